@@ -1,0 +1,5 @@
+"""Train, explain, serve and promote a tabular forest model with MLflow."""
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"

@@ -1,0 +1,29 @@
+"""What can go wrong on the model's side; every message says what was wrong, where, and what to do."""
+
+from __future__ import annotations
+
+__all__ = ["ArtifactError", "DataError", "ExplanationError", "InputError", "ProtoModelError", "RegistryError"]
+
+
+class ProtoModelError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class DataError(ProtoModelError):
+    """A training table cannot be read, or nothing can be learned from it."""
+
+
+class InputError(ProtoModelError):
+    """Rows sent for prediction or explanation do not fit the model's schema, or a parameter is wrong."""
+
+
+class ArtifactError(ProtoModelError):
+    """A file of a logged model is missing, damaged or of another version."""
+
+
+class ExplanationError(ProtoModelError):
+    """An explanation could not be made."""
+
+
+class RegistryError(ProtoModelError):
+    """The model registry does not hold what was asked for, or it changed in the meantime."""

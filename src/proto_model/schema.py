@@ -1,0 +1,181 @@
+"""The model schema: what training, serving, the mapper and batch scoring know of a model's data.
+
+It travels as `schema.json`, whose own JSON Schema is `schemas/model-schema.schema.json`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from proto_model.errors import ArtifactError
+
+__all__ = ["SCHEMA_VERSION", "Feature", "FeatureType", "Label", "ModelSchema"]
+
+SCHEMA_VERSION = "1.0"
+
+FeatureType = Literal["double", "long", "boolean", "string"]
+Label = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column that the model takes.
+
+    Parameters
+    ----------
+    name : str
+        Column name, as in the table.
+    type : {"double", "long", "boolean", "string"}
+        A `string` feature is categorical.
+    nullable : bool
+        Whether a missing value (an absent column, `null`, NaN) is accepted: true when training saw one.
+    categories : tuple of str or None
+        The known categories of a `string` feature, sorted; None for the others.
+    minimum, maximum, median : float or None
+        Over the training rows, in its own unit; None for a `string` feature. Booleans count as 0 and 1.
+    most_frequent : str or None
+        The commonest category of a `string` feature; None for the others.
+    """
+
+    name: str
+    type: FeatureType
+    nullable: bool
+    categories: tuple[str, ...] | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    median: float | None = None
+    most_frequent: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON object of this feature; keys that do not apply to its type are left out."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in dataclasses.asdict(self).items()
+            if value is not None
+        }
+
+    @classmethod
+    def from_dict(cls, item: dict[str, Any]) -> Feature:
+        """Feature from its JSON object; a TypeError when a key is missing or not known."""
+        values: dict[str, Any] = dict(item)
+        if values.get("categories") is not None:
+            values["categories"] = tuple(values["categories"])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class ModelSchema:
+    """Features in order, target and classes of one model version.
+
+    Parameters
+    ----------
+    model_name : str
+        Registered model name.
+    target : str
+        Name of the column that is predicted.
+    target_type : {"double", "long", "boolean", "string"}
+        Type of the class labels.
+    classes : tuple
+        Class labels as in the table, in the order of scikit-learn's `classes_`.
+    features : tuple of Feature
+        In the order of the training table.
+    """
+
+    model_name: str
+    target: str
+    target_type: FeatureType
+    classes: tuple[Label, ...]
+    features: tuple[Feature, ...]
+    schema_version: str = SCHEMA_VERSION
+
+    @cached_property
+    def feature_names(self) -> list[str]:
+        """Names of the features, in order."""
+        return [feature.name for feature in self.features]
+
+    @cached_property
+    def probability_columns(self) -> list[str]:
+        """Names of the output columns with each class's probability, in the order of `classes`."""
+        return [f"probability_{_label_text(label)}" for label in self.classes]
+
+    @cached_property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that two schemas share when they accept the same rows and classes.
+
+        Names, types, nullability and classes count; ranges, medians and categories seen do not, because they
+        change with every training table.
+        """
+        essence = {
+            "target_type": self.target_type,
+            "classes": list(self.classes),
+            "features": sorted([f.name, f.type, f.nullable] for f in self.features),
+        }
+        return hashlib.sha256(json.dumps(essence, sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON object of the schema."""
+        return {
+            "schema_version": self.schema_version,
+            "model_name": self.model_name,
+            "target": {"name": self.target, "type": self.target_type},
+            "classes": list(self.classes),
+            "features": [feature.to_dict() for feature in self.features],
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> ModelSchema:
+        """Schema from its JSON object.
+
+        Raises
+        ------
+        ArtifactError
+            If a part is missing or `schema_version` has another major number.
+        """
+        try:
+            version = content["schema_version"]
+            if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+                raise ArtifactError(
+                    f"schema_version {version} given, {SCHEMA_VERSION} understood. "
+                    "Use the release of this package that wrote the model."
+                )
+            features = tuple(Feature.from_dict(item) for item in content["features"])
+            return cls(
+                model_name=content["model_name"],
+                target=content["target"]["name"],
+                target_type=content["target"]["type"],
+                classes=tuple(content["classes"]),
+                features=features,
+                schema_version=version,
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ArtifactError(f"Not a model schema: {error!r}. Was schema.json edited by hand?") from error
+
+    def write(self, path: Path) -> None:
+        """Write `schema.json`."""
+        path.write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> ModelSchema:
+        """Schema from a `schema.json` file.
+
+        Raises
+        ------
+        ArtifactError
+            If the file is missing, not JSON, or not a model schema.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"{path} cannot be read as a model schema: {error}") from error
+        return cls.from_dict(content)
+
+
+def _label_text(label: Label) -> str:
+    """Class label as it stands in a column name: JSON's spelling for booleans, Python's for the rest."""
+    return str(label).lower() if isinstance(label, bool) else str(label)
