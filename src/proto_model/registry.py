@@ -1,0 +1,298 @@
+"""Versions and aliases in MLflow's model registry, and the champion's two moves: promotion and rollback.
+
+MLflow moves one alias at a time and knows no compare-and-swap. So each move checks the aliases right before
+and right after, and sets them in such an order that a crash at any point leaves a champion behind.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
+
+from proto_model.errors import RegistryError
+
+__all__ = [
+    "CHALLENGER",
+    "CHAMPION",
+    "PREVIOUS_CHAMPION",
+    "REPLACED_VERSION_TAG",
+    "Aliases",
+    "promote",
+    "read_aliases",
+    "register_version",
+    "rollback",
+    "set_alias",
+    "version_of_alias",
+]
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+PREVIOUS_CHAMPION = "previous_champion"
+
+REPLACED_VERSION_TAG = "replaced_version"
+"""Tag of a version that became champion: the version it took the place of. Rollback goes back along it."""
+
+
+@dataclass(frozen=True)
+class Aliases:
+    """Versions behind the three aliases of a registered model at one moment; None for one that is not set."""
+
+    champion: str | None = None
+    challenger: str | None = None
+    previous_champion: str | None = None
+
+
+def register_version(
+    model_uri: str,
+    name: str,
+    *,
+    run_id: str | None = None,
+    description: str = "",
+    tags: Mapping[str, object] | None = None,
+    alias: str | None = None,
+    client: MlflowClient | None = None,
+) -> ModelVersion:
+    """New version of the registered model `name`, which is created when it does not exist yet.
+
+    Parameters
+    ----------
+    model_uri : str
+        `ModelInfo.model_uri` of the logged model: `models:/m-...`.
+    name : str
+        Registered model name.
+    run_id : str, optional
+        Run that logged the model.
+    description : str
+        Markdown, shown by the MLflow UI.
+    tags : mapping, optional
+        Tags of the version; values are turned into strings.
+    alias : str, optional
+        Alias that the new version gets, taken from the version that has it.
+    client : MlflowClient, optional
+        By default one for MLflow's current tracking and registry URIs.
+
+    Returns
+    -------
+    ModelVersion
+    """
+    client = client or MlflowClient()
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
+            raise
+    model_id = model_uri.removeprefix("models:/") if model_uri.startswith("models:/m-") else None
+    version = client.create_model_version(
+        name, model_uri, run_id, tags=dict(tags or {}), description=description, model_id=model_id
+    )
+    if model_id is not None:
+        _link_logged_model(client, model_id, version)
+    if alias is not None:
+        client.set_registered_model_alias(name, alias, str(version.version))
+    return version
+
+
+def _link_logged_model(client: MlflowClient, model_id: str, version: ModelVersion) -> None:
+    """Let the MLflow UI show the version on the logged model's page, as `mlflow.register_model` does."""
+    known = json.loads(client.get_logged_model(model_id).tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
+    known.append({"name": version.name, "version": version.version})
+    client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: json.dumps(known)})
+
+
+def read_aliases(name: str, *, client: MlflowClient | None = None) -> Aliases:
+    """Versions behind the aliases of a registered model, in one read.
+
+    Raises
+    ------
+    RegistryError
+        If there is no such registered model.
+    """
+    client = client or MlflowClient()
+    try:
+        model = client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise RegistryError(
+            f"There is no registered model {name!r} in the registry. "
+            "Train one first, or check the model name and the tracking URI."
+        ) from error
+    versions = {alias: str(version) for alias, version in model.aliases.items()}
+    return Aliases(versions.get(CHAMPION), versions.get(CHALLENGER), versions.get(PREVIOUS_CHAMPION))
+
+
+def set_alias(name: str, alias: str, version: str | int, *, client: MlflowClient | None = None) -> None:
+    """Point an alias of a registered model at one of its versions."""
+    (client or MlflowClient()).set_registered_model_alias(name, alias, str(version))
+
+
+def version_of_alias(name: str, alias: str, *, client: MlflowClient | None = None) -> ModelVersion | None:
+    """Version behind an alias; None when the model or the alias does not exist.
+
+    Raises
+    ------
+    RegistryError
+        If the alias is set, but its version was deleted.
+    """
+    client = client or MlflowClient()
+    try:
+        version = client.get_registered_model(name).aliases.get(alias)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+    if version is None:
+        return None
+    try:
+        return client.get_model_version(name, str(version))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise RegistryError(
+            f"Alias {alias!r} of {name!r} points at version {version}, which was deleted. "
+            "Point the alias at another version or delete it."
+        ) from error
+
+
+def promote(name: str, *, expected: Aliases, client: MlflowClient | None = None) -> Aliases:
+    """Make the challenger the champion, and the old champion, if any, the `previous_champion`.
+
+    Parameters
+    ----------
+    name : str
+        Registered model name.
+    expected : Aliases
+        What the decision was based on: champion and challenger have to be these still.
+    client : MlflowClient, optional
+        By default one for MLflow's current tracking and registry URIs.
+
+    Returns
+    -------
+    Aliases
+        As read back after the move.
+
+    Raises
+    ------
+    RegistryError
+        If somebody else moved the champion or the challenger in the meantime; nothing of theirs is undone.
+    """
+    client = client or MlflowClient()
+    challenger, champion = expected.challenger, expected.champion
+    if challenger is None or challenger == champion:
+        raise RegistryError(f"{name!r} has no challenger to promote.")
+    now = read_aliases(name, client=client)
+    if (now.champion, now.challenger) != (champion, challenger):
+        raise RegistryError(_changed(name, expected, now, "Nothing was moved; compare again."))
+
+    # The old champion is kept before the alias leaves it: a crash in between leaves it as champion, too.
+    if champion is None:
+        _delete_tag(client, name, challenger, REPLACED_VERSION_TAG)
+    else:
+        client.set_model_version_tag(name, challenger, REPLACED_VERSION_TAG, champion)
+        client.set_registered_model_alias(name, PREVIOUS_CHAMPION, champion)
+    client.set_registered_model_alias(name, CHAMPION, challenger)
+
+    after = read_aliases(name, client=client)
+    if after.champion != challenger:
+        raise RegistryError(
+            _changed(
+                name,
+                Aliases(challenger, challenger, champion),
+                after,
+                "The later move stands; compare again.",
+            )
+        )
+    if after.challenger == challenger:  # a newer challenger keeps its alias
+        client.delete_registered_model_alias(name, CHALLENGER)
+    return read_aliases(name, client=client)
+
+
+def rollback(name: str, *, expected: Aliases, client: MlflowClient | None = None) -> Aliases:
+    """Take the last promotion back: `previous_champion` is champion again.
+
+    The champion before that one, if any, is `previous_champion` again, so that rollbacks can follow each other.
+    The version that is taken back keeps no alias, so that a scheduled comparison does not promote it again.
+
+    Parameters
+    ----------
+    name : str
+        Registered model name.
+    expected : Aliases
+        What the caller saw: champion and previous champion have to be these still.
+    client : MlflowClient, optional
+        By default one for MLflow's current tracking and registry URIs.
+
+    Returns
+    -------
+    Aliases
+        As read back after the move.
+
+    Raises
+    ------
+    RegistryError
+        If there is no promotion to take back, or somebody else moved an alias in the meantime.
+    """
+    client = client or MlflowClient()
+    champion, previous = expected.champion, expected.previous_champion
+    if previous is None or previous == champion:
+        raise RegistryError(
+            f"There is no promotion of {name!r} to take back: no version before the champion "
+            f"({'none' if champion is None else f'version {champion}'}) has the alias {PREVIOUS_CHAMPION!r}."
+        )
+    now = read_aliases(name, client=client)
+    if (now.champion, now.previous_champion) != (champion, previous):
+        raise RegistryError(
+            _changed(name, expected, now, "Nothing was moved; look at the aliases and try again.")
+        )
+
+    before_previous = client.get_model_version(name, previous).tags.get(REPLACED_VERSION_TAG)
+    client.set_registered_model_alias(name, CHAMPION, previous)
+    after = read_aliases(name, client=client)
+    if after.champion != previous:
+        raise RegistryError(_changed(name, Aliases(previous), after, "The later move stands."))
+    if before_previous is not None and _exists(client, name, before_previous):
+        client.set_registered_model_alias(name, PREVIOUS_CHAMPION, before_previous)
+    else:
+        client.delete_registered_model_alias(name, PREVIOUS_CHAMPION)
+    if champion is not None and _exists(client, name, champion):
+        _delete_tag(client, name, champion, REPLACED_VERSION_TAG)
+    return read_aliases(name, client=client)
+
+
+def _delete_tag(client: MlflowClient, name: str, version: str, key: str) -> None:
+    if key in client.get_model_version(name, version).tags:
+        client.delete_model_version_tag(name, version, key)
+
+
+def _exists(client: MlflowClient, name: str, version: str) -> bool:
+    try:
+        client.get_model_version(name, version)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
+    return True
+
+
+def _changed(name: str, expected: Aliases, now: Aliases, advice: str) -> str:
+    return (
+        f"Somebody else moved the aliases of {name!r} in the meantime: {_shown(now)} now, "
+        f"{_shown(expected)} expected. {advice}"
+    )
+
+
+def _shown(aliases: Aliases) -> str:
+    parts = [
+        (CHAMPION, aliases.champion),
+        (CHALLENGER, aliases.challenger),
+        (PREVIOUS_CHAMPION, aliases.previous_champion),
+    ]
+    return ", ".join(
+        f"{alias} {'not set' if version is None else f'version {version}'}" for alias, version in parts
+    )
