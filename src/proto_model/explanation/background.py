@@ -1,0 +1,197 @@
+"""What an explainer knows of the training table: a sample of its rows, and what follows from them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proto_model.errors import ArtifactError, InputError
+from proto_model.schema import ModelSchema
+
+__all__ = ["MAX_ROWS", "Background", "JsonValue", "short_number_between"]
+
+MAX_ROWS = 2000
+MAX_CUTS = 47
+
+JsonValue = str | int | float | bool | None
+
+
+@dataclass(frozen=True, eq=False)
+class Background:
+    """Training rows as a coded matrix, with ranges, spreads and cut points per feature.
+
+    Parameters
+    ----------
+    schema : ModelSchema
+        Features of the model; their ranges and categories bound what an explanation may propose.
+    matrix : ndarray of shape (n_rows, n_features)
+        Coded training rows.
+    numeric, whole, directed : ndarray of shape (n_features,)
+        Whether a feature is a number, whether only whole numbers are possible (booleans and category codes
+        are whole, too), and whether more and less mean something (numbers and booleans).
+    n_codes : ndarray of shape (n_features,)
+        Number of categories (2 for a boolean); 0 for a number.
+    low, high : ndarray of shape (n_features,)
+        Training range; NaN when a feature was always missing. Codes run from 0 to `n_codes - 1`.
+    scale : ndarray of shape (n_features,)
+        Unit of distance of a number: its median absolute deviation; where that is 0, the mean one; then 1.
+        1 for a category.
+    cuts : tuple of ndarray
+        Per number: increasing thresholds between values of the table, each with as few digits as tell them
+        apart. Empty for categories.
+    """
+
+    schema: ModelSchema
+    matrix: NDArray[np.float64]
+    numeric: NDArray[np.bool_]
+    whole: NDArray[np.bool_]
+    directed: NDArray[np.bool_]
+    n_codes: NDArray[np.int64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    cuts: tuple[NDArray[np.float64], ...]
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns of the coded matrix."""
+        return len(self.schema.features)
+
+    @classmethod
+    def from_matrix(cls, schema: ModelSchema, matrix: NDArray[np.float64]) -> Background:
+        """Background of a schema and coded training rows, of which at most `MAX_ROWS` are kept.
+
+        Raises
+        ------
+        ArtifactError
+            If there are no rows, or their number of columns is not the schema's.
+        """
+        n_features = len(schema.features)
+        if matrix.ndim != 2 or matrix.shape[1] != n_features or not len(matrix):
+            raise ArtifactError(
+                f"Background of shape {matrix.shape} given, [>0, {n_features}] expected: a sample of the "
+                "coded training rows. Build it with the schema that it is used with."
+            )
+        if len(matrix) > MAX_ROWS:
+            matrix = matrix[np.linspace(0, len(matrix) - 1, MAX_ROWS).astype(np.int64)]
+        matrix = np.ascontiguousarray(matrix, dtype=np.float64)
+        types = [feature.type for feature in schema.features]
+        numeric = np.array([kind in ("double", "long") for kind in types])
+        n_codes = np.array(
+            [2 if f.type == "boolean" else len(f.categories or ()) for f in schema.features], dtype=np.int64
+        )
+        low, high, scale = np.zeros(n_features), np.zeros(n_features), np.ones(n_features)
+        cuts: list[NDArray[np.float64]] = []
+        for j, feature in enumerate(schema.features):
+            known = np.sort(matrix[~np.isnan(matrix[:, j]), j])
+            if not numeric[j]:
+                high[j] = n_codes[j] - 1.0
+                cuts.append(np.empty(0))
+                continue
+            seen = (known[0], known[-1]) if len(known) else (math.nan, math.nan)
+            low[j] = seen[0] if feature.minimum is None else feature.minimum
+            high[j] = seen[1] if feature.maximum is None else feature.maximum
+            scale[j] = _spread(known)
+            cuts.append(_cuts(known))
+        return cls(
+            schema=schema,
+            matrix=matrix,
+            numeric=numeric,
+            whole=np.array([kind != "double" for kind in types]),
+            directed=np.array([kind != "string" for kind in types]),
+            n_codes=n_codes,
+            low=low,
+            high=high,
+            scale=scale,
+            cuts=tuple(cuts),
+        )
+
+    def check(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Rows to explain as a float64 matrix.
+
+        Raises
+        ------
+        InputError
+            If the shape is not (n_rows, n_features) or a value is infinite.
+        """
+        X = np.ascontiguousarray(X, dtype=np.float64)
+        if X.ndim != 2 or X.shape[1] != self.n_features:
+            raise InputError(
+                f"Rows of shape {X.shape} given, [-1, {self.n_features}] expected: the coded matrix."
+            )
+        rows, columns = np.nonzero(np.isinf(X))
+        if len(rows):
+            name = self.schema.feature_names[columns[0]]
+            raise InputError(
+                f"Row {rows[0]}, column {name!r}: infinite; send a finite number, or a missing value."
+            )
+        return X
+
+    def json_value(self, j: int, code: float) -> JsonValue:
+        """Value of feature `j` as JSON shows it: a category's name, true or false, a number, or None."""
+        if math.isnan(code):
+            return None
+        feature = self.schema.features[j]
+        if feature.categories is not None:
+            return feature.categories[int(code)]
+        if feature.type == "boolean":
+            return bool(code)
+        return int(code) if feature.type == "long" and float(code).is_integer() else float(code)
+
+    def distance(self, x: NDArray[np.float64], X: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Distance of each row of `X` from `x`: |change| / scale per number, 1 per changed category.
+
+        A value that goes missing, or a missing one that becomes known, counts 1, too.
+        """
+        with np.errstate(invalid="ignore"):
+            change = np.abs(X - x) / self.scale
+        change = np.where(self.numeric, change, change > 0)
+        lost = np.isnan(X) != np.isnan(x)
+        distances: NDArray[np.float64] = np.where(np.isnan(change), lost, change).sum(axis=1)
+        return distances
+
+
+def short_number_between(a: float, b: float) -> float:
+    """Number t with a <= t < b that has the fewest digits.
+
+    Examples
+    --------
+    >>> short_number_between(883.4, 884.9)
+    884.0
+    >>> short_number_between(0.1234, 0.1241)
+    0.124
+    """
+    if not a < b:
+        return a
+    middle = a + (b - a) / 2
+    digits = -math.floor(math.log10(max(abs(a), abs(b), 1e-300)))
+    for places in range(digits - 1, digits + 18):
+        t = round(middle, places)
+        if a <= t < b:
+            return t + 0.0
+    return a
+
+
+def _spread(known: NDArray[np.float64]) -> float:
+    """Median absolute deviation; where that is 0, the mean one; then 1."""
+    if not len(known):
+        return 1.0
+    deviation = np.abs(known - np.median(known))
+    return float(np.median(deviation)) or float(deviation.mean()) or 1.0
+
+
+def _cuts(known: NDArray[np.float64]) -> NDArray[np.float64]:
+    """At most `MAX_CUTS` thresholds between neighbouring values, spread evenly over the rows."""
+    values, counts = np.unique(known, return_counts=True)
+    if len(values) < 2:
+        return np.empty(0)
+    gaps = np.arange(len(values) - 1)
+    if len(gaps) > MAX_CUTS:
+        below = np.cumsum(counts)[:-1]
+        wanted = np.linspace(0, len(known), MAX_CUTS + 2)[1:-1]
+        gaps = np.unique(np.clip(np.searchsorted(below, wanted), 0, len(gaps) - 1))
+    cuts = [short_number_between(float(values[i]), float(values[i + 1])) for i in gaps]
+    return np.array(cuts)

@@ -1,0 +1,152 @@
+"""An explanation as an engine makes it, and the JSON that is sent."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proto_model.explanation.background import Background
+from proto_model.explanation.counterfactual import Counterfactual
+from proto_model.explanation.rule import Rule
+
+__all__ = ["Explanation", "explain_constant"]
+
+MAX_BYTES = 10_000
+MAX_IMPORTANCES = 40
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What an engine found out about one row; `to_dict` gives what is sent.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n_features,)
+        The coded row.
+    prediction, probability : int, float
+        Index of the class that the model gives, and its probability.
+    rule : Rule
+        Holds around the row.
+    precision, coverage, fidelity : float or None
+        As measured; None when they could not be.
+    counterfactuals : tuple of Counterfactual
+        Nearest first.
+    importances : ndarray of shape (n_features,)
+        Not negative; scaled to sum to 1 when sent.
+    size, seed : int
+        Number of neighbours that the model has scored, and the seed that they were drawn with.
+    engine : str
+        Name of the engine.
+    notes : tuple of str
+        What a reader must know.
+    """
+
+    x: NDArray[np.float64]
+    prediction: int
+    probability: float
+    rule: Rule
+    precision: float | None
+    coverage: float | None
+    counterfactuals: tuple[Counterfactual, ...]
+    importances: NDArray[np.float64]
+    fidelity: float | None
+    size: int
+    seed: int
+    engine: str
+    notes: tuple[str, ...]
+
+    def to_dict(self, background: Background) -> dict[str, Any]:
+        """JSON object, of at most `MAX_BYTES` bytes: what does not fit is left out, and a note says so."""
+        importances, notes = _importances(self.importances, background.schema.feature_names)
+        content: dict[str, Any] = {
+            "prediction": background.schema.classes[self.prediction],
+            "probability": round(self.probability, 6),
+            "rule": {
+                **self.rule.to_dict(background),
+                "text": self.rule.text(background),
+                "precision": _rounded(self.precision),
+                "coverage": _rounded(self.coverage),
+            },
+            "counterfactuals": [c.to_dict(self.x, background) for c in self.counterfactuals],
+            "feature_importances": importances,
+            "fidelity": _rounded(self.fidelity),
+            "neighborhood": {"size": self.size, "seed": int(self.seed)},
+            "engine": self.engine,
+            "notes": [*self.notes, *notes],
+        }
+        return _fitted(content)
+
+
+def explain_constant(
+    x: NDArray[np.float64], probabilities: NDArray[np.float64], seed: int, engine: str
+) -> Explanation:
+    """Explanation where the model gives every row it was shown the same class."""
+    index = int(probabilities.argmax())
+    return Explanation(
+        x=x,
+        prediction=index,
+        probability=float(probabilities[index]),
+        rule=Rule((), index),
+        precision=1.0,
+        coverage=1.0,
+        counterfactuals=(),
+        importances=np.zeros(len(x)),
+        fidelity=None,
+        size=0,
+        seed=seed,
+        engine=engine,
+        notes=(
+            "The model gave every row it was shown the same class: no feature matters, none can flip it.",
+        ),
+    )
+
+
+def _importances(weights: NDArray[np.float64], names: list[str]) -> tuple[dict[str, float], list[str]]:
+    """Importances that sum to 1, largest first, at most `MAX_IMPORTANCES`; and a note on the others."""
+    total = float(weights.sum())
+    listed = np.argsort(-weights, kind="stable")[:MAX_IMPORTANCES]
+    if total <= 0:
+        return {names[j]: 0.0 for j in sorted(listed)}, []
+    shares = weights[listed] / weights[listed].sum()
+    rounded = [round(float(share), 4) for share in shares]
+    rounded[0] = round(1.0 - sum(rounded[1:]), 4)
+    notes = []
+    if len(names) > len(listed):
+        rest = 1 - float(weights[listed].sum()) / total
+        notes.append(
+            f"Importances of the {len(listed)} most important of {len(names)} features, scaled to sum to 1; "
+            f"the others had {rest:.1%} together."
+        )
+    return {names[j]: share for j, share in zip(listed, rounded, strict=True)}, notes
+
+
+def _fitted(content: dict[str, Any]) -> dict[str, Any]:
+    """The explanation without what makes it too long: counterfactual rules, then far counterfactuals."""
+    if _n_bytes(content) <= MAX_BYTES:
+        return content
+    content = {**content, "counterfactuals": [{**c, "rule": None} for c in content["counterfactuals"]]}
+    content["notes"] = [
+        *content["notes"],
+        "The counterfactuals' rules are left out, to keep this short.",
+    ]
+    n_found = len(content["counterfactuals"])
+    while content["counterfactuals"] and _n_bytes(content) > MAX_BYTES:
+        content["counterfactuals"] = content["counterfactuals"][:-1]
+    n_left_out = n_found - len(content["counterfactuals"])
+    if n_left_out:
+        content["notes"] = [*content["notes"], f"{n_left_out} far counterfactuals are left out, too."]
+    return content
+
+
+def _n_bytes(content: dict[str, Any]) -> int:
+    """Length of the compact JSON text."""
+    return len(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def _rounded(share: float | None) -> float | None:
+    """Measured share with the digits that the sample size carries."""
+    return None if share is None else round(share, 4)

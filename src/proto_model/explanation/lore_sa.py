@@ -1,0 +1,309 @@
+"""The published LORE library (`lore_sa`) behind our interface.
+
+The library is kept at arm's length: it shares one surrogate between calls, draws from the global random
+generators, silences the warnings of the whole process and hangs a handler on the root logger when imported
+(all seen in 1.1.3). So one lock serialises it, and what it touches is put back. It sees feature numbers and
+codes rather than names and categories, because it cuts names at "=". What it returns is converted, and
+measured by the same code as our own engine's.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import math
+import random
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proto_model.errors import ExplanationError
+from proto_model.explanation.background import Background, short_number_between
+from proto_model.explanation.counterfactual import Counterfactual, Freedom
+from proto_model.explanation.explanation import Explanation, explain_constant
+from proto_model.explanation.interface import ExplainOptions, PredictProba, Progress
+from proto_model.explanation.measures import balanced_agreement, draw_inside, draw_neighbors, row_generator
+from proto_model.explanation.rule import Premise, Rule
+from proto_model.schema import ModelSchema
+
+__all__ = ["LoreSaExplainer"]
+
+N_NEIGHBORS = 1000
+N_MEASURED = 1000
+
+_lock = threading.RLock()
+
+
+class LoreSaExplainer:
+    """Explains rows with `lore_sa`: its random generator for effort `fast`, its genetic one for `thorough`.
+
+    Parameters
+    ----------
+    schema : ModelSchema
+        Features and classes of the model.
+    background : ndarray of shape (n_rows, n_features)
+        Sample of the training rows as a coded matrix.
+    predict_proba : callable
+        The model: coded matrix to class probabilities.
+    """
+
+    def __init__(
+        self, schema: ModelSchema, background: NDArray[np.float64], predict_proba: PredictProba
+    ) -> None:
+        self.background = Background.from_matrix(schema, background)
+        self.predict_proba = predict_proba
+        self._typical = _typical(self.background.matrix)
+        self._built: dict[str, _Lore] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """State without the library's objects, which do not pickle."""
+        return {**self.__dict__, "_built": {}}
+
+    def explain(
+        self, X: NDArray[np.float64], options: ExplainOptions, progress: Progress | None = None
+    ) -> list[dict[str, Any]]:
+        """One explanation per row; see `Explainer.explain`."""
+        options.validate(self.background.schema)
+        X = self.background.check(X)
+        explanations = []
+        for done, x in enumerate(X, start=1):
+            explanations.append(self._explain_row(x, options).to_dict(self.background))
+            if progress is not None:
+                progress(done, len(X))
+        return explanations
+
+    def _explain_row(self, x: NDArray[np.float64], options: ExplainOptions) -> Explanation:
+        """Explanation of one row."""
+        background = self.background
+        probabilities = self.predict_proba(x[np.newaxis])[0]
+        index = int(probabilities.argmax())
+        if (self.predict_proba(background.matrix).argmax(axis=1) == index).all():
+            return explain_constant(x, probabilities, options.seed, "lore_sa")
+        z = np.where(np.isnan(x), self._typical, x)
+        notes = []
+        if np.isnan(x).any():
+            notes.append(
+                "lore_sa knows no missing values: typical ones of the training table took their place."
+            )
+        rng = row_generator(options.seed, x, "measures")
+        fresh = draw_neighbors(background, x, N_MEASURED, rng)
+        with _library():
+            try:
+                lore = self._lore(options.effort)
+                result = lore.explain(z, int(row_generator(options.seed, x, "lore_sa").integers(2**32)))
+                y_surrogate = lore.surrogate(np.where(np.isnan(fresh), self._typical, fresh))
+            except (ValueError, IndexError, KeyError, TypeError, RuntimeError) as error:
+                raise ExplanationError(
+                    f"lore_sa could not explain the row: {error!r}. Use engine='lore' for it."
+                ) from error
+        rule = _rule(result["rule"]["premises"], int(result["rule"]["consequence"]["val"]), background, x)
+        if rule.consequence != index:
+            notes.append("The surrogate gives the row another class than the model does.")
+        if not rule.premises:
+            notes.append("lore_sa found no rule: its neighbourhood had one class only.")
+        if not rule.covers(x[np.newaxis])[0]:
+            notes.append("The row does not satisfy its own rule.")
+        counterfactuals = self._counterfactuals(x, index, result, options)
+        if not counterfactuals:
+            notes.append("lore_sa found no counterfactual that the options allow.")
+        inside = self.predict_proba(draw_inside(background, rule, N_MEASURED, rng)).argmax(axis=1)
+        fidelity = balanced_agreement(self.predict_proba(fresh).argmax(axis=1), y_surrogate)
+        weights = np.zeros(background.n_features)
+        for name, weight in result["feature_importances"] or []:
+            weights[int(name[1:])] += weight
+        return Explanation(
+            x=x,
+            prediction=index,
+            probability=float(probabilities[index]),
+            rule=rule,
+            precision=float((inside == rule.consequence).mean()),
+            coverage=float(rule.covers(background.matrix).mean()),
+            counterfactuals=tuple(counterfactuals),
+            importances=weights,
+            fidelity=fidelity,
+            size=result["n_rows"],
+            seed=options.seed,
+            engine="lore_sa",
+            notes=tuple(notes),
+        )
+
+    def _lore(self, effort: str) -> _Lore:
+        """The library's explainer for an effort, built once; only to be used inside `_library`."""
+        if effort not in self._built:
+            self._built[effort] = _Lore(self.background, self.predict_proba, effort)
+        return self._built[effort]
+
+    def _counterfactuals(
+        self, x: NDArray[np.float64], index: int, result: dict[str, Any], options: ExplainOptions
+    ) -> list[Counterfactual]:
+        """The library's counterfactual rules as least changes, put to the model."""
+        background, freedom = self.background, Freedom.of(options, self.background)
+        rows, rules = [], []
+        for item, delta in zip(result["counterfactuals"], result["deltas"], strict=True):
+            rule = _rule(item["premises"], int(item["consequence"]["val"]), background, None)
+            conditions = [{"attr": d["att"], "op": d["op"], "val": d["thr"]} for d in delta]
+            row = _least_change(x, _rule(conditions, rule.consequence, background, None), background)
+            if freedom.allows(x, row).all() and (background.distance(x, row[np.newaxis]) > 0)[0]:
+                rows.append(row)
+                rules.append(rule)
+        if not rows:
+            return []
+        probabilities = self.predict_proba(np.array(rows))
+        labels = probabilities.argmax(axis=1)
+        distances = background.distance(x, np.array(rows))
+        found = {
+            row.tobytes(): Counterfactual(row, int(y), float(p[y]), bool(y != index), float(distance), rule)
+            for row, rule, y, p, distance in zip(rows, rules, labels, probabilities, distances, strict=True)
+        }
+        return sorted(found.values(), key=lambda c: (not c.valid, c.distance))[: options.max_counterfactuals]
+
+
+class _Lore:
+    """One of the library's explainers, over feature numbers `f0`, `f1`, ... and codes."""
+
+    def __init__(self, background: Background, predict_proba: PredictProba, effort: str) -> None:
+        import lore_sa.dataset
+        import lore_sa.lore
+        import pandas as pd
+
+        filled = np.where(np.isnan(background.matrix), _typical(background.matrix), background.matrix)
+        table = pd.DataFrame(filled, columns=[f"f{j}" for j in range(background.n_features)])
+        table["target"] = predict_proba(table.to_numpy()).argmax(axis=1)
+        codes = [f"f{j}" for j in np.flatnonzero(~background.numeric)]
+        dataset = lore_sa.dataset.TabularDataset(table, "target", categorial_columns=[*codes, "target"])
+        for name in codes:
+            known = range(int(background.n_codes[int(name[1:])]))
+            dataset.descriptor["categorical"][name]["distinct_values"] = [float(code) for code in known]
+        n_classes = len(background.schema.classes)
+        dataset.descriptor["target"]["target"]["distinct_values"] = list(range(n_classes))
+        kind = "TabularGeneticGeneratorLore" if effort == "thorough" else "TabularRandomGeneratorLore"
+        self._model = _ArgMax(predict_proba)
+        self._lore = getattr(lore_sa.lore, kind)(self._model, dataset)
+
+    def explain(self, z: NDArray[np.float64], seed: int) -> dict[str, Any]:
+        """What the library says about one row."""
+        random.seed(seed)
+        np.random.seed(seed)
+        self._model.n_rows = 0
+        result: dict[str, Any] = self._lore.explain(z, N_NEIGHBORS)
+        return {**result, "n_rows": self._model.n_rows}
+
+    def surrogate(self, X: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Class indices that the surrogate of the last explanation gives."""
+        classes: NDArray[np.int64] = self._lore.surrogate.dt.predict(self._lore.encoder.encode(X.tolist()))
+        return classes.astype(np.int64)
+
+
+class _ArgMax:
+    """The model as the library wants it: rows to class indices."""
+
+    def __init__(self, predict_proba: PredictProba) -> None:
+        self._predict_proba = predict_proba
+        self.n_rows = 0
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """Class index of each row."""
+        matrix = np.asarray(X, dtype=np.float64)
+        self.n_rows += len(matrix)
+        classes: NDArray[np.int64] = self._predict_proba(matrix).argmax(axis=1)
+        return classes
+
+
+@contextmanager
+def _library() -> Iterator[None]:
+    """Sole use of the library, with everything global as it was before once it is done."""
+    with _lock, warnings.catch_warnings():
+        python_state, numpy_state = random.getstate(), np.random.get_state()
+        handlers = set(logging.getLogger().handlers)
+        try:
+            importlib.import_module("lore_sa.lore")
+            _remove_handlers(handlers)
+            warnings.simplefilter("ignore")
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+
+
+def _remove_handlers(known: set[logging.Handler]) -> None:
+    """Take those handlers off the root logger that came with the import."""
+    root = logging.getLogger()
+    for handler in [h for h in root.handlers if h not in known]:
+        root.removeHandler(handler)
+
+
+def _rule(
+    items: list[dict[str, Any]], consequence: int, background: Background, x: NDArray[np.float64] | None
+) -> Rule:
+    """Rule in our form from the library's conditions, with as few digits as the table allows."""
+    above: dict[int, float] = {}
+    at_most: dict[int, float] = {}
+    codes: dict[int, set[int]] = {}
+    for item in items:
+        j, sign = int(item["attr"][1:]), item["op"]
+        if background.numeric[j]:
+            value = _rounded_threshold(
+                float(item["val"]), background.matrix[:, j], None if x is None else x[j]
+            )
+            if sign in (">", ">="):
+                above[j] = max(above.get(j, -math.inf), value)
+            else:
+                at_most[j] = min(at_most.get(j, math.inf), value)
+        else:
+            known = codes.setdefault(j, set(range(int(background.n_codes[j]))))
+            code = int(float(item["val"]))
+            known &= {code} if sign == "=" else known - {code}
+    premises = []
+    for j in sorted({*above, *at_most, *codes}):
+        premises.append(
+            Premise(
+                feature=j,
+                above=above.get(j, -math.inf),
+                at_most=at_most.get(j, math.inf),
+                codes=tuple(sorted(codes[j])) if j in codes else None,
+                or_missing=x is not None and bool(np.isnan(x[j])),
+            )
+        )
+    return Rule(tuple(premises), consequence)
+
+
+def _rounded_threshold(threshold: float, column: NDArray[np.float64], own: float | None) -> float:
+    """The shortest number that separates the same values of the table, and of the row."""
+    values = column if own is None else np.append(column, own)
+    below, over = values[values <= threshold], values[values > threshold]
+    if not len(below) or not len(over):
+        return float(threshold)
+    return short_number_between(float(below.max()), float(over.min()))
+
+
+def _least_change(x: NDArray[np.float64], rule: Rule, background: Background) -> NDArray[np.float64]:
+    """The row nearest to x that satisfies the rule, among values that can exist."""
+    row = x.copy()
+    for premise in rule.premises:
+        j = premise.feature
+        if premise.covers(x[j : j + 1])[0]:
+            continue
+        column = background.matrix[:, j]
+        inside = column[premise.covers(column) & ~np.isnan(column)]
+        if premise.codes is not None:
+            choices, counts = np.unique(inside if len(inside) else premise.codes, return_counts=True)
+            row[j] = choices[counts.argmax()] if len(choices) else x[j]
+        elif not x[j] <= premise.at_most and premise.at_most < math.inf:
+            row[j] = math.floor(premise.at_most) if background.whole[j] else premise.at_most
+        elif len(inside):
+            row[j] = inside.min()
+    return row
+
+
+def _typical(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The middle known value of each column (one that occurs); 0 where all are missing."""
+    known = np.sort(matrix, axis=0)  # missing values go last
+    counts = (~np.isnan(matrix)).sum(axis=0)
+    middle = known[np.maximum(counts - 1, 0) // 2, np.arange(matrix.shape[1])]
+    typical: NDArray[np.float64] = np.nan_to_num(middle)
+    return typical

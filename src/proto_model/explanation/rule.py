@@ -1,0 +1,133 @@
+"""A rule: one interval or one set per feature, and the class it stands for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proto_model.explanation.background import Background
+
+__all__ = ["Premise", "Rule", "shown"]
+
+
+@dataclass(frozen=True)
+class Premise:
+    """Condition on one feature: `above < value <= at_most`, or the value's code in `codes`.
+
+    Parameters
+    ----------
+    feature : int
+        Index of the feature.
+    above, at_most : float
+        Bounds of a number; infinite where there is none.
+    codes : tuple of int or None
+        Allowed categories, increasing; None for a number.
+    or_missing : bool
+        Whether a missing value satisfies it. With `codes` empty, only a missing value does.
+    """
+
+    feature: int
+    above: float = -math.inf
+    at_most: float = math.inf
+    codes: tuple[int, ...] | None = None
+    or_missing: bool = False
+
+    def covers(self, column: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which values of the feature satisfy it."""
+        if self.codes is None:
+            inside = (column > self.above) & (column <= self.at_most)
+        else:
+            inside = np.isin(column, self.codes)
+        return inside | np.isnan(column) if self.or_missing else inside
+
+    def to_dict(self, background: Background) -> dict[str, Any]:
+        """JSON object of the premise."""
+        j = self.feature
+        item: dict[str, Any] = {"feature": background.schema.feature_names[j]}
+        if self.codes is not None:
+            item["in"] = [background.json_value(j, code) for code in self.codes]
+        else:
+            if self.above > -math.inf:
+                item["above"] = _number(self.above)
+            if self.at_most < math.inf:
+                item["at_most"] = _number(self.at_most)
+        if self.or_missing:
+            item["or_missing"] = True
+        return item
+
+    def text(self, background: Background) -> str:
+        """As a person reads it: `29 < age <= 41`, `color is red or blue or missing`."""
+        name = background.schema.feature_names[self.feature]
+        missing = " or missing" if self.or_missing else ""
+        if self.codes is not None:
+            if not self.codes:
+                return f"{name} is missing"
+            names = [shown(background.json_value(self.feature, code)) for code in self.codes]
+            others = background.n_codes[self.feature] - len(names)
+            if len(names) > 4 and others <= len(names):
+                absent = sorted(set(range(int(background.n_codes[self.feature]))) - set(self.codes))
+                rest = [shown(background.json_value(self.feature, code)) for code in absent]
+                return f"{name} is {'not ' + ' nor '.join(rest) if rest else 'known'}{missing}"
+            return f"{name} is {' or '.join(names)}{missing}"
+        below, above = self.at_most < math.inf, self.above > -math.inf
+        if below and above:
+            return f"{shown(self.above)} < {name} <= {shown(self.at_most)}{missing}"
+        if below or above:
+            sign, bound = ("<=", self.at_most) if below else (">", self.above)
+            return f"{name} {sign} {shown(bound)}{missing}"
+        return f"{name} is known"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Premises that all have to hold, and the index of the class that then follows."""
+
+    premises: tuple[Premise, ...]
+    consequence: int
+
+    def covers(self, X: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which rows of a coded matrix satisfy every premise."""
+        covered = np.ones(len(X), dtype=np.bool_)
+        for premise in self.premises:
+            covered &= premise.covers(X[:, premise.feature])
+        return covered
+
+    def to_dict(self, background: Background) -> dict[str, Any]:
+        """JSON object with `premises` and `consequence`."""
+        return {
+            "premises": [premise.to_dict(background) for premise in self.premises],
+            "consequence": background.schema.classes[self.consequence],
+        }
+
+    def text(self, background: Background) -> str:
+        """`IF worst area > 884 AND ... THEN malignant`; `ALWAYS malignant` without premises."""
+        label = shown(background.schema.classes[self.consequence])
+        if not self.premises:
+            return f"ALWAYS {label}"
+        return f"IF {' AND '.join(p.text(background) for p in self.premises)} THEN {label}"
+
+
+def shown(value: str | float | bool | None) -> str:
+    """Value in a sentence: JSON's spelling of booleans, `missing`, numbers without a useless `.0`.
+
+    Examples
+    --------
+    >>> [shown(v) for v in (884.0, 0.25, True, None, "red")]
+    ['884', '0.25', 'true', 'missing', 'red']
+    """
+    if value is None:
+        return "missing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else repr(value)
+    return str(value)
+
+
+def _number(value: float) -> int | float:
+    """Bound as JSON shows it: 884 rather than 884.0."""
+    return int(value) if float(value).is_integer() and abs(value) < 2**53 else float(value)
