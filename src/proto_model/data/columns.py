@@ -1,0 +1,153 @@
+"""What each column of a table is: number, truth value, category, date, or something a forest cannot use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from proto_model.errors import DataError
+
+__all__ = ["MISSING_MARKERS", "Column", "ColumnType", "is_number", "read_columns", "without_markers"]
+
+ColumnType = Literal["double", "long", "boolean", "string", "date", "other"]
+
+#: Spellings of "no value here", in files of every format.
+MISSING_MARKERS = (
+    *("", "?", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "-NaN", "-nan"),
+    *("NULL", "null", "None", "#N/A N/A", "-1.#IND", "1.#IND", "-1.#QNAN", "1.#QNAN"),
+)
+
+_LARGEST = float(np.finfo(np.float32).max)  # forests compare in 32 bits
+_NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_DATE = re.compile(
+    r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ]\d{1,2}:\d{2}.*)?"
+    r"|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})( \d{1,2}:\d{2}.*)?"
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Parameters
+    ----------
+    name : str
+        As in the header.
+    type : {"double", "long", "boolean", "string", "date", "other"}
+        The first four can be features.
+    values : ndarray of shape (n_rows,)
+        Numbers, truth values as 0 and 1, or indices into `texts`; NaN where a value is missing.
+    texts : ndarray of object or None
+        The distinct texts of a column that holds no numbers.
+    """
+
+    name: str
+    type: ColumnType
+    values: NDArray[np.float64]
+    texts: NDArray[np.object_] | None = None
+
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """Where no value is."""
+        return np.isnan(self.values)
+
+    def rows(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> Column:
+        """The same column for some of the rows."""
+        return Column(self.name, self.type, self.values[index], self.texts)
+
+    def objects(self) -> NDArray[np.object_]:
+        """Text of each row, None where it is missing."""
+        assert self.texts is not None
+        codes = np.where(self.missing, len(self.texts), self.values).astype(np.int64)
+        return np.append(self.texts, [None])[codes]
+
+
+def read_columns(table: pa.Table) -> list[Column]:
+    """Columns of an Arrow table, typed.
+
+    Integers are `long`, other numbers `double`; the storage decides, so that a column of 1.0 and 2.0
+    stays one that takes 1.5. Text whose every value is a date counts as one.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        As `load_table` reads it.
+
+    Returns
+    -------
+    list of Column
+        In the order of the table.
+
+    Raises
+    ------
+    DataError
+        If a number is infinite, or too large for the 32 bits that forests compare in.
+    """
+    return [_read(name, column) for name, column in zip(table.column_names, table.columns, strict=True)]
+
+
+def without_markers(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text without the spaces around it, null where it only says that a value is missing."""
+    trimmed = pc.utf8_trim_whitespace(text)
+    markers = pa.array(MISSING_MARKERS, type=trimmed.type)
+    return pc.if_else(pc.is_in(trimmed, value_set=markers), pa.scalar(None, trimmed.type), trimmed)
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number; `007` is not, because a code loses its zeros as a number."""
+    digits = text.removeprefix("-")
+    return _NUMBER.fullmatch(text) is not None and not (digits[:1] == "0" and digits[1:2].isdigit())
+
+
+def _read(name: str, column: pa.ChunkedArray) -> Column:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _read(name, column.cast(kind.value_type))
+    if pa.types.is_boolean(kind):
+        return Column(name, "boolean", _floats(column.cast(pa.int8())))
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        values = _floats(column)
+        if (np.abs(values) > _LARGEST).any():
+            raise DataError(
+                f"Column {name!r}: {int((np.abs(values) > _LARGEST).sum())} values are infinite or beyond "
+                f"{_LARGEST:.2g}. Leave such cells empty, or rescale the column."
+            )
+        return Column(name, "long" if pa.types.is_integer(kind) else "double", values)
+    if pa.types.is_null(kind):
+        return Column(name, "double", np.full(len(column), np.nan))
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        values, texts = _distinct(without_markers(column.cast(pa.large_string())))
+        return Column(name, "date" if _are_dates(texts) else "string", values, texts)
+    if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
+        return Column(name, "date", *_distinct(column.cast(pa.large_string())))
+    shown = [None if value is None else str(value) for value in column.to_pylist()]
+    return Column(name, "other", *_distinct(pa.chunked_array([pa.array(shown, pa.large_string())])))
+
+
+def _floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """Numbers as float64, NaN where null."""
+    numbers = column.cast(pa.float64(), safe=False)
+    return np.asarray(pc.fill_null(numbers, float("nan")).to_numpy(), dtype=np.float64)
+
+
+def _distinct(text: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
+    """Index of each text among the distinct ones, which are sorted; NaN where null."""
+    coded = text.combine_chunks().dictionary_encode()
+    texts = np.array(coded.dictionary.to_pylist(), dtype=object)
+    order = np.argsort(texts)
+    rank = np.empty(len(texts) + 1)
+    rank[order] = np.arange(len(texts))
+    rank[-1] = np.nan
+    return rank[pc.fill_null(coded.indices, -1).to_numpy()], texts[order]
+
+
+def _are_dates(texts: Iterable[str]) -> bool:
+    texts = list(texts)
+    return bool(texts) and all(_DATE.fullmatch(text) for text in texts)

@@ -1,0 +1,17 @@
+"""Forest variants, and the search for their best hyperparameters."""
+
+from proto_model.training.pipeline import forest_columns
+from proto_model.training.progress import SearchProgress, search_progress
+from proto_model.training.search import SearchResult, search
+from proto_model.training.variants import VARIANTS, Variant, make_pipeline
+
+__all__ = [
+    "VARIANTS",
+    "SearchProgress",
+    "SearchResult",
+    "Variant",
+    "forest_columns",
+    "make_pipeline",
+    "search",
+    "search_progress",
+]

@@ -1,0 +1,34 @@
+"""Where the forest inside a fitted pipeline finds its features in the coded matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+
+from proto_model.schema import ModelSchema
+
+__all__ = ["forest_columns"]
+
+
+def forest_columns(pipeline: Pipeline, schema: ModelSchema) -> NDArray[np.int64]:
+    """Column of the coded matrix that holds each feature of the forest.
+
+    So that `pipeline.predict_proba(frame)` equals `forest.predict_proba(encode(frame, schema)[:, columns])`,
+    bit for bit.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        From `make_pipeline`, fitted.
+    schema : ModelSchema
+        The one it was made with.
+
+    Returns
+    -------
+    ndarray of shape (n_features,)
+        Indices into `schema.features`, in the order of the forest's features.
+    """
+    position = {name: index for index, name in enumerate(schema.feature_names)}
+    parts = pipeline.named_steps["encode"].transformers_
+    return np.array([position[name] for _, _, names in parts for name in names], dtype=np.int64)

@@ -1,0 +1,113 @@
+"""The kinds of forest that compete, each with what its search may change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OrdinalEncoder
+
+from proto_model.schema import ModelSchema
+
+__all__ = ["VARIANTS", "Variant", "make_pipeline"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A kind of forest.
+
+    Parameters
+    ----------
+    name : str
+        Key in `VARIANTS`.
+    title : str
+        For people.
+    forest : callable
+        Class of the forest.
+    defaults : mapping
+        Parameters of the search's first candidate; the others replace some of them.
+    space : mapping of str to sequence
+        Values that the search draws from, each with the same probability.
+    """
+
+    name: str
+    title: str
+    forest: Callable[..., ClassifierMixin]
+    defaults: Mapping[str, Any]
+    space: Mapping[str, Any]
+
+
+_SPACE: dict[str, list[Any]] = {
+    "n_estimators": [200, 300],
+    "criterion": ["gini", "entropy"],
+    "max_depth": [None, None, 16, 10],
+    "min_samples_leaf": [1, 2, 4, 8, 16],
+    "max_features": ["sqrt", "log2", 0.3, 0.5],
+}
+
+VARIANTS: dict[str, Variant] = {
+    variant.name: variant
+    for variant in (
+        Variant("random_forest", "Random forest", RandomForestClassifier, {"n_estimators": 200}, _SPACE),
+        Variant(
+            "random_forest_balanced",
+            "Random forest, balanced class weights",
+            RandomForestClassifier,
+            {"n_estimators": 200, "class_weight": "balanced"},
+            {**_SPACE, "class_weight": ["balanced", "balanced_subsample"]},
+        ),
+        Variant(
+            "extra_trees",
+            "Extremely randomized trees",
+            ExtraTreesClassifier,
+            {"n_estimators": 200},
+            {**_SPACE, "class_weight": [None, "balanced"], "bootstrap": [False, True]},
+        ),
+    )
+}
+
+
+def make_pipeline(variant: Variant | str, schema: ModelSchema, random_state: int, **params: Any) -> Pipeline:
+    """Pipeline from a canonical frame to class labels, not fitted.
+
+    Parameters
+    ----------
+    variant : Variant or str
+        Kind of the forest, or its name.
+    schema : ModelSchema
+        Features and their categories; a category that is not among them counts as missing.
+    random_state : int
+        Seed of the forest.
+    **params
+        Parameters of the forest that replace the variant's defaults.
+
+    Returns
+    -------
+    Pipeline
+        Steps `encode` and `forest`.
+    """
+    chosen = VARIANTS[variant] if isinstance(variant, str) else variant
+    categorical = [feature for feature in schema.features if feature.categories is not None]
+    encoder = OrdinalEncoder(
+        categories=[np.array(feature.categories, dtype=object) for feature in categorical],
+        handle_unknown="use_encoded_value",
+        unknown_value=np.nan,
+        encoded_missing_value=np.nan,
+    )
+    names = [feature.name for feature in categorical]
+    numbers = [feature.name for feature in schema.features if feature.categories is None]
+    return Pipeline(
+        [
+            (
+                "encode",
+                ColumnTransformer([("categories", encoder, names), ("numbers", "passthrough", numbers)]),
+            ),
+            ("forest", chosen.forest(**{**chosen.defaults, **params}, random_state=random_state)),
+        ]
+    )
