@@ -23,6 +23,7 @@ __all__ = [
     "PREVIOUS_CHAMPION",
     "REPLACED_VERSION_TAG",
     "Aliases",
+    "check_unchanged",
     "promote",
     "read_aliases",
     "register_version",
@@ -160,6 +161,19 @@ def version_of_alias(name: str, alias: str, *, client: MlflowClient | None = Non
         ) from error
 
 
+def check_unchanged(name: str, *, expected: Aliases, client: MlflowClient | None = None) -> None:
+    """Make sure that champion and challenger are those that a decision was based on.
+
+    Raises
+    ------
+    RegistryError
+        If one of the two aliases was moved since.
+    """
+    now = read_aliases(name, client=client)
+    if (now.champion, now.challenger) != (expected.champion, expected.challenger):
+        raise RegistryError(_changed(name, expected, now, "Nothing was moved; compare again."))
+
+
 def promote(name: str, *, expected: Aliases, client: MlflowClient | None = None) -> Aliases:
     """Make the challenger the champion, and the old champion, if any, the `previous_champion`.
 
@@ -186,10 +200,7 @@ def promote(name: str, *, expected: Aliases, client: MlflowClient | None = None)
     challenger, champion = expected.challenger, expected.champion
     if challenger is None or challenger == champion:
         raise RegistryError(f"{name!r} has no challenger to promote.")
-    now = read_aliases(name, client=client)
-    if (now.champion, now.challenger) != (champion, challenger):
-        raise RegistryError(_changed(name, expected, now, "Nothing was moved; compare again."))
-
+    check_unchanged(name, expected=expected, client=client)
     # The old champion is kept before the alias leaves it: a crash in between leaves it as champion, too.
     if champion is None:
         _delete_tag(client, name, challenger, REPLACED_VERSION_TAG)
@@ -216,7 +227,7 @@ def promote(name: str, *, expected: Aliases, client: MlflowClient | None = None)
 def rollback(name: str, *, expected: Aliases, client: MlflowClient | None = None) -> Aliases:
     """Take the last promotion back: `previous_champion` is champion again.
 
-    The champion before that one, if any, is `previous_champion` again, so that rollbacks can follow each other.
+    The champion before that one, if any, is `previous_champion` again; a second rollback goes back to it.
     The version that is taken back keeps no alias, so that a scheduled comparison does not promote it again.
 
     Parameters

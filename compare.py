@@ -1,0 +1,116 @@
+"""Compare the challenger of a registered model with its champion, and promote it if it is better.
+
+Both are judged by balanced accuracy on the same held-out rows, which neither saw in training. A report goes
+to MLflow, the verdict to standard output as JSON. Exit status: 0 promoted, 1 kept, 2 could not compare. With
+--dry-run the status says what would be done; with --rollback 0 says that the last promotion was taken back.
+
+Example: python compare.py --confidence 0.95 --min-improvement 0.005 --report build/comparison
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
+
+PROMOTED, KEPT, NOT_COMPARED = 0, 1, 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="compare.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="proto_model", help="registered model name (default: %(default)s)")
+    parser.add_argument("--tracking-uri", help="MLflow server or store (default: MLFLOW_TRACKING_URI)")
+    parser.add_argument(
+        "--confidence", type=float, help="ask that this confidence interval lie above zero, e.g. 0.95"
+    )
+    parser.add_argument(
+        "--min-improvement", type=float, default=0.0, help="smallest difference that counts, e.g. 0.005"
+    )
+    parser.add_argument(
+        "--random-state", type=int, default=0, help="seed of the bootstrap (default: %(default)s)"
+    )
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write a copy of the report there")
+    parser.add_argument("--rollback", action="store_true", help="take the last promotion back instead")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="change nothing in MLflow; --report is written all the same"
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the result is the exit status."""
+    arguments = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from rich.console import Console
+
+    from proto_model.errors import ProtoModelError
+
+    console = Console(stderr=True)
+    if arguments.tracking_uri:
+        mlflow.set_tracking_uri(arguments.tracking_uri)
+    try:
+        status, verdict = (_roll_back if arguments.rollback else _compare)(arguments, console)
+    except (ProtoModelError, MlflowException, OSError) as error:
+        action = "roll back" if arguments.rollback else "compare"
+        console.print(f"Could not {action}: {error}", markup=False, highlight=False, soft_wrap=True)
+        status = NOT_COMPARED
+        verdict = {"verdict": "failed", "model": arguments.model, "error": str(error)}
+    print(json.dumps(verdict, ensure_ascii=False))
+    return status
+
+
+def _compare(arguments: argparse.Namespace, console: Console) -> tuple[int, dict[str, Any]]:
+    from mlflow import MlflowClient
+
+    from proto_model.promotion import Criteria, compare_and_promote, write_report
+    from proto_model.promotion.terminal import report_sentences, report_table
+
+    criteria = Criteria(arguments.min_improvement, arguments.confidence)
+    with console.status(f"Comparing the versions of {arguments.model!r} ..."):
+        report = compare_and_promote(
+            arguments.model,
+            criteria,
+            client=MlflowClient(),
+            now=datetime.now(UTC),
+            random_state=arguments.random_state,
+            dry_run=arguments.dry_run,
+            run_id=os.environ.get("MLFLOW_RUN_ID"),
+        )
+    if arguments.report:
+        write_report(report, arguments.report)
+    console.print(report_table(report))
+    for sentence in report_sentences(report):
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    return PROMOTED if report.verdict == "promoted" else KEPT, report.to_dict()
+
+
+def _roll_back(arguments: argparse.Namespace, console: Console) -> tuple[int, dict[str, Any]]:
+    from mlflow import MlflowClient
+
+    from proto_model.promotion import roll_back
+
+    done = roll_back(arguments.model, client=MlflowClient(), now=datetime.now(UTC), dry_run=arguments.dry_run)
+    console.print(done.sentence, markup=False, highlight=False, soft_wrap=True)
+    return PROMOTED, done.to_dict()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
