@@ -1,0 +1,5 @@
+"""Forests compiled for the CPU at hand: scikit-learn's answers to the last bit, from one row to millions."""
+
+from proto_model.forest.engine import CompiledForest
+
+__all__ = ["CompiledForest"]

@@ -1,0 +1,232 @@
+"""Forests compiled for fast prediction."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proto_model.forest.file import read_nodes, write_nodes
+from proto_model.forest.jit import compiled
+from proto_model.forest.kernels import FIELDS, GROUP, ROW_TREES, Shape, scratch_bytes
+from proto_model.forest.masks import find_tops
+from proto_model.forest.nodes import WIDE_NODE, ForestNodes, flatten
+
+__all__ = ["CompiledForest"]
+
+_ROW_KERNEL_ROWS = 4  # up to here, rows are walked one by one
+_THREAD_ROWS = 4096  # fewer rows than this are not worth a thread of their own
+_BLOCK_BYTES = 256 * 1024  # of inputs: leaves room in a core's L2 cache for the tree at hand
+_MAX_BLOCK_ROWS = 4096
+
+
+class CompiledForest:
+    """A random forest or extra-trees classifier, compiled for the CPU at hand.
+
+    Answers are scikit-learn's to the last bit: inputs are rounded to float32, missing values go where the
+    node sends them, and trees are added up in their order. Infinite inputs go the way that scikit-learn's
+    trees would send them, although its forests refuse them. Instances may be used from many threads at once;
+    prediction releases the GIL.
+
+    It takes 8 bytes per node (16 for forests with very many features and very large trees), about 16 bytes
+    for every node in the top of a tree, 8 bytes per class for each distinct leaf, and in every thread
+    that predicts, about 1 MiB of scratch memory; see `nbytes`.
+
+    Parameters
+    ----------
+    nodes : ForestNodes
+        The forest as flat arrays, from `from_sklearn` or `load`.
+    """
+
+    def __init__(self, nodes: ForestNodes) -> None:
+        self._nodes = nodes
+        self._tops = tops = find_tops(nodes)
+        self.n_features = nodes.n_features
+        self.n_classes = nodes.n_classes
+        n_used = len(nodes.columns)
+        self._n_block = max(
+            GROUP, min(_BLOCK_BYTES // (4 * max(n_used, 1)) // GROUP * GROUP, _MAX_BLOCK_ROWS)
+        )
+        self._scratch_bytes = scratch_bytes(self._n_block, n_used)
+        self._kernels = compiled(Shape(self.n_classes, nodes.feature_bits, nodes.nodes.dtype == WIDE_NODE))
+
+        # A row walks through several trees at a time: trees that add nothing fill up the last few.
+        n_padded = -(-nodes.n_trees // ROW_TREES) * ROW_TREES
+        nothing = np.zeros(1, dtype=nodes.nodes.dtype)
+        nothing["link"] = n_used
+        nothing["threshold"].view(np.uint32)[0] = len(nodes.leaves)
+        self._arrays: dict[str, NDArray[Any]] = {
+            "columns": nodes.columns,
+            "tree_start": np.pad(nodes.tree_start, (0, n_padded - nodes.n_trees), mode="edge"),
+            "nodes": np.concatenate([nodes.nodes, nothing]),
+            "leaves": np.vstack([nodes.leaves, np.zeros((1, self.n_classes))]),
+            "tree_word": tops.tree_word,
+            "word_test": tops.word_test,
+            "word_right": tops.word_right,
+            "threshold": tops.threshold,
+            "feature": tops.feature,
+            "mask": tops.mask,
+            "exit": tops.exit,
+            "is_whole": tops.is_whole,
+        }
+        numbers = {
+            "n_trees": nodes.n_trees,
+            "n_padded": n_padded,
+            "n_features": self.n_features,
+            "n_used": n_used,
+            "n_block": self._n_block,
+        }
+        addresses = {name: array.ctypes.data for name, array in self._arrays.items()}
+        self._fields = np.array([{**numbers, **addresses}[name] for name in FIELDS], dtype=np.int64)
+        self._fields_at = self._fields.ctypes.data
+        self._local = threading.local()
+
+    @classmethod
+    def from_sklearn(
+        cls, forest: Any, columns: Sequence[int] | None = None, n_features: int | None = None
+    ) -> CompiledForest:
+        """Compile a fitted forest.
+
+        Parameters
+        ----------
+        forest : RandomForestClassifier or ExtraTreesClassifier
+            Fitted, with one output.
+        columns : sequence of int, optional
+            Column of `X` that holds each feature of the forest; by default in the same order.
+        n_features : int, optional
+            Number of columns of `X`; by default as many as the forest has features.
+
+        Raises
+        ------
+        TypeError
+            If it is not a forest of classification trees.
+        ValueError
+            If it is not fitted, has several outputs, or the columns do not fit.
+        """
+        if not any(base.__name__ == "ForestClassifier" for base in type(forest).__mro__):
+            raise TypeError(
+                f"{type(forest).__name__} given; RandomForestClassifier or ExtraTreesClassifier expected."
+            )
+        if not hasattr(forest, "estimators_"):
+            raise ValueError(f"This {type(forest).__name__} is not fitted. Call fit before compiling it.")
+        if forest.n_outputs_ != 1:
+            raise ValueError(f"This forest has {forest.n_outputs_} outputs. Fit one forest for each of them.")
+        n_inputs = forest.n_features_in_
+        width = n_inputs if n_features is None else n_features
+        places = np.arange(n_inputs) if columns is None else np.asarray(columns, dtype=np.int64)
+        if places.shape != (n_inputs,) or places.min() < 0 or places.max() >= width:
+            raise ValueError(
+                f"columns {places.tolist()} given; {n_inputs} of them, each in 0..{width - 1}, are expected."
+            )
+        trees = [tree.tree_ for tree in forest.estimators_]
+        return cls(flatten(trees, width, places, int(forest.n_classes_)))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> CompiledForest:
+        """Compile a forest that `save` wrote.
+
+        Raises
+        ------
+        ArtifactError
+            If the file is missing, damaged or of another version.
+        """
+        return cls(read_nodes(Path(path)))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the forest to one file of plain arrays (`.npz`), which holds nothing that could run."""
+        write_nodes(self._nodes, Path(path))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the forest takes, without scratch memory."""
+        return sum(array.nbytes for array in self._arrays.values())
+
+    def predict_proba(self, X: NDArray[np.float64], n_threads: int | None = None) -> NDArray[np.float64]:
+        """Probability of each class.
+
+        Parameters
+        ----------
+        X : ndarray of float64, shape (n_rows, n_features)
+            Inputs; NaN where a value is missing. Any other numeric array is converted.
+        n_threads : int, optional
+            Threads to use; by default one for small tables and one per core for large ones.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_rows, n_classes)
+
+        Raises
+        ------
+        ValueError
+            If `X` does not have two dimensions and `n_features` columns.
+        """
+        X = np.ascontiguousarray(X, dtype=np.float64)
+        if X.ndim != 2 or X.shape[1] != self.n_features:
+            raise ValueError(f"X of shape {X.shape} given, (n_rows, {self.n_features}) expected.")
+        n_rows = len(X)
+        proba = np.empty((n_rows, self.n_classes))
+        if n_rows <= _ROW_KERNEL_ROWS:
+            self._kernels.row(self._fields_at, X.ctypes.data, n_rows, proba.ctypes.data, self._scratch())
+        else:
+            self._predict_blocks(X, proba, n_threads)
+        return proba
+
+    def predict_index(self, X: NDArray[np.float64], n_threads: int | None = None) -> NDArray[np.int64]:
+        """Index of the most probable class of each row, the first one where several are equal."""
+        index: NDArray[np.int64] = np.argmax(self.predict_proba(X, n_threads), axis=1)
+        return index
+
+    def _predict_blocks(
+        self, X: NDArray[np.float64], proba: NDArray[np.float64], n_threads: int | None
+    ) -> None:
+        n_rows = len(X)
+        wanted = min(n_threads or _n_cores(), -(-n_rows // _THREAD_ROWS))
+        if wanted <= 1:
+            self._predict_rows(X, proba)
+            return
+        n_part = -(-n_rows // (4 * wanted) // self._n_block) * self._n_block
+        parts = [(X[i : i + n_part], proba[i : i + n_part]) for i in range(0, n_rows, n_part)]
+
+        def work() -> None:
+            while parts:
+                try:
+                    part = parts.pop()
+                except IndexError:  # another thread took the last one
+                    return
+                self._predict_rows(*part)
+
+        others = [_pool(os.getpid()).submit(work) for _ in range(wanted - 1)]
+        work()
+        for other in others:
+            other.result()
+
+    def _predict_rows(self, X: NDArray[np.float64], proba: NDArray[np.float64]) -> None:
+        self._kernels.block(self._fields_at, X.ctypes.data, len(X), proba.ctypes.data, self._scratch())
+
+    def _scratch(self) -> int:
+        """Address of this thread's scratch memory."""
+        try:
+            address: int = self._local.address
+        except AttributeError:
+            # Zeros, because lanes without a row are computed too, and some numbers are slow.
+            self._local.memory = np.zeros(self._scratch_bytes, dtype=np.uint8)
+            address = self._local.address = self._local.memory.ctypes.data
+        return address
+
+
+@cache
+def _pool(pid: int) -> ThreadPoolExecutor:
+    """Threads of this process; a forked child gets its own, because threads do not survive a fork."""
+    return ThreadPoolExecutor(_n_cores(), thread_name_prefix="forest")
+
+
+def _n_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,88 @@
+"""The file of a compiled forest: plain arrays, checked before anything walks through them."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from proto_model.errors import ArtifactError
+from proto_model.forest.nodes import NARROW_NODE, WIDE_NODE, ForestNodes
+
+__all__ = ["FORMAT_VERSION", "read_nodes", "write_nodes"]
+
+FORMAT_VERSION = 1
+
+
+def write_nodes(forest: ForestNodes, path: Path) -> None:
+    """Write a forest's arrays to an `.npz` file."""
+    with path.open("wb") as file:
+        np.savez(
+            file,
+            version=np.int64(FORMAT_VERSION),
+            n_features=np.int64(forest.n_features),
+            columns=forest.columns,
+            tree_start=forest.tree_start,
+            nodes=forest.nodes,
+            leaves=forest.leaves,
+        )
+
+
+def read_nodes(path: Path) -> ForestNodes:
+    """Read a forest's arrays and check that every walk stays within them and ends.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is missing, damaged or of another version.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            version = int(arrays["version"])
+            if version != FORMAT_VERSION:
+                raise ArtifactError(
+                    f"{path} has version {version}, {FORMAT_VERSION} is understood. "
+                    "Use the release of this package that wrote the model."
+                )
+            forest = ForestNodes(
+                n_features=int(arrays["n_features"]),
+                columns=arrays["columns"],
+                tree_start=arrays["tree_start"],
+                nodes=arrays["nodes"],
+                leaves=arrays["leaves"],
+            )
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ArtifactError(f"{path} cannot be read as a compiled forest: {error}") from error
+    fault = _fault(forest)
+    if fault:
+        raise ArtifactError(f"{path} is damaged: {fault}. Log the model again.")
+    return forest
+
+
+def _fault(forest: ForestNodes) -> str | None:
+    """What is wrong with a forest's arrays, or None."""
+    start, nodes, leaves, columns = forest.tree_start, forest.nodes, forest.leaves, forest.columns
+    if nodes.dtype not in (NARROW_NODE, WIDE_NODE) or nodes.ndim != 1 or not len(nodes):
+        return f"nodes are {nodes.dtype} of shape {nodes.shape}"
+    if leaves.dtype != np.float64 or leaves.ndim != 2 or 0 in leaves.shape or not np.isfinite(leaves).all():
+        return f"leaves are {leaves.dtype} of shape {leaves.shape}, or not all finite"
+    if columns.dtype != np.int32 or columns.ndim != 1 or forest.n_features < 1:
+        return f"columns are {columns.dtype} of shape {columns.shape} for {forest.n_features} features"
+    if len(columns) and (columns.min() < 0 or columns.max() >= forest.n_features):
+        return f"columns are not within 0..{forest.n_features - 1}"
+    if start.dtype != np.int64 or start.ndim != 1 or len(start) < 2:
+        return f"tree_start is {start.dtype} of shape {start.shape}"
+    if start[0] != 0 or start[-1] != len(nodes) or (np.diff(start) < 1).any():
+        return "trees do not fill the nodes one after the other"
+    size = np.repeat(np.diff(start), np.diff(start))
+    place = np.arange(len(nodes)) - np.repeat(start[:-1], np.diff(start))
+    left, feature = forest.left, forest.feature
+    is_leaf = feature == len(columns)
+    if not np.array_equal(left == place, is_leaf) or (feature > len(columns)).any():
+        return "leaves and inner nodes cannot be told apart"
+    if (left < place).any() or (left + ~is_leaf >= size).any():
+        return "a child stands before its parent or outside its tree"
+    if (forest.leaf_row[is_leaf] >= len(leaves)).any():
+        return "a leaf has no distribution"
+    return None

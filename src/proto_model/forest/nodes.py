@@ -1,0 +1,181 @@
+"""The forest as flat arrays: what a compiled forest keeps in memory and in its file.
+
+Every tree is renumbered breadth first, so that the two children of a node are neighbours, a child always
+stands behind its parent, and a walk ends. A node takes eight bytes: a float32 threshold and a word that
+packs feature, direction of missing values and left child.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["NARROW_NODE", "WIDE_NODE", "ForestNodes", "flatten"]
+
+NARROW_NODE = np.dtype([("threshold", "<f4"), ("link", "<u4")])
+WIDE_NODE = np.dtype([("threshold", "<f4"), ("unused", "<u4"), ("link", "<u8")])
+_WIDE_FEATURE_BITS = 31
+
+
+@dataclass(frozen=True)
+class ForestNodes:
+    """A forest of decision trees, ready for the walk.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of columns that a table of inputs has.
+    columns : ndarray of int32, shape (n_used,)
+        Columns that some node looks at. Nodes name a feature by its position here.
+    tree_start : ndarray of int64, shape (n_trees + 1,)
+        Where each tree begins in `nodes`, and the end of the last one.
+    nodes : structured ndarray, shape (n_nodes,)
+        `threshold`: a row goes left when its feature, rounded to float32, is not above it; in a leaf the bits
+        of an unsigned integer, the row of `leaves`. `link`: from the low end `feature_bits` bits of feature
+        (`n_used` in a leaf), a bit that is set when missing values go left, and the left child counted from
+        the start of the tree (a leaf has itself); the right child is the next node.
+    leaves : ndarray of float64, shape (n_leaves, n_classes)
+        Distinct distributions over the classes.
+    """
+
+    n_features: int
+    columns: NDArray[np.int32]
+    tree_start: NDArray[np.int64]
+    nodes: NDArray[np.void]
+    leaves: NDArray[np.float64]
+
+    @property
+    def n_trees(self) -> int:
+        """Number of trees."""
+        return len(self.tree_start) - 1
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return int(self.leaves.shape[1])
+
+    @property
+    def feature_bits(self) -> int:
+        """Bits of a node's link that hold the feature."""
+        return _feature_bits(len(self.columns), self.nodes.dtype)
+
+    @property
+    def feature(self) -> NDArray[np.int64]:
+        """Feature of each node, a position in `columns`; one past the end in leaves."""
+        return self._bits(0, self.feature_bits)
+
+    @property
+    def missing_left(self) -> NDArray[np.bool_]:
+        """Whether a missing value goes left, per node."""
+        return self._bits(self.feature_bits, 1) == 1
+
+    @property
+    def left(self) -> NDArray[np.int64]:
+        """Left child of each node, counted from the start of its tree."""
+        return self._bits(self.feature_bits + 1, 63)
+
+    @property
+    def leaf_row(self) -> NDArray[np.uint32]:
+        """Row of `leaves` per node; only leaves have one."""
+        words: NDArray[np.uint32] = self.nodes["threshold"].view(np.uint32)
+        return words
+
+    def _bits(self, low: int, count: int) -> NDArray[np.int64]:
+        """Some bits of each node's link."""
+        links: NDArray[np.int64] = self.nodes["link"].astype(np.int64)
+        return links >> low & (1 << count) - 1
+
+
+def flatten(trees: list[Any], n_features: int, columns: NDArray[np.int64], n_classes: int) -> ForestNodes:
+    """Flat form of scikit-learn's trees.
+
+    Parameters
+    ----------
+    trees : list of sklearn.tree._tree.Tree
+        Single-output classification trees.
+    n_features : int
+        Number of columns that a table of inputs has.
+    columns : ndarray of int64
+        Column that holds each feature of the trees.
+    n_classes : int
+        Number of classes.
+    """
+    sizes = np.array([tree.node_count for tree in trees], dtype=np.int64)
+    tree_start = np.concatenate([[0], np.cumsum(sizes)])
+    shift = np.repeat(tree_start[:-1], sizes)
+    left = np.concatenate([tree.children_left for tree in trees]).astype(np.int64)
+    right = np.concatenate([tree.children_right for tree in trees]).astype(np.int64)
+    inner = left >= 0
+    order = _breadth_first(tree_start, left + shift, right + shift, inner)
+
+    inner = inner[order]
+    position = np.empty_like(order)
+    position[order] = np.arange(len(order))
+    child = np.where(inner, position[np.where(inner, left[order] + shift, 0)], np.arange(len(order))) - shift
+
+    feature = np.concatenate([tree.feature for tree in trees])[order]
+    used, compact = np.unique(feature[inner], return_inverse=True)
+    feature = np.full(len(order), len(used), dtype=np.int64)
+    feature[inner] = compact
+
+    values = np.concatenate([tree.value[:, 0, :] for tree in trees])[order[~inner]]
+    leaves, leaf_row = np.unique(np.ascontiguousarray(values[:, :n_classes]), axis=0, return_inverse=True)
+
+    missing_left = np.concatenate([tree.missing_go_to_left for tree in trees])[order].astype(np.uint64)
+    dtype = NARROW_NODE if _fits_narrow(len(used), int(sizes.max())) else WIDE_NODE
+    bits = _feature_bits(len(used), dtype)
+    link = (
+        feature.astype(np.uint64)
+        | missing_left << np.uint64(bits)
+        | child.astype(np.uint64) << np.uint64(bits + 1)
+    )
+    nodes = np.zeros(len(order), dtype=dtype)
+    nodes["link"] = link
+    nodes["threshold"] = _floor32(np.concatenate([tree.threshold for tree in trees])[order])
+    nodes["threshold"].view(np.uint32)[~inner] = leaf_row.ravel()
+    return ForestNodes(
+        n_features=n_features,
+        columns=columns[used].astype(np.int32),
+        tree_start=tree_start,
+        nodes=nodes,
+        leaves=np.ascontiguousarray(leaves, dtype=np.float64),
+    )
+
+
+def _breadth_first(
+    tree_start: NDArray[np.int64],
+    left: NDArray[np.int64],
+    right: NDArray[np.int64],
+    inner: NDArray[np.bool_],
+) -> NDArray[np.int64]:
+    """Old position of each node, tree after tree, breadth first within a tree."""
+    frontier = tree_start[:-1]
+    tree = np.arange(len(frontier))
+    levels, owners = [], []
+    while len(frontier):
+        levels.append(frontier)
+        owners.append(tree)
+        splits = inner[frontier]
+        parents = frontier[splits]
+        frontier = np.stack([left[parents], right[parents]], axis=1).ravel()
+        tree = np.repeat(tree[splits], 2)
+    return np.concatenate(levels)[np.argsort(np.concatenate(owners), kind="stable")]
+
+
+def _floor32(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Largest float32 that is not above each value: `x <= value` is the same for every float32 `x`."""
+    with np.errstate(over="ignore"):
+        rounded = values.astype(np.float32)
+    return np.where(rounded > values, np.nextafter(rounded, np.float32(-np.inf)), rounded)
+
+
+def _feature_bits(n_used: int, dtype: np.dtype[Any]) -> int:
+    """Bits that hold a feature, or `n_used` for a leaf."""
+    return max(n_used.bit_length(), 1) if dtype == NARROW_NODE else _WIDE_FEATURE_BITS
+
+
+def _fits_narrow(n_used: int, largest_tree: int) -> bool:
+    return (largest_tree << _feature_bits(n_used, NARROW_NODE) + 1) <= 1 << 32
