@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import mlflow.artifacts
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
-from mlflow.pyfunc import PyFuncModel, load_model
 
 from proto_model.data import encode
 from proto_model.errors import ArtifactError, ProtoModelError
 from proto_model.promotion.comparison import ComparisonError
 from proto_model.schema import Label, ModelSchema
-from proto_model.serving.bundle import ForestModel
+
+if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
+
+    from proto_model.serving.bundle import ForestModel
 
 __all__ = ["Contender", "load_contender"]
 
@@ -90,6 +93,7 @@ def load_contender(name: str, version: str, folder: Path) -> Contender:
     ArtifactError
         If the artifact is gone, or what is there is no model.
     """
+    # Each of the two takes seconds to import, and a comparison rarely needs both.
     try:
         path = Path(
             mlflow.artifacts.download_artifacts(
@@ -97,7 +101,11 @@ def load_contender(name: str, version: str, folder: Path) -> Contender:
             )
         )
         if (path / _BUNDLE / "schema.json").is_file():
+            from proto_model.serving.bundle import ForestModel
+
             return ForestContender(ForestModel.load(path / _BUNDLE))
+        from mlflow.pyfunc import load_model
+
         return PyfuncContender(load_model(str(path)))
     except (MlflowException, OSError, ImportError, ProtoModelError) as error:
         raise ArtifactError(
