@@ -144,8 +144,9 @@ def model_card(facts: CardFacts) -> str:
         ),
         _table(["class", *_PER_CLASS.values()], _per_class(facts)),
         "## What matters to it",
-        "Loss of balanced accuracy on the test rows when one feature is shuffled. Features that say the same "
-        "thing stand in for each other, so that each of them looks unimportant.",
+        "Probability that the true class loses, on average over the test rows (classes weighing alike), when "
+        "one feature is shuffled. Features that say the same thing stand in for each other, so that each of "
+        "them looks unimportant.",
         _table(
             ["feature", "loss", "±"],
             (

@@ -26,7 +26,8 @@ from proto_model.evaluation.style import (
 __all__ = ["calibration_plot", "precision_recall_plot", "roc_plot"]
 
 _MAX_NAMED = 10
-_BINS = 10
+_MAX_BINS = 10
+_ROWS_FOR_MAX_BINS = 500
 
 
 def roc_plot(y: NDArray[np.int64], probabilities: NDArray[np.float64], labels: Sequence[object]) -> Figure:
@@ -107,12 +108,13 @@ def calibration_plot(
             probabilities.argmax(axis=1) == y,
             "of the prediction",
         )
-    bins = np.minimum((stated * _BINS).astype(np.int64), _BINS - 1)
-    counts = np.bincount(bins, minlength=_BINS)
+    n_bins = _MAX_BINS if len(y) >= _ROWS_FOR_MAX_BINS else _MAX_BINS // 2
+    bins = np.minimum((stated * n_bins).astype(np.int64), n_bins - 1)
+    counts = np.bincount(bins, minlength=n_bins)
     filled = counts > 0
     n = counts[filled]
-    mean_stated = np.bincount(bins, weights=stated, minlength=_BINS)[filled] / n
-    share = np.bincount(bins, weights=came_true, minlength=_BINS)[filled] / n
+    mean_stated = np.bincount(bins, weights=stated, minlength=n_bins)[filled] / n
+    share = np.bincount(bins, weights=came_true, minlength=n_bins)[filled] / n
     low, high = _wilson(share, n)
     error = float((n * np.abs(mean_stated - share)).sum() / n.sum())
 
@@ -127,7 +129,7 @@ def calibration_plot(
     dress(axes, "Calibration on the test rows", y="share that came true")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.legend(frameon=True, framealpha=0.9, edgecolor=GRID, fontsize=9, loc="lower right")
-    histogram.bar((np.arange(_BINS) + 0.5) / _BINS, counts, width=0.9 / _BINS, color=SECOND, alpha=0.85)
+    histogram.bar((np.arange(n_bins) + 0.5) / n_bins, counts, width=0.9 / n_bins, color=SECOND, alpha=0.85)
     dress(histogram, "", f"stated probability {what}", "rows")
     return figure
 

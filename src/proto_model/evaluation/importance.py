@@ -1,4 +1,4 @@
-"""Permutation importance: how much worse the predictions get when one feature is shuffled."""
+"""Permutation importance: how much surer of the truth the predictions are for knowing a feature."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ def permutation_importance(
     n_repeats: int = 5,
     max_rows: int = 2000,
 ) -> pd.DataFrame:
-    """Loss of balanced accuracy when the values of one feature are dealt out to the rows anew [1]_.
+    """Probability that true classes lose when the values of one feature are dealt out to the rows anew [1]_.
 
-    The cost is bounded: one call of `predict_proba` per feature, with at most `n_repeats * max_rows` rows.
+    Probability rather than accuracy, because a forest that is nearly always right has to spare: most features
+    change no prediction, but each shifts votes. Classes weigh alike, however rare. The cost is bounded: one
+    call of `predict_proba` per feature, with at most `n_repeats * max_rows` rows.
 
     Parameters
     ----------
@@ -56,21 +58,22 @@ def permutation_importance(
         chosen = np.sort(generator.choice(len(matrix), size=max_rows, replace=False))
         matrix, y = matrix[chosen], y[chosen]
     n_rows = len(matrix)
-    present = np.unique(y)
+    present, truth = np.unique(y), y[np.newaxis, :, np.newaxis]
 
-    def balanced_accuracy(right: NDArray[np.bool_]) -> NDArray[np.float64]:
-        per_class = [right[..., y == index].mean(axis=-1) for index in present]
-        return np.asarray(np.mean(per_class, axis=0), dtype=np.float64)
+    def trust(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean probability of the true class, per repeat."""
+        probabilities = predict_proba(rows).reshape(len(rows) // n_rows, n_rows, -1)
+        of_truth = np.take_along_axis(probabilities, truth, axis=2)[..., 0]
+        return np.asarray(np.mean([of_truth[:, y == index].mean(axis=1) for index in present], axis=0))
 
-    baseline = balanced_accuracy(predict_proba(matrix).argmax(axis=1) == y)
+    baseline = trust(matrix)
     losses = np.empty((len(feature_names), n_repeats))
     for feature in range(len(feature_names)):
         shuffled = np.tile(matrix, (n_repeats, 1))
         for repeat in range(n_repeats):
             rows = slice(repeat * n_rows, (repeat + 1) * n_rows)
             shuffled[rows, feature] = generator.permutation(matrix[:, feature])
-        predicted = predict_proba(shuffled).argmax(axis=1).reshape(n_repeats, n_rows)
-        losses[feature] = baseline - balanced_accuracy(predicted == y)
+        losses[feature] = baseline - trust(shuffled)
 
     table = pd.DataFrame(
         {"feature": list(feature_names), "importance": losses.mean(axis=1), "std": losses.std(axis=1)}

@@ -93,7 +93,11 @@ def importance_plot(importances: pd.DataFrame) -> Figure:
     )  # fmt: skip
     left_out = len(importances) - len(shown)
     more = f", {len(shown)} of {len(importances)} features" if left_out else ""
-    dress(axes, f"Permutation importance{more}", "loss of balanced accuracy on the test rows when shuffled")
+    dress(
+        axes,
+        f"Permutation importance{more}",
+        "probability that the true class loses when shuffled (test rows)",
+    )
     axes.set_yticks(range(len(shown)), shortened(list(shown["feature"]), 30))
     axes.axvline(0, color=MUTED, linewidth=1)
     axes.grid(False, axis="y")
@@ -118,18 +122,20 @@ def search_plot(scores: NDArray[np.float64], stds: NDArray[np.float64], default:
         label="candidate (± standard deviation over the folds)",
     )  # fmt: skip
     best_so_far = np.fmax.accumulate(scores)
-    axes.step(tried, best_so_far, where="post", color=SECOND, linewidth=1.8, label="best so far")
+    axes.step(
+        tried,
+        best_so_far,
+        where="post",
+        color=SECOND,
+        linewidth=1.8,
+        label=f"best so far ({best_so_far[-1]:.4f})",
+    )
     if default is not None:
         axes.plot(
             tried[default], scores[default], "D", color=INK, markersize=8, fillstyle="none", label="defaults"
         )
-    best = int(np.nanargmax(scores))
-    axes.annotate(
-        f"{scores[best]:.4f}", (tried[best], scores[best]), xytext=(0, 9), textcoords="offset points",
-        ha="center", color=SECOND, fontweight="bold", fontsize=9,
-    )  # fmt: skip
     dress(axes, "Search over the hyperparameters", "candidate", "balanced accuracy (cross-validation)")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlim(0.4, len(scores) + 0.6)
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
     return figure

@@ -5,7 +5,7 @@ from proto_model.evaluation import permutation_importance
 
 def threshold_model(matrix):
     """Looks at the second column alone."""
-    positive = (matrix[:, 1] > 0).astype(float)
+    positive = np.where(matrix[:, 1] > 0, 0.9, 0.2)
     return np.column_stack([1 - positive, positive])
 
 
@@ -16,8 +16,19 @@ def test_only_the_feature_that_decides_is_important():
     table = permutation_importance(threshold_model, matrix, y, ["a", "b", "c"], random_state=0)
 
     assert table["feature"].tolist() == ["b", "a", "c"]
-    assert 0.4 < table["importance"][0] < 0.6
-    assert (table["importance"][1:] == 0).all()
+    assert 0.3 < table["importance"][0] < 0.4  # half of the rows change sides, 0.7 between them
+    assert (table["importance"][1:].abs() < 1e-12).all()
+
+
+def test_rare_classes_weigh_as_much_as_common_ones():
+    matrix = np.where(np.arange(1000) < 990, -1.0, 1.0).reshape(-1, 1)
+    y = (matrix[:, 0] > 0).astype(int)
+
+    table = permutation_importance(
+        lambda rows: threshold_model(np.hstack([rows, rows])), matrix, y, ["a"], random_state=0
+    )
+
+    assert table["importance"][0] > 0.3
 
 
 def test_cost_is_bounded_and_the_same_seed_gives_the_same_table():

@@ -1,0 +1,99 @@
+"""The variants side by side, best first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from rich.table import Table
+
+__all__ = ["Standing", "frame", "markdown", "ranked", "rich_table"]
+
+_COLUMNS = (
+    "variant",
+    "balanced accuracy (CV)",
+    "balanced accuracy (test)",
+    "accuracy",
+    "macro F1",
+    "ROC AUC",
+    "fit",
+)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where one variant stands.
+
+    Parameters
+    ----------
+    variant : str
+        Name of the variant.
+    run_id : str
+        Its child run.
+    cv_balanced_accuracy, cv_std : float
+        In cross-validation on the training rows: what ranks it.
+    metrics : mapping
+        On the test rows; they rank nothing.
+    fit_seconds : float
+        Duration of its search.
+    """
+
+    variant: str
+    run_id: str
+    cv_balanced_accuracy: float
+    cv_std: float
+    metrics: dict[str, float]
+    fit_seconds: float
+
+
+def ranked(standings: Sequence[Standing]) -> list[Standing]:
+    """Standings by cross-validated balanced accuracy, the best first; equal ones stay in the order given."""
+    return sorted(standings, key=lambda standing: -standing.cv_balanced_accuracy)
+
+
+def frame(standings: Sequence[Standing]) -> pd.DataFrame:
+    """Table with one row per standing, for programs."""
+    return pd.DataFrame(
+        [
+            {
+                "rank": rank,
+                "variant": standing.variant,
+                "run_id": standing.run_id,
+                "cv_balanced_accuracy": standing.cv_balanced_accuracy,
+                "cv_std": standing.cv_std,
+                **{f"test_{name}": value for name, value in standing.metrics.items() if "/" not in name},
+                "fit_seconds": standing.fit_seconds,
+            }
+            for rank, standing in enumerate(standings, start=1)
+        ]
+    )
+
+
+def rich_table(standings: Sequence[Standing], title: str) -> Table:
+    """Table for a terminal, the best variant in bold."""
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for name in _COLUMNS:
+        table.add_column(name, justify="left" if name == "variant" else "right", no_wrap=name == "variant")
+    for rank, standing in enumerate(standings):
+        table.add_row(*_cells(standing), style="bold green" if rank == 0 else None)
+    return table
+
+
+def markdown(standings: Sequence[Standing]) -> str:
+    """Table for a description in the MLflow UI."""
+    lines = [_COLUMNS, ("---",) * len(_COLUMNS), *map(_cells, standings)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cells(standing: Standing) -> tuple[str, ...]:
+    figures = (
+        f"{standing.metrics[name]:.4f}" if name in standing.metrics else "-"
+        for name in ("balanced_accuracy", "accuracy", "f1_macro", "roc_auc")
+    )
+    return (
+        standing.variant,
+        f"{standing.cv_balanced_accuracy:.4f} ± {standing.cv_std:.4f}",
+        *figures,
+        f"{standing.fit_seconds:.1f} s",
+    )
