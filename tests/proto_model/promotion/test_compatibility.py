@@ -34,7 +34,10 @@ def test_what_a_new_table_changes_is_no_difference():
         (replace(SCHEMA, features=(SIZE,)), "features of the champion only: ['color']"),
         (replace(SCHEMA, features=(SIZE, COLOR, replace(SIZE, name="mass"))), "challenger only: ['mass']"),
         (replace(SCHEMA, features=(replace(SIZE, type="long"), COLOR)), "'size': double against long"),
-        (replace(SCHEMA, features=(replace(SIZE, nullable=False), COLOR)), "'size': the champion takes missing"),
+        (
+            replace(SCHEMA, features=(replace(SIZE, nullable=False), COLOR)),
+            "'size': the champion takes missing",
+        ),
     ],
 )
 def test_what_breaks_callers_is_named(other, phrase):

@@ -6,9 +6,7 @@ from proto_model.errors import InputError
 from proto_model.promotion.decision import Criteria, decide
 
 differences = st.floats(-1, 1)
-criteria = st.builds(
-    Criteria, min_improvement=st.floats(0, 1), confidence=st.none() | st.floats(0.01, 0.99)
-)
+criteria = st.builds(Criteria, min_improvement=st.floats(0, 1), confidence=st.none() | st.floats(0.01, 0.99))
 
 
 def test_by_default_any_higher_score_is_superior():
