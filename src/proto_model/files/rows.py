@@ -1,0 +1,187 @@
+"""Columns of a file as the coded matrix, with every value that does not fit named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from proto_model.data.columns import MISSING_MARKERS
+from proto_model.errors import InputError
+from proto_model.schema import Feature, ModelSchema
+
+__all__ = ["Fault", "Rows", "as_numbers", "check_type", "coded_matrix"]
+
+_MISSING = frozenset(MISSING_MARKERS)
+_LARGEST = float(np.finfo(np.float32).max)  # forests compare in 32 bits
+_TRUTH = {
+    **dict.fromkeys(("true", "True", "TRUE", "1", "1.0"), 1.0),
+    **dict.fromkeys(("false", "False", "FALSE", "0", "0.0"), 0.0),
+}
+_SHOWN = 60
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One value that does not fit the schema.
+
+    Parameters
+    ----------
+    row : int
+        Position in its block.
+    column : str
+        Its column; nothing when the whole row is wrong.
+    reason : str
+        What is wrong with which value.
+    """
+
+    row: int
+    column: str
+    reason: str
+
+    def __str__(self) -> str:
+        """As a message without the place of the row."""
+        return f"column {self.column!r}: {self.reason}" if self.column else self.reason
+
+    @classmethod
+    def of_value(cls, row: int, column: str, value: object, expected: str) -> Fault:
+        """Fault that shows the value, cut to a readable length."""
+        shown = repr(value)
+        shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."
+        return cls(row, column, f"{shown} given, {expected} expected")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a file, ready to be scored.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n_rows, n_features)
+        Coded as `proto_model.data.encode` does.
+    passthrough : list of pyarrow.Array
+        Columns to copy, in the order of the request.
+    faults : list of Fault
+        What does not fit, by row.
+    lines : ndarray of shape (n_rows,) or None
+        Line within the block on which each row of a text file begins; None where there are no faults.
+    n_lines : int
+        Lines of the block.
+    is_json : bool
+        Whether the columns to copy hold JSON text.
+    """
+
+    matrix: NDArray[np.float64]
+    passthrough: list[pa.Array]
+    faults: list[Fault] = field(default_factory=list)
+    lines: NDArray[np.int64] | None = None
+    n_lines: int = 0
+    is_json: bool = False
+
+
+def coded_matrix(
+    columns: Mapping[str, pa.Array], schema: ModelSchema, n_rows: int
+) -> tuple[NDArray[np.float64], list[Fault]]:
+    """Coded matrix of typed columns, and what in them does not fit the schema.
+
+    Parameters
+    ----------
+    columns : mapping of str to pyarrow.Array
+        Per feature: numbers, truth values, or text (also dictionary-encoded) for categories and truth values.
+        A feature without a column is missing in every row.
+    schema : ModelSchema
+        Types, categories and which features may be missing.
+    n_rows : int
+        Length of the columns.
+
+    Returns
+    -------
+    matrix : ndarray of shape (n_rows, n_features)
+        NaN for a missing value and for a category that training never saw.
+    faults : list of Fault
+        Missing values that may not be missing, infinite numbers, broken whole numbers, by row.
+    """
+    matrix = np.empty((n_rows, len(schema.features)))
+    faults: list[Fault] = []
+    for position, feature in enumerate(schema.features):
+        column = columns.get(feature.name)
+        if column is None:
+            matrix[:, position] = np.nan
+            continue
+        text = pa.types.is_dictionary(column.type) or pa.types.is_string(column.type)
+        values, missing = (
+            _from_text(column, feature, faults) if text else _from_numbers(column, feature, faults)
+        )
+        matrix[:, position] = values
+        if not feature.nullable and missing.any():
+            faults += [
+                Fault(int(row), feature.name, f"no value given, a {feature.type} expected")
+                for row in np.flatnonzero(missing)
+            ]
+    faults.sort(key=lambda fault: fault.row)
+    return matrix, faults
+
+
+def as_numbers(column: pa.Array) -> NDArray[np.float64]:
+    """Numbers or truth values as float64, NaN where null."""
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    if not pa.types.is_float64(column.type):
+        column = column.cast(pa.float64(), safe=False)
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def check_type(kind: pa.DataType, feature: Feature) -> None:
+    """Raise InputError when a typed file's column cannot hold a feature's values."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    truth = pa.types.is_boolean(kind)
+    fits = {"double": number, "long": number, "boolean": truth or number, "string": text}[feature.type]
+    if not (fits or pa.types.is_null(kind)):
+        raise InputError(f"Column {feature.name!r}: its type is {kind}, a {feature.type} column expected.")
+
+
+def _from_numbers(
+    column: pa.Array, feature: Feature, faults: list[Fault]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    values = as_numbers(column)
+    missing = np.isnan(values)
+    wrong, expected = np.abs(values) > _LARGEST, f"a number up to {_LARGEST:.2g}"
+    if feature.type == "long":
+        wrong |= ~missing & (values != np.floor(values))
+        expected = "a whole number"
+    elif feature.type == "boolean":
+        wrong = ~missing & (values != 0) & (values != 1)
+        expected = "true or false"
+    if wrong.any():
+        faults += [
+            Fault.of_value(int(row), feature.name, float(values[row]), expected)
+            for row in np.flatnonzero(wrong)
+        ]
+    return values, missing
+
+
+def _from_text(
+    column: pa.Array, feature: Feature, faults: list[Fault]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Codes of categories, or 0 and 1; spaces around a text do not count."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    truth = feature.categories is None
+    index = _TRUTH if truth else {text: float(code) for code, text in enumerate(feature.categories or ())}
+    texts = column.dictionary.to_pylist()
+    trimmed = ["" if text is None else text.strip() for text in texts]
+    codes = np.array([*(index.get(text, np.nan) for text in trimmed), np.nan])
+    no_value = np.array([*(text in _MISSING and text not in index for text in trimmed), True])
+    places = np.asarray(pc.fill_null(column.indices.cast(pa.int64()), len(texts)))
+    values, missing = codes[places], no_value[places]
+    if truth:
+        for row in np.flatnonzero(np.isnan(values) & ~missing):
+            faults.append(Fault.of_value(int(row), feature.name, texts[places[row]], "true or false"))
+    return values, missing
