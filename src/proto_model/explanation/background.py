@@ -37,7 +37,7 @@ class Background:
     low, high : ndarray of shape (n_features,)
         Training range; NaN when a feature was always missing. Codes run from 0 to `n_codes - 1`.
     scale : ndarray of shape (n_features,)
-        Unit of distance of a number: its median absolute deviation; where that is 0, the mean one; then 1.
+        Unit of distance of a number: its median absolute deviation; where that is 0, the standard one; then 1.
         1 for a category.
     cuts : tuple of ndarray
         Per number: increasing thresholds between values of the table, each with as few digits as tell them
@@ -176,11 +176,11 @@ def short_number_between(a: float, b: float) -> float:
 
 
 def _spread(known: NDArray[np.float64]) -> float:
-    """Median absolute deviation; where that is 0, the mean one; then 1."""
+    """Median absolute deviation; where that is 0 (one value prevails), the standard one; then 1."""
     if not len(known):
         return 1.0
     deviation = np.abs(known - np.median(known))
-    return float(np.median(deviation)) or float(deviation.mean()) or 1.0
+    return float(np.median(deviation)) or float(known.std()) or 1.0
 
 
 def _cuts(known: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -159,9 +159,9 @@ def make_explainer(
 
         return LoreSaExplainer(schema, background, predict_proba)
     if engine == "lore":
-        from proto_model.explanation.lore_sa import LoreSaExplainer
+        from proto_model.explanation.lore import LoreExplainer
 
-        return LoreSaExplainer(schema, background, predict_proba)
+        return LoreExplainer(schema, background, predict_proba)
     raise InputError(f"engine {engine!r} given, one of {', '.join(ENGINES)} expected.")
 
 

@@ -1,0 +1,295 @@
+"""The engine: from rows to explanations."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proto_model.errors import ExplanationError
+from proto_model.explanation.background import Background
+from proto_model.explanation.counterfactual import Counterfactual, Freedom
+from proto_model.explanation.explanation import Explanation, explain_constant
+from proto_model.explanation.interface import ExplainOptions, PredictProba, Progress
+from proto_model.explanation.lore.counterfactuals import Flip, search_flips
+from proto_model.explanation.lore.knowledge import Knowledge
+from proto_model.explanation.lore.moves import Moves
+from proto_model.explanation.lore.neighborhood import Neighborhood, Questions, together
+from proto_model.explanation.lore.rule_search import RuleSearch
+from proto_model.explanation.lore.surrogate import Surrogate
+from proto_model.explanation.measures import balanced_agreement, draw_inside, row_generator
+from proto_model.explanation.rule import Rule
+from proto_model.schema import ModelSchema
+
+__all__ = ["Effort", "LoreExplainer"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much work goes into a row.
+
+    Parameters
+    ----------
+    n_neighbors, n_held_out : int
+        Neighbours to score, and how many of them the surrogate never sees, to measure its fidelity.
+    n_pooled : int
+        Rows of the pool that the surrogate learns from, too.
+    n_checks, n_checked : int
+        How often a rule may be checked (and narrowed when it fails), and rows drawn inside it each time.
+    n_rounds : int
+        How often changes of a counterfactual are taken back.
+    """
+
+    n_neighbors: int
+    n_held_out: int
+    n_pooled: int
+    n_checks: int
+    n_checked: int
+    n_rounds: int
+
+
+EFFORTS = {
+    "fast": Effort(2000, 400, 1200, 3, 400, 3),
+    "thorough": Effort(6000, 1000, 4000, 8, 1000, 8),
+}
+TARGET = 0.985
+ACCEPTED = 0.975
+
+
+class LoreExplainer:
+    """Explains rows by LORE: neighbourhood, surrogate tree, rule and counterfactuals [1]_.
+
+    Safe to share between threads, and picklable when the model is.
+
+    Parameters
+    ----------
+    schema : ModelSchema
+        Features and classes of the model.
+    background : ndarray of shape (n_rows, n_features)
+        Sample of the training rows as a coded matrix.
+    predict_proba : callable
+        The model: coded matrix to class probabilities.
+
+    References
+    ----------
+    .. [1] R. Guidotti et al., "Local Rule-Based Explanations of Black Box Decision Systems", 2018.
+       https://arxiv.org/abs/1805.10820
+    """
+
+    def __init__(self, schema: ModelSchema, background: Floats, predict_proba: PredictProba) -> None:
+        self.background = Background.from_matrix(schema, background)
+        self.predict_proba = predict_proba
+        self._knowledge: Knowledge | None = None
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """State without what can be made again."""
+        return {**self.__dict__, "_knowledge": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore, with a lock of its own."""
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+    def explain(
+        self, X: Floats, options: ExplainOptions, progress: Progress | None = None
+    ) -> list[dict[str, Any]]:
+        """One explanation per row; see `Explainer.explain`. Many rows are shared out to the cores."""
+        options.validate(self.background.schema)
+        X = self.background.check(X)
+        explanations = []
+        for explanation in self._explained(X, options):
+            explanations.append(explanation)
+            if progress is not None:
+                progress(len(explanations), len(X))
+        return explanations
+
+    def _explained(self, X: Floats, options: ExplainOptions) -> Iterator[dict[str, Any]]:
+        """Explanations in order; as many rows at work as there are cores."""
+        knowledge = self.knowledge()
+        n_workers = min(len(X), len(os.sched_getaffinity(0)))
+        if n_workers <= 1:
+            for x in X:
+                yield self._explain_row(x, options, knowledge)
+            return
+        with ThreadPoolExecutor(n_workers, thread_name_prefix="explain") as workers:
+            yield from workers.map(lambda x: self._explain_row(x, options, knowledge), X)
+
+    def knowledge(self) -> Knowledge:
+        """What is the same for every row; made at the first call, which takes as long as many explanations."""
+        with self._lock:
+            if self._knowledge is None:
+                self._knowledge = Knowledge.of(self.background, self._probabilities)
+            return self._knowledge
+
+    def _explain_row(self, x: Floats, options: ExplainOptions, knowledge: Knowledge) -> dict[str, Any]:
+        """Explanation of one row: puts the questions of the search to the model."""
+        search = _explain(x, options, knowledge)
+        rows = next(search)
+        while True:
+            try:
+                rows = search.send(self._probabilities(rows))
+            except StopIteration as stop:
+                explanation: Explanation = stop.value
+                return explanation.to_dict(self.background)
+
+    def _probabilities(self, X: Floats) -> Floats:
+        """The model's answer, checked for its shape."""
+        probabilities = np.asarray(self.predict_proba(X), dtype=np.float64)
+        expected = (len(X), len(self.background.schema.classes))
+        if probabilities.shape != expected:
+            raise ExplanationError(
+                f"The model gave probabilities of shape {probabilities.shape}, {expected} expected: one column "
+                "per class of the schema. Is the schema of another version?"
+            )
+        return probabilities
+
+
+def _explain(x: Floats, options: ExplainOptions, knowledge: Knowledge) -> Questions:
+    """Explanation of row `x`."""
+    background, effort = knowledge.background, EFFORTS[options.effort]
+    own = knowledge.pool.bins(x[np.newaxis])[0]
+    freedom = Freedom.of(options, background)
+    hood = Neighborhood.draw(
+        x, own, knowledge.pool, effort.n_neighbors, row_generator(options.seed, x, "neighborhood")
+    )
+    moves = Moves.of(x, knowledge.values, freedom, row_generator(options.seed, x, "moves"))
+    if options.max_counterfactuals == 0:
+        moves = Moves(moves.feature[:0], moves.value[:0])
+    answers = yield np.concatenate([x[np.newaxis], hood.X, moves.rows(x)])
+    probabilities, p_hood = answers[0], answers[1 : 1 + len(hood.X)]
+    p_moves = answers[1 + len(hood.X) :]
+    label = int(probabilities.argmax())
+    labels = p_hood.argmax(axis=1)
+    seen = {*knowledge.pool.real_labels, *labels, *p_moves.argmax(axis=1), label}
+    if len(seen) < 2:
+        return explain_constant(x, probabilities, options.seed, "lore")
+
+    rules = knowledge.rules(label)
+    near = knowledge.near(x, label, freedom, hood.X[labels != label], 2 if effort.n_rounds < 4 else 6)
+    checking = _checked_rule(x, own, rules, effort, row_generator(options.seed, x, "rule"), knowledge)
+    flipping = search_flips(
+        x, label, background, knowledge.values, freedom, moves, p_moves, near,
+        options.max_counterfactuals, effort.n_rounds,
+    )  # fmt: skip
+    searches = [checking, flipping] if options.max_counterfactuals else [checking]
+    (rule, precision, n_checked), *rest = yield from together(*searches)
+    flips: list[Flip] = rest[0] if rest else []
+
+    surrogate, fidelity = _surrogate(rules, hood, p_hood, own, effort)
+    notes = []
+    if precision is not None and precision < 0.9:
+        notes.append(f"The rule is weak: only {precision:.0%} of the rows drawn inside it get the class.")
+    if not rule.premises:
+        notes.append("No premise is needed: nearly every row gets this class.")
+    if options.max_counterfactuals and not flips:
+        notes.append("No counterfactual was found among the values of the training table that may change.")
+    return Explanation(
+        x=x,
+        prediction=label,
+        probability=float(probabilities[label]),
+        rule=rule,
+        precision=precision,
+        coverage=float(rule.covers(background.matrix).mean()),
+        counterfactuals=tuple(_counterfactual(flip, surrogate, rules, knowledge) for flip in flips),
+        importances=_importances(hood.kept, p_hood[:, label]),
+        fidelity=fidelity,
+        size=len(answers) + n_checked,
+        seed=options.seed,
+        engine="lore",
+        notes=tuple(notes),
+    )
+
+
+def _checked_rule(
+    x: Floats,
+    own: NDArray[np.int64],
+    rules: RuleSearch,
+    effort: Effort,
+    rng: np.random.Generator,
+    knowledge: Knowledge,
+) -> Questions:
+    """Rule, its precision on rows that the model has scored for that alone, and how many these were."""
+    background, bins = knowledge.background, knowledge.pool.bins
+    best: tuple[Rule, float] | None = None
+    codes, hits = np.empty((0, len(x)), dtype=np.int64), np.empty(0, dtype=np.bool_)
+    n_checked = 0
+    for check in range(effort.n_checks):
+        target = TARGET if check < 2 else 0.99
+        box = rules.find(own, target, (codes, hits) if len(codes) else None)
+        rule = rules.rule(box, own)
+        if best is not None and rule == best[0]:
+            break
+        inside = draw_inside(background, rule, effort.n_checked, rng)
+        hit = (yield inside).argmax(axis=1) == rules.label
+        n_checked += len(inside)
+        if best is None or hit.mean() > best[1]:
+            best = rule, float(hit.mean())
+        if hit.mean() >= ACCEPTED:
+            break
+        codes, hits = np.concatenate([bins(inside), codes]), np.concatenate([hit, hits])
+    assert best is not None
+    return (*best, n_checked)
+
+
+def _surrogate(
+    rules: RuleSearch, hood: Neighborhood, p_hood: Floats, own: NDArray[np.int64], effort: Effort
+) -> tuple[Surrogate, float]:
+    """Surrogate, and its fidelity on neighbours that it was not trained on."""
+    positions = rules.position[hood.codes]
+    held_out = effort.n_held_out
+    pooled, p_pooled, weights = rules.similar(own, effort.n_pooled)
+    surrogate = Surrogate.fit(
+        np.concatenate([positions[held_out:], pooled]),
+        np.concatenate([p_hood[held_out:], p_pooled]),
+        np.concatenate([np.ones(len(positions) - held_out), weights]),
+    )
+    told = surrogate.predict(positions[:held_out])
+    return surrogate, balanced_agreement(p_hood[:held_out].argmax(axis=1), told)
+
+
+def _importances(kept: NDArray[np.bool_], p_label: Floats) -> Floats:
+    """How much the probability of the class falls, on average, when a feature's value is not x's.
+
+    The slope of a linear fit on which values were kept, which is the Banzhaf value of the feature; what could
+    be chance is taken off. It may also rise, so it is the size that counts.
+    """
+    centred = kept - kept.mean(axis=0)
+    target = p_label - p_label.mean()
+    if kept.shape[1] <= 64:
+        slopes = np.linalg.solve(centred.T @ centred + 1e-6 * np.eye(kept.shape[1]), centred.T @ target)
+        noise = (target - centred @ slopes).std()
+    else:
+        slopes = centred.T @ target / np.maximum((centred**2).sum(axis=0), 1e-9)
+        noise = target.std()
+    chance = noise * 2 / np.sqrt(len(kept))
+    importances: Floats = np.maximum(np.abs(slopes) - chance, 0.0)
+    return importances
+
+
+def _counterfactual(
+    flip: Flip, surrogate: Surrogate, rules: RuleSearch, knowledge: Knowledge
+) -> Counterfactual:
+    """Flip with the rule of the surrogate that leads to it, where the surrogate agrees."""
+    codes = knowledge.pool.bins(flip.values[np.newaxis])[0]
+    position = rules.position[codes]
+    label = int(flip.probabilities.argmax())
+    rule = None
+    if surrogate.predict(position[np.newaxis])[0] == label:
+        rule = Rule(rules.rule(rules.box(surrogate.path(position)), codes).premises, label)
+    return Counterfactual(
+        values=flip.values,
+        prediction=label,
+        probability=float(flip.probabilities[label]),
+        valid=True,
+        distance=flip.distance,
+        rule=rule,
+    )

@@ -1,0 +1,90 @@
+"""Single changes of a row: the values worth trying, feature by feature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proto_model.explanation.background import Background
+from proto_model.explanation.counterfactual import Freedom
+
+__all__ = ["Moves", "Values"]
+
+VALUES_PER_NUMBER = 10
+VALUES_PER_CATEGORY = 24
+MAX_MOVES = 400
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """Values that exist, per feature.
+
+    Parameters
+    ----------
+    known : tuple of ndarray
+        All different values of the background within the training range, increasing.
+    tried : tuple of ndarray
+        A few of them, evenly spread over the rows; of categories the most frequent ones.
+    """
+
+    directed: NDArray[np.bool_]
+    known: tuple[Floats, ...]
+    tried: tuple[Floats, ...]
+
+    @classmethod
+    def of(cls, background: Background) -> Values:
+        """Values of a background."""
+        known, tried = [], []
+        per_number = int(np.clip(MAX_MOVES // max(background.n_features, 1), 2, VALUES_PER_NUMBER))
+        for j in range(background.n_features):
+            column = background.matrix[:, j]
+            column = column[(column >= background.low[j]) & (column <= background.high[j])]
+            values, counts = np.unique(column, return_counts=True)
+            known.append(values)
+            if background.numeric[j]:
+                ranks = np.linspace(0, max(len(column) - 1, 0), per_number).astype(np.int64)
+                tried.append(np.unique(np.sort(column)[ranks]) if len(column) else values)
+            else:
+                frequent = np.argsort(-counts, kind="stable")[:VALUES_PER_CATEGORY]
+                tried.append(np.sort(values[frequent]))
+        return cls(background.numeric, tuple(known), tuple(tried))
+
+    def between(self, j: int, a: float, b: float) -> float | None:
+        """A value halfway (by rank) from `a` to `b`, without either; None when there is none."""
+        values = self.known[j]
+        low, high = min(a, b), max(a, b)
+        first, end = np.searchsorted(values, low, side="right"), np.searchsorted(values, high, side="left")
+        return float(values[(first + end - 1) // 2]) if end > first else None
+
+
+@dataclass(frozen=True, eq=False)
+class Moves:
+    """Single changes of a row: feature and new value of each, and the model's answer once it is there."""
+
+    feature: Ints
+    value: Floats
+
+    @classmethod
+    def of(cls, x: Floats, values: Values, freedom: Freedom, rng: np.random.Generator) -> Moves:
+        """All changes to tried values that are allowed; a random share of them when there are too many."""
+        feature = np.repeat(np.arange(len(x)), [len(tried) for tried in values.tried])
+        value = np.concatenate(values.tried)
+        own = x[feature]
+        with np.errstate(invalid="ignore"):
+            free = np.where(value > own, freedom.increase[feature], freedom.decrease[feature])
+        free = np.where(np.isnan(own), freedom.mutable[feature], free) & (value != own)
+        chosen = np.flatnonzero(free)
+        if len(chosen) > MAX_MOVES:
+            chosen = np.sort(rng.choice(chosen, MAX_MOVES, replace=False))
+        return cls(feature[chosen], value[chosen])
+
+    def rows(self, x: Floats) -> Floats:
+        """The row after each change."""
+        X = np.repeat(x[np.newaxis], len(self.feature), axis=0)
+        X[np.arange(len(X)), self.feature] = self.value
+        return X

@@ -1,0 +1,294 @@
+"""Search for a rule: as many real rows as possible, as few of another class as asked.
+
+A rule is a box: one run of neighbouring bins per feature. For a class, the bins of a category are put in the
+order of its share of that class, so that a run of them is a sensible set. From the box of everything, the
+search cuts away on the side that is not x's, where that removes most rows of other classes for the rows of the
+class it gives up; then it widens each side again as far as the precision allows. It counts rows that the pool
+has scored before, and asks the model nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proto_model.explanation.background import Background
+from proto_model.explanation.lore.pool import Pool
+from proto_model.explanation.rule import Premise, Rule
+
+__all__ = ["Box", "RuleSearch"]
+
+MAX_PREMISES = 10
+MAX_CUTS = 16
+COUNTED = 3000
+READABLE = 4
+ENOUGH = 20
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Box:
+    """Lowest and highest allowed position per feature, in the order of the class that it explains."""
+
+    low: Ints
+    high: Ints
+
+    def with_side(self, j: int, low: int, high: int) -> Box:
+        """The box with another run for one feature."""
+        lows, highs = self.low.copy(), self.high.copy()
+        lows[j], highs[j] = low, high
+        return Box(lows, highs)
+
+
+@dataclass(frozen=True, eq=False)
+class _Counts:
+    """Rows and rows of the class per position."""
+
+    rows: Floats
+    hits: Floats
+    n_hits: int
+
+    @classmethod
+    def of(cls, positions: NDArray[np.int32], hit: NDArray[np.bool_], n_bins: int) -> _Counts:
+        """Counts of rows given by the positions of their values."""
+        rows = np.bincount(positions.ravel(), minlength=n_bins)
+        hits = np.bincount(positions[hit].ravel(), minlength=n_bins)
+        return cls(rows.astype(np.float64), hits.astype(np.float64), int(hit.sum()))
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """Scored rows as positions, by rows and by columns, and whether each is of the class."""
+
+    rows: NDArray[np.int32]
+    columns: NDArray[np.int32]
+    hit: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, positions: Ints, hit: NDArray[np.bool_]) -> _Sample:
+        """Sample in the layouts that counting needs."""
+        rows = np.ascontiguousarray(positions, dtype=np.int32)
+        return cls(rows, np.ascontiguousarray(rows.T), hit)
+
+    def after(self, positions: Ints, hit: NDArray[np.bool_]) -> _Sample:
+        """The sample with further rows in front."""
+        rows = np.concatenate([positions.astype(np.int32), self.rows])
+        columns = np.concatenate([positions.T.astype(np.int32), self.columns], axis=1)
+        return _Sample(rows, columns, np.concatenate([hit, self.hit]))
+
+    def outside(self, box: Box, j: int) -> NDArray[np.bool_]:
+        """Which rows are outside the box's run for one feature."""
+        outside: NDArray[np.bool_] = (self.columns[j] < box.low[j]) | (self.columns[j] > box.high[j])
+        return outside
+
+    def within(self, box: Box, j: int, among: Ints) -> Ints:
+        """Those rows among some that are inside the box's run for one feature."""
+        column = self.columns[j][among]
+        return among[(column >= box.low[j]) & (column <= box.high[j])]
+
+
+class RuleSearch:
+    """Rules for one class.
+
+    Parameters
+    ----------
+    pool : Pool
+        Scored rows.
+    label : int
+        Index of the class.
+    """
+
+    def __init__(self, pool: Pool, label: int) -> None:
+        self.pool, self.label = pool, label
+        bins, background = pool.bins, pool.bins.background
+        hit = pool.labels == label
+        native = _Counts.of(pool.codes, hit, bins.n_bins)
+        share = (native.hits + hit.mean()) / (native.rows + 1)
+        key = np.where(background.numeric[bins.feature], np.arange(bins.n_bins), share)
+        self.order = np.lexsort((key, bins.feature))
+        self.position = np.empty_like(self.order)
+        self.position[self.order] = np.arange(bins.n_bins)
+        self.position = self.position.astype(np.int32)
+        self._made = _Sample.of(self.position[pool.codes], pool.labels == label)
+        self._real = _Sample.of(self.position[pool.real_codes], pool.real_labels == label)
+        self._everything = Box(bins.first, bins.last)
+        nullable = np.array([feature.nullable for feature in background.schema.features])
+        self._no_missing = ~nullable & ~np.isnan(background.matrix).any(axis=0)
+        self._large = ~background.numeric & (background.n_codes > 2 * READABLE)
+
+    def find(self, own: Ints, target: float, extra: tuple[Ints, NDArray[np.bool_]] | None = None) -> Box:
+        """Box around the row with bins `own` whose precision on the pool and on real rows reaches `target`.
+
+        `extra` are further rows (their bins, and whether they are of the class) that count beside the pool's.
+        """
+        own = self.position[own]
+        made = self._made if extra is None else self._made.after(self.position[extra[0]], extra[1])
+        return self._widen(self._cut(own, target, made), target, made)
+
+    def _cut(self, own: Ints, target: float, made: _Sample) -> Box:
+        """From everything down to a box that reaches the target, one cut at a time."""
+        bins = self.pool.bins
+        box = self._everything
+        at = np.arange(bins.n_bins)
+        feature, mine = bins.feature, own[bins.feature]
+        rows, real = np.arange(len(made.hit)), np.arange(len(self._real.hit))
+        for _ in range(MAX_CUTS):
+            hit, real_hit = made.hit[rows], self._real.hit[real]
+            precision, real_precision = _share(hit), _share(real_hit)
+            if len(rows) < ENOUGH or (precision >= target and real_precision >= target):
+                break
+            samples = (
+                _Counts.of(made.rows[rows[:COUNTED]], hit[:COUNTED], bins.n_bins),
+                _Counts.of(self._real.rows[real], real_hit, bins.n_bins),
+            )
+            low, high = box.low[feature], box.high[feature]
+            scores = np.full((2, bins.n_bins), -np.inf)
+            for side, valid in enumerate([(at >= mine) & (at < high), (at > low) & (at <= mine)]):
+                better, left = np.zeros(bins.n_bins), np.zeros(bins.n_bins)
+                for counts, before in zip(samples, (precision, real_precision), strict=True):
+                    n, m = _kept(counts, box, feature, side)
+                    better += np.log((m + before) / (n + 1)) - np.log(before + 1e-9)
+                    left += (m + 0.5) / (counts.n_hits + 0.5)
+                size = at - low + 1 if side == 0 else high - at + 1
+                hard = self._large[feature] & (np.minimum(size, high - low + 1 - size) > READABLE)
+                scores[side] = np.where(valid, better * left**2 * np.where(hard, 0.5, 1.0), -np.inf)
+            side, best = divmod(int(scores.argmax()), bins.n_bins)
+            if not scores[side, best] > 0:
+                break
+            j = int(feature[best])
+            box = (
+                box.with_side(j, int(box.low[j]), best)
+                if side == 0
+                else box.with_side(j, best, int(box.high[j]))
+            )
+            rows, real = made.within(box, j, rows), self._real.within(box, j, real)
+        return box
+
+    def _widen(self, box: Box, target: float, made: _Sample) -> Box:
+        """The box with every side as wide as the target allows; sides that reach all over are dropped."""
+        bins = self.pool.bins
+        for _ in range(2):
+            before = box
+            sides = np.flatnonzero((box.low > bins.first) | (box.high < bins.last))
+            outside = [(sample, [sample.outside(box, j) for j in sides]) for sample in (made, self._real)]
+            for k, j in enumerate(sides):
+                first, n_bins = int(bins.first[j]), int(bins.last[j] - bins.first[j]) + 1
+                counts = []
+                for sample, out in outside:
+                    others = (
+                        sample.columns[j],
+                        np.flatnonzero(
+                            ~np.logical_or.reduce(
+                                [o for i, o in enumerate(out) if i != k] or [np.zeros(len(sample.hit), bool)]
+                            )
+                        ),
+                    )
+                    counts.append(_Counts.of(others[0][others[1]] - first, sample.hit[others[1]], n_bins))
+                low, high = _widest(*counts, int(box.low[j]) - first, int(box.high[j]) - first, target)
+                if (low + first, high + first) != (box.low[j], box.high[j]):
+                    box = box.with_side(int(j), low + first, high + first)
+                    for sample, out in outside:
+                        out[k] = sample.outside(box, j)
+            if box is before:
+                break
+        return box
+
+    def box(self, steps: list[tuple[int, int, bool]]) -> Box:
+        """Box of the splits on a way through a tree over positions."""
+        box = self._everything
+        for j, threshold, above in steps:
+            low, high = (threshold + 1, int(box.high[j])) if above else (int(box.low[j]), threshold)
+            box = box.with_side(j, max(low, int(box.low[j])), min(high, int(box.high[j])))
+        return box
+
+    def similar(self, own: Ints, n_rows: int) -> tuple[NDArray[np.int32], Floats, Floats]:
+        """Rows of the pool that are most like neighbours of the row with bins `own`.
+
+        Returns their positions, probabilities, and weights that are at most 1 and, together, say how many
+        neighbours they are worth.
+        """
+        columns = self._made.columns[:, :: self.pool.MARGINAL]
+        likeness = np.zeros(columns.shape[1])
+        for j, position in enumerate(self.position[own]):
+            frequency = max(float((self._real.columns[j] == position).mean()), 1e-3)
+            likeness += (columns[j] == position) * (0.5 * np.log(1 + 1 / frequency))
+        n_rows = min(n_rows, len(likeness))
+        chosen = np.argpartition(-likeness, n_rows - 1)[:n_rows]
+        weights = np.exp(likeness[chosen] - likeness[chosen].max())
+        weights = np.minimum(weights * (weights.sum() / (weights**2).sum()), 1.0)
+        rows = chosen * self.pool.MARGINAL
+        return self._made.rows[rows], self.pool.probabilities[rows], weights
+
+    def rule(self, box: Box, own: Ints) -> Rule:
+        """The box as a rule; missing values are spoken of only where they can occur."""
+        bins, background = self.pool.bins, self.pool.bins.background
+        premises = []
+        for j in np.flatnonzero((box.low > bins.first) | (box.high < bins.last)):
+            first, last = int(bins.first[j]), int(bins.last[j])
+            bare = self._no_missing[j] and own[j] != last
+            if background.numeric[j]:
+                premise = _interval(background, int(j), int(box.low[j]) - first, int(box.high[j]) - first)
+            else:
+                codes = self.order[box.low[j] : box.high[j] + 1]
+                known = tuple(sorted(int(code) - first for code in codes if code != last))
+                premise = Premise(int(j), codes=known, or_missing=bool((codes == last).any()))
+            if bare:
+                premise = replace(premise, or_missing=False)
+                if premise.codes is not None and len(premise.codes) == background.n_codes[j]:
+                    continue
+                if premise.codes is None and premise.above == -np.inf and premise.at_most == np.inf:
+                    continue
+            premises.append(premise)
+        return Rule(tuple(premises), self.label)
+
+
+def _interval(background: Background, j: int, low: int, high: int) -> Premise:
+    """Premise of a number from its lowest and highest bin."""
+    cuts = background.cuts[j]
+    return Premise(
+        j,
+        above=float(cuts[low - 1]) if 0 < low <= len(cuts) else -np.inf,
+        at_most=float(cuts[high]) if high < len(cuts) else np.inf,
+        codes=() if low > len(cuts) else None,
+        or_missing=high > len(cuts),
+    )
+
+
+def _kept(counts: _Counts, box: Box, feature: Ints, side: int) -> tuple[Floats, Floats]:
+    """Rows and hits left by each cut: at or below a position (side 0), or from it on (side 1)."""
+    rows = np.concatenate([[0.0], np.cumsum(counts.rows)])
+    hits = np.concatenate([[0.0], np.cumsum(counts.hits)])
+    if side == 0:
+        start = box.low[feature]
+        return rows[1:] - rows[start], hits[1:] - hits[start]
+    end = box.high[feature] + 1
+    return rows[end] - rows[:-1], hits[end] - hits[:-1]
+
+
+def _widest(counts: _Counts, real: _Counts, low: int, high: int, target: float) -> tuple[int, int]:
+    """The run around `own` that holds most rows of the class at the target precision; at least low to high."""
+    n = len(counts.rows)
+    rows, hits = (
+        np.concatenate([[0.0], np.cumsum(counts.rows)]),
+        np.concatenate([[0.0], np.cumsum(counts.hits)]),
+    )
+    rr, rh = np.concatenate([[0.0], np.cumsum(real.rows)]), np.concatenate([[0.0], np.cumsum(real.hits)])
+    lows, highs = np.arange(low + 1)[:, np.newaxis], np.arange(high, n)[np.newaxis]
+    made, made_hits = rows[highs + 1] - rows[lows], hits[highs + 1] - hits[lows]
+    seen, seen_hits = rr[highs + 1] - rr[lows], rh[highs + 1] - rh[lows]
+    good = (made_hits + target >= target * (made + 1)) & (seen_hits + target >= target * (seen + 1))
+    value = np.where(good, seen_hits / max(rh[-1], 1) + made_hits / max(hits[-1], 1), -1.0)
+    value[low, 0] = max(value[low, 0], 0.0)
+    # of equal runs, the one with fewer sides, then the wider one
+    value += 1e-6 * ((lows == 0).astype(float) + (highs == n - 1)) + 1e-9 * (highs - lows)
+    i, k = divmod(int(value.argmax()), value.shape[1])
+    return i, k + high
+
+
+def _share(hit: NDArray[np.bool_]) -> float:
+    """Share of true values; 1 of nothing."""
+    return float(hit.mean()) if len(hit) else 1.0
