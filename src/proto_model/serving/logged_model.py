@@ -1,0 +1,163 @@
+"""Logging of the served models, so that they can be served wherever their folder is.
+
+A model's folder holds `MLmodel` with signature and input example, pinned requirements, the code of this
+package, the bundle as an artifact, and `mapper/`: what the mapper of this version needs, to be fetched alone.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import mlflow.pyfunc
+import pandas as pd
+from mlflow.models import Model, ModelSignature
+from mlflow.models.model import ModelInfo
+from mlflow.types import ParamSchema
+
+import proto_model
+from proto_model.data import TrainingData, encode
+from proto_model.schema import ModelSchema
+from proto_model.serving.bundle import SCHEMA_FILE, write_bundle
+from proto_model.serving.requirements import pinned_requirements
+from proto_model.serving.signature import PREDICT_PARAMS, explainer_signature, rows_signature
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+__all__ = ["log_explainer", "log_forest_model", "save_model"]
+
+CODE = Path(__file__).parent / "code"
+MAPPER_REQUIREMENTS = Path(__file__).parent / "mapper_requirements.txt"
+N_EXAMPLE_ROWS = 5
+
+SignatureKind = Literal["rows", "file"]
+
+
+def log_forest_model(
+    pipeline: Pipeline, data: TrainingData, *, signature_kind: SignatureKind = "rows", name: str = "model"
+) -> ModelInfo:
+    """Log the model that predicts to the active run.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Fitted on `data`.
+    data : TrainingData
+        Gives the schema, the background of explanations and the input example.
+    signature_kind : {"rows", "file"}
+        Whether the model takes rows with a column per feature, or jobs of an `input_url` and an `output_url`.
+    name : str
+        Artifact name.
+
+    Returns
+    -------
+    ModelInfo
+        With `model_uri`, to be registered or loaded.
+    """
+    if signature_kind == "file":
+        from proto_model.files.model import file_signature
+
+        # No input example: MLflow would try it, and these URLs would be someone's.
+        signature = file_signature(ParamSchema(PREDICT_PARAMS))
+        return _log(name, pipeline, data, code=CODE / "file.py", signature=signature)
+    return _log(
+        name,
+        pipeline,
+        data,
+        code=CODE / "forest.py",
+        signature=rows_signature(data.schema),
+        input_example=example_rows(data),
+    )
+
+
+def log_explainer(pipeline: Pipeline, data: TrainingData, *, name: str = "explainer") -> ModelInfo:
+    """Log the model that explains to the active run; parameters as for `log_forest_model`."""
+    return _log(
+        name,
+        pipeline,
+        data,
+        code=CODE / "explainer.py",
+        signature=explainer_signature(data.schema),
+        input_example=example_rows(data),
+    )
+
+
+def example_rows(data: TrainingData) -> pd.DataFrame:
+    """Some test rows as a client would send them: whole numbers and truth values as such."""
+    rows = data.X_test.head(N_EXAMPLE_ROWS).reset_index(drop=True)
+    return pd.DataFrame({f.name: _as_sent(rows[f.name], f.type) for f in data.schema.features})
+
+
+def _as_sent(column: pd.Series[Any], kind: str) -> pd.Series[Any]:
+    """A column of a canonical frame in its own type."""
+    if kind == "string" or kind == "double":
+        return column
+    native = int if kind == "long" else bool
+    if column.notna().all():
+        return column.astype(native)
+    return pd.Series([None if value != value else native(value) for value in column], dtype=object)
+
+
+def _log(name: str, pipeline: Pipeline, data: TrainingData, **parts: Any) -> ModelInfo:
+    """Write the bundle and log a model over it."""
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Path(folder) / "bundle"
+        write_bundle(bundle, pipeline, data.schema, encode(data.X_train, data.schema))
+        return Model.log(artifact_path=None, name=name, flavor=_Flavor, bundle=bundle, **parts)
+
+
+class _Flavor:
+    """What `Model.log` asks for: something with a name and `save_model`."""
+
+    __name__ = "mlflow.pyfunc"
+
+    @staticmethod
+    def save_model(path: str, mlflow_model: Model, **parts: Any) -> None:
+        """Write the model's folder."""
+        save_model(Path(path), mlflow_model=mlflow_model, **parts)
+
+
+def save_model(
+    path: Path,
+    *,
+    bundle: Path,
+    code: Path,
+    signature: ModelSignature,
+    input_example: pd.DataFrame | Mapping[str, Any] | None = None,
+    mlflow_model: Model | None = None,
+) -> None:
+    """Write the folder of a served model.
+
+    Parameters
+    ----------
+    path : Path
+        The folder; it must not exist.
+    bundle : Path
+        As `write_bundle` left it.
+    code : Path
+        Python file that sets the model (MLflow's models from code).
+    signature : ModelSignature
+        What the model takes and gives.
+    input_example : DataFrame or mapping
+        Rows that the model takes.
+    mlflow_model : Model or None
+        Identity of a model that is being logged.
+    """
+    mlflow.pyfunc.save_model(
+        path=str(path),
+        python_model=str(code),
+        artifacts={"bundle": str(bundle)},
+        code_paths=[str(Path(proto_model.__file__).parent)],
+        signature=signature,
+        input_example=input_example,
+        pip_requirements=pinned_requirements(),
+        mlflow_model=mlflow_model if mlflow_model is not None else Model(),
+    )
+    mapper = path / "mapper"
+    mapper.mkdir()
+    ModelSchema.read(bundle / SCHEMA_FILE).write(mapper / SCHEMA_FILE)
+    shutil.copyfile(MAPPER_REQUIREMENTS, mapper / "requirements.txt")
