@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from proto_model.evaluation.style import ACCENT, INK, MUTED, SECOND, dress, new_figure, shortened
 from proto_model.promotion.comparison import Comparison
@@ -16,6 +17,7 @@ from proto_model.schema import Label
 __all__ = ["comparison_figure"]
 
 _MAX_CLASSES = 20
+_N_BARS = 41
 
 
 def comparison_figure(
@@ -53,31 +55,38 @@ def comparison_figure(
 def _draw_differences(axes: Axes, comparison: Comparison) -> None:
     differences = comparison.differences
     low, high = comparison.interval
-    # A few rows make few distinct differences; as many bars as there are shows them without gaps.
-    n_bars = int(np.clip(len(np.unique(differences.round(9))), 5, 40))
-    axes.hist(differences, bins=n_bars, color=ACCENT, alpha=0.35)
-    axes.axvspan(low, high, color=ACCENT, alpha=0.12, lw=0)
-    axes.axvline(comparison.difference, color=ACCENT, lw=2.2)
-    axes.axvline(0, color=INK, lw=1.2, ls="--")
+    left, right = _limits(differences, low, high)
+    axes.hist(differences, bins=np.linspace(left, right, _N_BARS + 1).tolist(), color=ACCENT, alpha=0.35)
+    axes.axvspan(
+        low, high, color=ACCENT, alpha=0.12, lw=0, label=f"{100 * comparison.confidence:g} % interval"
+    )
+    axes.axvline(comparison.difference, color=ACCENT, lw=2.2, label="observed")
+    axes.axvline(0, color=INK, lw=1.2, ls="--", label="zero")
     dress(
         axes,
-        "Difference in balanced accuracy",
-        "challenger minus champion",
+        "Difference",
+        "balanced accuracy, challenger minus champion: "
+        f"{comparison.difference:+.4f} ({low:+.4f} to {high:+.4f})",
         f"of {comparison.n_resamples:,} resamples",
     )
-    axes.set_xlim(*_limits(differences, low, high))
-    axes.margins(y=0.18)
-    axes.annotate(
-        f"{comparison.difference:+.4f}\n{100 * comparison.confidence:g} %: {low:+.4f} to {high:+.4f}",
-        (0.02, 0.98),
-        xycoords="axes fraction",
-        va="top",
-        color=INK,
-        fontsize=10,
+    axes.set_xlim(left, right)
+    _legend(axes)
+
+
+def _legend(axes: Axes) -> None:
+    """Legend above the axes, at the right of the title, where it hides nothing."""
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.02, 0.99),
+        ncols=3,
+        frameon=False,
+        fontsize=9,
+        handlelength=1.2,
+        columnspacing=1.0,
     )
 
 
-def _limits(differences: np.ndarray, low: float, high: float) -> tuple[float, float]:
+def _limits(differences: NDArray[np.float64], low: float, high: float) -> tuple[float, float]:
     """Range of the axis, with zero in it and without the last outliers."""
     tail = np.quantile(differences, [0.0005, 0.9995])
     left, right = min(float(tail[0]), low, 0.0), max(float(tail[1]), high, 0.0)
@@ -93,17 +102,20 @@ def _draw_recalls(axes: Axes, classes: Sequence[Label], counts: PairedCounts, *,
     positions = np.arange(len(shown))
     if with_champion:
         axes.hlines(positions, champion[shown], challenger[shown], color=MUTED, lw=2, zorder=1)
-        axes.scatter(champion[shown], positions, s=70, color=SECOND, label="champion", zorder=2)
-    axes.scatter(challenger[shown], positions, s=70, color=ACCENT, label="challenger", zorder=3)
+        # A ring, so that it shows around a challenger at the same place.
+        ring = axes.scatter(champion[shown], positions, s=110, color=SECOND, label="champion", zorder=3)
+        ring.set_facecolor("none")
+        ring.set_linewidth(2.2)
+    axes.scatter(challenger[shown], positions, s=45, color=ACCENT, label="challenger", zorder=2)
     labels = shortened([classes[index] for index in shown])
     axes.set_yticks(
         positions,
         [f"{label}  ({counts.n_rows[index]})" for label, index in zip(labels, shown, strict=True)],
     )
-    axes.invert_yaxis()
+    axes.set_ylim(len(shown) - 0.4, -0.6)
     title = "Recall of each class (rows)"
     if len(shown) < len(present):
         title = f"Recall of {len(shown)} of {len(present)} classes (rows)"
     dress(axes, title, "recall")
     if with_champion:
-        axes.legend(loc="best", frameon=False)
+        _legend(axes)

@@ -118,7 +118,9 @@ def mark_versions(client: MlflowClient, report: Report) -> None:
         | {
             VERDICT_TAG: report.verdict,
             "comparison_opponent": None if champion is None else champion.version,
-        },
+        }
+        # Later comparisons replace `comparison_run_id`; this one stays.
+        | ({"promotion_run_id": report.run_id} if promoted else {}),
         f"{paragraph} {f'promoted {over}' if promoted else f'not promoted {against}'}. {sentence}",
     )
     if champion is not None:

@@ -7,9 +7,8 @@ from mlflow import MlflowClient
 def client(tmp_path_factory):
     """Client of an MLflow store of its own, current meanwhile; experiment 1 keeps artifacts beside it."""
     folder = tmp_path_factory.mktemp("mlflow")
-    before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
     mlflow.create_experiment("tests", artifact_location=(folder / "artifacts").as_uri())
     mlflow.MlflowClient().create_registered_model("m")
     yield MlflowClient()
-    mlflow.set_tracking_uri(before)
+    mlflow.set_tracking_uri(None)
