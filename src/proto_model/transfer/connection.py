@@ -125,6 +125,12 @@ class Connection(http.client.HTTPConnection):
     ) -> None:
         super().__init__(url.host, url.port, timeout=settings.connect_timeout_s)
         self._address, self._context, self._read_timeout_s = address, context, settings.read_timeout_s
+        self._answer: http.client.HTTPResponse | None = None
+
+    def getresponse(self) -> http.client.HTTPResponse:
+        """The answer's status and headers."""
+        self._answer = super().getresponse()
+        return self._answer
 
     def connect(self) -> None:
         """Open the socket and, for https, check the certificate against the URL's host."""
@@ -136,6 +142,12 @@ class Connection(http.client.HTTPConnection):
                 self.wire = self._context.wrap_socket(raw, server_hostname=self.host)
         self.wire.settimeout(self._read_timeout_s)
         self.sock = self.wire
+
+    def close(self) -> None:
+        """Close the socket, also where an answer that was not read to its end still holds it."""
+        if self._answer is not None:
+            self._answer.close()
+        super().close()
 
     def abort(self) -> None:
         """End the exchange from another thread."""

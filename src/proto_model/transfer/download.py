@@ -85,7 +85,7 @@ class Download(io.RawIOBase):
         self._connection: Connection | None = None
         self._response: http.client.HTTPResponse | None = None
         self._aborted = False
-        self._window_s, self._window_bytes = 0.0, 0
+        self._window_s, self._window_bytes, self._since_failure = 0.0, 0, 0
         self._last_modified: str | None = None
         self.n_bytes = 0
         self.total_bytes: int | None = None
@@ -146,6 +146,7 @@ class Download(io.RawIOBase):
             except (OSError, http.client.HTTPException) as error:
                 failure = RetryableError(f"the connection broke ({type(error).__name__})")
             self._drop()
+            self._since_failure = 0
             if not self._aborted:
                 self._retry.wait(failure)
 
@@ -212,9 +213,10 @@ class Download(io.RawIOBase):
         data = self._read(n_bytes)
         self.n_bytes += len(data)
         self._limit(self.n_bytes)
-        if data:
-            self._retry.progressed()
-        else:
+        self._since_failure += len(data)
+        if self._since_failure > self._settings.min_bytes_per_s * self._settings.read_timeout_s:
+            self._retry.progressed()  # a byte now and then does not count
+        if not data:
             self.total_bytes = self.n_bytes  # the last chunk of a chunked answer has come
         return data
 

@@ -78,7 +78,7 @@ def vetted_addresses(
     """
     host = url.host
     listed = bool({host, f"{host}:{url.port}"} & set(settings.allowed_hosts))
-    if _LOOKS_NUMERIC.fullmatch(host) and not _is_plain_ipv4(host):
+    if ":" not in host and _LOOKS_NUMERIC.fullmatch(host) and not _is_plain_ipv4(host):
         raise UrlError(f"{name} {url}: write an IPv4 address as four decimal numbers.")
     addresses = _look_up(url, name, resolve)
     trusted = listed or all(_in_networks(address, settings.allowed_networks) for address in addresses)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv6Address
 from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
 
@@ -15,7 +16,7 @@ __all__ = ["PresignedUrl", "SignatureKind"]
 SignatureKind = Literal["s3v4", "s3v2", "gcs", "azure", "none"]
 
 _ALLOWED = re.compile(r"[!-~]+")  # printable ASCII without the space: what may stand in a request line
-_HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
+_HOST = re.compile(r"[a-z0-9._-]+")
 _LONGEST = 16_384
 _SHOWN = 300
 
@@ -122,7 +123,7 @@ class PresignedUrl:
         if "@" in parts.netloc or "#" in text:
             raise UrlError(f"{name}: a user name, a password or a #fragment in the URL is not accepted.")
         host = parts.hostname
-        if not _HOST.fullmatch(f"[{host}]" if ":" in host else host):
+        if not (_is_ipv6(host) if "[" in parts.netloc else _HOST.fullmatch(host)):
             raise UrlError(f"{name}: the host of the URL is not accepted.")
         query = {key.lower(): value for key, value in parse_qsl(parts.query, keep_blank_values=True)}
         kind = _kind(query)
@@ -136,6 +137,13 @@ class PresignedUrl:
             signed_headers=_signed_headers(query, kind),
             expires_at=_expiry(query, kind, name),
         )
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return IPv6Address(host).scope_id is None
+    except ValueError:
+        return False
 
 
 def _kind(query: dict[str, str]) -> SignatureKind:
