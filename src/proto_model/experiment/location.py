@@ -9,11 +9,10 @@ above the project, and the project's own. Outside of `mlflow run` only the worki
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from proto_model.data import BUILT_IN
 from proto_model.errors import DataError
 
 __all__ = ["callers_folders", "located_dataset"]
@@ -37,7 +36,7 @@ def callers_folders(environment: Mapping[str, str], folder: Path) -> list[Path]:
     return list(dict.fromkeys(candidate for candidate in candidates if candidate is not None))
 
 
-def located_dataset(dataset: str, folders: Sequence[Path]) -> str:
+def located_dataset(dataset: str, folders: Sequence[Path], names: Collection[str]) -> str:
     """Data set with a relative path made absolute; names and URLs as they are.
 
     Parameters
@@ -46,6 +45,8 @@ def located_dataset(dataset: str, folders: Sequence[Path]) -> str:
         Built-in name, path or URL.
     folders : sequence of Path
         Where a relative path is looked for.
+    names : collection of str
+        Built-in names, which come before files that are called the same.
 
     Returns
     -------
@@ -57,7 +58,7 @@ def located_dataset(dataset: str, folders: Sequence[Path]) -> str:
         If a relative path is in none of the folders.
     """
     path = Path(dataset).expanduser()
-    if dataset in BUILT_IN or "://" in dataset or path.is_absolute():
+    if dataset in names or "://" in dataset or path.is_absolute():
         return dataset
     for folder in folders:
         if (folder / path).exists():

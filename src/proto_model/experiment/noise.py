@@ -20,11 +20,6 @@ _QUIET_VARIABLES = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
-_EXPECTED_WARNINGS = (
-    # Integer labels never are missing; the served model takes its own input check, not MLflow's.
-    (UserWarning, "Hint: Inferred schema contains integer column"),
-)
-
 
 def quiet_mlflow() -> None:
     """Let MLflow speak only when something is wrong; an environment variable that is set already stays."""
@@ -60,7 +55,5 @@ def warnings_shown_once(console: Console) -> Iterator[None]:
             console.print(f"[yellow]warning:[/yellow] {escape(text)}", highlight=False, soft_wrap=True)
 
     with warnings.catch_warnings():
-        for category, beginning in _EXPECTED_WARNINGS:
-            warnings.filterwarnings("ignore", beginning, category)
         warnings.showwarning = show
         yield

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,21 +82,33 @@ def environment_tags() -> dict[str, str]:
 
 
 def dataset_inputs(data: TrainingData) -> dict[str, PandasDataset]:
-    """Both parts of the data as MLflow datasets, by their context."""
+    """Both parts of the data as MLflow datasets, by their context; equal digests mean the same rows."""
     source = (
         CodeDatasetSource({"mlflow.source.name": data.source})
         if data.name in BUILT_IN and data.source.startswith("sklearn.")
         else data.source
     )
-    return {
-        context: from_pandas(
-            X.assign(**{data.schema.target: y}), source=source, targets=data.schema.target, name=data.name
-        )
-        for context, X, y in (
-            ("training", data.X_train, data.y_train),
-            ("testing", data.X_test, data.y_test),
-        )
+    parts = {
+        "training": (data.X_train, data.y_train, data.train_hashes),
+        "testing": (data.X_test, data.y_test, data.test_hashes),
     }
+    with warnings.catch_warnings():
+        # Two of MLflow's own sources take a local path; integer labels never are missing.
+        warnings.filterwarnings("ignore", "The specified dataset source can be interpreted", UserWarning)
+        warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer column", UserWarning)
+        inputs = {
+            context: from_pandas(
+                X.assign(**{data.schema.target: y}),
+                source=source,
+                targets=data.schema.target,
+                name=data.name,
+                digest=hashlib.sha256(np.sort(hashes).astype("<u8").tobytes()).hexdigest()[:16],
+            )
+            for context, (X, y, hashes) in parts.items()
+        }
+        for dataset in inputs.values():
+            _ = dataset.schema  # inferred and kept now, while the warnings are off
+    return inputs
 
 
 def log_split(data: TrainingData) -> None:

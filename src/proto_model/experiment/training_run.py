@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.data.pandas_dataset import PandasDataset
 from rich.console import Console
 
-from proto_model.data import TrainingData, load_training_data
+from proto_model.data import BUILT_IN, TrainingData, load_training_data
 from proto_model.errors import ProtoModelError
 from proto_model.evaluation import leaderboard_plot, save
 from proto_model.experiment import leader_board, record
@@ -81,7 +82,7 @@ def train(settings: TrainingSettings, console: Console) -> TrainingOutcome:
         record.log_missing_params(settings.as_params())
         try:
             data = load_training_data(
-                located_dataset(settings.dataset, folders),
+                located_dataset(settings.dataset, folders, BUILT_IN),
                 settings.target or None,
                 settings.test_size,
                 settings.registered_model_name,
@@ -104,15 +105,14 @@ def train(settings: TrainingSettings, console: Console) -> TrainingOutcome:
                     f"{name}: judged on the test rows and logged, balanced accuracy "
                     f"{standing.metrics['balanced_accuracy']:.4f}",
                     highlight=False,
+                    soft_wrap=True,
                 )
                 standings.append(standing)
                 results[name] = result
         standings = leader_board.ranked(standings)
         best = standings[0]
         with mlflow.start_run(run_id=best.run_id, nested=True):
-            explainer = log_explainer(
-                results[best.variant].pipeline, data, signature_kind=_signature_kind(settings)
-            )
+            explainer = log_explainer(results[best.variant].pipeline, data)
         versions = publish(standings, model_uris, data, settings, parent.info.run_id)
         explainer_version = publish_explainer(
             explainer.model_uri, best, versions[best.variant], data, settings, parent.info.run_id
@@ -202,5 +202,5 @@ def _log_leader_board(standings: list[Standing], data: TrainingData) -> None:
     MlflowClient().set_tag(run.info.run_id, "mlflow.note.content", note)
 
 
-def _signature_kind(settings: TrainingSettings) -> str:
+def _signature_kind(settings: TrainingSettings) -> Literal["rows", "file"]:
     return "file" if settings.file_management else "rows"

@@ -8,6 +8,8 @@ import pytest
 from proto_model.errors import DataError
 from proto_model.experiment.location import callers_folders, located_dataset
 
+NAMES = {"iris"}
+
 
 @pytest.fixture
 def folders(tmp_path):
@@ -19,23 +21,23 @@ def folders(tmp_path):
 
 @pytest.mark.parametrize("dataset", ["iris", "https://example.org/table.csv", "/no/such/table.csv"])
 def test_names_urls_and_absolute_paths_stay_as_they_are(dataset, folders):
-    assert located_dataset(dataset, folders) == dataset
+    assert located_dataset(dataset, folders, NAMES) == dataset
 
 
 def test_a_relative_path_is_found_in_the_first_folder_that_has_it(folders):
-    assert located_dataset("table.csv", folders) == str(folders[0] / "table.csv")
-    assert located_dataset("../caller/table.csv", folders[1:]) == str(folders[0] / "table.csv")
+    assert located_dataset("table.csv", folders, NAMES) == str(folders[0] / "table.csv")
+    assert located_dataset("../caller/table.csv", folders[1:], NAMES) == str(folders[0] / "table.csv")
 
 
 def test_a_missing_file_is_told_with_the_folders_looked_in(folders):
     with pytest.raises(
         DataError, match=r"No file at none\.csv, looked for in .*caller, .*project\. An absolute"
     ):
-        located_dataset("none.csv", folders)
+        located_dataset("none.csv", folders, NAMES)
 
 
 def test_a_misspelt_name_is_left_to_the_one_that_knows_the_names(folders):
-    assert located_dataset("irsi", folders) == "irsi"
+    assert located_dataset("irsi", folders, NAMES) == "irsi"
 
 
 def test_only_the_working_folder_counts_outside_of_mlflow_run(tmp_path):

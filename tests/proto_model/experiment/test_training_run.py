@@ -1,0 +1,210 @@
+import io
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from sklearn.metrics import accuracy_score
+
+from proto_model.training import VARIANTS
+
+# MLflow's way of storing an input example; it means no caller of this package.
+pytestmark = pytest.mark.filterwarnings("ignore:Operation with range is deprecated")
+
+PLOTS = {"confusion_matrix", "roc_curve", "precision_recall_curve", "calibration_curve"} | {
+    "permutation_importance",
+    "search",
+}
+
+
+@pytest.fixture(scope="module")
+def trained(train, people_csv):
+    """One real training run, for all tests of this module; its printed lines and its parent run."""
+    with pytest.MonkeyPatch.context() as patch:
+        capture = Capture(patch)
+        code, out, err = train(
+            capture, "--dataset", str(people_csv), "--target", "income", "--n-candidates", "1"
+        )
+    assert code == 0, err
+    best_id = out.splitlines()[-1].removeprefix("MLFLOW_RUN_ID=")
+    client = MlflowClient()
+    parent = client.get_run(client.get_run(best_id).data.tags["mlflow.parentRunId"])
+    children = client.search_runs(
+        [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    )
+    return Trained(out, err, best_id, parent, children)
+
+
+class Capture:
+    """What capsys is, for a fixture of a wider scope."""
+
+    def __init__(self, patch):
+        self._streams = io.StringIO(), io.StringIO()
+        patch.setattr(sys, "stdout", self._streams[0])
+        patch.setattr(sys, "stderr", self._streams[1])
+
+    def readouterr(self):
+        return tuple(stream.getvalue() for stream in self._streams)
+
+
+class Trained:
+    def __init__(self, out, err, best_id, parent, children):
+        self.out, self.err, self.best_id, self.parent, self.children = out, err, best_id, parent, children
+
+
+def artifact(run_id, path):
+    return mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path)
+
+
+def test_the_last_line_names_the_run_to_serve_and_the_board_stands_above(trained):
+    lines = trained.out.splitlines()
+
+    assert re.fullmatch(r"MLFLOW_RUN_ID=[0-9a-f]{32}", lines[-1])
+    assert all(variant in trained.out for variant in VARIANTS)
+
+
+def test_progress_and_dropped_columns_are_told_and_nothing_else_talks(trained):
+    assert "160 rows, 4 features, 2 classes of 'income'" in trained.err
+    assert "dropped column 'nation': constant" in trained.err
+    assert all(f"{variant}: 5/5 fits" in trained.err for variant in VARIANTS)
+    assert "INFO" not in trained.err
+    assert "View run" not in trained.out
+    assert "warning" not in trained.err
+
+
+def test_a_child_run_per_variant_is_finished_and_says_what_it_did(trained):
+    assert {run.data.params["variant"] for run in trained.children} == set(VARIANTS)
+    for run in trained.children:
+        assert run.info.status == "FINISHED"
+        assert run.data.params["n_estimators"].isdecimal()
+        assert run.data.tags["env.scikit-learn"]
+        assert {entry.tags[0].value for entry in run.inputs.dataset_inputs} == {"training", "testing"}
+
+
+def test_metrics_have_names_that_fit_and_values_between_0_and_1(trained):
+    for run in trained.children:
+        metrics = run.data.metrics
+        assert {"cv_balanced_accuracy", "test_balanced_accuracy", "test_roc_auc", "test_brier"} <= set(
+            metrics
+        )
+        assert {"test_recall/le_50K", "test_f2/gt_50K", "test_average_precision/gt_50K"} <= set(metrics)
+        shares = [value for name, value in metrics.items() if name not in ("fit_seconds", "test_log_loss")]
+        assert all(0 <= value <= 1 for value in shares)
+
+
+def test_plots_tables_and_card_are_artifacts_of_every_variant(trained):
+    client = MlflowClient()
+    for run in trained.children:
+        plots = client.list_artifacts(run.info.run_id, "plots")
+        tables = client.list_artifacts(run.info.run_id, "tables")
+        assert {item.path for item in plots} == {f"plots/{name}.png" for name in PLOTS}
+        assert "tables/search.csv" in {item.path for item in tables}
+    search = pd.read_csv(artifact(trained.best_id, "tables/search.csv"))
+    fairness = pd.read_csv(artifact(trained.best_id, "tables/fairness.csv"))
+    card = Path(artifact(trained.best_id, "model_card.md")).read_text(encoding="utf-8")
+    assert len(search) == 1
+    assert set(fairness["feature"]) == {"married", "sex"}
+    assert "| nation | constant" in card
+
+
+def test_the_parent_run_holds_the_split_the_parameters_and_the_leader_board(trained):
+    run_id = trained.parent.info.run_id
+    rows = pd.read_parquet(artifact(run_id, "split/rows.parquet"))
+    tests = pd.read_parquet(artifact(run_id, "split/test_rows.parquet"))
+    summary = json.loads(Path(artifact(run_id, "split/summary.json")).read_text(encoding="utf-8"))
+    board = pd.read_csv(artifact(run_id, "leaderboard.csv"))
+
+    assert rows["row_hash"].dtype == np.uint64
+    assert tests["__row_hash__"].dtype == np.uint64
+    assert list(tests["__row_hash__"]) == list(rows["row_hash"][rows["part"] == "test"])
+    assert list(tests.columns) == ["hours", "age", "married", "sex", "income", "__row_hash__"]
+    assert len(rows) == 160
+    assert summary["dropped_columns"].keys() == {"nation"}
+    assert trained.parent.data.params["n_candidates"] == "1"
+    assert trained.parent.data.tags["split_digest"] == summary["split_digest"]
+    assert board["run_id"][0] == trained.best_id
+    assert board["cv_balanced_accuracy"].is_monotonic_decreasing
+
+
+def test_every_variant_is_a_version_and_the_best_in_cross_validation_the_challenger(trained):
+    client = MlflowClient()
+    versions = {
+        version.tags["variant"]: version for version in client.search_model_versions("name='proto_model'")
+    }
+    challenger = client.get_model_version_by_alias("proto_model", "challenger")
+
+    assert set(versions) == set(VARIANTS)
+    best = max(trained.children, key=lambda run: run.data.metrics["cv_balanced_accuracy"])
+    assert challenger.run_id == trained.best_id == best.info.run_id
+    for run in trained.children:
+        version = versions[run.data.params["variant"]]
+        assert version.run_id == run.info.run_id
+        assert version.tags["split_run_id"] == trained.parent.info.run_id
+        assert version.tags["signature"] == "rows"
+        assert version.tags["dataset"] == "people"
+        assert len(version.tags["split_digest"]) == len(version.tags["schema_digest"]) == 16
+        cv, test = run.data.metrics["cv_balanced_accuracy"], run.data.metrics["test_balanced_accuracy"]
+        assert float(version.tags["cv_balanced_accuracy"]) == pytest.approx(cv, abs=1e-6)
+        assert float(version.tags["test_balanced_accuracy"]) == pytest.approx(test, abs=1e-6)
+        assert run.data.params["variant"] in version.description
+
+
+def test_the_explainer_is_registered_with_the_version_that_it_explains(trained):
+    client = MlflowClient()
+
+    explainer = client.get_model_version_by_alias("proto_model_explainer", "challenger")
+
+    challenger = client.get_model_version_by_alias("proto_model", "challenger")
+    assert explainer.tags["explained_version"] == str(challenger.version)
+    assert explainer.run_id == trained.best_id
+
+
+def test_the_logged_model_loads_without_pickle_and_scores_what_was_logged(trained, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    tests = pd.read_parquet(artifact(trained.parent.info.run_id, "split/test_rows.parquet"))
+
+    model = mlflow.pyfunc.load_model(f"runs:/{trained.best_id}/model")
+    answer = model.predict(tests.drop(columns=["income", "__row_hash__"]))
+
+    logged = MlflowClient().get_run(trained.best_id).data.metrics["test_accuracy"]
+    assert accuracy_score(tests["income"], answer["prediction"]) == pytest.approx(logged)
+
+
+def test_data_that_cannot_be_used_ends_with_1_a_sentence_and_a_failed_run(train, trained, people_csv, capsys):
+    code, out, err = train(capsys, "--dataset", str(people_csv), "--target", "wealth")
+
+    client = MlflowClient()
+    run = client.search_runs(["0"], order_by=["attributes.start_time DESC"], max_results=1)[0]
+    assert (code, out) == (1, "")
+    assert re.search(r"^error: .*'wealth'", err, re.MULTILINE)
+    assert "Traceback" not in err
+    assert run.info.status == "FAILED"
+    assert "wealth" in run.data.tags["mlflow.note.content"]
+    assert len(client.search_model_versions("name='proto_model'")) == len(VARIANTS)
+
+
+def test_a_run_id_left_over_in_the_environment_is_not_written_into(
+    train, trained, people_csv, capsys, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_RUN_ID", trained.best_id)
+
+    train(capsys, "--dataset", str(people_csv), "--target", "wealth")
+
+    best = MlflowClient().get_run(trained.best_id)
+    assert best.info.status == "FINISHED"
+    assert "MLFLOW_RUN_ID" not in os.environ
+
+
+def test_a_run_id_that_does_not_exist_is_passed_over(train, people_csv, capsys, monkeypatch):
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+
+    code, _, err = train(capsys, "--dataset", str(people_csv), "--target", "wealth")
+
+    assert code == 1
+    assert "'wealth'" in err
