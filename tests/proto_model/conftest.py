@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from sklearn.pipeline import Pipeline
 
-from proto_model.data import RawTable, TrainingData, training_data
+from proto_model.data import RawTable, TrainingData, prepare
 from proto_model.training import make_pipeline
 
 
@@ -38,7 +38,7 @@ def mixed_frame() -> pd.DataFrame:
 def mixed_data(mixed_frame: pd.DataFrame) -> TrainingData:
     """`mixed_frame` split and typed."""
     table = pa.Table.from_pandas(mixed_frame, preserve_index=False)
-    return training_data(RawTable("people", "people.parquet", table))
+    return prepare(RawTable("people", "people.parquet", table))
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from proto_model.data.coding import decode, encode, encode_columns
 if TYPE_CHECKING:
     from proto_model.data.selection import DroppedColumn
     from proto_model.data.source import BUILT_IN, RawTable, load_table
-    from proto_model.data.training_data import TrainingData, load_training_data, training_data
+    from proto_model.data.training_data import TrainingData, load_training_data, prepare
 
 __all__ = [
     "BUILT_IN",
@@ -26,7 +26,7 @@ __all__ = [
     "encode_columns",
     "load_table",
     "load_training_data",
-    "training_data",
+    "prepare",
 ]
 
 _HOME = {
@@ -36,7 +36,7 @@ _HOME = {
     "TrainingData": "training_data",
     "load_table": "source",
     "load_training_data": "training_data",
-    "training_data": "training_data",
+    "prepare": "training_data",
 }
 
 

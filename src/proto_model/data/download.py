@@ -5,9 +5,9 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import urllib3
 
@@ -18,6 +18,7 @@ __all__ = ["download", "is_url", "shown_url"]
 _MAX_FILE_BYTES = 4 * 2**30
 _TIMEOUT_S = 600.0
 _SILENCE_S = 30.0
+_MAX_REDIRECTS = 5
 _IN_MEMORY_BYTES = 64 * 2**20
 
 
@@ -34,7 +35,10 @@ def shown_url(url: str) -> str:
     >>> shown_url("https://me:secret@files.example:8000/a/wine.csv?signature=secret#top")
     'https://files.example:8000/a/wine.csv'
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "the URL given (it is malformed)"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
@@ -65,24 +69,47 @@ def download(
     shown = shown_url(url)
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as file:
         deadline = time.monotonic() + timeout_s
-        # Its own pool, closed at once: urllib3 logs no URL above DEBUG.
-        with urllib3.PoolManager(retries=urllib3.Retry(connect=2, read=0, redirect=5)) as pool:
+        with urllib3.PoolManager() as pool:
             try:
-                response = pool.request("GET", url, preload_content=False, timeout=min(_SILENCE_S, timeout_s))
-                if response.status != 200:
-                    raise DataError(
-                        f"{shown} answered {response.status}. Is the address right? Presigned URLs expire."
-                    )
-                for chunk in response.stream(2**20, decode_content=True):
+                for chunk in _answer(pool, url, min(_SILENCE_S, timeout_s)).stream(
+                    2**20, decode_content=True
+                ):
                     file.write(chunk)
                     if file.tell() > max_file_bytes:
                         raise DataError(f"{shown} is larger than {max_file_bytes} bytes. Download it first.")
                     if time.monotonic() > deadline:
                         raise DataError(f"{shown} took longer than {timeout_s:g} s. Download it first.")
             except (urllib3.exceptions.HTTPError, ValueError) as error:
-                # The reason is left out of the message: it quotes the URL with its query.
+                # Without its reason, which quotes the URL with its query.
                 raise DataError(
                     f"{shown}: no complete answer ({type(error).__name__}). Is it reachable?"
                 ) from None
         file.seek(0)
         yield file  # type: ignore[misc]  # a SpooledTemporaryFile is a binary file
+
+
+def _answer(pool: urllib3.PoolManager, url: str, timeout_s: float) -> urllib3.BaseHTTPResponse:
+    """Answer of status 200, its body still to be read.
+
+    Redirects are followed here and nothing is tried twice: urllib3 would log the URL with its query.
+    """
+    here = url
+    for _ in range(_MAX_REDIRECTS + 1):
+        response = pool.request(
+            "GET", here, preload_content=False, retries=False, redirect=False, timeout=timeout_s
+        )
+        location = response.get_redirect_location()
+        if not location:
+            break
+        response.close()
+        here = urljoin(here, location)
+        if not is_url(here):
+            raise DataError(
+                f"{shown_url(url)} redirects to what is not http(s). Give the address of the file."
+            )
+    if response.status != 200:
+        response.close()
+        raise DataError(
+            f"{shown_url(url)} answered {response.status}. Is the address right? Presigned URLs expire."
+        )
+    return response

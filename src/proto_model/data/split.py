@@ -103,12 +103,13 @@ def split_digest(test_hashes: NDArray[np.uint64]) -> str:
 
 def _cell_hashes(column: Column) -> NDArray[np.uint64]:
     """Hash of each cell; a number's does not depend on how the column stores it."""
+    missing = _text_hash("")  # no cell holds the empty text: it means that the value is missing
     if column.type == "boolean":
-        truth = np.array([_text_hash("false"), _text_hash("true"), 0], dtype=np.uint64)
+        truth = np.array([_text_hash("false"), _text_hash("true"), missing], dtype=np.uint64)
         return truth[np.where(column.missing, 2, column.values).astype(np.int64)]
     if column.texts is None:
-        return np.where(column.missing, np.uint64(0), _number_hashes(column.values))
-    hashes = np.zeros(len(column.texts) + 1, dtype=np.uint64)
+        return np.where(column.missing, missing, _number_hashes(column.values))
+    hashes = np.full(len(column.texts) + 1, missing)
     for position, text in enumerate(column.texts):
         hashes[position] = (
             _number_hashes(np.array([float(text)]))[0] if is_number(text) else _text_hash(_canonical(text))

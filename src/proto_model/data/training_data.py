@@ -18,7 +18,7 @@ from proto_model.data.target import class_labels, target_name
 from proto_model.errors import DataError
 from proto_model.schema import Feature, FeatureType, ModelSchema
 
-__all__ = ["TrainingData", "load_training_data", "training_data"]
+__all__ = ["TrainingData", "load_training_data", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,10 @@ def load_training_data(
     DataError
         If the table cannot be read, or nothing can be learned from it.
     """
-    return training_data(load_table(dataset), target, test_size, model_name)
+    return prepare(load_table(dataset), target, test_size, model_name)
 
 
-def training_data(
+def prepare(
     raw: RawTable, target: str | None = None, test_size: float = 0.2, model_name: str = "proto_model"
 ) -> TrainingData:
     """Training and test rows of a table; parameters and errors as `load_training_data`."""
