@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from mlflow.exceptions import INVALID_PARAMETER_VALUE, MlflowException
 from mlflow.models import ModelSignature
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc import PythonModelContext
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import AnyType
+from numpy.typing import NDArray
 
-from proto_model.errors import InputError
-from proto_model.explanation import ExplainOptions, make_explainer
+from proto_model.errors import InputError, ProtoModelError
+from proto_model.explanation import ExplainOptions
 from proto_model.files.jobs import FileJob, run_jobs
 from proto_model.files.options import FileOptions
-from proto_model.files.scoring import Explain
+from proto_model.files.scoring import OneThreadModel
 from proto_model.files.summary import Summary
-from proto_model.serving import ForestModel
+from proto_model.serving.pyfunc import RandomForestWrapperModel, as_mlflow_error
 from proto_model.transfer import FileSettings
 
 __all__ = ["RandomForestFileModel", "file_signature"]
@@ -31,20 +32,19 @@ _OUTPUT_TYPES = {
 }
 
 
-class RandomForestFileModel(PythonModel):  # type: ignore[misc]  # mlflow is not typed here
+class RandomForestFileModel(RandomForestWrapperModel):
     """A forest that scores files behind presigned URLs.
 
     The environment variables `PROTO_MODEL_FILES_*` are read when the model is loaded.
     """
 
-    def load_context(self, context: Any) -> None:
-        """Load the forest, and read the settings of file scoring."""
-        self._model = ForestModel.load(Path(context.artifacts["bundle"]))
+    def load_context(self, context: PythonModelContext) -> None:
+        """Read schema, forest, and the settings of file scoring."""
+        super().load_context(context)
         self._settings = FileSettings.from_environment(os.environ)
-        self._explainers: dict[str, Any] = {}
 
     def predict(
-        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
         """Summary of each job, in the order of the rows; a job that failed says why in its own row.
 
@@ -59,32 +59,25 @@ class RandomForestFileModel(PythonModel):  # type: ignore[misc]  # mlflow is not
 
         Raises
         ------
-        MlflowException
-            With INVALID_PARAMETER_VALUE, if a column is missing or a parameter is wrong; nothing is done.
+        RequestError
+            If a column is missing or a parameter is wrong; nothing is done then.
         """
-        params = params or {}
+        given = params or {}
         try:
-            options = FileOptions.from_params(params)
-            explain = self._explain(params) if options.explain else None
+            options = FileOptions.from_params(given)
+            if options.explain:
+                ExplainOptions.from_params(given).validate(self.model.schema)
             jobs = _jobs(model_input)
-        except InputError as error:
-            raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
-        summaries = run_jobs(jobs, self._model, options, self._settings, explain=explain)
+        except ProtoModelError as error:
+            raise as_mlflow_error(error) from error
+
+        def explain(matrix: NDArray[np.float64]) -> list[dict[str, Any]]:
+            return self.explain(matrix, given)
+
+        model = OneThreadModel(self.model.schema, self.model.forest)
+        summaries = run_jobs(jobs, model, options, self._settings, explain=explain)
         rows = [summary.to_dict() for summary in summaries]
         return pd.DataFrame(rows, columns=Summary.columns(), dtype=object)
-
-    def _explain(self, params: dict[str, Any]) -> Explain:
-        """Explains rows as the parameters say."""
-        model = self._model
-        options = ExplainOptions.from_params(params)
-        options.validate(model.schema)
-        engine = str(params.get("engine") or "lore")
-        if engine not in self._explainers:
-            self._explainers[engine] = make_explainer(
-                engine, model.schema, model.background, model.predict_proba
-            )
-        explainer = self._explainers[engine]
-        return lambda matrix: explainer.explain(matrix, options)
 
 
 def file_signature(explain_params: ParamSchema) -> ModelSignature:
@@ -97,8 +90,8 @@ def file_signature(explain_params: ParamSchema) -> ModelSignature:
     """
     inputs = Schema(
         [
-            *(ColSpec(DataType.string, name) for name in _URL_COLUMNS),
-            ColSpec(DataType.string, "file_id", required=False),
+            # Texts all; of any type, because MLflow puts the data, URLs and all, into its errors about types.
+            *(ColSpec(AnyType(), name, required=False) for name in (*_URL_COLUMNS, "file_id")),
         ]
     )
     outputs = Schema(
@@ -121,10 +114,18 @@ def _jobs(model_input: pd.DataFrame) -> list[FileJob]:
     missing = [name for name in _URL_COLUMNS if name not in model_input.columns]
     if missing:
         raise InputError(f"Columns missing: {missing}. A file job has an input_url and an output_url.")
-    ids = model_input["file_id"] if "file_id" in model_input.columns else [None] * len(model_input)
+    columns = [_values(model_input, name) for name in (*_URL_COLUMNS, "file_id")]
     return [
-        FileJob(input_url, output_url, None if pd.isna(file_id) else str(file_id))
-        for input_url, output_url, file_id in zip(
-            model_input["input_url"], model_input["output_url"], ids, strict=True
-        )
+        FileJob(input_url, output_url, None if file_id is None else str(file_id))
+        for input_url, output_url, file_id in zip(*columns, strict=True)
     ]
+
+
+def _values(model_input: pd.DataFrame, name: str) -> list[Any]:
+    """Values of a column; MLflow's format `inputs` gives one row that holds lists."""
+    if name not in model_input.columns:
+        return [None] * len(_values(model_input, _URL_COLUMNS[0]))
+    values = model_input[name].tolist()
+    if len(values) == 1 and isinstance(values[0], list | np.ndarray):
+        values = list(values[0])
+    return [None if isinstance(value, float) and np.isnan(value) else value for value in values]

@@ -28,10 +28,11 @@ from proto_model.files.output import open_writer, output_batch, output_schema
 from proto_model.files.parquet_files import ParquetReader
 from proto_model.files.rows import Rows
 from proto_model.files.spool import ArrivingFile, Spool, open_unnamed, write_all
+from proto_model.forest import CompiledForest
 from proto_model.schema import ModelSchema
 from proto_model.transfer import Download, FileSettings, LimitError
 
-__all__ = ["Explain", "Scored", "ScoringModel", "score"]
+__all__ = ["Explain", "OneThreadModel", "Scored", "ScoringModel", "score"]
 
 _HEAD_BYTES = 4096
 _MOST_REASONS = 3
@@ -48,6 +49,26 @@ class ScoringModel(Protocol):
 
     def predict_proba(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probability of each class for rows of the coded matrix."""
+
+
+@dataclass(frozen=True)
+class OneThreadModel:
+    """A compiled forest whose calls stay on their thread, because file scoring brings the threads.
+
+    Parameters
+    ----------
+    schema : ModelSchema
+        Features and classes.
+    forest : CompiledForest
+        Takes the coded matrix.
+    """
+
+    schema: ModelSchema
+    forest: CompiledForest
+
+    def predict_proba(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probability of each class for rows of the coded matrix."""
+        return self.forest.predict_proba(matrix, n_threads=1)
 
 
 class _Reader(Protocol):
