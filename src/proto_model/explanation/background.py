@@ -37,8 +37,8 @@ class Background:
     low, high : ndarray of shape (n_features,)
         Training range; NaN when a feature was always missing. Codes run from 0 to `n_codes - 1`.
     scale : ndarray of shape (n_features,)
-        Unit of distance of a number: its median absolute deviation; where that is 0, the standard one; then 1.
-        1 for a category.
+        Unit of distance of a number: its median absolute deviation; where that is 0, the standard one.
+        1 for a category, and for a number that never varies.
     cuts : tuple of ndarray
         Per number: increasing thresholds between values of the table, each with as few digits as tell them
         apart. Empty for categories.

@@ -15,6 +15,8 @@ from proto_model.explanation.background import Background
 
 __all__ = ["Bins"]
 
+MAX_COARSE = 12
+
 
 @dataclass(frozen=True, eq=False)
 class Bins:
@@ -26,12 +28,19 @@ class Bins:
         First and last bin of each feature; the last one holds missing values.
     feature : ndarray of shape (n_bins,)
         Feature of each bin.
+    coarse : ndarray of shape (n_bins,)
+        A coarser numbering: neighbouring bins together, at most `MAX_COARSE` and one for missing per feature.
+    coarse_feature, coarse_last : ndarray of shape (n_coarse,)
+        Feature of each coarse bin, and the last of its bins.
     """
 
     background: Background
     first: NDArray[np.int64]
     last: NDArray[np.int64]
     feature: NDArray[np.int64]
+    coarse: NDArray[np.int32]
+    coarse_feature: NDArray[np.int64]
+    coarse_last: NDArray[np.int64]
 
     @property
     def n_bins(self) -> int:
@@ -45,11 +54,20 @@ class Bins:
             background.numeric, [len(cuts) + 2 for cuts in background.cuts], background.n_codes + 1
         ).astype(np.int64)
         ends = np.cumsum(counts)
+        first, feature = ends - counts, np.repeat(np.arange(len(counts)), counts)
+        known = (counts - 1)[feature]  # without the bin for missing values
+        local = np.arange(ends[-1]) - first[feature]
+        group = np.where(known > MAX_COARSE, local * MAX_COARSE // np.maximum(known, 1), local)
+        begins = np.append(True, (group[1:] != group[:-1]) | (feature[1:] != feature[:-1]))
+        last = np.flatnonzero(np.append(begins[1:], True))
         return cls(
             background=background,
-            first=ends - counts,
+            first=first,
             last=ends - 1,
-            feature=np.repeat(np.arange(len(counts)), counts),
+            feature=feature,
+            coarse=(np.cumsum(begins) - 1).astype(np.int32),
+            coarse_feature=feature[last],
+            coarse_last=last,
         )
 
     def __call__(self, X: NDArray[np.float64]) -> NDArray[np.int64]:

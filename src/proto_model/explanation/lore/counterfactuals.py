@@ -1,7 +1,8 @@
 """Search for counterfactuals: near rows of another class, with few changes, each seen by the model.
 
-It starts from what flips x already (single changes, neighbours, real rows of another class), adds combinations
-of the changes that weigh most, and then takes changes back, or halfway back, as long as the class stays flipped.
+It starts from what flips x already (single changes, neighbours, real rows of another class), adds
+combinations of the changes that weigh most, and then takes changes back, wholly or in part, as long as the
+class stays flipped.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class _Found:
                 self.best[changed] = Flip(rows[k], probabilities[flipped[k]], float(distances[k]), changed)
 
     def nearest(self, n: int) -> list[Flip]:
-        """The cheapest flips, of different sets of features, none of them more of the same as a cheaper one."""
+        """The cheapest flips, none of which changes all that a cheaper one changes."""
         chosen: list[Flip] = []
         for flip in sorted(self.best.values(), key=lambda f: (f.cost, f.changed)):
             if not any(set(other.changed) <= set(flip.changed) for other in chosen):
@@ -123,13 +124,7 @@ def search_flips(
         for flip in found.nearest(n_flips + 2):
             old = kept.get(flip.changed)
             improving[flip.changed] = old.at(flip) if old is not None else _Improvement(flip)
-    chosen = found.nearest(n_flips)
-    for flip in sorted(found.best.values(), key=lambda f: (f.cost, f.changed)):
-        if len(chosen) == n_flips:
-            break
-        if all(flip is not other and set(other.changed) != set(flip.changed) for other in chosen):
-            chosen.append(flip)
-    return sorted(chosen, key=lambda f: (f.distance, f.changed))
+    return sorted(found.nearest(n_flips), key=lambda f: (f.distance, f.changed))
 
 
 class _Improvement:
@@ -164,9 +159,7 @@ class _Improvement:
                 self._steps.append((j, float(x[j])))
             limit = self._failed.get(j, float(x[j]))
             if values.directed[j] and not np.isnan(limit):
-                middle = values.between(j, limit, float(self._base[j]))
-                if middle is not None:
-                    self._steps.append((j, middle))
+                self._steps += [(j, v) for v in values.between(j, limit, float(self._base[j]))]
         for j, value in self._steps:
             row = self._base.copy()
             row[j] = value
@@ -189,7 +182,7 @@ class _Improvement:
 def _starts(
     x: Floats, background: Background, freedom: Freedom, moves: Moves, p_label: Floats, near: Floats
 ) -> Floats:
-    """Rows with several changes: the weightiest single ones together, and parts of near rows of another class."""
+    """Rows with several changes: the weightiest single ones together, and parts of the near rows."""
     weight = p_label.max(initial=0.0) - p_label
     cost = background.distance(x, moves.rows(x)) if len(moves.feature) else np.empty(0)
     rows: list[Floats] = []
@@ -200,9 +193,9 @@ def _starts(
             if moves.feature[k] not in features and weight[k] > 0:
                 features.append(int(moves.feature[k]))
                 picks.append(int(k))
-            if len(features) == 6:
+            if len(features) == 8:
                 break
-    for size, among in ((2, picks), (3, picks[:5]), (3, picks[6:11])):
+    for size, among in ((2, picks), (3, picks[:5]), (3, picks[8:13])):
         for chosen in combinations(dict.fromkeys(among), size):
             if len(set(moves.feature[list(chosen)])) == size:
                 rows.append(_changed(x, moves.feature[list(chosen)], moves.value[list(chosen)]))

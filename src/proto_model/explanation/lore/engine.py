@@ -57,7 +57,7 @@ class Effort:
 
 
 EFFORTS = {
-    "fast": Effort(2000, 400, 1200, 3, 400, 3),
+    "fast": Effort(2000, 400, 1600, 3, 400, 4),
     "thorough": Effort(6000, 1000, 4000, 8, 1000, 8),
 }
 TARGET = 0.985
@@ -124,7 +124,7 @@ class LoreExplainer:
             yield from workers.map(lambda x: self._explain_row(x, options, knowledge), X)
 
     def knowledge(self) -> Knowledge:
-        """What is the same for every row; made at the first call, which takes as long as many explanations."""
+        """What is the same for every row; made once, when it is first asked for."""
         with self._lock:
             if self._knowledge is None:
                 self._knowledge = Knowledge.of(self.background, self._probabilities)
@@ -147,8 +147,8 @@ class LoreExplainer:
         expected = (len(X), len(self.background.schema.classes))
         if probabilities.shape != expected:
             raise ExplanationError(
-                f"The model gave probabilities of shape {probabilities.shape}, {expected} expected: one column "
-                "per class of the schema. Is the schema of another version?"
+                f"The model gave probabilities of shape {probabilities.shape}, {expected} expected: one "
+                "column per class of the schema. Is the schema of another version?"
             )
         return probabilities
 
@@ -251,6 +251,7 @@ def _surrogate(
         np.concatenate([positions[held_out:], pooled]),
         np.concatenate([p_hood[held_out:], p_pooled]),
         np.concatenate([np.ones(len(positions) - held_out), weights]),
+        rules.pool.bins,
     )
     told = surrogate.predict(positions[:held_out])
     return surrogate, balanced_agreement(p_hood[:held_out].argmax(axis=1), told)
@@ -262,15 +263,16 @@ def _importances(kept: NDArray[np.bool_], p_label: Floats) -> Floats:
     The slope of a linear fit on which values were kept, which is the Banzhaf value of the feature; what could
     be chance is taken off. It may also rise, so it is the size that counts.
     """
-    centred = kept - kept.mean(axis=0)
-    target = p_label - p_label.mean()
-    if kept.shape[1] <= 64:
-        slopes = np.linalg.solve(centred.T @ centred + 1e-6 * np.eye(kept.shape[1]), centred.T @ target)
-        noise = (target - centred @ slopes).std()
-    else:
-        slopes = centred.T @ target / np.maximum((centred**2).sum(axis=0), 1e-9)
-        noise = target.std()
-    chance = noise * 2 / np.sqrt(len(kept))
+    centred = np.ascontiguousarray((kept - kept.mean(axis=0)).T)
+    rest = p_label - p_label.mean()
+    squares = np.maximum((centred**2).sum(axis=1), 1e-9)
+    slopes = np.zeros(len(centred))
+    # The masks are independent, so that fitting all features at once and then the rest again soon converges.
+    for _ in range(3 if kept.shape[0] > 20 * kept.shape[1] else 1):
+        step = (centred * rest).sum(axis=1) / squares
+        slopes += step
+        rest = rest - (centred * step[:, np.newaxis]).sum(axis=0)
+    chance = rest.std() * 2 / np.sqrt(len(kept))
     importances: Floats = np.maximum(np.abs(slopes) - chance, 0.0)
     return importances
 

@@ -12,7 +12,7 @@ from proto_model.explanation.counterfactual import Freedom
 
 __all__ = ["Moves", "Values"]
 
-VALUES_PER_NUMBER = 10
+VALUES_PER_NUMBER = 12
 VALUES_PER_CATEGORY = 24
 MAX_MOVES = 400
 
@@ -47,19 +47,26 @@ class Values:
             values, counts = np.unique(column, return_counts=True)
             known.append(values)
             if background.numeric[j]:
-                ranks = np.linspace(0, max(len(column) - 1, 0), per_number).astype(np.int64)
-                tried.append(np.unique(np.sort(column)[ranks]) if len(column) else values)
+                # half of them by rows, half by different values: one value may fill most rows
+                pick = np.linspace(0, 1, max(per_number // 2, 2))
+                by_row = (
+                    np.sort(column)[(pick * (len(column) - 1)).astype(np.int64)] if len(column) else values
+                )
+                by_value = values[(pick * (len(values) - 1)).astype(np.int64)] if len(column) else values
+                tried.append(np.unique(np.concatenate([by_row, by_value])))
             else:
                 frequent = np.argsort(-counts, kind="stable")[:VALUES_PER_CATEGORY]
                 tried.append(np.sort(values[frequent]))
         return cls(background.numeric, tuple(known), tuple(tried))
 
-    def between(self, j: int, a: float, b: float) -> float | None:
-        """A value halfway (by rank) from `a` to `b`, without either; None when there is none."""
+    def between(self, j: int, a: float, b: float) -> list[float]:
+        """Values a quarter, half and three quarters (by rank) of the way from `a` to `b`, without either."""
         values = self.known[j]
-        low, high = min(a, b), max(a, b)
-        first, end = np.searchsorted(values, low, side="right"), np.searchsorted(values, high, side="left")
-        return float(values[(first + end - 1) // 2]) if end > first else None
+        low, high = (a, b) if a < b else (b, a)
+        first = int(values.searchsorted(low, side="right"))
+        n = int(values.searchsorted(high, side="left")) - first
+        ranks = sorted({n // 4, n // 2, 3 * n // 4}) if n > 0 else []
+        return [float(values[first + rank]) for rank in (ranks if a < b else reversed(ranks))]
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from proto_model.explanation.measures import draw_marginals
 
 __all__ = ["Pool"]
 
-MAX_POOL = 20000
+MAX_POOL = 12000
 MAX_VALUES = 2_000_000
 CHUNK = 5000
 
@@ -29,7 +29,7 @@ class Pool:
     bins : Bins
         Numbering of the bins.
     codes : ndarray of shape (n_rows, n_features)
-        Bins of the independent rows. Every `MARGINAL`-th one has its values as often as the background has them;
+        Bins of the independent rows. Every `MARGINAL`-th one has its values as often as the background has;
         in the others, half of the numbers are uniform in their range.
     labels, probabilities : ndarray of shape (n_rows,) and (n_rows, n_classes)
         The model's answer to them.

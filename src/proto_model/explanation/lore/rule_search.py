@@ -2,9 +2,9 @@
 
 A rule is a box: one run of neighbouring bins per feature. For a class, the bins of a category are put in the
 order of its share of that class, so that a run of them is a sensible set. From the box of everything, the
-search cuts away on the side that is not x's, where that removes most rows of other classes for the rows of the
-class it gives up; then it widens each side again as far as the precision allows. It counts rows that the pool
-has scored before, and asks the model nothing.
+search cuts away on the side that is not x's, where that removes most rows of other classes for the rows of
+the class it gives up; then it widens each side again as far as the precision allows. It counts rows that the
+pool has scored before, and asks the model nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Box", "RuleSearch"]
 
 MAX_PREMISES = 10
 MAX_CUTS = 16
-COUNTED = 3000
+COUNTED = 1500
 READABLE = 4
 ENOUGH = 20
 
@@ -53,7 +53,7 @@ class _Counts:
     n_hits: int
 
     @classmethod
-    def of(cls, positions: NDArray[np.int32], hit: NDArray[np.bool_], n_bins: int) -> _Counts:
+    def of(cls, positions: NDArray[np.signedinteger], hit: NDArray[np.bool_], n_bins: int) -> _Counts:
         """Counts of rows given by the positions of their values."""
         rows = np.bincount(positions.ravel(), minlength=n_bins)
         hits = np.bincount(positions[hit].ravel(), minlength=n_bins)
@@ -69,15 +69,15 @@ class _Sample:
     hit: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, positions: Ints, hit: NDArray[np.bool_]) -> _Sample:
+    def of(cls, positions: NDArray[np.signedinteger], hit: NDArray[np.bool_]) -> _Sample:
         """Sample in the layouts that counting needs."""
         rows = np.ascontiguousarray(positions, dtype=np.int32)
         return cls(rows, np.ascontiguousarray(rows.T), hit)
 
-    def after(self, positions: Ints, hit: NDArray[np.bool_]) -> _Sample:
+    def after(self, positions: NDArray[np.int32], hit: NDArray[np.bool_]) -> _Sample:
         """The sample with further rows in front."""
-        rows = np.concatenate([positions.astype(np.int32), self.rows])
-        columns = np.concatenate([positions.T.astype(np.int32), self.columns], axis=1)
+        rows = np.concatenate([positions, self.rows])
+        columns = np.concatenate([positions.T, self.columns], axis=1)
         return _Sample(rows, columns, np.concatenate([hit, self.hit]))
 
     def outside(self, box: Box, j: int) -> NDArray[np.bool_]:
@@ -88,7 +88,8 @@ class _Sample:
     def within(self, box: Box, j: int, among: Ints) -> Ints:
         """Those rows among some that are inside the box's run for one feature."""
         column = self.columns[j][among]
-        return among[(column >= box.low[j]) & (column <= box.high[j])]
+        inside: Ints = among[(column >= box.low[j]) & (column <= box.high[j])]
+        return inside
 
 
 class RuleSearch:
@@ -107,15 +108,15 @@ class RuleSearch:
         bins, background = pool.bins, pool.bins.background
         hit = pool.labels == label
         native = _Counts.of(pool.codes, hit, bins.n_bins)
-        share = (native.hits + hit.mean()) / (native.rows + 1)
+        share = (native.hits + 5 * hit.mean()) / (native.rows + 5)  # rare categories stay in the middle
         key = np.where(background.numeric[bins.feature], np.arange(bins.n_bins), share)
         self.order = np.lexsort((key, bins.feature))
-        self.position = np.empty_like(self.order)
+        self.position = np.empty(bins.n_bins, dtype=np.int32)
         self.position[self.order] = np.arange(bins.n_bins)
-        self.position = self.position.astype(np.int32)
         self._made = _Sample.of(self.position[pool.codes], pool.labels == label)
         self._real = _Sample.of(self.position[pool.real_codes], pool.real_labels == label)
         self._everything = Box(bins.first, bins.last)
+        self._root = tuple(_Counts.of(s.rows, s.hit, bins.n_bins) for s in (self._made, self._real))
         nullable = np.array([feature.nullable for feature in background.schema.features])
         self._no_missing = ~nullable & ~np.isnan(background.matrix).any(axis=0)
         self._large = ~background.numeric & (background.n_codes > 2 * READABLE)
@@ -125,9 +126,9 @@ class RuleSearch:
 
         `extra` are further rows (their bins, and whether they are of the class) that count beside the pool's.
         """
-        own = self.position[own]
+        mine = self.position[own].astype(np.int64)
         made = self._made if extra is None else self._made.after(self.position[extra[0]], extra[1])
-        return self._widen(self._cut(own, target, made), target, made)
+        return self._widen(self._cut(mine, target, made), target, made)
 
     def _cut(self, own: Ints, target: float, made: _Sample) -> Box:
         """From everything down to a box that reaches the target, one cut at a time."""
@@ -141,10 +142,12 @@ class RuleSearch:
             precision, real_precision = _share(hit), _share(real_hit)
             if len(rows) < ENOUGH or (precision >= target and real_precision >= target):
                 break
-            samples = (
-                _Counts.of(made.rows[rows[:COUNTED]], hit[:COUNTED], bins.n_bins),
-                _Counts.of(self._real.rows[real], real_hit, bins.n_bins),
-            )
+            samples = self._root
+            if made is not self._made or box is not self._everything:
+                samples = (
+                    _Counts.of(made.rows[rows[:COUNTED]], hit[:COUNTED], bins.n_bins),
+                    _Counts.of(self._real.rows[real], real_hit, bins.n_bins),
+                )
             low, high = box.low[feature], box.high[feature]
             scores = np.full((2, bins.n_bins), -np.inf)
             for side, valid in enumerate([(at >= mine) & (at < high), (at > low) & (at <= mine)]):
@@ -173,26 +176,19 @@ class RuleSearch:
         bins = self.pool.bins
         for _ in range(2):
             before = box
-            sides = np.flatnonzero((box.low > bins.first) | (box.high < bins.last))
-            outside = [(sample, [sample.outside(box, j) for j in sides]) for sample in (made, self._real)]
+            sides = [int(j) for j in np.flatnonzero((box.low > bins.first) | (box.high < bins.last))]
+            samples = [(sample, [sample.outside(box, j) for j in sides]) for sample in (made, self._real)]
             for k, j in enumerate(sides):
                 first, n_bins = int(bins.first[j]), int(bins.last[j] - bins.first[j]) + 1
-                counts = []
-                for sample, out in outside:
-                    others = (
-                        sample.columns[j],
-                        np.flatnonzero(
-                            ~np.logical_or.reduce(
-                                [o for i, o in enumerate(out) if i != k] or [np.zeros(len(sample.hit), bool)]
-                            )
-                        ),
-                    )
-                    counts.append(_Counts.of(others[0][others[1]] - first, sample.hit[others[1]], n_bins))
-                low, high = _widest(*counts, int(box.low[j]) - first, int(box.high[j]) - first, target)
-                if (low + first, high + first) != (box.low[j], box.high[j]):
-                    box = box.with_side(int(j), low + first, high + first)
-                    for sample, out in outside:
-                        out[k] = sample.outside(box, j)
+                made_counts, real_counts = (
+                    _free_counts(sample, outside, k, j, first, n_bins) for sample, outside in samples
+                )
+                run = int(box.low[j]) - first, int(box.high[j]) - first
+                low, high = _widest(made_counts, real_counts, *run, target)
+                if (low, high) != run:
+                    box = box.with_side(j, low + first, high + first)
+                    for sample, outside in samples:
+                        outside[k] = sample.outside(box, j)
             if box is before:
                 break
         return box
@@ -269,8 +265,17 @@ def _kept(counts: _Counts, box: Box, feature: Ints, side: int) -> tuple[Floats, 
     return rows[end] - rows[:-1], hits[end] - hits[:-1]
 
 
+def _free_counts(
+    sample: _Sample, outside: list[NDArray[np.bool_]], k: int, j: int, first: int, n_bins: int
+) -> _Counts:
+    """Counts per bin of feature `j`, the k-th side of a box, of the rows inside all its other sides."""
+    others = [out for i, out in enumerate(outside) if i != k]
+    rows = np.flatnonzero(~np.logical_or.reduce(others)) if others else np.arange(len(sample.hit))
+    return _Counts.of(sample.columns[j][rows] - first, sample.hit[rows], n_bins)
+
+
 def _widest(counts: _Counts, real: _Counts, low: int, high: int, target: float) -> tuple[int, int]:
-    """The run around `own` that holds most rows of the class at the target precision; at least low to high."""
+    """The run from `low` to `high`, or the longer one that holds most rows of the class at the target."""
     n = len(counts.rows)
     rows, hits = (
         np.concatenate([[0.0], np.cumsum(counts.rows)]),

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from proto_model.explanation.lore.bins import Bins
+
 __all__ = ["Surrogate"]
 
 MAX_DEPTH = 9
-MAX_FEATURES = 12
+MAX_FEATURES = 10
 MAX_TARGETS = 2
 LEAF_ROWS = 8
+MIN_GAIN = 2e-4  # of the spread at the root
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -40,33 +43,42 @@ class Surrogate:
     label: Ints
 
     @classmethod
-    def fit(cls, positions: NDArray[np.int32], probabilities: Floats, weights: Floats) -> Surrogate:
-        """Tree for rows given by the positions of their values, the model's probabilities, and row weights."""
-        share = weights @ np.eye(probabilities.shape[1])[probabilities.argmax(axis=1)]
-        weights = weights / np.where(share > 0, share, 1)[probabilities.argmax(axis=1)]
+    def fit(
+        cls, positions: NDArray[np.int32], probabilities: Floats, weights: Floats, bins: Bins
+    ) -> Surrogate:
+        """Tree for rows given by the positions of their values, the model's probabilities and row weights."""
+        labels = probabilities.argmax(axis=1)
+        n_classes = probabilities.shape[1]
+        weights = weights / np.maximum(np.bincount(labels, weights, n_classes), 1e-12)[labels]
         weights = weights * (len(weights) / weights.sum())
         weighted = probabilities * weights[:, np.newaxis]
         spread = (weighted * probabilities).sum(axis=0) - weighted.sum(axis=0) ** 2 / weights.sum()
-        targets = np.sort(np.argsort(-spread, kind="stable")[: min(MAX_TARGETS, max(len(spread) - 1, 1))])
+        targets = np.argsort(-spread, kind="stable")[: max(min(MAX_TARGETS, n_classes - 1), 1)]
         columns = np.ascontiguousarray(weighted[:, targets].T)
-        chosen = _features(positions, weights, columns)
-        return cls._grow(positions, chosen, weights, columns, weighted)
+        coarse = bins.coarse[positions]
+        chosen = _features(coarse, weights, columns, bins)
+        return cls._grow(coarse, chosen, weights, columns, weighted, bins, float(spread[targets].sum()))
 
     @classmethod
     def _grow(
         cls,
-        positions: NDArray[np.int32],
+        coarse: NDArray[np.int32],
         chosen: Ints,
         weights: Floats,
         columns: Floats,
         weighted: Floats,
+        bins: Bins,
+        spread: float,
     ) -> Surrogate:
         """Grow the tree level by level on the chosen features."""
         n_rows, n_classes = weighted.shape
-        codes, feature_of, start = _compact(positions, chosen)
-        n_codes = len(feature_of)
-        at = np.arange(n_codes)
-        first, last = at == start[feature_of], np.append(feature_of[1:] != feature_of[:-1], True)
+        taken = np.isin(bins.coarse_feature, chosen)
+        original = np.flatnonzero(taken)  # coarse bins of the chosen features, numbered without gaps
+        codes = (np.cumsum(taken) - 1)[coarse[:, chosen]]
+        n_codes = len(original)
+        feature_of = np.searchsorted(chosen, bins.coarse_feature[original])
+        start = np.searchsorted(feature_of, np.arange(len(chosen)))
+        last = np.append(feature_of[1:] != feature_of[:-1], True)
         node = np.zeros(n_rows, dtype=np.int64)
         rows = np.arange(n_rows)
         feature, threshold, left, value = [], [], [], []
@@ -89,7 +101,7 @@ class Surrogate:
                 )
                 gain[:, last] = -np.inf
                 best = gain.argmax(axis=1)
-                worth = gain[np.arange(n_nodes), best] > 1e-7
+                worth = gain[np.arange(n_nodes), best] > MIN_GAIN * spread
                 split_feature[worth] = feature_of[best[worth]]
                 split_code[worth] = best[worth]
             splits = split_feature >= 0
@@ -108,11 +120,10 @@ class Surrogate:
             level_value = np.stack(
                 [np.bincount(node[rows], weighted[rows, k], n_nodes) for k in range(n_classes)], axis=1
             )
-        features, codes_at = np.concatenate(feature), np.concatenate(threshold)
-        originals = np.concatenate([np.unique(positions[:, j]) for j in chosen])
+        features = np.concatenate(feature)
         return cls(
             feature=np.where(features >= 0, chosen[features], -1),
-            threshold=originals[codes_at],
+            threshold=bins.coarse_last[original[np.concatenate(threshold)]],
             left=np.concatenate(left),
             label=np.concatenate(value).argmax(axis=1),
         )
@@ -143,33 +154,18 @@ class Surrogate:
         return steps
 
 
-def _features(positions: NDArray[np.int32], weights: Floats, columns: Floats) -> Ints:
+def _features(coarse: NDArray[np.int32], weights: Floats, columns: Floats, bins: Bins) -> Ints:
     """The features that tell the targets apart best, each on its own."""
-    n_features = positions.shape[1]
+    n_features = coarse.shape[1]
     if n_features <= MAX_FEATURES:
         return np.arange(n_features)
-    flat = positions.ravel()
-    n_bins = int(positions[:, -1].max()) + 1
-    total = np.bincount(flat, np.repeat(weights, n_features), n_bins)
-    score = np.zeros(n_bins)
+    flat, n_coarse = coarse.ravel(), len(bins.coarse_feature)
+    total = np.maximum(np.bincount(flat, np.repeat(weights, n_features), n_coarse), 1e-12)
+    score = np.zeros(n_coarse)
     for column in columns:
-        score += np.bincount(flat, np.repeat(column, n_features), n_bins) ** 2 / np.maximum(total, 1e-12)
-    order = np.searchsorted(positions.max(axis=0), np.arange(n_bins))
-    per_feature = np.bincount(np.minimum(order, n_features - 1), score, n_features)
-    return np.sort(np.argsort(-per_feature, kind="stable")[:MAX_FEATURES])
-
-
-def _compact(positions: NDArray[np.int32], chosen: Ints) -> tuple[Ints, Ints, Ints]:
-    """Positions of the chosen features without gaps: codes, the feature of each code, its first code."""
-    codes = np.empty((len(positions), len(chosen)), dtype=np.int64)
-    counts, n = [], 0
-    for k, j in enumerate(chosen):
-        values, inverse = np.unique(positions[:, j], return_inverse=True)
-        codes[:, k] = inverse + n
-        counts.append(len(values))
-        n += len(values)
-    ends = np.cumsum(counts)
-    return codes, np.repeat(np.arange(len(chosen)), counts), ends - np.array(counts)
+        score += np.bincount(flat, np.repeat(column, n_features), n_coarse) ** 2 / total
+    best = np.argsort(-np.bincount(bins.coarse_feature, score, n_features), kind="stable")
+    return np.sort(best[:MAX_FEATURES])
 
 
 def _gains(
