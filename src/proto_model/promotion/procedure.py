@@ -328,7 +328,7 @@ def _carry_out(client: MlflowClient, report: Report, run_id: str | None) -> Repo
         raise
     try:
         if report.verdict == "promoted":
-            run.log(report)
+            run.amend(report)
             let_explainer_follow(client, report.model, challenger.version)
         mark_versions(client, report)
         run.finish()

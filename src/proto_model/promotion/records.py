@@ -11,7 +11,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from proto_model.promotion.report import Report, write_report
+from proto_model.promotion.markdown import markdown
+from proto_model.promotion.report import Report, write_report, write_texts
 
 __all__ = ["ReportRun", "mark_rollback", "mark_versions"]
 
@@ -51,15 +52,13 @@ class ReportRun:
         return cls(client, client.create_run(experiment_id, run_name=name).info.run_id)
 
     def log(self, report: Report) -> None:
-        """Write the report, its numbers as metrics; a second call replaces what the first wrote."""
+        """Write the report, its numbers as metrics."""
         content = report.to_dict()
         with tempfile.TemporaryDirectory() as folder:
             write_report(report, Path(folder))
-            note = Path(folder, "report.md").read_text(encoding="utf-8")
             self.client.log_artifacts(self.run_id, folder, "comparison")
         # The UI shows the note on the run's page, where the picture's relative link would be broken.
-        note = re.sub(r"!\[.*\n+", "", note)
-        self.client.set_tag(self.run_id, "mlflow.note.content", note)
+        self.client.set_tag(self.run_id, "mlflow.note.content", re.sub(r"!\[.*\n+", "", markdown(content)))
         self.client.set_tag(self.run_id, VERDICT_TAG, report.verdict)
         interval, mcnemar = content["interval"] or {}, content["mcnemar"] or {}
         numbers = {
@@ -73,6 +72,12 @@ class ReportRun:
         for name, value in numbers.items():
             if value is not None:
                 self.client.log_metric(self.run_id, name, value)
+
+    def amend(self, report: Report) -> None:
+        """Replace the texts of the report, now that the aliases have moved."""
+        with tempfile.TemporaryDirectory() as folder:
+            write_texts(report, Path(folder))
+            self.client.log_artifacts(self.run_id, folder, "comparison")
 
     def finish(self) -> None:
         """Close the run."""

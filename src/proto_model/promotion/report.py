@@ -23,7 +23,7 @@ from proto_model.promotion.statistics import PairedCounts
 from proto_model.registry import Aliases
 from proto_model.schema import Label
 
-__all__ = ["Evaluation", "Report", "Side", "write_report"]
+__all__ = ["Evaluation", "Report", "Side", "write_report", "write_texts"]
 
 REPORT_VERSION = "1.0"
 
@@ -180,15 +180,20 @@ def write_report(report: Report, folder: Path) -> None:
         Is made when it does not exist; files of an earlier report in it are replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    content = report.to_dict()
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
-    (folder / "report.md").write_text(markdown(content), encoding="utf-8")
+    write_texts(report, folder)
     if report.evaluation is not None:
         evaluation = report.evaluation
         figure = comparison_figure(evaluation.classes, evaluation.counts, evaluation.comparison)
         figure.savefig(folder / "comparison.png", format="png")
         evaluation.predictions.to_parquet(folder / "predictions.parquet", index=False)
+
+
+def write_texts(report: Report, folder: Path) -> None:
+    """Write `report.json` and `report.md` only, into an existing folder."""
+    content = report.to_dict()
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "report.md").write_text(markdown(content), encoding="utf-8")
 
 
 def _rows(evaluation: Evaluation) -> dict[str, Any]:
