@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.schema import Label, ModelSchema
+from proto_model.schema import ModelSchema
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["answer_columns", "answer_frame", "labels"]
+__all__ = ["answer_columns", "answer_frame"]
 
 
-def labels(probabilities: NDArray[np.float64], schema: ModelSchema) -> list[Label]:
-    """Likeliest class of each row as the table spells it; of equally likely ones the first."""
-    classes = schema.classes
-    return [classes[index] for index in probabilities.argmax(axis=1).tolist()]
+def answer_columns(probabilities: NDArray[np.float64], schema: ModelSchema) -> dict[str, NDArray[Any]]:
+    """Columns of an answer by name, in order: `prediction`, `probability`, one probability per class.
 
-
-def answer_columns(probabilities: NDArray[np.float64], schema: ModelSchema) -> dict[str, Any]:
-    """Columns of an answer by name, in order: `prediction`, `probability`, one probability per class."""
-    prediction = np.empty(len(probabilities), dtype=object)
-    prediction[:] = labels(probabilities, schema)
-    columns: dict[str, Any] = {"prediction": prediction, "probability": probabilities.max(axis=1)}
+    The prediction is the likeliest class, of equally likely ones the first, in the table's own type; strings
+    are objects.
+    """
+    classes = np.array(schema.classes, dtype=object if schema.target_type == "string" else None)
+    columns: dict[str, NDArray[Any]] = {
+        "prediction": classes[probabilities.argmax(axis=1)],
+        "probability": probabilities.max(axis=1),
+    }
     for position, name in enumerate(schema.probability_columns):
         columns[name] = probabilities[:, position]
     return columns
@@ -36,7 +36,8 @@ def answer_frame(
 ) -> pd.DataFrame:
     """Data frame with a row per row of the request.
 
-    Labels and explanations are objects, not pandas strings: MLServer's codecs know no others.
+    Labels that are strings, and explanations, are objects, not pandas strings: MLServer's codecs know no
+    others.
 
     Parameters
     ----------
@@ -54,7 +55,5 @@ def answer_frame(
         cells = np.empty(len(explanations), dtype=object)
         cells[:] = explanations
         columns["explanation"] = cells
-    frame = pd.DataFrame(columns, copy=False)
-    if frame["prediction"].dtype != object:  # pandas 3 may infer a string type
-        frame["prediction"] = pd.Series(columns["prediction"], dtype=object)
-    return frame
+    series = {name: pd.Series(values, dtype=values.dtype, copy=False) for name, values in columns.items()}
+    return pd.DataFrame(series, copy=False)

@@ -107,7 +107,8 @@ def _log(name: str, pipeline: Pipeline, data: TrainingData, **parts: Any) -> Mod
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / "bundle"
         write_bundle(bundle, pipeline, data.schema, encode(data.X_train, data.schema))
-        return Model.log(artifact_path=None, name=name, flavor=_Flavor, bundle=bundle, **parts)
+        info: ModelInfo = Model.log(artifact_path=None, name=name, flavor=_Flavor, bundle=bundle, **parts)
+        return info
 
 
 class _Flavor:

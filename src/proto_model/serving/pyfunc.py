@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
-from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from numpy.typing import NDArray
 
 from proto_model.errors import InputError, ProtoModelError
@@ -50,7 +50,7 @@ def as_mlflow_error(error: ProtoModelError) -> RequestError:
     return RequestError(str(error), error_code=code)
 
 
-class _BundleModel(PythonModel):  # type: ignore[misc]  # mlflow's base class is untyped to mypy
+class _BundleModel(PythonModel):
     """What both served models share: the bundle, and an explainer per engine, made when first asked for."""
 
     def load_context(self, context: PythonModelContext) -> None:

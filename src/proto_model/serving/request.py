@@ -88,8 +88,8 @@ def _columns(data: Any, schema: ModelSchema) -> tuple[dict[str, NDArray[Any]] | 
     elif isinstance(data, np.ndarray) and data.size == 0:
         return {}, 0
     raise InputError(
-        "Rows without column names given. Send them as dataframe_split, dataframe_records, CSV with a header, "
-        'Parquet, or inputs/instances such as [{"column": value, ...}]. '
+        "Rows without column names given. Send them as dataframe_split, dataframe_records, CSV with a "
+        'header, Parquet, or inputs/instances such as [{"column": value, ...}]. '
         f"The model takes the columns {_listed(schema.feature_names)}."
     )
 

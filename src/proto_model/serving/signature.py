@@ -6,7 +6,7 @@ PLACEHOLDER
 from __future__ import annotations
 
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
 from proto_model.schema import FeatureType, ModelSchema
@@ -34,7 +34,7 @@ LABEL_TYPES: dict[FeatureType, DataType] = {
 
 def rows_signature(schema: ModelSchema) -> ModelSignature:
     """Signature of the model that takes rows and gives predictions."""
-    outputs = [
+    outputs: list[ColSpec | TensorSpec] = [
         ColSpec(LABEL_TYPES[schema.target_type], "prediction"),
         ColSpec(DataType.double, "probability"),
         *(ColSpec(DataType.double, name) for name in schema.probability_columns),
@@ -44,9 +44,9 @@ def rows_signature(schema: ModelSchema) -> ModelSignature:
 
 def explainer_signature(schema: ModelSchema) -> ModelSignature:
     """Signature of the model that takes rows and gives explanations."""
-    outputs = [
+    outputs: list[ColSpec | TensorSpec] = [
         ColSpec(LABEL_TYPES[schema.target_type], "prediction"),
         ColSpec(DataType.double, "probability"),
-        ColSpec(AnyType(), "explanation"),
+        ColSpec(AnyType(), "explanation"),  # type: ignore[no-untyped-call]  # mlflow is half typed
     ]
     return ModelSignature(outputs=Schema(outputs), params=ParamSchema(EXPLAIN_PARAMS))
