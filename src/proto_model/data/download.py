@@ -71,14 +71,15 @@ def download(
         deadline = time.monotonic() + timeout_s
         with urllib3.PoolManager() as pool:
             try:
-                for chunk in _answer(pool, url, min(_SILENCE_S, timeout_s)).stream(
-                    2**20, decode_content=True
-                ):
-                    file.write(chunk)
-                    if file.tell() > max_file_bytes:
-                        raise DataError(f"{shown} is larger than {max_file_bytes} bytes. Download it first.")
-                    if time.monotonic() > deadline:
-                        raise DataError(f"{shown} took longer than {timeout_s:g} s. Download it first.")
+                with closing(_answer(pool, url, min(_SILENCE_S, timeout_s))) as response:
+                    for chunk in response.stream(2**16, decode_content=True):
+                        file.write(chunk)
+                        if file.tell() > max_file_bytes:
+                            raise DataError(
+                                f"{shown} is larger than {max_file_bytes} bytes. Download it first."
+                            )
+                        if time.monotonic() > deadline:
+                            raise DataError(f"{shown} took longer than {timeout_s:g} s. Download it first.")
             except (urllib3.exceptions.HTTPError, ValueError) as error:
                 # Without its reason, which quotes the URL with its query.
                 raise DataError(
