@@ -46,7 +46,7 @@ def cut_blocks(
     block_bytes = min(block_bytes, settings.max_row_bytes)
     rest, first = b"", True
     while True:
-        size = block_bytes if len(rest) < block_bytes else min(2 * len(rest), settings.max_row_bytes + 1)
+        size = block_bytes if len(rest) < block_bytes else min(2 * len(rest), settings.max_row_bytes)
         block = bytearray(size)
         block[: len(rest)] = rest
         filled = _fill(source, block, len(rest))
@@ -55,7 +55,7 @@ def cut_blocks(
         if first and block.startswith(_BOM):
             del block[: len(_BOM)]
         end = len(block) if ended else last_end(block)
-        if not end and len(block) > settings.max_row_bytes:
+        if not end and len(block) >= settings.max_row_bytes:
             raise LimitError(
                 f"A row is longer than {settings.max_row_bytes} bytes (PROTO_MODEL_FILES_MAX_ROW_BYTES). "
                 "Is a closing quote or a line end missing?"

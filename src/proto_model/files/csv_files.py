@@ -121,7 +121,7 @@ class CsvReader:
         )
 
     def _parse_carefully(self, block: bytearray, n_lines: int) -> Rows:
-        """Rows of a block in which something is wrong: what fits, and a fault for each value that does not."""
+        """Rows of a block in which something is wrong: what fits, and a fault for each that does not."""
         ragged: list[pa.csv.InvalidRow] = []
         table = self._read(block, self._as_bytes, ragged)
         wrong = {row.number - 1: row for row in ragged}

@@ -25,7 +25,7 @@ def score_file(
     settings: FileSettings | None = None,
     *,
     explain: Explain | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, float], None] | None = None,
 ) -> Scored:
     """Score a local file on all cores, in constant memory.
 
@@ -44,7 +44,7 @@ def score_file(
     explain : callable or None
         Explanations for rows of the coded matrix.
     progress : callable or None
-        Called with the number of rows written so far.
+        Called with the number of rows written so far and the share of the input that was read.
 
     Returns
     -------
@@ -68,8 +68,18 @@ def score_file(
         raise InputError(f"{input_path} cannot be read: {error.strerror}.") from error
     unfinished = output_path.with_name(f".{output_path.name}.{os.getpid()}.part")
     with source:
+        n_bytes = max(1, os.fstat(source.fileno()).st_size)
+
+        def report(n_rows: int) -> None:
+            if progress is not None:
+                progress(n_rows, min(1.0, source.tell() / n_bytes))
+
         try:
-            with open(unfinished, "xb", buffering=0) as file:
+            file = open(unfinished, "xb", buffering=0)
+        except OSError as error:
+            raise InputError(f"{output_path} cannot be written: {error.strerror}.") from error
+        try:
+            with file:
                 spool = Spool(file, settings.max_output_bytes)
                 scored = score(
                     source,
@@ -79,7 +89,7 @@ def score_file(
                     options,
                     settings,
                     explain=explain,
-                    progress=progress,
+                    progress=report,
                 )
             os.replace(unfinished, output_path)
         finally:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
-from mlflow.pyfunc import PythonModelContext
+from mlflow.pyfunc import PythonModelContext  # type: ignore[attr-defined]  # exported, but not in __all__
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 from numpy.typing import NDArray
@@ -88,10 +88,11 @@ def file_signature(explain_params: ParamSchema) -> ModelSignature:
     explain_params : ParamSchema
         Parameters that it shares with the model for rows.
     """
+    any_type = AnyType()  # type: ignore[no-untyped-call]  # mlflow leaves it untyped
     inputs = Schema(
         [
             # Texts all; of any type, because MLflow puts the data, URLs and all, into its errors about types.
-            *(ColSpec(AnyType(), name, required=False) for name in (*_URL_COLUMNS, "file_id")),
+            *(ColSpec(any_type, name, required=False) for name in (*_URL_COLUMNS, "file_id")),
         ]
     )
     outputs = Schema(

@@ -238,21 +238,29 @@ def _score(
         return _Block(writer.encode(batch), n_rows, int(bad.sum()), rows.n_lines, None)
 
     n_rows, n_rejected, line = 0, 0, reader.first_line
-    for block in _in_order(score_block, reader.blocks(), settings.workers, stop):
-        if block.first_fault is not None:
-            at, reason = block.first_fault
-            where = line + at if reader.place == "line" else n_rows + at + 1
-            raise InputError(f"{reader.place} {where}, {reason}. Correct it, or send on_bad_row='mark'.")
-        if block.encoded is not None:
-            writer.write(block.encoded)
-        n_rows += block.n_rows
-        n_rejected += block.n_rejected
-        line += block.n_lines
-        if n_rows > settings.max_rows:
-            raise LimitError(f"The file has more than {settings.max_rows} rows (PROTO_MODEL_FILES_MAX_ROWS).")
-        if progress is not None:
-            progress(n_rows)
-    writer.close()
+    try:
+        for block in _in_order(score_block, reader.blocks(), settings.workers, stop):
+            if block.first_fault is not None:
+                at, reason = block.first_fault
+                where = line + at if reader.place == "line" else n_rows + at + 1
+                raise InputError(f"{reader.place} {where}, {reason}. Correct it, or send on_bad_row='mark'.")
+            if block.encoded is not None:
+                writer.write(block.encoded)
+            n_rows += block.n_rows
+            n_rejected += block.n_rejected
+            line += block.n_lines
+            if n_rows > settings.max_rows:
+                raise LimitError(
+                    f"The file has more than {settings.max_rows} rows (PROTO_MODEL_FILES_MAX_ROWS)."
+                )
+            if progress is not None:
+                progress(n_rows)
+        writer.close()
+    except BaseException:
+        spool.discard()  # what the writer still has to say when it is dropped
+        with contextlib.suppress(Exception):
+            writer.close()
+        raise
     notes = [
         f"column {name!r} is not in the file; taken as missing in every row" for name in reader.plan.absent
     ]

@@ -42,6 +42,7 @@ class Spool(io.RawIOBase):
         self.file = file
         self.n_bytes = 0
         self._max_bytes = max_bytes
+        self._discarded = False
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._sha256 = hashlib.sha256()
 
@@ -52,6 +53,8 @@ class Spool(io.RawIOBase):
     def write(self, data: ReadableBuffer, /) -> int:
         """Append bytes; raises LimitError when there are too many, or the disk is full."""
         view = memoryview(data).cast("B")
+        if self._discarded:
+            return len(view)
         self.n_bytes += len(view)
         if self.n_bytes > self._max_bytes:
             raise LimitError(
@@ -61,6 +64,10 @@ class Spool(io.RawIOBase):
         self._sha256.update(view)
         write_all(self.file, view)
         return len(view)
+
+    def discard(self) -> None:
+        """Take no more bytes, and complain about none."""
+        self._discarded = True
 
     @property
     def md5(self) -> bytes:

@@ -1,0 +1,95 @@
+"""A model whose answers can be worked out by hand, and ways to score bytes with it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from proto_model.files import FileOptions, Scored, score
+from proto_model.files.spool import Spool
+from proto_model.schema import Feature, ModelSchema
+from proto_model.transfer import FileSettings
+from scripts.object_store import ObjectStore
+
+SCHEMA = ModelSchema(
+    "people",
+    "class",
+    "string",
+    ("no", "yes"),
+    (
+        Feature("size", "double", True, minimum=0.0, maximum=1.0, median=0.5),
+        Feature("age", "long", False, minimum=0.0, maximum=90.0, median=40.0),
+        Feature("job", "string", True, categories=("clerk", "pilot"), most_frequent="clerk"),
+        Feature("owner", "boolean", True, minimum=0.0, maximum=1.0, median=0.0),
+    ),
+)
+
+
+class SumModel:
+    """Predicts `yes` with the share that the row's sum, missing values left out, has of 100."""
+
+    schema = SCHEMA
+
+    def predict_proba(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        assert np.isfinite(np.nan_to_num(matrix)).all()
+        yes = np.clip(np.nansum(matrix, axis=1) / 100, 0, 1)
+        return np.column_stack([1 - yes, yes])
+
+
+class Scorer:
+    """Scores bytes as if they were a file called `name`."""
+
+    def __init__(self, settings: FileSettings) -> None:
+        self.settings = settings
+
+    def __call__(
+        self,
+        data: bytes,
+        name: str = "file",
+        settings: FileSettings | None = None,
+        explain_with: Callable[[NDArray[np.float64]], list[dict[str, Any]]] | None = None,
+        **params: Any,
+    ) -> tuple[bytes, Scored]:
+        settings = settings or self.settings
+        with tempfile.TemporaryFile(buffering=0) as file, tempfile.TemporaryFile(buffering=0) as source:
+            source.write(data)
+            source.seek(0)
+            spool = Spool(file, settings.max_output_bytes)
+            scored = score(
+                source,
+                name,
+                spool,
+                SumModel(),
+                FileOptions.from_params(params),
+                settings,
+                explain=explain_with,
+            )
+            file.seek(0)
+            return file.read(), scored
+
+
+@pytest.fixture(scope="session")
+def schema() -> ModelSchema:
+    return SCHEMA
+
+
+@pytest.fixture(scope="session")
+def model() -> SumModel:
+    return SumModel()
+
+
+@pytest.fixture(scope="session")
+def scorer() -> Scorer:
+    return Scorer(FileSettings())
+
+
+@pytest.fixture(scope="session")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """An S3 store that checks signatures."""
+    with ObjectStore.running(tmp_path_factory.mktemp("store")) as store:
+        yield store

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proto_model.files.blocks import csv_record_ends, cut_blocks, last_csv_end, last_line_end
+from proto_model.transfer import FileSettings, LimitError
+
+LIMITS = FileSettings(max_row_bytes=400)
+FIELDS = st.text(alphabet=st.sampled_from(list('ab"\n\r, \u00e9\U0001f600')), max_size=12)
+ROWS = st.lists(st.lists(FIELDS, min_size=2, max_size=3), max_size=12)
+
+
+def written(rows: list[list[str]], line_end: str) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator=line_end).writerows(rows)
+    return text.getvalue().encode()
+
+
+@given(rows=ROWS, line_end=st.sampled_from(["\n", "\r\n"]), block_bytes=st.integers(1, 90))
+def test_cuts_fall_between_records_wherever_blocks_end(
+    rows: list[list[str]], line_end: str, block_bytes: int
+) -> None:
+    data = written(rows, line_end)
+
+    blocks = [bytes(block) for block in cut_blocks(io.BytesIO(data), last_csv_end, LIMITS, block_bytes)]
+
+    assert b"".join(blocks) == data
+    read = [row for block in blocks for row in csv.reader(io.StringIO(block.decode(), newline=""))]
+    assert read == list(csv.reader(io.StringIO(data.decode(), newline="")))
+
+
+@given(rows=ROWS)
+def test_a_record_ends_once(rows: list[list[str]]) -> None:
+    assert len(csv_record_ends(written(rows, "\n"))) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "n_records"),
+    [
+        (b'5" pipe,1\n6" pipe,2\n', 2),
+        (b'a,5" pipe\nb,"x\ny"\n', 2),
+        (b'"a""\n",1\n', 1),
+        (b'"",1\n"""",2\n', 2),
+        (b'"a" b "c\n,1\n', 2),
+        (b"", 0),
+    ],
+)
+def test_a_quote_within_an_unquoted_field_is_a_character(text: bytes, n_records: int) -> None:
+    assert len(csv_record_ends(text)) == n_records
+
+
+def test_a_byte_order_mark_is_left_out() -> None:
+    assert list(cut_blocks(io.BytesIO(b"\xef\xbb\xbfa,b\n"), last_csv_end, LIMITS)) == [b"a,b\n"]
+    assert list(cut_blocks(io.BytesIO(b""), last_csv_end, LIMITS)) == []
+
+
+def test_a_row_has_a_longest_length() -> None:
+    for length, fits in ((399, True), (400, False)):
+        data = b"a\n" + b"x" * length + b"\nb\n" * 300
+        if fits:
+            assert b"".join(cut_blocks(io.BytesIO(data), last_line_end, LIMITS, 10)) == data
+        else:
+            with pytest.raises(LimitError, match="longer than 400 bytes"):
+                list(cut_blocks(io.BytesIO(data), last_line_end, LIMITS, 10))
