@@ -37,10 +37,11 @@ def mlflow_run(folder, env, *parameters):
 
 
 def run_to_serve(result):
+    """Run in the last line that the training prints; MLflow itself may say something after it."""
     assert result.returncode == 0, result.stderr
-    found = re.fullmatch(r"MLFLOW_RUN_ID=([0-9a-f]{32})", result.stdout.splitlines()[-1])
-    assert found, result.stdout
-    return found[1]
+    found = re.findall(r"^MLFLOW_RUN_ID=([0-9a-f]{32})$", result.stdout, re.MULTILINE)
+    assert len(found) == 1, result.stdout
+    return found[0]
 
 
 def test_embedded_defaults_with_a_table_named_relative_to_the_callers_folder(tmp_path):
@@ -53,6 +54,7 @@ def test_embedded_defaults_with_a_table_named_relative_to_the_callers_folder(tmp
     )
 
     run_id = run_to_serve(result)
+    assert result.stdout.splitlines()[-1] == f"MLFLOW_RUN_ID={run_id}"
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     child = client.get_run(run_id)
     parent = client.get_run(child.data.tags["mlflow.parentRunId"])
@@ -97,10 +99,14 @@ def test_a_server_over_http_with_name_and_password(tmp_path):
         experiment = client.get_experiment_by_name("irises")
         child = client.get_run(run_id)
         challenger = client.get_model_version_by_alias("iris_model", "challenger")
-        model_files = {item.path for item in client.list_artifacts(run_id, "model")}
+        models = {
+            client.get_logged_model(output.model_id).name: output.model_id
+            for output in child.outputs.model_outputs
+        }
+        files = {item.path for item in client.list_logged_model_artifacts(models["model"])}
     assert child.info.experiment_id == experiment.experiment_id
     assert challenger.run_id == run_id
-    assert "model/MLmodel" in model_files
+    assert {"MLmodel", "requirements.txt", "mapper"} <= files
     assert guarded.n_answered > 50
     assert guarded.n_refused == 0
     assert not list((tmp_path / "client").iterdir())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,22 +18,29 @@ __all__ = ["quiet_mlflow", "warnings_shown_once"]
 _QUIET_VARIABLES = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
+
 
 def quiet_mlflow() -> None:
-    """Let MLflow speak only when something is wrong; an environment variable that is set already stays."""
+    """Let MLflow speak only when something is wrong, unless the environment says otherwise.
+
+    To be called before mlflow is imported, which then reads the level that is set here.
+    """
     for name, value in _QUIET_VARIABLES.items():
         os.environ.setdefault(name, value)
-    if "MLFLOW_LOGGING_LEVEL" not in os.environ:
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(os.environ["MLFLOW_LOGGING_LEVEL"].upper())
 
 
 @contextmanager
 def warnings_shown_once(console: Console) -> Iterator[None]:
     """Print each different Python warning once, on one line, without the place in the code.
+
+    Deprecations are for those who write the code, not for those who run it, and stay unsaid.
 
     Parameters
     ----------
@@ -49,11 +57,13 @@ def warnings_shown_once(console: Console) -> Iterator[None]:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        text = " ".join(str(message).split())
-        if text not in shown:
+        text = " ".join(_COLOR.sub("", str(message)).split())
+        if text not in shown and not issubclass(category, (DeprecationWarning, PendingDeprecationWarning)):
             shown.add(text)
             console.print(f"[yellow]warning:[/yellow] {escape(text)}", highlight=False, soft_wrap=True)
 
     with warnings.catch_warnings():
+        # A file job's URLs are good for one person and a short time, so there is no example of one.
+        warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
         warnings.showwarning = show
         yield
