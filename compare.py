@@ -10,6 +10,7 @@ Example: python compare.py --confidence 0.95 --min-improvement 0.005 --report bu
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -67,7 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.tracking_uri:
         mlflow.set_tracking_uri(arguments.tracking_uri)
     try:
-        status, verdict = (_roll_back if arguments.rollback else _compare)(arguments, console)
+        # A tracking server's client prints links to its runs; standard output is for the verdict alone.
+        with contextlib.redirect_stdout(sys.stderr):
+            status, verdict = (_roll_back if arguments.rollback else _compare)(arguments, console)
     except (ProtoModelError, MlflowException, OSError) as error:
         action = "roll back" if arguments.rollback else "compare"
         console.print(f"Could not {action}: {error}", markup=False, highlight=False, soft_wrap=True)

@@ -126,6 +126,7 @@ def run_compare(register, capsys):
     """Exit status, JSON and talk of compare.py."""
 
     def run(*arguments):
+        capsys.readouterr()
         status = compare.main(["--model", register.name, *arguments])
         captured = capsys.readouterr()
         return status, json.loads(captured.out), captured.err
@@ -373,6 +374,17 @@ def test_a_vanished_artifact_is_named_and_nothing_is_lost(client, register, run_
     assert f"Version {versions[lost]}" in verdict["error"]
     assert "cannot be loaded" in verdict["error"]
     assert everything(client, register.name) == before
+
+
+def test_what_mlflow_prints_is_not_taken_for_the_verdict(register, run_compare, monkeypatch, good):
+    register(good)
+    load = procedure.load_contender
+    # The client of a tracking server prints links to its runs.
+    monkeypatch.setattr(procedure, "load_contender", lambda *given: print("View run at: …") or load(*given))
+    _, verdict, talk = run_compare("--dry-run")
+
+    assert verdict["verdict"] == "promoted"
+    assert "View run at" in talk
 
 
 @pytest.mark.parametrize("better", [True, False])
