@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from collections.abc import Sequence
@@ -13,15 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proto_model.forest.block import GROUP, scratch_bytes
 from proto_model.forest.file import read_nodes, write_nodes
 from proto_model.forest.jit import compiled
-from proto_model.forest.kernels import FIELDS, GROUP, ROW_TREES, Shape, scratch_bytes
+from proto_model.forest.kernels import FIELDS, ROW_TREES, Shape
 from proto_model.forest.masks import find_tops
 from proto_model.forest.nodes import WIDE_NODE, ForestNodes, flatten
 
 __all__ = ["CompiledForest"]
 
-_ROW_KERNEL_ROWS = 4  # up to here, rows are walked one by one
+_ROW_KERNEL_ROWS = 12  # up to here, rows are walked one by one
+_ROW_KERNEL_ROWS_DEEP = 48  # the same for forests that are not all top
 _THREAD_ROWS = 4096  # fewer rows than this are not worth a thread of their own
 _BLOCK_BYTES = 256 * 1024  # of inputs: leaves room in a core's L2 cache for the tree at hand
 _MAX_BLOCK_ROWS = 4096
@@ -54,7 +57,8 @@ class CompiledForest:
         self._n_block = max(
             GROUP, min(_BLOCK_BYTES // (4 * max(n_used, 1)) // GROUP * GROUP, _MAX_BLOCK_ROWS)
         )
-        self._scratch_bytes = scratch_bytes(self._n_block, n_used)
+        self._n_few = _ROW_KERNEL_ROWS if tops.is_whole.all() else _ROW_KERNEL_ROWS_DEEP
+        self._scratch_bytes = scratch_bytes(self._n_block, n_used, nodes.feature_bits)
         self._kernels = compiled(Shape(self.n_classes, nodes.feature_bits, nodes.nodes.dtype == WIDE_NODE))
 
         # A row walks through several trees at a time: trees that add nothing fill up the last few.
@@ -64,14 +68,13 @@ class CompiledForest:
         nothing["threshold"].view(np.uint32)[0] = len(nodes.leaves)
         self._arrays: dict[str, NDArray[Any]] = {
             "columns": nodes.columns,
-            "tree_start": np.pad(nodes.tree_start, (0, n_padded - nodes.n_trees), mode="edge"),
+            "tree_start": np.pad(nodes.tree_start, (0, n_padded - nodes.n_trees + 1), mode="edge"),
             "nodes": np.concatenate([nodes.nodes, nothing]),
             "leaves": np.vstack([nodes.leaves, np.zeros((1, self.n_classes))]),
             "tree_word": tops.tree_word,
             "word_test": tops.word_test,
-            "word_right": tops.word_right,
             "threshold": tops.threshold,
-            "feature": tops.feature,
+            "slot": tops.slot,
             "mask": tops.mask,
             "exit": tops.exit,
             "is_whole": tops.is_whole,
@@ -172,8 +175,8 @@ class CompiledForest:
             raise ValueError(f"X of shape {X.shape} given, (n_rows, {self.n_features}) expected.")
         n_rows = len(X)
         proba = np.empty((n_rows, self.n_classes))
-        if n_rows <= _ROW_KERNEL_ROWS:
-            self._kernels.row(self._fields_at, X.ctypes.data, n_rows, proba.ctypes.data, self._scratch())
+        if n_rows <= self._n_few:
+            self._kernels.row(self._fields_at, _address(X), n_rows, _address(proba), self._scratch())
         else:
             self._predict_blocks(X, proba, n_threads)
         return proba
@@ -208,7 +211,7 @@ class CompiledForest:
             other.result()
 
     def _predict_rows(self, X: NDArray[np.float64], proba: NDArray[np.float64]) -> None:
-        self._kernels.block(self._fields_at, X.ctypes.data, len(X), proba.ctypes.data, self._scratch())
+        self._kernels.block(self._fields_at, _address(X), len(X), _address(proba), self._scratch())
 
     def _scratch(self) -> int:
         """Address of this thread's scratch memory."""
@@ -219,6 +222,14 @@ class CompiledForest:
             self._local.memory = np.zeros(self._scratch_bytes, dtype=np.uint8)
             address = self._local.address = self._local.memory.ctypes.data
         return address
+
+
+def _address(array: NDArray[np.float64]) -> int:
+    """Where the data of a contiguous array begin."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))
+    except (TypeError, ValueError):  # read-only or empty
+        return array.ctypes.data  # takes five times as long
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,10 @@ from proto_model.forest.nodes import NARROW_NODE, WIDE_NODE, ForestNodes
 __all__ = ["FORMAT_VERSION", "read_nodes", "write_nodes"]
 
 FORMAT_VERSION = 1
+_READ_ERRORS = (  # whatever numpy and zipfile raise for a file that is not as it should be
+    OSError, EOFError, KeyError, MemoryError, OverflowError, RuntimeError, TypeError, ValueError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def write_nodes(forest: ForestNodes, path: Path) -> None:
@@ -52,7 +57,7 @@ def read_nodes(path: Path) -> ForestNodes:
                 nodes=arrays["nodes"],
                 leaves=arrays["leaves"],
             )
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except _READ_ERRORS as error:
         raise ArtifactError(f"{path} cannot be read as a compiled forest: {error}") from error
     fault = _fault(forest)
     if fault:
@@ -81,8 +86,8 @@ def _fault(forest: ForestNodes) -> str | None:
     is_leaf = feature == len(columns)
     if not np.array_equal(left == place, is_leaf) or (feature > len(columns)).any():
         return "leaves and inner nodes cannot be told apart"
-    if (left < place).any() or (left + ~is_leaf >= size).any():
+    if (left < place).any() or (left >= size - ~is_leaf).any():
         return "a child stands before its parent or outside its tree"
-    if (forest.leaf_row[is_leaf] >= len(leaves)).any():
+    if (forest.slot[is_leaf] != len(columns)).any() or (forest.leaf_row[is_leaf] >= len(leaves)).any():
         return "a leaf has no distribution"
     return None

@@ -9,7 +9,8 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from proto_model.errors import ProtoModelError
-from proto_model.forest.kernels import Shape, build_module
+from proto_model.forest.block import build_module
+from proto_model.forest.kernels import Shape
 
 __all__ = ["Kernels", "compiled"]
 
@@ -58,8 +59,13 @@ def compiled(shape: Shape) -> Kernels:
 
 
 def _optimize(module: Any, machine: Any) -> None:
-    """Registers for variables, constants out of loops."""
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
+    """Turn variables into registers.
+
+    The code is written as it should run, and LLVM's usual passes, which take longer than all the rest, gain nothing.
+    """
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
+    passes = llvm.create_new_function_pass_manager()
+    passes.add_sroa_pass()
+    for function in module.functions:
+        if not function.is_declaration:
+            passes.run(function, builder)

@@ -23,7 +23,7 @@ from proto_model.forest.nodes import ForestNodes
 __all__ = ["WORD_BITS", "TreeTops", "find_tops"]
 
 WORD_BITS = 32
-_WHOLE_TREE_TESTS = 255  # up to here, testing every node is faster than walking
+_WHOLE_TREE_TESTS = 127  # up to here, testing every node was measured to be faster than walking
 _TOP_TESTS = 31  # nodes in the top of a bigger tree: one word
 
 
@@ -37,10 +37,8 @@ class TreeTops:
         Where the words of each tree begin; a word is 32 exits.
     word_test : ndarray of int64, shape (n_words + 1,)
         Where the tests of each word begin.
-    word_right : ndarray of int64, shape (n_words,)
-        Where, among the tests of a word, those begin that send missing values to the right.
-    threshold, feature, mask : ndarray of float32, int32 and uint32, shape (n_tests,)
-        A row whose feature is above the threshold keeps only the exits in the mask.
+    threshold, slot, mask : ndarray of float32, int32 and uint32, shape (n_tests,)
+        A row whose slot is above the threshold keeps only the exits in the mask.
     exit : ndarray of int32, shape (n_words * 32,)
         Node behind each exit, counted from the start of its tree.
     is_whole : ndarray of int64, shape (n_trees,)
@@ -49,9 +47,8 @@ class TreeTops:
 
     tree_word: NDArray[np.int64]
     word_test: NDArray[np.int64]
-    word_right: NDArray[np.int64]
     threshold: NDArray[np.float32]
-    feature: NDArray[np.int32]
+    slot: NDArray[np.int32]
     mask: NDArray[np.uint32]
     exit: NDArray[np.int32]
     is_whole: NDArray[np.int64]
@@ -107,17 +104,14 @@ def find_tops(forest: ForestNodes) -> TreeTops:
     high = np.minimum(np.repeat(high, n_words) - word * WORD_BITS, WORD_BITS)
     cleared = (np.int64(1) << high) - (np.int64(1) << low)
     word += tree_word[tree[node]]
-    to_right = ~forest.missing_left[node]
-    order = np.lexsort((to_right, word))
-    node, word, to_right = node[order], word[order], to_right[order]
-    word_test = np.searchsorted(word, np.arange(tree_word[-1] + 1))
+    order = np.argsort(word, kind="stable")
+    node, word = node[order], word[order]
     return TreeTops(
         tree_word=tree_word,
-        word_test=word_test,
-        word_right=np.searchsorted(word * 2 + to_right, np.arange(tree_word[-1]) * 2 + 1),
+        word_test=np.searchsorted(word, np.arange(tree_word[-1] + 1)),
         threshold=np.ascontiguousarray(forest.nodes["threshold"][node]),
-        feature=forest.feature[node].astype(np.int32),
-        mask=(~cleared[order]).astype(np.uint32),
+        slot=forest.slot[node].astype(np.int32),
+        mask=(~cleared[order] & 0xFFFFFFFF).astype(np.uint32),
         exit=exit_node,
         is_whole=(n_inner == n_tests).astype(np.int64),
     )

@@ -17,7 +17,6 @@ __all__ = ["NARROW_NODE", "WIDE_NODE", "ForestNodes", "flatten"]
 
 NARROW_NODE = np.dtype([("threshold", "<f4"), ("link", "<u4")])
 WIDE_NODE = np.dtype([("threshold", "<f4"), ("unused", "<u4"), ("link", "<u8")])
-_WIDE_FEATURE_BITS = 31
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class ForestNodes:
     @property
     def feature_bits(self) -> int:
         """Bits of a node's link that hold the feature."""
-        return _feature_bits(len(self.columns), self.nodes.dtype)
+        return _feature_bits(len(self.columns))
 
     @property
     def feature(self) -> NDArray[np.int64]:
@@ -68,9 +67,9 @@ class ForestNodes:
         return self._bits(0, self.feature_bits)
 
     @property
-    def missing_left(self) -> NDArray[np.bool_]:
-        """Whether a missing value goes left, per node."""
-        return self._bits(self.feature_bits, 1) == 1
+    def slot(self) -> NDArray[np.int64]:
+        """Feature of each node, plus 2 ** feature_bits where missing values go left."""
+        return self._bits(0, self.feature_bits + 1)
 
     @property
     def left(self) -> NDArray[np.int64]:
@@ -122,26 +121,27 @@ def flatten(trees: list[Any], n_features: int, columns: NDArray[np.int64], n_cla
     feature[inner] = compact
 
     values = np.concatenate([tree.value[:, 0, :] for tree in trees])[order[~inner]]
-    leaves, leaf_row = np.unique(np.ascontiguousarray(values[:, :n_classes]), axis=0, return_inverse=True)
+    leaves, leaf_row = _distinct_rows(values[:, :n_classes])
 
-    missing_left = np.concatenate([tree.missing_go_to_left for tree in trees])[order].astype(np.uint64)
+    missing_left = np.concatenate([tree.missing_go_to_left for tree in trees])[order] != 0
+    missing_left &= inner
     dtype = NARROW_NODE if _fits_narrow(len(used), int(sizes.max())) else WIDE_NODE
-    bits = _feature_bits(len(used), dtype)
+    bits = _feature_bits(len(used))
     link = (
         feature.astype(np.uint64)
-        | missing_left << np.uint64(bits)
+        | missing_left.astype(np.uint64) << np.uint64(bits)
         | child.astype(np.uint64) << np.uint64(bits + 1)
     )
     nodes = np.zeros(len(order), dtype=dtype)
     nodes["link"] = link
     nodes["threshold"] = _floor32(np.concatenate([tree.threshold for tree in trees])[order])
-    nodes["threshold"].view(np.uint32)[~inner] = leaf_row.ravel()
+    nodes["threshold"].view(np.uint32)[~inner] = leaf_row
     return ForestNodes(
         n_features=n_features,
         columns=columns[used].astype(np.int32),
         tree_start=tree_start,
         nodes=nodes,
-        leaves=np.ascontiguousarray(leaves, dtype=np.float64),
+        leaves=leaves,
     )
 
 
@@ -165,6 +165,15 @@ def _breadth_first(
     return np.concatenate(levels)[np.argsort(np.concatenate(owners), kind="stable")]
 
 
+def _distinct_rows(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Distinct rows of a matrix, and for each row which one it is; `np.unique(axis=0)` takes far longer."""
+    which = np.zeros(len(values), dtype=np.int64)
+    for column in values.T:
+        distinct, code = np.unique(column, return_inverse=True)
+        _, first, which = np.unique(which * len(distinct) + code, return_index=True, return_inverse=True)
+    return np.ascontiguousarray(values[first]), which
+
+
 def _floor32(values: NDArray[np.float64]) -> NDArray[np.float32]:
     """Largest float32 that is not above each value: `x <= value` is the same for every float32 `x`."""
     with np.errstate(over="ignore"):
@@ -172,10 +181,10 @@ def _floor32(values: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.where(rounded > values, np.nextafter(rounded, np.float32(-np.inf)), rounded)
 
 
-def _feature_bits(n_used: int, dtype: np.dtype[Any]) -> int:
+def _feature_bits(n_used: int) -> int:
     """Bits that hold a feature, or `n_used` for a leaf."""
-    return max(n_used.bit_length(), 1) if dtype == NARROW_NODE else _WIDE_FEATURE_BITS
+    return max(n_used.bit_length(), 1)
 
 
 def _fits_narrow(n_used: int, largest_tree: int) -> bool:
-    return (largest_tree << _feature_bits(n_used, NARROW_NODE) + 1) <= 1 << 32
+    return (largest_tree << _feature_bits(n_used) + 1) <= 1 << 32
