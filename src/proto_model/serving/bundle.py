@@ -138,7 +138,7 @@ class ForestModel:
             if self._background is None:
                 path = _existing(self.folder / BACKGROUND_FILE)
                 try:
-                    with np.load(path, allow_pickle=False) as content:
+                    with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
                         self._background = content["rows"]
                 except (ValueError, KeyError, zipfile.BadZipFile) as error:
                     raise ArtifactError(f"{path} is damaged: {error}. Log the model again.") from error

@@ -1,0 +1,167 @@
+"""A model version as a folder that `mlserver start` serves."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from proto_model.errors import ArtifactError, ProtoModelError
+from proto_model.schema import FeatureType, ModelSchema
+
+__all__ = ["model_settings", "server_settings", "write_mlserver_configs"]
+
+RUNTIME = Path(__file__).parent / "code" / "runtime.py"
+SCHEMA = Path("artifacts", "bundle", "schema.json")
+
+# Environment variable, key of settings.json, default.
+PORTS = (
+    ("MLSERVER_HTTP_PORT", "http_port", 5001),
+    ("MLSERVER_GRPC_PORT", "grpc_port", 8081),
+    ("MLSERVER_METRICS_PORT", "metrics_port", 8082),
+)
+
+# Datatype of the Open Inference Protocol, and MLServer's content type for it.
+TENSORS: dict[FeatureType, tuple[str, str]] = {
+    "double": ("FP64", "np"),
+    "long": ("INT64", "np"),
+    "boolean": ("BOOL", "np"),
+    "string": ("BYTES", "str"),
+}
+
+
+def write_mlserver_configs(model: Path, build: Path, environment: Mapping[str, str]) -> Path:
+    """Write what MLServer needs to serve a downloaded model.
+
+    The folder is made beside its place and moved there when it is complete; when something fails, the one that
+    was there stays.
+
+    Parameters
+    ----------
+    model : Path
+        Folder of the model, as downloaded; it is moved.
+    build : Path
+        Folder that `mlserver start` will be given.
+    environment : mapping of str to str
+        May set host and ports: `MLSERVER_HOST`, `MLSERVER_HTTP_PORT`, `MLSERVER_GRPC_PORT`,
+        `MLSERVER_METRICS_PORT`.
+
+    Returns
+    -------
+    Path
+        `build/mlserver_configs/<model name>`.
+
+    Raises
+    ------
+    ArtifactError
+        If the model is not one of this package's models for rows, or a port is not a number.
+    """
+    settings = server_settings(environment)
+    if not (model / SCHEMA).is_file():
+        raise ArtifactError(
+            f"{model.name} holds no {SCHEMA}: not a model of proto_model. Give the URI of one, such as "
+            "models:/proto_model@champion."
+        )
+    schema = ModelSchema.read(model / SCHEMA)
+    configs = build / "mlserver_configs"
+    configs.mkdir(parents=True, exist_ok=True)
+    target = configs / schema.model_name
+    # MLServer looks for models in all folders but hidden ones.
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=configs) as temporary:
+        new = Path(temporary) / "new"
+        (new / "artifact").mkdir(parents=True)
+        shutil.move(model, new / "artifact" / "model")
+        shutil.copyfile(RUNTIME, new / "runtime.py")
+        _write_json(new / "model-settings.json", model_settings(schema))
+        _write_json(new / "settings.json", settings)
+        if target.exists():
+            target.rename(Path(temporary) / "old")
+        new.rename(target)
+    # `mlserver start build` reads its settings there and nowhere else.
+    _write_json(build / "settings.json", settings)
+    return target
+
+
+def server_settings(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Content of `settings.json`.
+
+    MLServer lets its file win over its variables, so the variables are read when the file is written.
+    `parallel_workers` is 0 because MLServer's worker processes are slower for a model as quick as this one.
+    """
+    settings: dict[str, Any] = {
+        "host": environment.get("MLSERVER_HOST", "127.0.0.1"),
+        "parallel_workers": 0,
+    }
+    for variable, key, default in PORTS:
+        text = environment.get(variable, str(default))
+        if not text.isdecimal() or not 0 < int(text) < 65536:
+            raise ArtifactError(f"{variable} is {text!r}, a port from 1 to 65535 expected.")
+        settings[key] = int(text)
+    return settings
+
+
+def model_settings(schema: ModelSchema) -> dict[str, Any]:
+    """Content of `model-settings.json`: inputs and outputs of the V2 protocol, one tensor per column."""
+    outputs: list[tuple[str, FeatureType]] = [
+        ("prediction", schema.target_type),
+        ("probability", "double"),
+        *((name, "double") for name in schema.probability_columns),
+    ]
+    return {
+        "name": schema.model_name,
+        "implementation": f"{RUNTIME.stem}.ForestRuntime",
+        "platform": "mlflow",
+        "inputs": [_tensor(feature.name, feature.type) for feature in schema.features],
+        "outputs": [_tensor(name, kind) for name, kind in outputs],
+        "parameters": {"uri": "./artifact/model", "content_type": "pd"},
+    }
+
+
+def _tensor(name: str, kind: FeatureType) -> dict[str, Any]:
+    """Metadata of one column."""
+    datatype, content_type = TENSORS[kind]
+    return {
+        "name": name,
+        "datatype": datatype,
+        "shape": [-1, 1],
+        "parameters": {"content_type": content_type},
+    }
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file in one step."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+    Path(temporary).chmod(0o644)
+    os.replace(temporary, path)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Download a model and write its folder; arguments: model URI, build folder."""
+    import mlflow.artifacts
+    from mlflow.exceptions import MlflowException
+
+    model_uri, build = sys.argv[1:] if argv is None else argv
+    with tempfile.TemporaryDirectory() as temporary:
+        download = Path(temporary) / "model"
+        download.mkdir()
+        try:
+            model = Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=str(download)))
+            folder = write_mlserver_configs(model.resolve(), Path(build), os.environ)
+        except (MlflowException, ProtoModelError, OSError) as error:
+            print(f"{model_uri}: {error}", file=sys.stderr)
+            return 1
+    print(f"pip install -r {folder / 'artifact' / 'model' / 'requirements.txt'}")
+    print(f"mlserver start {build}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
