@@ -1,0 +1,118 @@
+// The answer: probabilities as bars, the rule, counterfactuals; or the problem that came instead.
+
+export function element(tag, { text, ...attributes } = {}) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
+function bar(name, share, strong) {
+  const row = element("div", { class: strong ? "share strong" : "share" });
+  const track = element("span", { class: "track", "aria-hidden": "true" });
+  const fill = element("span", { class: "fill" });
+  fill.style.width = `${Math.max(0.5, 100 * share)}%`;
+  track.append(fill);
+  row.append(element("span", { class: "name", text: name, title: name }), track, element("span", { class: "number", text: percent(share) }));
+  return row;
+}
+
+function bars(shares, strongName, limit) {
+  const box = element("div", { class: "shares" });
+  const sorted = Object.entries(shares).sort((a, b) => b[1] - a[1]);
+  for (const [name, share] of sorted.slice(0, limit)) box.append(bar(name, share, name === strongName));
+  const left = sorted.length - limit;
+  if (left > 0) box.append(element("p", { class: "quiet", text: `and ${left} more` }));
+  return box;
+}
+
+function value(given) {
+  if (given === null) return "(empty)";
+  return typeof given === "number" ? String(Number(given.toPrecision(6))) : String(given);
+}
+
+function premise({ feature, above, at_most: atMost, in: among, or_missing: orMissing }) {
+  let text = feature;
+  if (among) text = `${feature} is ${among.join(" or ")}`;
+  else if (above !== undefined && atMost !== undefined) text = `${value(above)} < ${feature} ≤ ${value(atMost)}`;
+  else if (above !== undefined) text = `${feature} > ${value(above)}`;
+  else if (atMost !== undefined) text = `${feature} ≤ ${value(atMost)}`;
+  return orMissing ? `${text}, or missing` : text;
+}
+
+function measures(explanation) {
+  const { precision, coverage } = explanation.rule;
+  const named = { precision, coverage, fidelity: explanation.fidelity };
+  const known = Object.entries(named).filter(([, share]) => share !== null && share !== undefined);
+  return known.map(([name, share]) => `${name} ${percent(share)}`).join(" · ");
+}
+
+function counterfactual(found) {
+  const item = element("li");
+  const changes = element("ul", { class: "changes" });
+  for (const change of found.changes) {
+    const line = element("li");
+    line.append(
+      element("strong", { text: change.feature }),
+      ` from ${value(change.from)} to `,
+      element("strong", { text: value(change.to) }),
+    );
+    changes.append(line);
+  }
+  const doubt = found.valid ? "" : ", not confirmed by the model";
+  item.append(changes, element("p", { text: `gives ${found.prediction} (${percent(found.probability)}${doubt})` }));
+  return item;
+}
+
+function explanationParts(explanation, prediction) {
+  const parts = [element("h3", { text: "Why" })];
+  const rule = element("div", { class: "card" });
+  const premises = element("ul", { class: "premises" });
+  for (const one of explanation.rule.premises) premises.append(element("li", { text: premise(one) }));
+  rule.append(element("p", { text: "Rows like this one, where" }), premises);
+  rule.append(element("p", { text: `are ${explanation.rule.consequence}.` }));
+  rule.append(element("p", { class: "quiet", text: measures(explanation) }));
+  parts.push(explanation.rule.premises.length ? rule : element("p", { text: explanation.rule.text }));
+  parts.push(element("h3", { text: "What would change it" }));
+  if (explanation.counterfactuals.length) {
+    const list = element("ol", { class: "card" });
+    explanation.counterfactuals.forEach((found) => list.append(counterfactual(found)));
+    parts.push(list);
+  } else {
+    parts.push(element("p", { class: "quiet", text: `Nothing was found that makes it anything but ${prediction}.` }));
+  }
+  const important = Object.fromEntries(Object.entries(explanation.feature_importances).filter(([, share]) => share > 0));
+  if (Object.keys(important).length) parts.push(element("h3", { text: "What mattered" }), bars(important, null, 8));
+  for (const note of explanation.notes) parts.push(element("p", { class: "quiet", text: note }));
+  return parts;
+}
+
+export function showAnswer(place, answer, schema, duration) {
+  const [item] = answer.predictions;
+  const parts = [];
+  const verdict = element("p", { class: "verdict" });
+  verdict.append(`${schema.target.name}: `, element("strong", { text: String(item.prediction) }), ` ${percent(item.probability)}`);
+  parts.push(verdict, bars(item.probabilities, String(item.prediction), 12));
+  if (answer.warnings.length) {
+    const list = element("ul", { class: "warnings" });
+    for (const warning of answer.warnings) list.append(element("li", { text: `${warning.field}: ${warning.message}` }));
+    parts.push(list);
+  }
+  if (item.explanation) parts.push(...explanationParts(item.explanation, item.prediction));
+  const version = answer.model.version ? `, version ${answer.model.version}` : "";
+  parts.push(element("p", { class: "quiet", text: `${answer.model.name}${version}, ${duration.toFixed(0)} ms` }));
+  place.replaceChildren(...parts);
+}
+
+export function showProblem(place, problem) {
+  const box = element("div", { class: "problem" });
+  box.append(element("h3", { text: problem.title }), element("p", { text: problem.detail ?? "" }));
+  if (problem.errors?.length) {
+    const list = element("ul");
+    for (const { field, message } of problem.errors) list.append(element("li", { text: field ? `${field}: ${message}` : message }));
+    box.append(list);
+  }
+  place.replaceChildren(box);
+}

@@ -1,0 +1,87 @@
+"""Errors as clients see them: problem details (RFC 9457), and the one table from errors to statuses."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from mapper.errors import (
+    BusyError,
+    InvalidRequestError,
+    MapperError,
+    MediaTypeError,
+    ModelServerAnswerError,
+    ModelServerDownError,
+    ModelServerTimeoutError,
+    NotJsonError,
+    RefusedByModelError,
+    RequestTimeoutError,
+    TooLargeError,
+)
+
+__all__ = ["MEDIA_TYPE", "PROBLEMS", "Problem", "ProblemKind", "problem_of", "problem_of_status"]
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemKind(NamedTuple):
+    """A kind of problem: its status, the last part of its `type`, and its `title`."""
+
+    status: int
+    name: str
+    title: str
+
+
+class Problem(NamedTuple):
+    """A problem document with the headers that go with it."""
+
+    status: int
+    outcome: str
+    document: dict[str, Any]
+    headers: dict[str, str]
+
+
+PROBLEMS: dict[type[MapperError], ProblemKind] = {
+    NotJsonError: ProblemKind(400, "not-json", "The body is not JSON"),
+    RequestTimeoutError: ProblemKind(408, "request-timeout", "The body came too slowly"),
+    TooLargeError: ProblemKind(413, "too-large", "The request is too large"),
+    MediaTypeError: ProblemKind(415, "wrong-media-type", "The content type is not taken"),
+    InvalidRequestError: ProblemKind(422, "invalid-request", "The request does not fit the model"),
+    RefusedByModelError: ProblemKind(422, "refused-by-model", "The model refused the request"),
+    ModelServerAnswerError: ProblemKind(502, "wrong-answer", "The model server answered wrongly"),
+    BusyError: ProblemKind(503, "busy", "Too many requests are waiting"),
+    ModelServerDownError: ProblemKind(503, "model-server-away", "The model server is away"),
+    ModelServerTimeoutError: ProblemKind(504, "model-server-timeout", "The model server took too long"),
+}
+
+
+def problem_of(error: MapperError, request_id: str) -> Problem:
+    """The problem that an error is to the client."""
+    kind = PROBLEMS.get(type(error), ProblemKind(500, "internal-error", "The mapper failed"))
+    document = _document(kind, str(error), request_id)
+    headers = {}
+    if isinstance(error, InvalidRequestError):
+        document["errors"] = [fault.to_dict() for fault in error.errors]
+        document["error_count"] = error.error_count
+    if isinstance(error, ModelServerDownError):
+        headers["Retry-After"] = str(error.retry_after_s)
+    elif isinstance(error, BusyError):
+        headers["Retry-After"] = "1"
+    return Problem(kind.status, kind.name, document, headers)
+
+
+def problem_of_status(status: int, detail: str, request_id: str) -> Problem:
+    """A problem that HTTP has a status for, such as 404 or 405."""
+    phrase = HTTPStatus(status).phrase
+    kind = ProblemKind(status, phrase.lower().replace(" ", "-"), phrase)
+    return Problem(status, kind.name, _document(kind, detail, request_id), {})
+
+
+def _document(kind: ProblemKind, detail: str, request_id: str) -> dict[str, Any]:
+    return {
+        "type": f"/docs#{kind.name}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "request_id": request_id,
+    }

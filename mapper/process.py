@@ -1,0 +1,161 @@
+"""The process around the service: logging, start, workers, signals, an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from types import FrameType
+
+from mapper.errors import SettingsError
+from mapper.registry import PublishedModel
+from mapper.settings import MapperSettings
+from mapper.source import find_model
+
+__all__ = ["run_service"]
+
+logger = logging.getLogger(__name__)
+
+RESTART_PAUSE_S = 1.0
+
+
+def run_service(settings: MapperSettings, environ: Mapping[str, str]) -> int:
+    """Serve until SIGTERM or SIGINT; give the exit status.
+
+    Raises
+    ------
+    MapperError
+        If the schema cannot be had, or the address is not free.
+    """
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        stream=sys.stderr,
+    )
+    logging.raiseExceptions = False  # a closed stderr must not stop the service
+    for sentence in MapperSettings.misspelt(environ):
+        logger.warning(sentence)
+    logger.info("settings: %s", settings.shown())
+    published = find_model(settings.schema, settings.registry_url, environ)
+    logger.info(
+        "model: name=%s version=%s features=%d classes=%d schema_digest=%s",
+        published.schema.model_name,
+        published.version or "-",
+        len(published.schema.features),
+        len(published.schema.classes),
+        published.schema.digest,
+    )
+    with _listening_socket(settings) as listener:
+        if settings.workers == 1:
+            listener.listen(1024)
+            asyncio.run(_serve(settings, published, listener))
+            return 0
+        return _run_workers(settings, published, listener)
+
+
+def _listening_socket(settings: MapperSettings) -> socket.socket:
+    """Socket bound to the address; with several workers each binds one of its own beside it."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if settings.workers > 1:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}. Choose another --port."
+        ) from error
+    return listener
+
+
+async def _serve(settings: MapperSettings, published: PublishedModel, listener: socket.socket) -> None:
+    """Answer requests until a signal comes; then end what was begun."""
+    from aiohttp import web
+
+    from mapper.service import make_app
+
+    runner = web.AppRunner(
+        make_app(settings, published),
+        access_log=None,
+        shutdown_timeout=settings.drain_s,
+        keepalive_timeout=75,
+    )
+    await runner.setup()
+    await web.SockSite(runner, listener, backlog=1024).start()
+    gc.freeze()  # what is loaded by now stays; the collector need not walk it again
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    host, port = listener.getsockname()[:2]
+    shown_host = f"[{host}]" if ":" in host else host
+    logger.info("listening on http://%s:%d", shown_host, port)
+    await stop.wait()
+    logger.info("stopping; up to %g s for what has been begun", settings.drain_s)
+    await runner.cleanup()
+    logger.info("stopped")
+
+
+def _run_workers(settings: MapperSettings, published: PublishedModel, placeholder: socket.socket) -> int:
+    """Fork the workers, start a new one when one dies, and stop them all on a signal."""
+    host, port = placeholder.getsockname()[:2]
+    with tempfile.TemporaryDirectory(prefix="mapper-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # read by prometheus_client, imported in the workers
+        stopping = False
+        workers: set[int] = set()
+
+        def stop(*_: int | FrameType | None) -> None:
+            nonlocal stopping
+            stopping = True
+            for pid in workers:
+                os.kill(pid, signal.SIGTERM)
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        while not stopping and len(workers) < settings.workers:
+            workers.add(_fork_worker(settings, published, host, port))
+        while workers:
+            pid, status = os.wait()
+            if pid not in workers:
+                continue
+            workers.discard(pid)
+            if not stopping:
+                logger.error("worker %d ended with status %d; starting another", pid, status)
+                time.sleep(RESTART_PAUSE_S)
+            if not stopping:
+                workers.add(_fork_worker(settings, published, host, port))
+    return 0
+
+
+def _fork_worker(settings: MapperSettings, published: PublishedModel, host: str, port: int) -> int:
+    """Process id of a new worker."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        own = _listening_socket(_with_address(settings, host, port))
+        own.listen(1024)
+        asyncio.run(_serve(settings, published, own))
+        status = 0
+    except Exception:
+        logger.exception("worker failed")
+    finally:
+        os._exit(status)
+
+
+def _with_address(settings: MapperSettings, host: str, port: int) -> MapperSettings:
+    """The same settings with the port that was found free."""
+    return dataclasses.replace(settings, host=host, port=port)

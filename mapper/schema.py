@@ -1,0 +1,187 @@
+"""The model schema: all that the mapper knows of the model whose requests it checks.
+
+`schema.json` is logged with every model version; its JSON Schema is `schemas/model-schema.schema.json`. The
+model's side has a reader of its own: the two share files, not code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mapper.errors import SchemaError
+
+__all__ = ["Feature", "Label", "ModelSchema"]
+
+Label = str | int | float | bool
+Value = str | int | float | bool | None
+
+TYPES = ("double", "long", "boolean", "string")
+MAJOR_VERSION = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One column that the model takes.
+
+    Parameters
+    ----------
+    name : str
+        Column name.
+    type : {"double", "long", "boolean", "string"}
+        A `string` feature is categorical.
+    nullable : bool
+        Whether it may be left out or null.
+    categories : tuple of str
+        The categories of a `string` feature that training saw; empty for the others.
+    minimum, maximum, median : float
+        Over the training rows; 0 for a `string` feature.
+    most_frequent : str
+        The commonest category of a `string` feature.
+    """
+
+    name: str
+    type: str
+    nullable: bool
+    categories: tuple[str, ...] = ()
+    minimum: float = 0.0
+    maximum: float = 0.0
+    median: float = 0.0
+    most_frequent: str = ""
+
+    @property
+    def typical(self) -> Value:
+        """A value from the middle of the training rows, for examples and for the question of readiness."""
+        if self.type == "string":
+            return self.most_frequent
+        if self.type == "boolean":
+            return self.median >= 0.5
+        return round(self.median) if self.type == "long" else float(self.median)
+
+
+@dataclass(frozen=True)
+class ModelSchema:
+    """Features in order, target and classes of one model version.
+
+    Parameters
+    ----------
+    model_name : str
+        Registered model name.
+    target : str
+        Name of the column that is predicted.
+    classes : tuple
+        Class labels, in the order of the probabilities.
+    features : tuple of Feature
+        In the order of the training table.
+    content : dict
+        The JSON object that all this was read from.
+    """
+
+    model_name: str
+    target: str
+    classes: tuple[Label, ...]
+    features: tuple[Feature, ...]
+    content: dict[str, Any] = field(repr=False)
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of the features, in order."""
+        return [feature.name for feature in self.features]
+
+    @property
+    def class_texts(self) -> tuple[str, ...]:
+        """Classes as in column names and JSON keys: `true` for a boolean, else Python's spelling."""
+        return tuple(str(c).lower() if isinstance(c, bool) else str(c) for c in self.classes)
+
+    @property
+    def typical_record(self) -> dict[str, Value]:
+        """A record of medians and commonest categories."""
+        return {feature.name: feature.typical for feature in self.features}
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits, equal for versions with the same kind of rows and classes."""
+        essence = {
+            "target_type": self.content["target"]["type"],
+            "classes": list(self.classes),
+            "features": sorted([f.name, f.type, f.nullable] for f in self.features),
+        }
+        return hashlib.sha256(json.dumps(essence, sort_keys=True).encode()).hexdigest()[:16]
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> ModelSchema:
+        """Schema from its JSON object.
+
+        Raises
+        ------
+        SchemaError
+            If a part is missing or wrong, or the major version is another one.
+        """
+        try:
+            version = content["schema_version"]
+            if version.split(".")[0] != MAJOR_VERSION:
+                raise SchemaError(
+                    f"schema_version {version} given, {MAJOR_VERSION}.x understood. "
+                    "Use the mapper of the release that wrote the model."
+                )
+            schema = cls(
+                model_name=content["model_name"],
+                target=content["target"]["name"],
+                classes=tuple(content["classes"]),
+                features=tuple(_feature(item) for item in content["features"]),
+                content=dict(content),
+            )
+            content["target"]["type"]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise SchemaError(f"Not a model schema: {error!r}. Was schema.json edited by hand?") from error
+        if not schema.features or not schema.classes:
+            raise SchemaError("Not a model schema: it needs at least one feature and one class.")
+        if len(set(schema.feature_names)) < len(schema.features):
+            raise SchemaError("Not a model schema: two features have the same name.")
+        return schema
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> ModelSchema:
+        """Schema from the text of a `schema.json`; raises SchemaError as `from_dict` does."""
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise SchemaError(f"Not a model schema, because not JSON: {error}") from error
+        if not isinstance(content, dict):
+            raise SchemaError("Not a model schema: a JSON object expected.")
+        return cls.from_dict(content)
+
+    @classmethod
+    def read(cls, path: Path) -> ModelSchema:
+        """Schema from a file, or from the folder of a model that holds `mapper/schema.json`.
+
+        Raises
+        ------
+        SchemaError
+            If there is no such file, or it is not a model schema.
+        """
+        places = [path / "mapper" / "schema.json", path / "schema.json"] if path.is_dir() else [path]
+        found = next((place for place in places if place.is_file()), places[0])
+        try:
+            text = found.read_bytes()
+        except OSError as error:
+            raise SchemaError(
+                f"{found} cannot be read: {error.strerror}. Give the path of a schema.json."
+            ) from error
+        return cls.from_json(text)
+
+
+def _feature(item: Mapping[str, Any]) -> Feature:
+    """Feature from its JSON object."""
+    kind = item["type"]
+    if kind not in TYPES or not isinstance(item["name"], str):
+        raise ValueError(f"feature {item['name']!r} has type {kind!r}, one of {', '.join(TYPES)} expected")
+    name, nullable = item["name"], bool(item["nullable"])
+    if kind == "string":
+        return Feature(name, kind, nullable, tuple(item["categories"]), most_frequent=item["most_frequent"])
+    low, high, median = (float(item[key]) for key in ("minimum", "maximum", "median"))
+    return Feature(name, kind, nullable, minimum=low, maximum=high, median=median)

@@ -1,0 +1,153 @@
+"""Whom the command line asks: a running mapper service, or a model server through the library."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import orjson
+
+from mapper.errors import InvalidRequestError, MapperError, ModelServerDownError, ModelServerTimeoutError
+from mapper.findings import Finding
+from mapper.http import HttpClient, Reply
+from mapper.interfaces import TangoModel
+from mapper.model import TabularModel
+from mapper.proxy import ModelServerProxy
+from mapper.registry import PublishedModel
+from mapper.schema import ModelSchema
+
+__all__ = ["ServiceTarget", "Target", "open_target"]
+
+Records = list[dict[str, Any]]
+
+
+class Target(Protocol):
+    """Answers chunks of rows."""
+
+    @property
+    def schema(self) -> ModelSchema:
+        """The model schema, to read rows by."""
+
+    def ask(
+        self, command: str, records: Records, parameters: dict[str, Any], first_row: int
+    ) -> dict[str, Any]:
+        """The mapper's answer; rows in warnings and faults are counted from `first_row`."""
+
+
+class ServiceTarget:
+    """A running mapper service.
+
+    Parameters
+    ----------
+    url : str
+        Where it listens.
+    timeout_s : float
+        Longest wait for an answer.
+    """
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self._client = HttpClient(url, {"Content-Type": "application/json"}, timeout_s)
+        self._timeout_s = timeout_s
+        self._schema: ModelSchema | None = None
+
+    @property
+    def schema(self) -> ModelSchema:
+        """The schema that the service has; asked for once."""
+        if self._schema is None:
+            reply = self._request("GET", "/v1/schema", None)
+            if reply.status != 200:
+                raise MapperError(
+                    f"{self._client.url} answered {reply.status} to /v1/schema. Is it a mapper?"
+                )
+            self._schema = ModelSchema.from_json(reply.body)
+        return self._schema
+
+    def ask(
+        self, command: str, records: Records, parameters: dict[str, Any], first_row: int
+    ) -> dict[str, Any]:
+        """The service's answer.
+
+        Raises
+        ------
+        InvalidRequestError
+            If the rows do not fit the model.
+        MapperError
+            If it answers with another problem, or not at all.
+        """
+        body = orjson.dumps({"data": records, **({"parameters": parameters} if parameters else {})})
+        reply = self._request("POST", f"/v1/{command}", body)
+        try:
+            content = orjson.loads(reply.body)
+        except orjson.JSONDecodeError as error:
+            raise MapperError(f"{self._client.url} does not answer in JSON. Is it a mapper?") from error
+        if reply.status == 200:
+            for warning in content["warnings"]:
+                warning["row"] = warning.get("row", 0) + first_row
+            return dict(content)
+        detail = content.get("detail", f"status {reply.status}")
+        if "errors" in content:
+            faults = [
+                Finding(f["kind"], f["message"], f.get("row"), f.get("field")) for f in content["errors"]
+            ]
+            raise InvalidRequestError(detail, _shifted(faults, first_row), content["error_count"])
+        raise MapperError(f"{content.get('title', 'Problem')} ({reply.status}): {detail}")
+
+    def _request(self, method: str, path: str, body: bytes | None) -> Reply:
+        url = self._client.url
+        try:
+            return self._client.request(method, path, body)
+        except TimeoutError as error:
+            raise ModelServerTimeoutError(f"{url} did not answer within {self._timeout_s:g} s.") from error
+        except OSError as error:
+            raise ModelServerDownError(
+                f"No mapper service answers at {url}. Start one with `python -m mapper serve`, or give --url."
+            ) from error
+
+
+class ModelServerTarget:
+    """A model server, asked through the library.
+
+    Parameters
+    ----------
+    proxy : ModelServerProxy
+        Of the model server.
+    model : TabularModel
+        Of the version that it serves.
+    """
+
+    def __init__(self, proxy: ModelServerProxy, model: TabularModel) -> None:
+        self._proxy = proxy
+        self._model = model
+
+    @property
+    def schema(self) -> ModelSchema:
+        """The schema of the model."""
+        return self._model.schema
+
+    def ask(
+        self, command: str, records: Records, parameters: dict[str, Any], first_row: int
+    ) -> dict[str, Any]:
+        """The mapped answer; raises as the library's calls do."""
+        model: TangoModel = self._model if command == "predict" else self._model.get_explainer()
+        try:
+            request = model.map_request({"data": records, "parameters": parameters})
+            answer = model.map_response(self._proxy.invoke(command, request))
+        except InvalidRequestError as error:
+            faults = _shifted(error.errors, first_row)
+            raise InvalidRequestError(error.message, faults, error.error_count) from error
+        for warning in answer["warnings"]:
+            warning["row"] = warning.get("row", 0) + first_row
+        return dict(answer)
+
+
+def open_target(model_server_url: str, published: PublishedModel, timeout_s: float) -> ModelServerTarget:
+    """The model server at a URL, which serves a published version."""
+    model = TabularModel(published.schema, published.version)
+    return ModelServerTarget(ModelServerProxy(model_server_url, timeout_s), model)
+
+
+def _shifted(faults: tuple[Finding, ...] | list[Finding], first_row: int) -> list[Finding]:
+    """Faults of a chunk with rows counted from the start of the data."""
+    return [
+        Finding(fault.kind, fault.message, None if fault.row is None else fault.row + first_row, fault.field)
+        for fault in faults
+    ]
