@@ -185,9 +185,10 @@ def _feature_row(feature: Feature) -> tuple[object, ...]:
     elif feature.minimum is None or feature.maximum is None:
         seen = ""
     else:
-        seen = f"{feature.minimum:g} to {feature.maximum:g}" + (
-            "" if feature.median is None else f", median {feature.median:g}"
-        )
+        digits = ",.0f" if feature.type == "long" else ".6g"
+        seen = f"{feature.minimum:{digits}} to {feature.maximum:{digits}}"
+        if feature.median is not None:
+            seen += f", median {feature.median:.6g}"
     return feature.name, feature.type, "yes" if feature.nullable else "no", seen
 
 
