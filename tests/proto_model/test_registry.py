@@ -1,6 +1,7 @@
 import itertools
 import json
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -25,7 +26,10 @@ numbers = itertools.count()
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    return MlflowClient(f"sqlite:///{tmp_path_factory.mktemp('registry')}/mlflow.db")
+    # The store resolves models:/m-... by the current URI, whichever client asks.
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path_factory.mktemp('registry')}/mlflow.db")
+    yield MlflowClient()
+    mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture
@@ -79,8 +83,7 @@ class ContestedClient:
             self._client.set_registered_model_alias(name, alias, self._version)
 
 
-def test_a_version_is_registered_with_all_that_describes_it(client, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", client.tracking_uri)
+def test_a_version_is_registered_with_all_that_describes_it(client):
     run = client.create_run("0")
     logged = client.create_logged_model("0", source_run_id=run.info.run_id)
     name = f"model_{next(numbers)}"

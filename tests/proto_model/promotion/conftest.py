@@ -3,7 +3,7 @@ import pytest
 from mlflow import MlflowClient
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def client(tmp_path_factory):
     """Client of an MLflow store of its own, current meanwhile; experiment 1 keeps artifacts beside it."""
     folder = tmp_path_factory.mktemp("mlflow")

@@ -86,12 +86,12 @@ def test_the_interval_agrees_with_one_from_resampled_rows():
         return balanced_accuracy_score(y, second) - balanced_accuracy_score(y, first)
 
     by_rows = bootstrap(
-        (y, first, second), difference, paired=True, vectorized=False, n_resamples=1500,
+        (y, first, second), difference, paired=True, vectorized=False, n_resamples=500,
         method="percentile", rng=np.random.default_rng(1),
     ).confidence_interval  # fmt: skip
     by_counts = interval(bootstrap_differences(count_pairs(y, first, second, 3), 20_000, 0), 0.95)
 
-    assert_allclose(by_counts, by_rows, atol=0.012)
+    assert_allclose(by_counts, by_rows, atol=0.015)
 
 
 def test_the_spread_is_the_one_in_closed_form():
