@@ -199,24 +199,23 @@ def _starts(
         for chosen in combinations(dict.fromkeys(among), size):
             if len(set(moves.feature[list(chosen)])) == size:
                 rows.append(_changed(x, moves.feature[list(chosen)], moves.value[list(chosen)]))
+    # A change takes the model as far from the class as the nearest change of the same feature that was tried.
+    tried = {int(j): np.flatnonzero(moves.feature == j) for j in np.unique(moves.feature)}
     for z in near:
         z = np.where(freedom.allows(x, z), z, x)
         differs = np.flatnonzero(~((z == x) | (np.isnan(z) & np.isnan(x))))
-        effect = np.array([_effect(int(j), float(z[j]), moves, weight, background) for j in differs])
+        effect = np.array(
+            [
+                weight[tried[j][np.abs(moves.value[tried[j]] - z[j]).argmin()]] if j in tried else 0.0
+                for j in differs.tolist()
+            ]
+        )
         order = differs[np.argsort(-effect, kind="stable")]
         for n in range(2, min(len(order), MAX_STEPS) + 1):
             rows.append(_changed(x, order[:n], z[order[:n]]))
         if len(order):
             rows.append(z)
     return np.array(rows).reshape(-1, len(x))
-
-
-def _effect(j: int, value: float, moves: Moves, weight: Floats, background: Background) -> float:
-    """How far a change takes the model from the class, read off the nearest single change that was tried."""
-    mine = np.flatnonzero(moves.feature == j)
-    if not len(mine) or np.isnan(value):
-        return 0.0
-    return float(weight[mine[np.abs(moves.value[mine] - value).argmin()]])
 
 
 def _changed(x: Floats, features: NDArray[np.int64], values: Floats) -> Floats:

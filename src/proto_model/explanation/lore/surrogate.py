@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.explanation.lore.bins import Bins
+from proto_model.explanation.lore.counting import WIDTH, count
 
 __all__ = ["Surrogate"]
 
 MAX_DEPTH = 9
 MAX_FEATURES = 10
-MAX_TARGETS = 2
+MAX_TARGETS = WIDTH - 2
 LEAF_ROWS = 8
 MIN_GAIN = 2e-4  # of the spread at the root
 
@@ -74,11 +75,13 @@ class Surrogate:
         n_rows, n_classes = weighted.shape
         taken = np.isin(bins.coarse_feature, chosen)
         original = np.flatnonzero(taken)  # coarse bins of the chosen features, numbered without gaps
-        codes = (np.cumsum(taken) - 1)[coarse[:, chosen]]
+        codes = np.ascontiguousarray((np.cumsum(taken) - 1)[coarse[:, chosen]])
         n_codes = len(original)
         feature_of = np.searchsorted(chosen, bins.coarse_feature[original])
         start = np.searchsorted(feature_of, np.arange(len(chosen)))
         last = np.append(feature_of[1:] != feature_of[:-1], True)
+        values = np.zeros((n_rows, WIDTH))  # rows, weight, targets
+        values[:, 0], values[:, 1], values[:, 2 : 2 + len(columns)] = 1.0, weights, columns.T
         node = np.zeros(n_rows, dtype=np.int64)
         rows = np.arange(n_rows)
         feature, threshold, left, value = [], [], [], []
@@ -88,17 +91,8 @@ class Surrogate:
             value.append(level_value)
             split_feature = np.full(n_nodes, -1)
             split_code = np.zeros(n_nodes, dtype=np.int64)
-            if depth < MAX_DEPTH and len(rows):
-                gain = _gains(
-                    codes[rows],
-                    node[rows],
-                    weights[rows],
-                    columns[:, rows],
-                    n_nodes,
-                    n_codes,
-                    start,
-                    feature_of,
-                )
+            if depth < MAX_DEPTH:
+                gain = _gains(count(rows, node, codes, values, n_nodes, n_codes), start, feature_of)
                 gain[:, last] = -np.inf
                 best = gain.argmax(axis=1)
                 worth = gain[np.arange(n_nodes), best] > MIN_GAIN * spread
@@ -168,39 +162,21 @@ def _features(coarse: NDArray[np.int32], weights: Floats, columns: Floats, bins:
     return np.sort(best[:MAX_FEATURES])
 
 
-def _gains(
-    codes: Ints,
-    node: Ints,
-    weights: Floats,
-    columns: Floats,
-    n_nodes: int,
-    n_codes: int,
-    start: Ints,
-    feature_of: Ints,
-) -> Floats:
-    """Fall of the squared error by a split of each node after each code."""
-    key = (codes + (node * n_codes)[:, np.newaxis]).ravel()
-    width = codes.shape[1]
-    size = n_nodes * n_codes
-    n_left = _cumulated(np.bincount(key, minlength=size), n_nodes, start, feature_of)
-    w_left = _cumulated(np.bincount(key, np.repeat(weights, width), size), n_nodes, start, feature_of)
-    ends = np.append(start[1:], n_codes) - 1
-    n_right = n_left[:, ends][:, feature_of] - n_left
-    w_total = w_left[:, ends][:, feature_of]
-    w_right = w_total - w_left
-    gain = np.zeros((n_nodes, n_codes))
-    for column in columns:
-        left = _cumulated(np.bincount(key, np.repeat(column, width), size), n_nodes, start, feature_of)
-        total = left[:, ends][:, feature_of]
-        gain += left**2 / np.maximum(w_left, 1e-12) + (total - left) ** 2 / np.maximum(w_right, 1e-12)
-        gain -= total**2 / np.maximum(w_total, 1e-12)
-    gain[(n_left < LEAF_ROWS) | (n_right < LEAF_ROWS)] = -np.inf
+def _gains(sums: Floats, start: Ints, feature_of: Ints) -> Floats:
+    """Fall of the squared error by a split of each node after each code; sums as from `count`."""
+    running = np.cumsum(sums, axis=1)
+    ends = np.append(start[1:], len(feature_of)) - 1
+    before = np.where((start > 0)[:, np.newaxis], running[:, start - 1], 0.0)
+    n_left, w_left, *left = np.moveaxis(running - before[:, feature_of], 2, 0)
+    n_total, w_total, *total = np.moveaxis(running[:, ends[:1]], 2, 0)
+    inverse_left = 1 / np.maximum(w_left, 1e-12)
+    inverse_right = 1 / np.maximum(w_total - w_left, 1e-12)
+    gain: Floats = np.zeros_like(w_left)
+    for mine, whole in zip(left, total, strict=True):
+        gain += (
+            mine**2 * inverse_left
+            + (whole - mine) ** 2 * inverse_right
+            - whole**2 / np.maximum(w_total, 1e-12)
+        )
+    gain[(n_left < LEAF_ROWS) | (n_total - n_left < LEAF_ROWS)] = -np.inf
     return gain
-
-
-def _cumulated(counts: NDArray[np.int64] | Floats, n_nodes: int, start: Ints, feature_of: Ints) -> Floats:
-    """Running sums along the codes of each feature."""
-    sums = np.cumsum(counts.reshape(n_nodes, -1), axis=1, dtype=np.float64)
-    before = np.where(start > 0, sums[:, start - 1], 0.0)
-    result: Floats = sums - before[:, feature_of]
-    return result
