@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.json
 from numpy.typing import NDArray
 
+from proto_model.files.arrays import from_texts
 from proto_model.files.blocks import cut_blocks, last_line_end
 from proto_model.files.columns import ColumnPlan
 from proto_model.files.options import FileOptions
@@ -142,7 +143,7 @@ class JsonLinesReader:
                 if row not in broken and name not in record:
                     faults.append(Fault(row, name, "no value given, but passthrough names the column"))
                 column.append(orjson.dumps(record[name]).decode() if name in record else None)
-        return [pa.array(column, pa.string()) for column in columns]
+        return [from_texts(column) for column in columns]
 
 
 def _loads(line: bytearray) -> dict[str, Any]:

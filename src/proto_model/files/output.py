@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from proto_model.errors import InputError
+from proto_model.files.arrays import from_numbers, from_texts, from_truth
 from proto_model.files.formats import FileFormat
 from proto_model.files.jsonl_files import JSON_TEXT
 from proto_model.files.options import FileOptions
@@ -88,19 +89,17 @@ def output_batch(
     max_bytes: int,
 ) -> pa.RecordBatch:
     """Output rows of a block, one for each input row; those that are bad have no prediction."""
-    labels = pa.array(schema.classes, _LABEL_TYPES[schema.target_type])
+    labels = _labels(schema)
     mask = bad if bad.any() else None
     best = probabilities.argmax(axis=1)
     arrays = [_copied(a, columns.field(i), rows.is_json, max_bytes) for i, a in enumerate(rows.passthrough)]
-    arrays.append(labels.take(pa.array(best, mask=mask)))
-    arrays.append(pa.array(probabilities[np.arange(len(best)), best], mask=mask))
-    arrays += [pa.array(np.ascontiguousarray(column), mask=mask) for column in probabilities.T]
+    arrays.append(labels.take(from_numbers(best, mask)))
+    arrays.append(from_numbers(probabilities[np.arange(len(best)), best], mask))
+    arrays += [from_numbers(column, mask) for column in probabilities.T]
     if explanations is not None:
-        arrays.append(
-            pa.array([None if text is None else text.decode() for text in explanations], pa.string())
-        )
+        arrays.append(from_texts([None if text is None else text.decode() for text in explanations]))
     if errors is not None:
-        arrays.append(pa.array(errors, pa.string()))
+        arrays.append(from_texts(errors))
     return pa.record_batch(arrays, schema=columns)
 
 
@@ -212,6 +211,16 @@ class _ArrowWriter:
         self._sink.close()
 
 
+def _labels(schema: ModelSchema) -> pa.Array:
+    if schema.target_type == "string":
+        return from_texts([str(label) for label in schema.classes])
+    if schema.target_type == "boolean":
+        return from_truth(np.array(schema.classes, dtype=np.bool_))
+    return from_numbers(
+        np.array(schema.classes, dtype=np.float64 if schema.target_type == "double" else np.int64)
+    )
+
+
 def _copied(array: pa.Array, field: pa.Field, from_json: bool, max_bytes: int) -> pa.Array:
     """Column to copy in the type it has in the output."""
     if pa.types.is_dictionary(array.type):
@@ -224,7 +233,7 @@ def _copied(array: pa.Array, field: pa.Field, from_json: bool, max_bytes: int) -
                 )
         return array.cast(field.type)
     if array.type == pa.string() and from_json and field.metadata != JSON_TEXT:
-        return pa.array([_as_text(text) for text in array.to_pylist()], pa.string())
+        return from_texts([_as_text(text) for text in array.to_pylist()])
     return array
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from proto_model.data.columns import MISSING_MARKERS
 from proto_model.errors import InputError
+from proto_model.files.arrays import to_numbers
 from proto_model.schema import Feature, ModelSchema
 
-__all__ = ["Fault", "Rows", "as_numbers", "check_type", "coded_matrix"]
+__all__ = ["Fault", "Rows", "check_type", "coded_matrix"]
 
 _MISSING = frozenset(MISSING_MARKERS)
 _LARGEST = float(np.finfo(np.float32).max)  # forests compare in 32 bits
@@ -126,15 +126,6 @@ def coded_matrix(
     return matrix, faults
 
 
-def as_numbers(column: pa.Array) -> NDArray[np.float64]:
-    """Numbers or truth values as float64, NaN where null."""
-    if pa.types.is_boolean(column.type):
-        column = column.cast(pa.int8())
-    if not pa.types.is_float64(column.type):
-        column = column.cast(pa.float64(), safe=False)
-    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
-
-
 def check_type(kind: pa.DataType, feature: Feature) -> None:
     """Raise InputError when a typed file's column cannot hold a feature's values."""
     if pa.types.is_dictionary(kind):
@@ -150,7 +141,7 @@ def check_type(kind: pa.DataType, feature: Feature) -> None:
 def _from_numbers(
     column: pa.Array, feature: Feature, faults: list[Fault]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    values = as_numbers(column)
+    values = to_numbers(column)
     missing = np.isnan(values)
     wrong, expected = np.abs(values) > _LARGEST, f"a number up to {_LARGEST:.2g}"
     if feature.type == "long":
@@ -179,7 +170,8 @@ def _from_text(
     trimmed = ["" if text is None else text.strip() for text in texts]
     codes = np.array([*(index.get(text, np.nan) for text in trimmed), np.nan])
     no_value = np.array([*(text in _MISSING and text not in index for text in trimmed), True])
-    places = np.asarray(pc.fill_null(column.indices.cast(pa.int64()), len(texts)))
+    positions = to_numbers(column.indices)
+    places = np.where(np.isnan(positions), len(texts), positions).astype(np.int64)
     values, missing = codes[places], no_value[places]
     if truth:
         for row in np.flatnonzero(np.isnan(values) & ~missing):

@@ -1,0 +1,248 @@
+"""File scoring against the obvious way, side by side, through a store that checks signatures.
+
+    python benchmarks/files.py --size-mb 100 --format csv parquet
+
+The obvious way: pandas reads the URL, the scikit-learn pipeline predicts, `to_csv` or `to_parquet`, one PUT.
+The floor: parsing and predicting alone, from a local file, without order, checks, output or network.
+Each runs in a process of its own, one after the other. Prints a table, and JSON with `--json FILE`. Sizes are
+those of the CSV file; the Parquet file holds the same rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]
+
+from scripts.object_store import ObjectStore  # noqa: E402
+
+N_TREES = 200
+WAYS = ("naive", "ours", "floor")
+_CHUNK_ROWS = 65_536
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size-mb", type=int, nargs="+", default=[100], help="sizes of the CSV file")
+    parser.add_argument("--format", nargs="+", choices=["csv", "parquet"], default=["csv", "parquet"])
+    parser.add_argument("--way", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--folder", type=Path, help="where the files go (default: a temporary folder)")
+    parser.add_argument("--json", type=Path, help="also write the results there")
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark, or one way of it in a process of its own."""
+    arguments = build_parser().parse_args(argv)
+    if arguments.worker:
+        way, task = arguments.worker
+        print(json.dumps(_WORKERS[way](json.loads(task))))
+        return 0
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        results = list(_run(Path(folder), arguments))
+    if arguments.json:
+        machine = {"cpu": platform.processor(), "cores": os.cpu_count(), "python": platform.python_version()}
+        arguments.json.write_text(json.dumps({"machine": machine, "results": results}, indent=2))
+    return 0
+
+
+def _run(folder: Path, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    _make_model(folder)
+    print(
+        f"{'file':<16}{'way':<8}{'rows':>10}{'wall s':>9}{'CPU s':>9}{'rows/s':>11}{'peak MiB':>10}{'job MiB':>9}"
+    )
+    with ObjectStore.running(folder / "store") as store:
+        for size_mb in arguments.size_mb:
+            n_rows = _make_table(store, size_mb)
+            for kind in arguments.format:
+                labels = set()
+                for way in arguments.way:
+                    key = f"rows.{kind}"
+                    task = {
+                        "folder": str(folder),
+                        "path": str(store.path(key)),
+                        "input_url": store.presign("get_object", key),
+                        "output_url": store.presign("put_object", f"{way}.{kind}"),
+                        "settings": store.settings,
+                        "kind": kind,
+                    }
+                    result = _measured(way, task) | {"size_mb": size_mb, "format": kind, "rows": n_rows}
+                    if way != "floor":
+                        labels.add(_labels_digest(store.path(f"{way}.{kind}"), kind))
+                        store.path(f"{way}.{kind}").unlink()
+                    _show(result)
+                    yield result
+                if len(labels) > 1:
+                    raise SystemExit("The labels differ between the ways.")
+            for kind in ("csv", "parquet"):
+                store.path(f"rows.{kind}").unlink()
+
+
+def _make_model(folder: Path) -> None:
+    """A forest of 30 double columns, as training would leave it."""
+    from proto_model.data import encode, load_training_data
+    from proto_model.serving import write_bundle
+    from proto_model.training import make_pipeline
+
+    data = load_training_data("breast_cancer", None, 0.2, "proto_model")
+    pipeline = make_pipeline("random_forest", data.schema, 0, n_estimators=N_TREES)
+    pipeline.fit(data.X_train, data.y_train)
+    write_bundle(folder / "bundle", pipeline, data.schema, encode(data.X_train, data.schema))
+    np.savez(folder / "values.npz", X=data.X_train.to_numpy(), names=np.array(data.schema.feature_names))
+
+
+def _make_table(store: ObjectStore, size_mb: int) -> int:
+    """Write rows.csv of about the size, and rows.parquet with the same rows; their number."""
+    content = np.load(Path(store.folder).parent / "values.npz")
+    X, names = content["X"], content["names"].tolist()
+    rng = np.random.default_rng(size_mb)
+    n_rows, csv_path = 0, store.path("rows.csv")
+    schema = pa.schema([(name, pa.float64()) for name in names])
+    with (
+        open(csv_path, "wb") as csv_file,
+        pq.ParquetWriter(store.path("rows.parquet"), schema, compression="zstd") as parquet,
+    ):
+        while csv_file.tell() < size_mb * 1_000_000:
+            rows = X[rng.integers(0, len(X), _CHUNK_ROWS)] * rng.uniform(0.8, 1.25, (_CHUNK_ROWS, len(names)))
+            table = pa.table(dict(zip(names, rows.T, strict=True)), schema=schema)
+            pa.csv.write_csv(table, csv_file, pa.csv.WriteOptions(include_header=n_rows == 0))
+            parquet.write_table(table)
+            n_rows += len(rows)
+    return n_rows
+
+
+def _measured(way: str, task: dict[str, Any]) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--worker", way, json.dumps(task)]
+    finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return {"way": way, **json.loads(finished.stdout.splitlines()[-1])}
+
+
+def _show(result: dict[str, Any]) -> None:
+    name = f"{result['size_mb']} MB {result['format']}"
+    print(
+        f"{name:<16}{result['way']:<8}{result['rows']:>10,}{result['wall_s']:>11.2f}{result['cpu_s']:>11.2f}"
+        f"{result['rows'] / result['wall_s']:>11,.0f}{result['peak_mib']:>11.0f}{result['job_mib']:>11.0f}",
+        flush=True,
+    )
+
+
+def _labels_digest(path: Path, kind: str) -> str:
+    """Digest of the predicted labels, in order."""
+    if kind == "csv":
+        labels = pa.csv.read_csv(path, convert_options=pa.csv.ConvertOptions(include_columns=["prediction"]))[
+            "prediction"
+        ]
+    else:
+        labels = pq.read_table(path, columns=["prediction"])["prediction"]
+    return hashlib.md5("\n".join(labels.to_pylist()).encode()).hexdigest()
+
+
+def _status_kib(name: str) -> int:
+    """A figure of /proc/self/status, as `resource` counts a parent's memory in."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1])
+
+
+class _Meter:
+    """Time and memory from here to `result`."""
+
+    def __init__(self) -> None:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+        self._rss_kib = _status_kib("VmRSS")
+        self._cpu_s, self._wall_s = time.process_time(), time.perf_counter()
+
+    def result(self) -> dict[str, float]:
+        """Peak memory is that of the whole process; `job_mib` what of it came on top of the loaded model's."""
+        peak_kib = _status_kib("VmHWM")
+        return {
+            "wall_s": time.perf_counter() - self._wall_s,
+            "cpu_s": time.process_time() - self._cpu_s,
+            "peak_mib": peak_kib / 1024,
+            "job_mib": (peak_kib - self._rss_kib) / 1024,
+        }
+
+
+def _naive(task: dict[str, Any]) -> dict[str, float]:
+    import pandas as pd
+
+    from proto_model.serving import ForestModel
+
+    pipeline = ForestModel.load(Path(task["folder"]) / "bundle").pipeline
+    meter = _Meter()
+    read = pd.read_csv if task["kind"] == "csv" else pd.read_parquet
+    frame = read(task["input_url"])
+    predicted = pd.DataFrame({"prediction": pipeline.predict(frame)})
+    if task["kind"] == "csv":
+        body = predicted.to_csv(index=False).encode()
+    else:
+        buffer = io.BytesIO()
+        predicted.to_parquet(buffer, index=False)
+        body = buffer.getvalue()
+    request = urllib.request.Request(task["output_url"], body, {"Content-Type": ""}, method="PUT")
+    urllib.request.urlopen(request).close()
+    return meter.result()
+
+
+def _ours(task: dict[str, Any]) -> dict[str, float]:
+    from proto_model.files import FileJob, FileOptions, run_jobs
+    from proto_model.files.scoring import OneThreadModel
+    from proto_model.serving import ForestModel
+    from proto_model.transfer import FileSettings
+
+    bundle = ForestModel.load(Path(task["folder"]) / "bundle")
+    model = OneThreadModel(bundle.schema, bundle.forest)
+    settings = FileSettings.from_environment(task["settings"])
+    meter = _Meter()
+    [summary] = run_jobs([FileJob(task["input_url"], task["output_url"])], model, FileOptions(), settings)
+    if summary.status != "done":
+        raise SystemExit(summary.error)
+    return meter.result()
+
+
+def _floor(task: dict[str, Any]) -> dict[str, float]:
+    from proto_model.files.arrays import to_numbers
+    from proto_model.serving import ForestModel
+
+    bundle = ForestModel.load(Path(task["folder"]) / "bundle")
+    names = bundle.schema.feature_names
+    meter = _Meter()
+    if task["kind"] == "csv":
+        types = pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.float64()))
+        reading = pa.csv.ReadOptions(use_threads=False, block_size=4 << 20)
+        batches: Any = pa.csv.open_csv(task["path"], reading, convert_options=types)
+    else:
+        batches = pq.ParquetFile(task["path"]).iter_batches(16_384, use_threads=False)
+    for batch in batches:
+        matrix = np.column_stack([to_numbers(column) for column in batch.select(names).columns])
+        bundle.forest.predict_proba(matrix, n_threads=1)
+    return meter.result()
+
+
+_WORKERS = {"naive": _naive, "ours": _ours, "floor": _floor}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
