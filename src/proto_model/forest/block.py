@@ -1,9 +1,9 @@
 """The kernel for many rows, and the module of both kernels.
 
-Rows are taken in blocks that fit a core's L2 cache. Each tree in turn answers for all rows of a block: its top
-by bit masks (see `masks`), 64 rows at a time, and what lies below by a walk of sixteen rows at a time, which
-hides how long memory takes. On CPUs with vector gathers this walk was measured to be twice as fast as one
-that gathers.
+Rows are taken in blocks that fit a core's L2 cache. Each tree in turn answers for all rows of a block: its
+top by bit masks (see `masks`), 64 rows at a time, and what lies below by a walk of sixteen rows at a time,
+which hides how long memory takes. A walk by vector gathers was measured on a CPU with AVX-512: it took twice
+as long.
 """
 
 from __future__ import annotations

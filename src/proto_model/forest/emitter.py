@@ -27,7 +27,7 @@ def constant(kind: Any, value: float) -> Any:
 
 
 class Emitter(ir.IRBuilder):  # type: ignore[misc]  # llvmlite has no types
-    """Builder of one function. An index is an i64 value or an int; an array is the address where it starts."""
+    """Builder of one function; an index is an i64 value or an int, an array the address where it starts."""
 
     def at(self, kind: Any, array: Any, index: Any) -> Any:
         """Address of an element of an array of `kind`."""

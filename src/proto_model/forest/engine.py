@@ -224,12 +224,12 @@ class CompiledForest:
         return address
 
 
-def _address(array: NDArray[np.float64]) -> int:
+def _address(array: Any) -> int:
     """Where the data of a contiguous array begin."""
     try:
         return ctypes.addressof(ctypes.c_char.from_buffer(array))
     except (TypeError, ValueError):  # read-only or empty
-        return array.ctypes.data  # takes five times as long
+        return int(array.ctypes.data)  # takes five times as long
 
 
 @cache

@@ -43,7 +43,7 @@ def read_nodes(path: Path) -> ForestNodes:
         If the file is missing, damaged or of another version.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             version = int(arrays["version"])
             if version != FORMAT_VERSION:
                 raise ArtifactError(

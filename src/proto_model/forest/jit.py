@@ -59,10 +59,7 @@ def compiled(shape: Shape) -> Kernels:
 
 
 def _optimize(module: Any, machine: Any) -> None:
-    """Turn variables into registers.
-
-    The code is written as it should run, and LLVM's usual passes, which take longer than all the rest, gain nothing.
-    """
+    """Turn variables into registers; LLVM's other passes take longer than all the rest and gain nothing."""
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
     passes = llvm.create_new_function_pass_manager()
     passes.add_sroa_pass()

@@ -1,8 +1,8 @@
 """The walk through the forest as LLVM IR, written for one shape of forest.
 
 Two kernels take (fields, X, n_rows, proba, scratch): `forest_row`, for a few rows, is in this module, and
-`forest_block`, for many, in `block`. Both first turn inputs into *slots* of float32. A forest has one slot per
-used feature, then one that holds -inf for the leaves to test; tables with missing values have as many again,
+`forest_block`, for many, in `block`. Both first turn inputs into *slots* of float32: one for each used
+feature, then one that holds -inf for the leaves to test. Where values are missing there are as many again,
 2 ** feature_bits further on, for the nodes that send a missing value to the left: there it is -inf. In the
 first half it stays NaN, and "not at most the threshold" is then true. So one test serves all nodes, and the
 slot that a node tests is simply the low bits of its link.
