@@ -96,8 +96,8 @@ def docs_page(model: TabularModel, settings: MapperSettings, takes: str | None) 
 {_table(("route", "gives"), [(f"<code>{route}</code>", escape(text)) for route, text in ROUTES])}
 <h2>Requests</h2>
 <p><code>data</code> is a record, a list of records, or <code>columns</code> and <code>rows</code>. Whatever
-is sent as <code>session</code> comes back. A category that training never saw and a number outside of the range
-that it saw are accepted, and named in <code>warnings</code>.</p>
+is sent as <code>session</code> comes back. A category that training never saw and a number outside of the
+range that it saw are accepted, and named in <code>warnings</code>.</p>
 {shown_examples}
 <h2>Parameters</h2>
 {_table(("name", "for", "value"), [tuple(map(escape, row)) for row in PARAMETERS])}

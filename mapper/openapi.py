@@ -39,7 +39,7 @@ def openapi_document(model: TabularModel, takes: str | None) -> dict[str, Any]:
         "info": {
             "title": f"{schema.model_name}: {schema.target}",
             "version": str(model.answers.model["version"] or "unversioned"),
-            "description": f"Predicts {schema.target} and explains why; one of {', '.join(schema.class_texts)}.",
+            "description": f"{schema.target}: one of {', '.join(schema.class_texts)}.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": _paths(takes),
