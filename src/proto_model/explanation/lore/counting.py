@@ -124,11 +124,6 @@ def _compile() -> tuple[Any, Any]:
             f"The surrogate's counting cannot be compiled for this CPU ({llvm.get_host_cpu_name()}): {error}. "
             "Check that the installed llvmlite supports it."
         ) from error
-    arguments = [
-        ctypes.c_void_p,
-        ctypes.c_int64,
-        *[ctypes.c_void_p] * 2,
-        *[ctypes.c_int64] * 2,
-        *[ctypes.c_void_p] * 2,
-    ]
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    arguments = (pointer, number, pointer, pointer, number, number, pointer, pointer)
     return engine, ctypes.CFUNCTYPE(None, *arguments)(engine.get_function_address("count"))

@@ -154,7 +154,7 @@ class RuleSearch:
                 better, left = np.zeros(bins.n_bins), np.zeros(bins.n_bins)
                 for counts, before in zip(samples, (precision, real_precision), strict=True):
                     n, m = _kept(counts, box, feature, side)
-                    better += np.log((m + before) / (n + 1)) - np.log(before + 1e-9)
+                    better += np.log((m + before + 1e-9) / (n + 1)) - np.log(before + 1e-9)
                     left += (m + 0.5) / (counts.n_hits + 0.5)
                 size = at - low + 1 if side == 0 else high - at + 1
                 hard = self._large[feature] & (np.minimum(size, high - low + 1 - size) > READABLE)

@@ -1,0 +1,63 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proto_model.explanation.background import Background
+from proto_model.explanation.lore.bins import Bins
+from proto_model.explanation.lore.counting import WIDTH, count
+from proto_model.explanation.lore.surrogate import Surrogate
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    n_rows=st.integers(0, 40),
+    n_features=st.integers(1, 4),
+    n_nodes=st.integers(1, 5),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_counting_is_adding_up(n_rows, n_features, n_nodes, seed):
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, 7, (n_rows, n_features))
+    node, values = rng.integers(0, n_nodes, n_rows), rng.normal(size=(n_rows, WIDTH))
+    rows = np.flatnonzero(rng.random(n_rows) < 0.7)
+    expected = np.zeros((n_nodes, 7, WIDTH))
+    for i in rows:
+        for code in codes[i]:
+            expected[node[i], code] += values[i]
+
+    np.testing.assert_allclose(count(rows, node, codes, values, n_nodes, 7), expected)
+
+
+def test_it_learns_what_a_tree_can_say(schema, rows):
+    bins = Bins.of(Background.from_matrix(schema, rows))
+    positions = bins(rows).astype(np.int32)
+    owner, old = rows[:, 2] == 1, rows[:, 4] > 60
+    truth = (owner & old).astype(np.int64)
+
+    surrogate = Surrogate.fit(positions, np.eye(2)[truth], np.ones(len(rows)), bins)
+
+    assert (surrogate.predict(positions) == truth).mean() > 0.97
+
+
+def test_a_path_leads_to_the_row_s_leaf(schema, rows, model):
+    bins = Bins.of(Background.from_matrix(schema, rows))
+    positions = bins(rows).astype(np.int32)
+    surrogate = Surrogate.fit(positions, model(rows), np.ones(len(rows)), bins)
+
+    for position, leaf in zip(positions[:50], surrogate.leaves(positions[:50]), strict=True):
+        path = surrogate.path(position)
+        inside = np.all([(positions[:, j] > t) == above for j, t, above in path], axis=0)
+        assert (surrogate.leaves(positions[inside]) == leaf).all()
+        assert len({(j, t) for j, t, _ in path}) == len(path)
+
+
+def test_bins_keep_the_order_of_numbers_and_put_missing_last(schema, rows):
+    bins = Bins.of(Background.from_matrix(schema, rows))
+    column = np.array([-5.0, 0.0, 50.0, 100.0, 1e9, np.nan])
+    X = np.column_stack([column, *np.zeros((4, 6))])
+
+    codes = bins(X)[:, 0]
+
+    assert (np.diff(codes) >= 0).all()
+    assert codes[-1] == bins.last[0]
+    assert (bins.coarse[codes][:-1] < bins.coarse[bins.last[0]]).all()
