@@ -96,13 +96,11 @@ def invoke(url: str, body: dict[str, Any], *, wait_s: float, timeout_s: float = 
     """
     if not url.startswith(("http://", "https://")):
         raise InvocationError(f"{url} is no http or https URL.")
-    request = urllib.request.Request(  # noqa: S310
-        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     end = time.monotonic() + wait_s
     while True:
         try:
-            with urllib.request.urlopen(request, timeout=timeout_s) as response:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=timeout_s) as response:
                 return json.loads(response.read())
         except urllib.error.HTTPError as error:
             text = error.read().decode(errors="replace")

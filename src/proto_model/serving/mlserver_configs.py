@@ -38,8 +38,8 @@ TENSORS: dict[FeatureType, tuple[str, str]] = {
 def write_mlserver_configs(model: Path, build: Path, environment: Mapping[str, str]) -> Path:
     """Write what MLServer needs to serve a downloaded model.
 
-    The folder is made beside its place and moved there when it is complete; when something fails, the one that
-    was there stays.
+    The folder is made beside its place and moved there when it is complete; when something fails, the one
+    that was there stays.
 
     Parameters
     ----------

@@ -1,6 +1,11 @@
-"""Signatures of the served models.
+"""Signatures of the served models: what comes out, and what may be asked for; no input columns.
 
-PLACEHOLDER
+A column in MLflow's signature has MLflow check it first: `double` takes "1.5", true and infinity silently,
+turns other strings down without a row and one column at a time, and every column costs time. Columns of any
+type, and optional, would leave values alone, but cost as much and say nothing about types. Without columns
+all values reach `proto_model.serving.request`, which names every fault. One row of 30 columns, `predict` in
+process, on a busy two-core machine: 0.6 ms without columns, 1.7 ms with `double`, more with any type; 1.8 ms
+without columns at 500. Names and types are in `mapper/schema.json` and in the input example.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,9 @@ def logged(
         uri = f"sqlite:///{folder / 'mlflow.db'}"
         mlflow.set_tracking_uri(uri)
         experiment = mlflow.create_experiment("serving", artifact_location=(folder / "artifacts").as_uri())
-        with mlflow.start_run(experiment_id=experiment) as run:
+        with mlflow.start_run(experiment_id=experiment) as run, warnings.catch_warnings():
+            # mlflow 3.17 on the columns of an input example
+            warnings.filterwarnings("ignore", "Operation with range is deprecated")
             model = log_forest_model(mixed_pipeline, mixed_data)
             explainer = log_explainer(mixed_pipeline, mixed_data)
         yield Logged(uri, run.info.run_id, model.model_uri, explainer.model_uri, Path(folder / "artifacts"))

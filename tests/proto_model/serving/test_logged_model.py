@@ -1,0 +1,135 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import mlflow
+import pandas as pd
+import pytest
+from mlflow.exceptions import MlflowException
+from numpy.testing import assert_array_equal
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def folder(logged, tmp_path_factory):
+    return Path(
+        mlflow.artifacts.download_artifacts(logged.model_uri, dst_path=str(tmp_path_factory.mktemp("model")))
+    )
+
+
+@pytest.fixture(scope="module")
+def model(logged):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+        return mlflow.pyfunc.load_model(logged.model_uri)
+
+
+def test_the_run_and_the_model_name_the_same_artifact(logged):
+    assert mlflow.models.get_model_info(f"runs:/{logged.run_id}/model").model_id in logged.model_uri
+
+
+def test_a_logged_model_predicts_as_the_pipeline(model, mixed_pipeline, mixed_data):
+    answer = model.predict(mixed_data.X_test)
+
+    assert list(answer) == ["prediction", "probability", "probability_no", "probability_yes"]
+    assert answer["prediction"].dtype == object
+    assert_array_equal(answer["prediction"].to_numpy(), mixed_pipeline.predict(mixed_data.X_test))
+    assert_array_equal(
+        answer[["probability_no", "probability_yes"]].to_numpy(),
+        mixed_pipeline.predict_proba(mixed_data.X_test),
+    )
+
+
+def test_explanations_follow_their_json_schema(model, logged, mixed_data):
+    schema = json.loads((ROOT / "schemas" / "explanation.schema.json").read_text(encoding="utf-8"))
+    rows = mixed_data.X_test.head(2)
+
+    wrapped = model.predict(rows, params={"explain": True, "max_counterfactuals": 1})
+    explained = mlflow.pyfunc.load_model(logged.explainer_uri).predict(
+        rows, params={"max_counterfactuals": 1}
+    )
+
+    assert list(explained) == ["prediction", "probability", "explanation"]
+    assert explained["explanation"].tolist() == wrapped["explanation"].tolist()
+    for explanation, prediction in zip(wrapped["explanation"], wrapped["prediction"], strict=True):
+        jsonschema.validate(explanation, schema)
+        assert explanation["prediction"] == prediction
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"engine": "magic"}, "one of lore, lore_sa expected"),
+        ({"immutable_features": ["height"]}, "no feature 'height'; the model has 'age'"),
+        ({"effort": "none"}, "one of fast, thorough expected"),
+        ({"max_counterfactuals": -1}, "from 0 to 20 expected"),
+    ],
+)
+def test_wrong_parameters_are_refused_with_what_is_accepted(model, mixed_data, params, words):
+    with pytest.raises(MlflowException, match=words) as caught:
+        model.predict(mixed_data.X_test.head(1), params={"explain": True, **params})
+
+    assert caught.value.get_http_status_code() == 400
+
+
+def test_wrong_rows_are_refused_in_our_own_words_only(model):
+    with pytest.raises(MlflowException) as caught:
+        model.predict(pd.DataFrame([{"age": "old", "income": None, "owner": 1, "children": 2}]))
+
+    error = caught.value
+    error.message = f"Failed to predict data. {error.message}"
+    assert error.get_http_status_code() == 400
+    assert json.loads(error.serialize_as_json())["message"].startswith("2 faults in the request")
+
+
+def test_the_folder_holds_what_a_server_and_a_mapper_need(folder, mixed_data):
+    assert json.loads((folder / "mapper" / "schema.json").read_text()) == mixed_data.schema.to_dict()
+    assert (folder / "mapper" / "requirements.txt").read_text() == (
+        ROOT / "mapper" / "requirements.txt"
+    ).read_text()
+    requirements = (folder / "requirements.txt").read_text().splitlines()
+    assert {line.split("==")[0] for line in requirements} >= {"mlflow", "numpy", "llvmlite", "skops"}
+    assert all("==" in line for line in requirements)
+    assert not list(folder.rglob("*.pkl")) + list(folder.rglob("__pycache__"))
+
+
+def test_the_input_example_has_the_columns_and_their_own_types(folder, mixed_data):
+    example = json.loads((folder / "input_example.json").read_text())
+
+    assert example["columns"] == mixed_data.schema.feature_names
+    for row in example["data"]:
+        values = dict(zip(example["columns"], row, strict=True))
+        assert isinstance(values["owner"], bool)
+        assert isinstance(values["children"], int)
+
+
+def test_it_loads_elsewhere_with_its_own_code_and_without_heavy_libraries(folder, tmp_path):
+    code = """
+import sys, json, mlflow
+model = mlflow.pyfunc.load_model(sys.argv[1])
+row = {"age": 40, "income": 2e4, "job": None, "owner": True, "children": 1}
+answer = model.predict([row])
+import proto_model
+heavy = sorted({"sklearn", "matplotlib", "lore_sa", "skops", "rich"} & sys.modules.keys())
+print(json.dumps([proto_model.__file__, heavy, answer["prediction"].tolist()]))
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    file, heavy, prediction = json.loads(done.stdout.splitlines()[-1])
+    assert Path(file).is_relative_to(folder)
+    assert heavy == []
+    assert prediction in (["no"], ["yes"])

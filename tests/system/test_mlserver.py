@@ -1,0 +1,272 @@
+"""The generated configuration under MLServer, in a virtual environment of its own, kept in build/venvs."""
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from proto_model.data import RawTable, prepare
+from proto_model.registry import register_version
+from proto_model.serving import log_forest_model
+from proto_model.training import make_pipeline
+
+pytestmark = [
+    pytest.mark.system,
+    # mlflow 3.17 on the columns of an input example
+    pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
+]
+ROOT = Path(__file__).parents[2]
+
+GRPC = """
+import json, sys, grpc
+from mlserver.codecs import PandasCodec
+from mlserver.grpc.converters import ModelInferRequestConverter, ModelInferResponseConverter
+from mlserver.grpc.dataplane_pb2_grpc import GRPCInferenceServiceStub
+from mlserver.types import InferenceRequest
+request = InferenceRequest.model_validate_json(sys.argv[2])
+with grpc.insecure_channel(sys.argv[1]) as channel:
+    stub = GRPCInferenceServiceStub(channel)
+    answer = stub.ModelInfer(ModelInferRequestConverter.from_types(request, model_name="proto_model"))
+frame = PandasCodec.decode_response(ModelInferResponseConverter.to_types(answer))
+print(json.dumps(frame.to_dict("list")))
+"""
+
+
+def generate(model_uri, environment):
+    return subprocess.run(
+        [ROOT / "generate_mlserver_configs.sh", *([model_uri] if model_uri else [])],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture(scope="module")
+def ports():
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    numbers = [str(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return numbers
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame(
+        {
+            "size": rng.normal(size=300).round(3),
+            "age": rng.integers(18, 90, 300),
+            "owner": rng.random(300) < 0.5,
+            "job": rng.choice(["clerk", "nurse"], 300),
+        }
+    )
+    frame["class"] = np.where((frame["size"] + frame["owner"]) > 0.4, "yes", "no")
+    return prepare(RawTable("people", "people", pa.Table.from_pandas(frame, preserve_index=False)))
+
+
+@pytest.fixture(scope="module")
+def pipeline(data):
+    return make_pipeline("random_forest", data.schema, 0, n_estimators=20).fit(data.X_train, data.y_train)
+
+
+@pytest.fixture(scope="module")
+def environment(data, pipeline, ports, tmp_path_factory):
+    """Variables under which the champion is found and the configuration is written."""
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        uri = f"sqlite:///{folder / 'mlflow.db'}"
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        experiment = mlflow.create_experiment("serve", artifact_location=(folder / "artifacts").as_uri())
+        with mlflow.start_run(experiment_id=experiment) as run:
+            info = log_forest_model(pipeline, data)
+        register_version(
+            info.model_uri, "proto_model", run_id=run.info.run_id, description="", tags={}, alias="champion"
+        )
+        names = ("MLSERVER_HTTP_PORT", "MLSERVER_GRPC_PORT", "MLSERVER_METRICS_PORT")
+        yield (
+            os.environ
+            | dict(zip(names, ports, strict=True))
+            | {"BUILD_DIR": str(folder / "build"), "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+        )
+
+
+@pytest.fixture(scope="module")
+def build(environment):
+    done = generate(None, environment)
+    assert done.returncode == 0, done.stderr
+    return Path(environment["BUILD_DIR"])
+
+
+@pytest.fixture(scope="module")
+def venv(build):
+    """Python with MLServer and the model's requirements; made once per set of requirements."""
+    model_requirements = (
+        build / "mlserver_configs" / "proto_model" / "artifact" / "model" / "requirements.txt"
+    )
+    files = [model_requirements, ROOT / "requirements-dev-modelserver.txt", ROOT / "constraints.txt"]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+    folder = ROOT / "build" / "venvs" / f"mlserver-{digest}"
+    python = folder / "bin" / "python"
+    if not (folder / "complete").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        install += ["-c", files[2], "-r", files[0], "-r", files[1]]
+        subprocess.run(install, check=True)
+        (folder / "complete").touch()
+    return python
+
+
+@pytest.fixture(scope="module")
+def server(venv, build, environment, ports, tmp_path_factory):
+    """URL of MLServer."""
+    folder = tmp_path_factory.mktemp("mlserver")
+    variables = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
+    log = (folder / "log").open("w")
+    command = [venv.parent / "mlserver", "start", build]
+    with log, subprocess.Popen(command, cwd=folder, env=variables, stdout=log, stderr=log) as process:
+        url = f"http://127.0.0.1:{ports[0]}"
+        end = time.monotonic() + 60
+        try:
+            while True:
+                try:
+                    urllib.request.urlopen(f"{url}/v2/models/proto_model/ready", timeout=5).close()
+                    break
+                except OSError:
+                    assert process.poll() is None, (folder / "log").read_text()
+                    assert time.monotonic() < end, (folder / "log").read_text()
+                    time.sleep(0.1)
+            yield url
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def call(url, body=None):
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())
+
+
+@pytest.fixture(scope="module")
+def tensors(data):
+    """V2 request for five test rows."""
+    rows = data.X_test.head(5)
+    datatypes = {"size": "FP64", "age": "INT64", "owner": "BOOL", "job": "BYTES"}
+    native = {"size": float, "age": int, "owner": bool, "job": str}
+    return {
+        "inputs": [
+            {
+                "name": name,
+                "shape": [len(rows), 1],
+                "datatype": datatype,
+                "data": [native[name](value) for value in rows[name]],
+            }
+            for name, datatype in datatypes.items()
+        ]
+    }
+
+
+def expected(data, pipeline):
+    rows = data.X_test.head(5)
+    probabilities = pipeline.predict_proba(rows)
+    return {
+        "prediction": pipeline.predict(rows).tolist(),
+        "probability": probabilities.max(axis=1).tolist(),
+        "probability_no": probabilities[:, 0].tolist(),
+        "probability_yes": probabilities[:, 1].tolist(),
+    }
+
+
+def test_invocations_answers_as_mlflow_does(server, data, pipeline):
+    rows = data.X_test.head(5).astype({"age": int, "owner": bool})
+
+    status, answer = call(f"{server}/invocations", {"dataframe_split": rows.to_dict("split", index=False)})
+
+    assert status == 200, answer
+    assert pd.DataFrame(answer["predictions"]).to_dict("list") == expected(data, pipeline)
+
+
+def test_invocations_names_bad_rows_and_explains(server, data):
+    row = data.X_test.astype({"age": int, "owner": bool}).iloc[0].to_dict()
+
+    status, answer = call(f"{server}/invocations", {"dataframe_records": [row | {"age": 1.5, "job": None}]})
+    _, explained = call(f"{server}/invocations", {"dataframe_records": [row], "params": {"explain": True}})
+
+    assert status == 400
+    assert "row 0, column 'age': 1.5 given, a whole number expected" in answer["error"]
+    assert "row 0, column 'job': no value given" in answer["error"]
+    assert explained["predictions"][0]["explanation"]["rule"]["text"]
+
+
+def test_v2_rest_gives_the_same_predictions(server, tensors, data, pipeline):
+    status, answer = call(f"{server}/v2/models/proto_model/infer", tensors)
+
+    assert status == 200, answer
+    assert {output["name"]: output["data"] for output in answer["outputs"]} == expected(data, pipeline)
+
+
+def test_v2_grpc_gives_the_same_predictions(server, venv, ports, tensors, data, pipeline):
+    done = subprocess.run(
+        [venv, "-c", GRPC, f"127.0.0.1:{ports[1]}", json.dumps(tensors)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == expected(data, pipeline)
+
+
+def test_metadata_names_the_columns_and_their_types(server):
+    _, metadata = call(f"{server}/v2/models/proto_model")
+
+    assert [(tensor["name"], tensor["datatype"]) for tensor in metadata["inputs"]] == [
+        ("size", "FP64"),
+        ("age", "INT64"),
+        ("owner", "BOOL"),
+        ("job", "BYTES"),
+    ]
+    assert metadata["outputs"][0]["name"] == "prediction"
+
+
+def test_the_configuration_can_be_written_again_and_a_failure_leaves_it(build, environment):
+    settings = build / "mlserver_configs" / "proto_model" / "model-settings.json"
+    before = settings.read_bytes()
+
+    assert generate("models:/proto_model@champion", environment).returncode == 0
+    assert settings.read_bytes() == before
+
+    failed = generate("models:/no_such_model@champion", environment)
+    assert failed.returncode == 1
+    assert "no_such_model" in failed.stderr
+    assert settings.read_bytes() == before
+    assert sorted(path.name for path in (build / "mlserver_configs").iterdir()) == ["proto_model"]
+
+
+def test_the_script_explains_itself(environment):
+    assert "models:/proto_model@champion" in generate("--help", environment).stdout
+    assert generate("--nonsense", environment).returncode == 2
