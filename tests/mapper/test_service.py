@@ -1,0 +1,381 @@
+"""The service in a process of its own, over a real port, in front of a model server that may misbehave."""
+
+import concurrent.futures
+import http.client
+import json
+import signal
+import socket
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import jsonschema
+import pytest
+from referencing import Registry, Resource
+
+SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
+REGISTRY = Registry().with_resources(
+    (path.name, Resource.from_contents(json.loads(path.read_text()))) for path in SCHEMAS.glob("*.json")
+)
+
+
+def check(name, content):
+    schema = json.loads((SCHEMAS / f"{name}.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema, registry=REGISTRY).validate(content)
+
+
+def expect_problem(answer, status, kind):
+    """Assert that an answer is a problem of that kind; give it."""
+    given, problem, headers = answer
+    assert (given, problem["type"]) == (status, f"/docs#{kind}"), problem
+    assert problem["status"] == status
+    assert headers["Content-Type"] == "application/problem+json"
+    assert headers["X-Request-ID"] == problem["request_id"]
+    assert "Traceback" not in json.dumps(problem)
+    check("problem", problem)
+    return problem
+
+
+def test_a_prediction_comes_back_in_the_mappers_words(service, record):
+    request = {"data": [record, {**record, "mass": 9.0}], "session": {"user": 5}}
+    check("mapper-request", request)
+
+    status, answer, _ = service.call("/v1/predict", request)
+
+    assert status == 200
+    check("mapper-response", answer)
+    assert answer["predictions"] == [
+        {"prediction": "Gentoo", "probability": 0.75, "probabilities": {"Adelie": 0.25, "Gentoo": 0.75}}
+    ] * 2
+    assert [(w["row"], w["field"]) for w in answer["warnings"]] == [(1, "mass")]
+    assert answer["session"] == {"user": 5}
+    assert answer["model"] == {"name": "penguins", "version": None}
+
+
+def test_an_explanation_comes_with_the_prediction(service, model_server, record):
+    request = {"data": record, "parameters": {"effort": "thorough"}}
+    check("mapper-request", request)
+
+    status, answer, _ = service.call("/v1/explain", request)
+
+    assert status == 200
+    check("mapper-response", answer)
+    assert answer["predictions"][0]["explanation"]["rule"]["text"] == "mass > 4.1"
+    assert model_server.requests[-1]["params"] == {"effort": "thorough", "explain": True}
+
+
+def test_a_file_job_gives_its_summary_under_the_clients_id(service):
+    request = {"file": {"input_url": "https://s3/a?s=1", "output_url": "https://s3/b?s=2", "file_id": "march"}}
+    check("mapper-request", request)
+
+    status, answer, _ = service.call("/v1/predict", request)
+
+    assert status == 200
+    check("mapper-response", answer)
+    assert answer["file"] == {"file_id": "march", "status": "done", "rows": 3}
+
+
+@pytest.mark.parametrize("body", [b"{", b"\xff", b'{"data": \xed\xa0\x80}', b"[" * 5000, b"nope"])
+def test_a_body_that_is_not_json_is_400(service, body):
+    expect_problem(service.call("/v1/predict", body), 400, "not-json")
+
+
+def test_an_empty_body_is_400(service):
+    connection = http.client.HTTPConnection(urlsplit(service.url).netloc, timeout=5)
+    connection.request("POST", "/v1/predict", b"", {"Content-Type": "application/json"})
+    response = connection.getresponse()
+
+    assert response.status == 400
+    assert "empty" in json.loads(response.read())["detail"]
+    connection.close()
+
+
+def test_nan_in_a_body_is_a_fault_of_its_field(service):
+    body = b'{"data": {"mass": NaN, "ringed": 1, "eggs": -Infinity}}'
+
+    problem = expect_problem(service.call("/v1/predict", body), 422, "invalid-request")
+
+    assert [(e["field"], e["kind"]) for e in problem["errors"]] == [
+        ("mass", "not_finite"), ("eggs", "not_finite"), ("ringed", "wrong_type"),
+    ]  # fmt: skip
+
+
+def test_nan_outside_of_the_data_is_not_json(service, record):
+    body = json.dumps({"data": record, "session": float("nan")}).encode()
+
+    expect_problem(service.call("/v1/predict", body), 400, "not-json")
+
+
+def test_too_large_bodies_and_too_many_rows_are_413(service, record):
+    body = b'{"data": [' + b" " * 2_000_000 + b"]}"
+
+    expect_problem(service.call("/v1/predict", body), 413, "too-large")
+    expect_problem(service.call("/v1/predict", {"data": [record] * 5001}), 413, "too-large")
+
+
+@pytest.mark.parametrize("content_type", ["text/csv", "application/json; charset=latin-1", "application/xml"])
+def test_other_content_types_are_415(service, record, content_type):
+    answer = service.call("/v1/predict", {"data": record}, {"Content-Type": content_type})
+
+    expect_problem(answer, 415, "wrong-media-type")
+
+
+def test_unknown_paths_and_methods_are_problems_too(service):
+    expect_problem(service.call("/v2/predict", {}), 404, "not-found")
+    _, problem, headers = answer = service.call("/v1/predict")
+    expect_problem(answer, 405, "method-not-allowed")
+    assert headers["Allow"] == "POST"
+    assert problem["detail"].startswith("GET /v1/predict")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"not json",
+        b"[]",
+        b'{"predictions": [{"prediction": "Gentoo", "probability": NaN}]}',
+        {"predictions": "none"},
+        {"predictions": []},
+        {"predictions": [5]},
+        {"predictions": [{"prediction": "Gentoo", "probability": 0.75}]},
+        {"predictions": [{"prediction": "Emu", "probability": 1, "probability_Adelie": 0, "probability_Gentoo": 1}]},
+        {"predictions": [{"prediction": [], "probability": 1, "probability_Adelie": 0, "probability_Gentoo": 1}]},
+        {"predictions": [{"prediction": "Gentoo", "probability": "high", "probability_Adelie": 0,
+                          "probability_Gentoo": 1}]},
+        {"predictions": [{"prediction": "Gentoo", "probability": 1, "probability_Adelie": -1,
+                          "probability_Gentoo": 1}]},
+    ],
+)  # fmt: skip
+def test_a_wrong_answer_of_the_model_server_is_502(service, model_server, record, answer):
+    model_server.answer = answer
+
+    expect_problem(service.call("/v1/predict", {"data": record}), 502, "wrong-answer")
+
+
+def test_what_the_model_refuses_is_422_without_the_data_and_without_queries(service, model_server, record):
+    model_server.status = 400
+    model_server.answer = {
+        "error_code": "INVALID_PARAMETER_VALUE",
+        "message": "Failed to predict data '   mass\n0  4.2'. \nError: mass of https://s3/a?secret=1 is odd",
+    }
+
+    problem = expect_problem(service.call("/v1/predict", {"data": record}), 422, "refused-by-model")
+
+    assert problem["detail"] == "The model refused the request: mass of https://s3/a?... is odd"
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "expected", "kind"),
+    [
+        (400, {"error_code": "BAD_REQUEST", "message": "x", "stack_trace": "Traceback"}, 502, "wrong-answer"),
+        (500, {"message": "broken"}, 502, "wrong-answer"),
+        (404, b"nothing here", 502, "wrong-answer"),
+        (503, b"later", 503, "model-server-away"),
+        (504, b"slow", 504, "model-server-timeout"),
+    ],
+)
+def test_other_statuses_of_the_model_server(service, model_server, record, status, answer, expected, kind):
+    model_server.status, model_server.answer = status, answer
+    model_server.answer_headers = {"Retry-After": "17"}
+
+    answered = service.call("/v1/predict", {"data": record})
+
+    expect_problem(answered, expected, kind)
+    assert answered[2]["Retry-After"] == ("17" if expected == 503 else None)
+
+
+def test_a_reset_before_the_answer_is_tried_again(service, model_server, record):
+    model_server.resets = 2
+
+    status, _, _ = service.call("/v1/predict", {"data": record})
+
+    assert status == 200
+    assert len(model_server.requests) == 3
+
+
+def test_a_reset_that_does_not_end_is_503(service, model_server, record):
+    model_server.resets = 100
+
+    answered = service.call("/v1/predict", {"data": record})
+
+    expect_problem(answered, 503, "model-server-away")
+    assert int(answered[2]["Retry-After"]) >= 1
+    assert len(model_server.requests) == 3
+
+
+def test_a_file_job_is_never_sent_twice(service, model_server):
+    model_server.resets = 1
+    file = {"input_url": "https://s3/a?secret=1", "output_url": "https://s3/b?secret=1"}
+
+    problem = expect_problem(service.call("/v1/predict", {"file": file}), 503, "model-server-away")
+
+    assert len(model_server.requests) == 1
+    assert "secret" not in json.dumps(problem)
+    assert "secret" not in service.log.read_text()
+
+
+def test_an_answer_that_breaks_off_is_502(service, model_server, record):
+    model_server.cut = True
+
+    expect_problem(service.call("/v1/predict", {"data": record}), 502, "wrong-answer")
+
+
+def test_a_chunked_answer_is_put_together(service, model_server, record):
+    model_server.chunked = True
+
+    status, answer, _ = service.call("/v1/predict", {"data": record})
+
+    assert (status, len(answer["predictions"])) == (200, 1)
+
+
+def test_too_slow_an_answer_is_504_and_holds_nobody_up(service, model_server, record):
+    model_server.delay_s = 1.5
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        slow = pool.submit(service.call, "/v1/predict", {"data": record})
+        while not model_server.requests:
+            time.sleep(0.01)
+        model_server.delay_s = 0
+        started = time.monotonic()
+        assert service.call("/v1/predict", {"data": record})[0] == 200
+
+        assert time.monotonic() - started < 0.9
+        expect_problem(slow.result(), 504, "model-server-timeout")
+
+
+def test_big_requests_keep_order_and_count(service, model_server, record):
+    records = [{**record, "mass": 3 + i / 5000} for i in range(5000)]
+
+    status, answer, _ = service.call("/v1/predict", {"data": records})
+
+    assert (status, len(answer["predictions"])) == (200, 5000)
+    assert model_server.requests[-1]["inputs"]["mass"] == [r["mass"] for r in records]
+
+
+def test_connections_are_kept_and_the_request_id_goes_all_the_way(service, model_server, record):
+    for _ in range(5):
+        _, _, headers = service.call("/v1/predict", {"data": record}, {"X-Request-ID": "trace-1"})
+        assert headers["X-Request-ID"] == "trace-1"
+
+    assert model_server.connections <= 1
+    assert model_server.headers[-1]["X-Request-ID"] == "trace-1"
+    line = next(line for line in service.log.read_text().splitlines() if "id=trace-1" in line)
+    for part in ("model=penguins", "version=-", "duration_ms=", "status=200", "outcome=ok"):
+        assert part in line
+    assert "4.2" not in line.replace(line[:24], "").partition("duration_ms")[0]
+
+
+def test_a_request_id_that_could_forge_log_lines_is_replaced(service, record):
+    _, _, headers = service.call("/v1/predict", {"data": record}, {"X-Request-ID": "a b=c"})
+
+    assert headers["X-Request-ID"] != "a b=c"
+
+
+def test_readiness_asks_the_model(service, model_server):
+    time.sleep(2.1)  # what an earlier test made of it is remembered for 2 s
+    model_server.answer = {"predictions": [{"prediction": "Emu", "probability": 1}]}
+    answered = service.call("/readyz")
+    problem = expect_problem(answered, 503, "model-server-away")
+    assert "probability_Adelie" in problem["detail"]
+    time.sleep(2.1)
+    model_server.reset()
+
+    assert service.call("/readyz")[0] == 200
+    assert model_server.requests == [
+        {"inputs": {"mass": [4.0], "eggs": [1], "ringed": [False], "island": ["Biscoe"]}}
+    ]
+    assert service.call("/healthz")[1] == {"status": "alive"}
+
+
+def test_metrics_count_requests_faults_and_rows(service, record):
+    service.call("/v1/predict", {"data": [record] * 3})
+    service.call("/v1/predict", {"data": {**record, "mass": "x"}})
+
+    text = service.call("/metrics")[1]
+
+    assert 'mapper_requests_total{outcome="ok",route="/v1/predict",status="200"}' in text
+    assert 'mapper_faults_total{kind="wrong_type"}' in text
+    assert 'mapper_model_server_duration_seconds_count{kind="predict"}' in text
+    assert "mapper_requests_in_flight 1.0" in text
+    assert "mapper_rows_total" in text
+
+
+def test_pages_need_nothing_from_elsewhere(service):
+    for path in ("/", "/docs", "/page/app.js", "/page/answer.js", "/page/style.css"):
+        status, text, headers = service.call(path)
+        assert status == 200
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert "https://" not in text.replace("https://…", "")
+    assert "penguins" in service.call("/docs")[1]
+    assert service.call("/v1/schema")[1]["model_name"] == "penguins"
+    assert service.call("/openapi.json")[1]["openapi"] == "3.1.0"
+
+
+def test_sigterm_ends_what_was_begun_and_then_the_process(start_service, model_server, schema_path, record):
+    model_server.delay_s = 0.6
+    flags = ("--model-server-url", model_server.url, "--schema", str(schema_path))
+    with start_service(*flags) as service, concurrent.futures.ThreadPoolExecutor() as pool:
+        running = pool.submit(service.call, "/v1/predict", {"data": record})
+        while not model_server.requests:
+            time.sleep(0.01)
+        service.process.send_signal(signal.SIGTERM)
+
+        assert running.result()[0] == 200
+        assert service.process.wait(10) == 0
+        assert service.log.read_text().rstrip().endswith("stopped")
+
+
+def test_a_full_queue_is_503_at_once(start_service, model_server, schema_path, record):
+    model_server.delay_s = 0.5
+    flags = ("--model-server-url", model_server.url, "--schema", str(schema_path))
+    with start_service(*flags, "--max-concurrent", "1", "--max-waiting", "1") as service:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda _: service.call("/v1/predict", {"data": record}), range(4)))
+
+        assert sorted(answer[0] for answer in answers) == [200, 200, 503, 503]
+        busy = next(answer for answer in answers if answer[0] == 503)
+        expect_problem(busy, 503, "busy")
+        assert busy[2]["Retry-After"] == "1"
+
+
+def test_workers_share_the_port_and_count_together(start_service, model_server, schema_path, record):
+    flags = ("--model-server-url", model_server.url, "--schema", str(schema_path))
+    with start_service(*flags, "--workers", "2") as service:
+        for _ in range(6):
+            assert service.call("/v1/predict", {"data": record})[0] == 200
+
+        assert "mapper_rows_total 6.0" in service.call("/metrics")[1]
+        service.process.terminate()
+        assert service.process.wait(10) == 0
+
+
+def test_settings_in_force_are_logged_without_secrets(start_service, model_server, schema_path):
+    url = model_server.url.replace("//", "//me:secret@")
+    flags = ("--schema", str(schema_path), "--max-rows", "9")
+    with start_service(*flags, MAPPER_MODEL_SERVER_URL=url, MAPPER_MAX_ROWS="5", MAPPER_TIMEOUT="3") as service:
+        assert service.call("/readyz")[0] == 200
+        log = service.log.read_text()
+
+    assert "max_rows=9" in log
+    assert "MAPPER_TIMEOUT is no setting" in log
+    assert "secret" not in log
+    assert model_server.headers[-1]["Authorization"].startswith("Basic ")
+
+
+def test_a_slow_client_gets_408(start_service, model_server, schema_path):
+    flags = ("--schema", str(schema_path), "--body-timeout-s", "0.2")
+    with start_service(*flags) as service:
+        address = urlsplit(service.url)
+        with socket.create_connection((address.hostname, address.port), timeout=5) as client:
+            client.sendall(
+                b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+            )
+            assert client.recv(4096).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_model_that_takes_files_says_so(start_service, model_server, schema_path, record):
+    flags = ("--model-server-url", model_server.url, "--schema", str(schema_path), "--signature", "file")
+    with start_service(*flags) as service:
+        problem = expect_problem(service.call("/v1/predict", {"data": record}), 422, "invalid-request")
+        assert problem["errors"][0]["field"] == "data"
+        assert service.call("/readyz")[0] == 200
+    assert model_server.requests == []
