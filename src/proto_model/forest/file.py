@@ -86,8 +86,12 @@ def _fault(forest: ForestNodes) -> str | None:
     is_leaf = feature == len(columns)
     if not np.array_equal(left == place, is_leaf) or (feature > len(columns)).any():
         return "leaves and inner nodes cannot be told apart"
-    if (left < place).any() or (left >= size - ~is_leaf).any():
-        return "a child stands before its parent or outside its tree"
+    # Breadth first, the n-th inner node of a tree has the n-th pair of nodes behind the root as its children.
+    n_inner = np.concatenate([[0], np.cumsum(~is_leaf)])
+    rank = n_inner[:-1] - np.repeat(n_inner[start[:-1]], np.diff(start))
+    pair = np.where(is_leaf, place, 2 * rank + 1)
+    if not np.array_equal(left, pair) or (left < place).any() or (left + ~is_leaf >= size).any():
+        return "a tree is not numbered breadth first"
     if (forest.slot[is_leaf] != len(columns)).any() or (forest.leaf_row[is_leaf] >= len(leaves)).any():
         return "a leaf has no distribution"
     return None
