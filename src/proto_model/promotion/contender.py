@@ -100,6 +100,8 @@ def load_contender(name: str, version: str, folder: Path) -> Contender:
                 artifact_uri=f"models:/{name}/{version}", dst_path=str(folder)
             )
         )
+        if not path.exists() or not any(path.iterdir()):
+            raise ArtifactError(f"models:/{name}/{version} holds no file.")
         if (path / _BUNDLE / "schema.json").is_file():
             from proto_model.serving.bundle import ForestModel
 
