@@ -142,7 +142,7 @@ class Download(io.RawIOBase):
             try:
                 return action()
             except RetryableError as error:
-                failure = error
+                failure = error.with_traceback(None)  # or a cycle keeps the frames, and with them the buffer
             except (OSError, http.client.HTTPException) as error:
                 failure = RetryableError(f"the connection broke ({type(error).__name__})")
             self._drop()
