@@ -15,6 +15,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import orjson
 
@@ -141,7 +142,8 @@ def _print_schema(args: argparse.Namespace) -> None:
     if args.schema:
         schema = find_model(args.schema, args.registry_url, os.environ).schema
     else:
-        schema = ServiceTarget(args.url or DEFAULT_URL, 30.0).schema
+        with closing(ServiceTarget(args.url or DEFAULT_URL, 30.0)) as target:
+            schema = target.schema
     if args.json:
         _print_json(schema.content)
     else:
@@ -149,14 +151,16 @@ def _print_schema(args: argparse.Namespace) -> None:
 
 
 def _print_answers(args: argparse.Namespace) -> None:
-    """Ask chunk by chunk, and print each answer as it comes."""
+    """Ask chunk by chunk."""
     if bool(args.values) == bool(args.data):
         raise SettingsError("Give rows either as name=value pairs or by --data. See --help.")
-    target = _target(args)
     parameters = dict(map(parse_option, getattr(args, "option", ())))
-    if args.json:
-        _print_json_answers(args, target, parameters)
-        return
+    with closing(_target(args)) as target:
+        (_print_json_answers if args.json else _print_text_answers)(args, target, parameters)
+
+
+def _print_text_answers(args: argparse.Namespace, target: Target, parameters: dict[str, object]) -> None:
+    """Answers as tables and texts, printed as they come."""
     n_rows = n_warnings = 0
     for records in read_records(args.data, args.values, target.schema, CHUNK_ROWS):
         answer = target.ask(args.command, records, parameters, first_row=n_rows)

@@ -39,6 +39,10 @@ class ModelServerProxy(TangoModelServerProxy):
         """Where the model server listens, without user name and password."""
         return self._client.url
 
+    def close(self) -> None:
+        """End the connection; the next call opens another one."""
+        self._client.close()
+
     def invoke(self, request_type: str, payload: Any) -> dict[str, Any]:
         """The model server's answer to a mapped request.
 

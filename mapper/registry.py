@@ -88,6 +88,12 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
         SchemaError
             If its `schema.json` is damaged.
         """
+        try:
+            return self._fetch(model_uri)
+        finally:
+            self._client.close()
+
+    def _fetch(self, model_uri: str) -> PublishedModel:
         parts = urlsplit(model_uri)
         path = unquote(parts.path).strip("/")
         if parts.scheme == "runs" and "/" in path:

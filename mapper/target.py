@@ -32,6 +32,9 @@ class Target(Protocol):
     ) -> dict[str, Any]:
         """The mapper's answer; rows in warnings and faults are counted from `first_row`."""
 
+    def close(self) -> None:
+        """End the connection."""
+
 
 class ServiceTarget:
     """A running mapper service.
@@ -91,6 +94,10 @@ class ServiceTarget:
             raise InvalidRequestError(detail, _shifted(faults, first_row), content["error_count"])
         raise MapperError(f"{content.get('title', 'Problem')} ({reply.status}): {detail}")
 
+    def close(self) -> None:
+        """End the connection."""
+        self._client.close()
+
     def _request(self, method: str, path: str, body: bytes | None) -> Reply:
         url = self._client.url
         try:
@@ -137,6 +144,10 @@ class ModelServerTarget:
         for warning in answer["warnings"]:
             warning["row"] = warning.get("row", 0) + first_row
         return dict(answer)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._proxy.close()
 
 
 def open_target(model_server_url: str, published: PublishedModel, timeout_s: float) -> ModelServerTarget:

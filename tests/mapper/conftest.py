@@ -32,7 +32,14 @@ SCHEMA = {
     "features": [
         {"name": "mass", "type": "double", "nullable": False, "minimum": 2.5, "maximum": 6.5, "median": 4.0},
         {"name": "eggs", "type": "long", "nullable": True, "minimum": 0.0, "maximum": 3.0, "median": 1.0},
-        {"name": "ringed", "type": "boolean", "nullable": False, "minimum": 0.0, "maximum": 1.0, "median": 0.0},
+        {
+            "name": "ringed",
+            "type": "boolean",
+            "nullable": False,
+            "minimum": 0.0,
+            "maximum": 1.0,
+            "median": 0.0,
+        },
         {
             "name": "island",
             "type": "string",
@@ -102,7 +109,12 @@ class FakeModelServer:
             return {"predictions": [{"file_id": None, "status": "done", "rows": 3}]}
         table = request.get("dataframe_split")
         n_rows = len(table["data"]) if table else len(next(iter(inputs.values())))
-        row = {"prediction": "Gentoo", "probability": 0.75, "probability_Adelie": 0.25, "probability_Gentoo": 0.75}
+        row = {
+            "prediction": "Gentoo",
+            "probability": 0.75,
+            "probability_Adelie": 0.25,
+            "probability_Gentoo": 0.75,
+        }
         if request.get("params", {}).get("explain"):
             row["explanation"] = EXPLANATION
         return {"predictions": [row] * n_rows}
@@ -225,7 +237,9 @@ class Service:
     process: subprocess.Popen[str]
     log: Path
 
-    def call(self, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any, Any]:
+    def call(
+        self, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, Any, Any]:
         """Status, body as JSON where it is, and headers."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         given = {"Content-Type": "application/json", **(headers or {})}

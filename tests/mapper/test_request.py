@@ -46,7 +46,9 @@ def test_every_valid_record_comes_through_in_its_place(model, records):
 def test_rows_in_any_column_order_give_what_records_give(model, records, order):
     rows = [[record.get(name) for name in order] for record in records]
 
-    assert model.map_request({"data": {"columns": order, "rows": rows}}) == model.map_request({"data": records})
+    assert model.map_request({"data": {"columns": order, "rows": rows}}) == model.map_request(
+        {"data": records}
+    )
 
 
 @given(record=RECORDS)
@@ -173,7 +175,9 @@ def test_too_many_rows_are_refused_by_name(model, record):
 def test_a_file_job_is_passed_on_with_its_options(model):
     file = {"input_url": "https://s3/a.csv?sig=1", "output_url": "https://s3/b.csv?sig=2", "file_id": "march"}
 
-    request = model.map_request({"file": file, "parameters": {"on_bad_row": "mark", "output_format": "csv.gz"}})
+    request = model.map_request(
+        {"file": file, "parameters": {"on_bad_row": "mark", "output_format": "csv.gz"}}
+    )
 
     assert request["inputs"] == {name: [value] for name, value in file.items()}
     assert request["params"] == {"on_bad_row": "mark", "output_format": "csv.gz"}

@@ -44,9 +44,11 @@ def test_a_prediction_comes_back_in_the_mappers_words(service, record):
 
     assert status == 200
     check("mapper-response", answer)
-    assert answer["predictions"] == [
-        {"prediction": "Gentoo", "probability": 0.75, "probabilities": {"Adelie": 0.25, "Gentoo": 0.75}}
-    ] * 2
+    assert (
+        answer["predictions"]
+        == [{"prediction": "Gentoo", "probability": 0.75, "probabilities": {"Adelie": 0.25, "Gentoo": 0.75}}]
+        * 2
+    )
     assert [(w["row"], w["field"]) for w in answer["warnings"]] == [(1, "mass")]
     assert answer["session"] == {"user": 5}
     assert answer["model"] == {"name": "penguins", "version": None}
@@ -65,7 +67,9 @@ def test_an_explanation_comes_with_the_prediction(service, model_server, record)
 
 
 def test_a_file_job_gives_its_summary_under_the_clients_id(service):
-    request = {"file": {"input_url": "https://s3/a?s=1", "output_url": "https://s3/b?s=2", "file_id": "march"}}
+    request = {
+        "file": {"input_url": "https://s3/a?s=1", "output_url": "https://s3/b?s=2", "file_id": "march"}
+    }
     check("mapper-request", request)
 
     status, answer, _ = service.call("/v1/predict", request)
@@ -351,7 +355,9 @@ def test_workers_share_the_port_and_count_together(start_service, model_server, 
 def test_settings_in_force_are_logged_without_secrets(start_service, model_server, schema_path):
     url = model_server.url.replace("//", "//me:secret@")
     flags = ("--schema", str(schema_path), "--max-rows", "9")
-    with start_service(*flags, MAPPER_MODEL_SERVER_URL=url, MAPPER_MAX_ROWS="5", MAPPER_TIMEOUT="3") as service:
+    with start_service(
+        *flags, MAPPER_MODEL_SERVER_URL=url, MAPPER_MAX_ROWS="5", MAPPER_TIMEOUT="3"
+    ) as service:
         assert service.call("/readyz")[0] == 200
         log = service.log.read_text()
 
