@@ -3,6 +3,7 @@ import pytest
 
 from proto_model.errors import ArtifactError
 from proto_model.forest import CompiledForest
+from proto_model.forest.nodes import WIDE_NODE
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +78,7 @@ def test_a_file_whose_arrays_do_not_fit_together_is_refused(damaged, changes):
         CompiledForest.load(damaged(**changes))
 
 
-def test_a_child_beyond_what_an_integer_holds_is_refused(damaged, deep):
-    from proto_model.forest.nodes import WIDE_NODE
-
+def test_a_child_beyond_what_an_integer_holds_is_refused(damaged):
     def widen(nodes):
         wide = np.zeros(len(nodes), dtype=WIDE_NODE)
         wide["threshold"], wide["link"] = nodes["threshold"], nodes["link"]
@@ -88,6 +87,18 @@ def test_a_child_beyond_what_an_integer_holds_is_refused(damaged, deep):
 
     with pytest.raises(ArtifactError):
         CompiledForest.load(damaged(nodes=widen))
+
+
+def test_trees_that_share_branches_are_refused(damaged):
+    """Following all paths through them would take for ever."""
+
+    def share(nodes):
+        for place in range(60):
+            nodes["link"][place] = nodes["link"][place] & _FIRST_LINK | (place + 1) << 5
+        return nodes
+
+    with pytest.raises(ArtifactError, match=r"breadth first|told apart"):
+        CompiledForest.load(damaged(nodes=share))
 
 
 def test_a_file_of_another_version_is_refused(damaged):
@@ -135,16 +146,13 @@ def test_a_file_that_ends_early_is_refused(content, tmp_path):
 
 
 def test_links_that_pass_the_check_keep_every_walk_within_its_tree(damaged, deep):
-    """Random links mostly fail the check; those that pass must be safe to walk."""
     rng = np.random.default_rng(0)
     X = deep[1][:200]
     for _ in range(60):
 
         def shuffle(nodes):
             place = rng.integers(len(nodes))
-            nodes["link"][place] = nodes["link"][place] + np.uint32(
-                rng.choice([1, 16, 32, 64, 2**16, 2**32 - 32])
-            )
+            nodes["link"][place : place + 1] += np.uint32(rng.choice([1, 16, 32, 64, 2**16, 2**32 - 32]))
             return nodes
 
         try:
