@@ -93,7 +93,8 @@ def _run(args: argparse.Namespace, servers: contextlib.ExitStack) -> None:
     _step(train, cwd=store, env=env)
 
     _headline("2  Compare and promote", "the challenger against the champion, on rows neither has seen")
-    verdict = _step([sys.executable, str(ROOT / "compare.py")], cwd=store, env=env, accepted=(0, 1))
+    compare = [sys.executable, str(ROOT / "compare.py")]
+    verdict = _step(compare, cwd=store, env=env, accepted=(0, 1), stdout=subprocess.DEVNULL)
     console.print("The challenger is the champion now." if verdict == 0 else "The champion stays.")
 
     _headline("3  Serve the champion", "MLflow's own server, and the mapper in front of it")
@@ -236,7 +237,7 @@ def _exchange(url: str, body: dict[str, Any]) -> None:
     data = json.dumps(body).encode()
     request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})
     console.print(Rule(f"POST {url}", align="left"))
-    console.print(Panel(JSON(json.dumps(_shortened(body))), title="request", title_align="left"))
+    _show_json("request", body)
     try:
         with (
             console.status("Waiting for the answer"),
@@ -247,10 +248,20 @@ def _exchange(url: str, body: dict[str, Any]) -> None:
         raise DemoError(f"{url} answered {error.code}: {error.read().decode(errors='replace')}") from error
     except (urllib.error.URLError, TimeoutError) as error:
         raise DemoError(f"no answer from {url}: {error}") from error
-    console.print(Panel(JSON(json.dumps(_shortened(answer))), title="answer", title_align="left"))
+    _show_json("answer", answer)
+    for explanation in (item["explanation"] for item in answer["predictions"] if "explanation" in item):
+        console.print("[bold]In words:[/bold]")
+        for sentence in (explanation["rule"], *explanation["counterfactuals"]):
+            console.print(f"  {sentence['text']}", markup=False, highlight=False)
 
 
-def _shortened(value: Any, most: int = 8) -> Any:
+def _show_json(title: str, value: dict[str, Any]) -> None:
+    text = JSON(json.dumps(_shortened(value))).text
+    text.no_wrap, text.overflow = False, "fold"
+    console.print(Panel(text, title=title, title_align="left"))
+
+
+def _shortened(value: Any, most: int = 6) -> Any:
     """The same JSON value with long objects and arrays cut, for reading."""
     if isinstance(value, dict):
         items = [(key, _shortened(item, most)) for key, item in list(value.items())[:most]]
