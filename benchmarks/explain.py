@@ -23,12 +23,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from proto_model.data import encode, load_table, prepare
+from proto_model.data import decode, encode, load_table, prepare
 from proto_model.explanation import Explainer, ExplainOptions, FrameModel, make_explainer
 from proto_model.explanation.background import Background
+from proto_model.explanation.figure import explanation_figure
 from proto_model.explanation.measures import draw_inside
 from proto_model.explanation.rule import Premise, Rule
 from proto_model.forest import CompiledForest
@@ -267,6 +269,19 @@ def _resampled(
     return float(np.median([jaccard(list(each)) for each in zip(*explained, strict=True)]))
 
 
+def example(table: Table) -> Figure:
+    """Figure of the test row whose first class's probability is nearest to 0.8."""
+    probabilities = table.predict_proba(table.X_test)[:, 0]
+    i = int(np.abs(probabilities - 0.8).argmin())
+    row = table.X_test[i : i + 1]
+    (explanation,) = make_explainer("lore", table.schema, table.X_train, table.predict_proba).explain(
+        row, ExplainOptions()
+    )
+    return explanation_figure(
+        explanation, table.schema, decode(row, table.schema).iloc[0].to_dict(), f"Row {i}"
+    )
+
+
 def _share(hits: NDArray[np.bool_]) -> float:
     """Share of true values; not a number where there are none."""
     return float(hits.mean()) if len(hits) else np.nan
@@ -359,6 +374,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--engines", nargs="*", default=ENGINES, choices=ENGINES, metavar="ENGINE", help=", ".join(ENGINES)
     )
+    parser.add_argument("--figure", type=Path, help="draw an example into this file, and measure nothing")
     parser.add_argument("--json", type=Path, default=Path("build/explain.json"), help="where the numbers go")
     return parser
 
@@ -368,6 +384,9 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if args.rows < MIN_ROWS:
         build_parser().error(f"--rows {args.rows} given, at least {MIN_ROWS} expected")
+    if args.figure is not None:
+        example(load("breast_cancer", "breast_cancer")).savefig(args.figure, dpi=80)
+        return 0
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     tables = [("adult", args.adult)] if args.adult else []
     tables += [(name, name) for name in args.tables]

@@ -121,7 +121,7 @@ def _compile() -> tuple[Any, Any]:
         engine.finalize_object()
     except RuntimeError as error:
         raise ProtoModelError(
-            f"The surrogate's counting cannot be compiled for this CPU ({llvm.get_host_cpu_name()}): {error}. "
+            f"The explainer's inner loop cannot be compiled for {llvm.get_host_cpu_name()}: {error}. "
             "Check that the installed llvmlite supports it."
         ) from error
     pointer, number = ctypes.c_void_p, ctypes.c_int64

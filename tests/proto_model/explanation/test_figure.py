@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from proto_model.data import decode
+from proto_model.explanation import ExplainOptions, make_explainer
+from proto_model.explanation.figure import explanation_figure
+
+
+def texts(figure):
+    (axes,) = figure.axes
+    tracks = [label.get_text() for label in axes.get_yticklabels()]
+    return tracks, axes.get_title("left"), axes.get_xlabel(), {text.get_text() for text in axes.texts}
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_the_figure_shows_value_rule_and_flips(explainer, schema, rows, tmp_path, missing):
+    x = np.array([[5.0, 0, 0, 1, 30]])
+    if missing:
+        x[0, [0, 3]] = np.nan
+    (explanation,) = explainer.explain(x, ExplainOptions())
+
+    figure = explanation_figure(explanation, schema, decode(x, schema).iloc[0].to_dict(), "Row 7")
+    figure.savefig(tmp_path / "explanation.png")
+
+    tracks, title, sentences, labels = texts(figure)
+    shown = {p["feature"] for p in explanation["rule"]["premises"]}
+    shown |= {change["feature"] for c in explanation["counterfactuals"] for change in c["changes"]}
+    assert set(tracks) == shown
+    assert title.startswith("Row 7: no (")
+    assert sentences.replace("\n    ", " ").startswith(explanation["rule"]["text"])
+    assert ("missing" if missing else "5") in labels
+    assert (tmp_path / "explanation.png").stat().st_size > 5000
+
+
+def test_a_constant_model_has_a_figure_too(schema, rows, constant_model):
+    (explanation,) = make_explainer("lore", schema, rows, constant_model).explain(rows[:1], ExplainOptions())
+
+    figure = explanation_figure(explanation, schema, decode(rows[:1], schema).iloc[0].to_dict())
+
+    tracks, title, sentences, _ = texts(figure)
+    assert tracks == []
+    assert title.startswith("no (100%)")
+    assert "same class" in sentences
