@@ -71,7 +71,10 @@ class ParameterCheck:
         for name in sorted(set.intersection(*both)):
             message = f"{shown(name)} is in increase_only and in decrease_only; use immutable_features"
             findings.add("bad_parameter", message, field="parameters.decrease_only")
-        return dict(parameters)
+        if findings.count:
+            return {}
+        # JSON has one kind of number, MLflow has two: 3.0 is the whole number 3
+        return {name: int(value) if isinstance(value, float) else value for name, value in parameters.items()}
 
     def _unknown(self, name: str, taken: Mapping[str, Complaint]) -> str:
         if name in self._explain:
@@ -113,7 +116,8 @@ def _one_of(accepted: tuple[str, ...]) -> Complaint:
 
 def _whole(low: int, high: int) -> Complaint:
     def complaint(value: Any) -> str | None:
-        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+        is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        if is_whole and not isinstance(value, bool) and low <= value <= high:
             return None
         bounds = f" from {low} to {high}" if high < 1 << 62 else ""
         return f"{shown(value)} given, a whole number{bounds} expected"

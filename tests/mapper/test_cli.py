@@ -55,9 +55,13 @@ def test_faults_are_counted_from_the_start_of_the_file(service, tmp_path, capsys
 
 @pytest.mark.parametrize(
     "content",
-    ['{"mass": 4, "ringed": true}', '[{"mass": 4, "ringed": true}]', '{"data": [{"mass": 4, "ringed": true}]}',
-     '{"columns": ["mass", "ringed"], "rows": [[4, true]]}'],
-)  # fmt: skip
+    [
+        '{"mass": 4, "ringed": true}',
+        '[{"mass": 4, "ringed": true}]',
+        '{"data": [{"mass": 4, "ringed": true}]}',
+        '{"columns": ["mass", "ringed"], "rows": [[4, true]]}',
+    ],
+)
 def test_json_is_taken_in_every_form(service, tmp_path, capsys, content):
     path = tmp_path / "rows.json"
     path.write_text(content)
@@ -86,9 +90,17 @@ def test_what_goes_wrong_is_said_in_a_sentence(argv, status, message, capsys, mo
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("content", "message"), [("", "empty"), ("[]", "at least one"), ("a,a\n1,2\n", "twice"),
-                                                  ("mass,ringed\n1\n", "1 values"), ("[1", "Not JSON"),
-                                                  ("mass,ringed\n", "at least one")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "empty"),
+        ("[]", "at least one"),
+        ("a,a\n1,2\n", "twice"),
+        ("mass,ringed\n1\n", "1 values"),
+        ("[1", "Not JSON"),
+        ("mass,ringed\n", "at least one"),
+    ],
+)
 def test_data_that_cannot_be_read_is_said_in_a_sentence(service, tmp_path, capsys, content, message):
     path = tmp_path / "rows"
     path.write_text(content)

@@ -141,9 +141,14 @@ def test_an_answer_without_length_ends_with_the_connection():
 
 @pytest.mark.parametrize(
     "wire",
-    [b"SSH-2.0-OpenSSH\r\n\r\n", HEAD + b"Content-Length: -5\r\n\r\n", HEAD + b"nonsense\r\n\r\n", b"x" * 70_000,
-     HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n"],
-)  # fmt: skip
+    [
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+        HEAD + b"Content-Length: -5\r\n\r\n",
+        HEAD + b"nonsense\r\n\r\n",
+        b"x" * 70_000,
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
+    ],
+)
 def test_what_is_not_http_is_a_wrong_answer(wire):
     with pytest.raises(ModelServerAnswerError):
         exchange(wire, max_body_bytes=10**6)
@@ -159,9 +164,12 @@ def test_too_large_an_answer_is_not_read(head):
 
 @pytest.mark.parametrize(
     ("wire", "error"),
-    [(b"", ConnectionResetError), (HEAD + b"Content-Length: 5\r\n\r\nhel", ConnectionAbortedError),
-     (HEAD, ConnectionAbortedError)],
-)  # fmt: skip
+    [
+        (b"", ConnectionResetError),
+        (HEAD + b"Content-Length: 5\r\n\r\nhel", ConnectionAbortedError),
+        (HEAD, ConnectionAbortedError),
+    ],
+)
 def test_an_end_too_soon_is_told_apart_from_no_answer_at_all(wire, error):
     with pytest.raises(error):
         exchange(*([wire] if wire else []), end=True)

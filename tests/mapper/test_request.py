@@ -145,19 +145,32 @@ def test_only_nulls_are_sent_as_a_table_too():
 @pytest.mark.parametrize(
     ("data", "faults"),
     [
-        ({"columns": ["mass", "mass", "ringed"], "rows": [[1, 1, True]]}, {(None, "mass", "duplicate_column")}),
-        ({"columns": ["mass", "colour"], "rows": []}, {
-            (None, "colour", "unknown_field"), (None, "ringed", "missing_field"),
-        }),
-        ({"columns": ["mass", "ringed"], "rows": [[1], [2, True, 3], 5, ["x", True]]}, {
-            (0, None, "row_width"), (1, None, "row_width"), (2, None, "bad_request"), (3, "mass", "wrong_type"),
-        }),
+        (
+            {"columns": ["mass", "mass", "ringed"], "rows": [[1, 1, True]]},
+            {(None, "mass", "duplicate_column")},
+        ),
+        (
+            {"columns": ["mass", "colour"], "rows": []},
+            {
+                (None, "colour", "unknown_field"),
+                (None, "ringed", "missing_field"),
+            },
+        ),
+        (
+            {"columns": ["mass", "ringed"], "rows": [[1], [2, True, 3], 5, ["x", True]]},
+            {
+                (0, None, "row_width"),
+                (1, None, "row_width"),
+                (2, None, "bad_request"),
+                (3, "mass", "wrong_type"),
+            },
+        ),
         ({"columns": "mass", "rows": [[1]]}, {(None, "data.columns", "bad_request")}),
         ([], {(None, "data", "bad_request")}),
         ([[1, True]], {(0, None, "bad_request")}),
         ("mass=1", {(None, "data", "bad_request")}),
     ],
-)  # fmt: skip
+)
 def test_the_shape_of_the_data_is_checked(model, data, faults):
     assert faults_of(model, {"data": data}) == faults
 
@@ -186,9 +199,21 @@ def test_a_file_job_is_passed_on_with_its_options(model):
 
 @pytest.mark.parametrize(
     "url",
-    ["", None, 5, "a.csv", "ftp://s3/a?secret", "https://?secret", "https://me:secret@s3/a", "https://s3/ secret",
-     "https://s3:x/?secret", "https://s3/a?secret#top", "https://[::1/?secret", "https://s3/?secret" + "a" * 9000],
-)  # fmt: skip
+    [
+        "",
+        None,
+        5,
+        "a.csv",
+        "ftp://s3/a?secret",
+        "https://?secret",
+        "https://me:secret@s3/a",
+        "https://s3/ secret",
+        "https://s3:x/?secret",
+        "https://s3/a?secret#top",
+        "https://[::1/?secret",
+        "https://s3/?secret" + "a" * 9000,
+    ],
+)
 def test_a_url_of_the_wrong_form_is_refused_and_never_repeated(model, url):
     with pytest.raises(InvalidRequestError) as caught:
         model.map_request({"file": {"input_url": url, "output_url": "https://s3/b"}})
@@ -217,6 +242,12 @@ def test_explanation_options_are_checked_against_the_schema(model, record, param
         model.get_explainer().map_request({"data": record, "parameters": parameters})
 
     assert [(f.field, f.kind) for f in caught.value.errors] == [(f"parameters.{field}", "bad_parameter")]
+
+
+def test_a_whole_number_may_be_written_with_a_point(model, record):
+    request = model.get_explainer().map_request({"data": record, "parameters": {"seed": 3.0}})
+
+    assert repr(request["params"]["seed"]) == "3"
 
 
 def test_the_explainers_own_options_hold_where_the_request_gives_none(model, record):

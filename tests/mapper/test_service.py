@@ -13,6 +13,8 @@ import jsonschema
 import pytest
 from referencing import Registry, Resource
 
+pytestmark = pytest.mark.system
+
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
 REGISTRY = Registry().with_resources(
     (path.name, Resource.from_contents(json.loads(path.read_text()))) for path in SCHEMAS.glob("*.json")
@@ -100,8 +102,10 @@ def test_nan_in_a_body_is_a_fault_of_its_field(service):
     problem = expect_problem(service.call("/v1/predict", body), 422, "invalid-request")
 
     assert [(e["field"], e["kind"]) for e in problem["errors"]] == [
-        ("mass", "not_finite"), ("eggs", "not_finite"), ("ringed", "wrong_type"),
-    ]  # fmt: skip
+        ("mass", "not_finite"),
+        ("eggs", "not_finite"),
+        ("ringed", "wrong_type"),
+    ]
 
 
 def test_nan_outside_of_the_data_is_not_json(service, record):
@@ -142,14 +146,33 @@ def test_unknown_paths_and_methods_are_problems_too(service):
         {"predictions": []},
         {"predictions": [5]},
         {"predictions": [{"prediction": "Gentoo", "probability": 0.75}]},
-        {"predictions": [{"prediction": "Emu", "probability": 1, "probability_Adelie": 0, "probability_Gentoo": 1}]},
-        {"predictions": [{"prediction": [], "probability": 1, "probability_Adelie": 0, "probability_Gentoo": 1}]},
-        {"predictions": [{"prediction": "Gentoo", "probability": "high", "probability_Adelie": 0,
-                          "probability_Gentoo": 1}]},
-        {"predictions": [{"prediction": "Gentoo", "probability": 1, "probability_Adelie": -1,
-                          "probability_Gentoo": 1}]},
+        {
+            "predictions": [
+                {"prediction": "Emu", "probability": 1, "probability_Adelie": 0, "probability_Gentoo": 1}
+            ]
+        },
+        {
+            "predictions": [
+                {"prediction": [], "probability": 1, "probability_Adelie": 0, "probability_Gentoo": 1}
+            ]
+        },
+        {
+            "predictions": [
+                {
+                    "prediction": "Gentoo",
+                    "probability": "high",
+                    "probability_Adelie": 0,
+                    "probability_Gentoo": 1,
+                }
+            ]
+        },
+        {
+            "predictions": [
+                {"prediction": "Gentoo", "probability": 1, "probability_Adelie": -1, "probability_Gentoo": 1}
+            ]
+        },
     ],
-)  # fmt: skip
+)
 def test_a_wrong_answer_of_the_model_server_is_502(service, model_server, record, answer):
     model_server.answer = answer
 

@@ -1,0 +1,49 @@
+"""How the connector logs in; what it gets is tested against a real MLflow server in tests/system."""
+
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from mapper import MlflowRegistryConnector
+from mapper.errors import RegistryError
+
+
+@pytest.fixture
+def guarded():
+    """A server that lets nobody in, and remembers who knocked."""
+    seen = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append((self.path, self.headers["Authorization"]))
+            self.send_response(401)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", seen
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("environ", "header"),
+    [
+        ({}, None),
+        ({"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": "pw"}, "Basic bWU6cHc="),
+        ({"MLFLOW_TRACKING_TOKEN": "abc"}, "Bearer abc"),
+    ],
+)
+def test_it_logs_in_as_mlflows_own_client_does(guarded, environ, header):
+    url, seen = guarded
+
+    with pytest.raises(RegistryError, match="refuses the login"):
+        MlflowRegistryConnector(url, environ).fetch("models:/my model@champion")
+
+    assert seen == [("/api/2.0/mlflow/registered-models/alias?name=my+model&alias=champion", header)]
