@@ -37,6 +37,9 @@ from mlserver.grpc.converters import ModelInferRequestConverter, ModelInferRespo
 from mlserver.grpc.dataplane_pb2_grpc import GRPCInferenceServiceStub
 from mlserver.types import InferenceRequest
 request = InferenceRequest.model_validate_json(sys.argv[2])
+for tensor in request.inputs:
+    if tensor.datatype == "BYTES":
+        tensor.data.root = [text.encode() for text in tensor.data.root]
 with grpc.insecure_channel(sys.argv[1]) as channel:
     stub = GRPCInferenceServiceStub(channel)
     answer = stub.ModelInfer(ModelInferRequestConverter.from_types(request, model_name="proto_model"))

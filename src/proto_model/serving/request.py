@@ -3,6 +3,10 @@
 What arrives has passed through JSON, CSV or Parquet and whatever MLflow made of it: data frames, dictionaries
 of arrays or lists, lists of records. Columns come in any order, further ones are ignored, whole numbers stand
 for doubles, and a nullable feature may be absent.
+
+MLflow makes NumPy arrays of `inputs` by column and of `instances` before any model sees them, and NumPy gives
+all values of a column one type. Where a column of several rows mixes strings with numbers, all have become
+strings, and where it mixes numbers with truth values, all numbers. The other formats keep every value.
 """
 
 from __future__ import annotations
@@ -145,7 +149,7 @@ def _array(values: Any) -> NDArray[Any]:
     """Array of one column; values that NumPy would convert to a common type keep their own."""
     if isinstance(values, np.ndarray):
         if values.ndim == 1:
-            return values
+            return values if values.dtype != object else _objects([_scalar(v) for v in values.tolist()])
         return _objects([values[()]] if values.ndim == 0 else values.tolist())
     if isinstance(values, list):
         return _objects([_scalar(value) for value in values])

@@ -47,6 +47,10 @@ def forms(records):
         "records": records,
         "records of arrays": [{k: np.array(v) for k, v in record.items()} for record in records],
         "lists": columns,
+        "instances": {
+            name: np.array([np.array(value, dtype=object) for value in values])
+            for name, values in columns.items()
+        },
         "arrays": {name: np.array(values) for name, values in columns.items()},
     }
 
