@@ -396,7 +396,8 @@ def test_a_slow_client_gets_408(start_service, model_server, schema_path):
         address = urlsplit(service.url)
         with socket.create_connection((address.hostname, address.port), timeout=5) as client:
             client.sendall(
-                b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+                b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b"Content-Length: 9\r\n\r\n{"
             )
             assert client.recv(4096).startswith(b"HTTP/1.1 408 ")
 
