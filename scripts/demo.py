@@ -35,6 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 10.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 console = Console(stderr=True)
 
@@ -64,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo; 0 when every step worked, 1 when one failed, 130 after Ctrl-C."""
     args = build_parser().parse_args(argv)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in _SIGNALS:
         signal.signal(number, _interrupt)
     try:
         with contextlib.ExitStack() as servers:
@@ -287,6 +288,9 @@ def _shown(part: str) -> str:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Begin the clean-up, and let no second Ctrl-C cut it short: it would leave servers behind."""
+    for name in _SIGNALS:
+        signal.signal(name, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -17,22 +17,15 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.system
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("demo")
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def busy_port() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
 
-def _demo(store: Path, port: int) -> subprocess.Popen[str]:
-    options = ["--dataset", "iris", "--n-candidates", "1", "--store", str(store)]
-    options += ["--model-port", str(port), "--mapper-port", "0"]
+def _demo(store: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "scripts" / "demo.py"), *options],
+        [sys.executable, str(ROOT / "scripts" / "demo.py"), "--store", str(store), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -52,9 +45,19 @@ def _open_ports(output: str) -> list[int]:
 
 
 def test_the_demo_shows_every_step_avoids_a_busy_port_and_stops_its_servers(
-    store: Path, busy_port: int
+    tmp_path: Path, busy_port: int
 ) -> None:
-    with _demo(store, busy_port) as demo:
+    options = [
+        "--dataset",
+        "iris",
+        "--n-candidates",
+        "1",
+        "--model-port",
+        str(busy_port),
+        "--mapper-port",
+        "0",
+    ]
+    with _demo(tmp_path, *options) as demo:
         output, _ = demo.communicate(timeout=240)
 
     assert demo.returncode == 0, output
@@ -65,16 +68,22 @@ def test_the_demo_shows_every_step_avoids_a_busy_port_and_stops_its_servers(
     assert _open_ports(output) == []
 
 
-def test_ctrl_c_while_the_servers_run_stops_them(store: Path, busy_port: int) -> None:
-    lines = []
-    with _demo(store, busy_port) as demo:
+def test_ctrl_c_twice_during_the_training_leaves_nothing_running(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    lines = [f"{i},{i % 7},{'yes' if i % 3 else 'no'}" for i in range(500)]
+    table.write_text("\n".join(["a,b,target", *lines]))
+
+    with _demo(tmp_path, "--dataset", str(table), "--n-candidates", "50") as demo:
         assert demo.stdout is not None
         for line in demo.stdout:
-            lines.append(line)
-            if "readyz" in line and "ready" in line.split("http")[0]:
+            if "fits" in line:
                 demo.send_signal(signal.SIGINT)
+                demo.send_signal(signal.SIGINT)
+                break
+        rest = demo.stdout.read()
         demo.wait(timeout=60)
 
-    output = "".join(lines)
-    assert demo.returncode == 130, output
-    assert _open_ports(output) == []
+    assert demo.returncode == 130, rest
+    assert "Interrupted" in rest
+    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert [command for command in running.splitlines() if str(table) in command] == []
