@@ -19,6 +19,7 @@ __all__ = ["ArrowReader", "batch_rows", "plan_typed_columns", "rows_of_batch"]
 
 _MAGIC = b"ARROW1"
 _BATCH_BYTES = 4 << 20
+_EXPLAINED_BATCH_ROWS = 64
 
 
 class ArrowReader:
@@ -43,7 +44,7 @@ class ArrowReader:
         self, source: io.RawIOBase, schema: ModelSchema, options: FileOptions, settings: FileSettings
     ) -> None:
         self._source = _WholeReads(source, settings.max_batch_bytes)
-        self._schema = schema
+        self._schema, self._explain = schema, options.explain
         self._is_file = self._source.peek(len(_MAGIC)) == _MAGIC
         if self._is_file:
             self._source.read(8)
@@ -58,7 +59,7 @@ class ArrowReader:
         """Record batches, in order; large ones in slices."""
         for batch in self._stream:
             needed = batch.select(self.plan.needed)
-            step = batch_rows(needed.num_columns)
+            step = batch_rows(needed.num_columns, self._explain)
             for start in range(0, needed.num_rows, step):
                 yield needed.slice(start, step)
         ending = self._source.drain()
@@ -126,8 +127,10 @@ def plan_typed_columns(
     return plan
 
 
-def batch_rows(n_columns: int) -> int:
-    """Rows that are scored at a time."""
+def batch_rows(n_columns: int, explain: bool) -> int:
+    """Rows to work on at a time; fewer when each takes long, for all cores to have some."""
+    if explain:
+        return _EXPLAINED_BATCH_ROWS
     return max(1024, _BATCH_BYTES // (8 * max(1, n_columns)))
 
 

@@ -10,20 +10,26 @@ from numpy.typing import NDArray
 
 from proto_model.transfer import FileSettings, LimitError
 
-__all__ = ["BLOCK_BYTES", "csv_record_ends", "cut_blocks", "last_csv_end", "last_line_end"]
+__all__ = ["block_bytes", "csv_record_ends", "cut_blocks", "last_csv_end", "last_line_end"]
 
-BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 4 << 20
+_EXPLAINED_BLOCK_BYTES = 32 << 10
 
 _BOM = b"\xef\xbb\xbf"
 _QUOTE, _NEWLINE = 34, 10
 _FIELD_STARTS = np.frombuffer(b",\r\n", dtype=np.uint8)
 
 
+def block_bytes(explain: bool) -> int:
+    """Bytes of text to work on at a time; fewer when each row takes long, for all cores to have some."""
+    return _EXPLAINED_BLOCK_BYTES if explain else _BLOCK_BYTES
+
+
 def cut_blocks(
     source: io.RawIOBase,
     last_end: Callable[[bytearray], int],
     settings: FileSettings,
-    block_bytes: int = BLOCK_BYTES,
+    n_bytes: int,
 ) -> Iterator[bytearray]:
     """Blocks that hold whole records each and together hold the whole file, without a byte order mark.
 
@@ -35,7 +41,7 @@ def cut_blocks(
         Position after the last record that ends in a block, 0 when none does.
     settings : FileSettings
         `max_row_bytes` is the longest record.
-    block_bytes : int
+    n_bytes : int
         Size to read at a time.
 
     Raises
@@ -43,10 +49,10 @@ def cut_blocks(
     LimitError
         If a record is too long.
     """
-    block_bytes = min(block_bytes, settings.max_row_bytes)
+    n_bytes = min(n_bytes, settings.max_row_bytes)
     rest, first = b"", True
     while True:
-        size = block_bytes if len(rest) < block_bytes else min(2 * len(rest), settings.max_row_bytes)
+        size = n_bytes if len(rest) < n_bytes else min(2 * len(rest), settings.max_row_bytes)
         block = bytearray(size)
         block[: len(rest)] = rest
         filled = _fill(source, block, len(rest))

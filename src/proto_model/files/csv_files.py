@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from proto_model.data.columns import MISSING_MARKERS
 from proto_model.errors import InputError
-from proto_model.files.blocks import csv_record_ends, cut_blocks, last_csv_end
+from proto_model.files.blocks import block_bytes, csv_record_ends, cut_blocks, last_csv_end
 from proto_model.files.columns import plan_columns
 from proto_model.files.options import FileOptions
 from proto_model.files.rows import Fault, Rows, coded_matrix
@@ -50,7 +50,7 @@ class CsvReader:
     def __init__(
         self, source: io.RawIOBase, schema: ModelSchema, options: FileOptions, settings: FileSettings
     ) -> None:
-        self._blocks = cut_blocks(source, last_csv_end, settings)
+        self._blocks = cut_blocks(source, last_csv_end, settings, block_bytes(options.explain))
         self._schema = schema
         head = next(self._blocks, bytearray())
         self._names, header_end = _header(head)

@@ -22,8 +22,7 @@ _MEDIA_TYPES: dict[Layout, str] = {
 }
 _SUFFIXES: dict[Codec, str] = {"gzip": ".gz", "zstd": ".zst"}
 _MAGIC: tuple[tuple[bytes, Layout], ...] = (
-    (b"PAR1", "parquet"),
-    (b"ARROW1", "arrow"),
+    (b"ARROW1\0\0", "arrow"),
     (b"\xff\xff\xff\xff", "arrows"),
 )
 _REFUSED = (
@@ -31,10 +30,6 @@ _REFUSED = (
     (b"\xd0\xcf\x11\xe0", "an old spreadsheet"),
     (b"\xff\xfe", "UTF-16 text"),
     (b"\xfe\xff", "UTF-16 text"),
-    (b"PARE", "an encrypted Parquet file"),
-    (b"ORC", "an ORC file"),
-    (b"Obj\x01", "an Avro file"),
-    (b"BZh", "a bzip2 file"),
     (b"\xfd7zXZ", "an xz file"),
     (b"<", "HTML or XML"),
 )
@@ -85,11 +80,6 @@ class FileFormat:
         if self.codec:
             return f"application/{self.codec}"
         return _MEDIA_TYPES[self.layout]
-
-    @property
-    def is_text(self) -> bool:
-        """Whether rows are lines."""
-        return self.layout in ("csv", "jsonl")
 
     @classmethod
     def parse(cls, text: str, name: str) -> FileFormat:
@@ -172,6 +162,8 @@ def _by_content(head: bytes) -> Layout | None:
     if text.startswith(b"{"):
         return "jsonl"
     if b"\0" in head:
+        if head.startswith(b"PAR1"):  # without a zero byte it could be the name of a CSV file's first column
+            return "parquet"
         raise InputError(
             f"The file is not text and not of a known kind; one of {', '.join(FORMATS)} expected."
         )

@@ -151,7 +151,16 @@ class _Run:
             Download(url, "input_url", self._settings, deadline, resolve=self._resolve)
         ) as download:
             try:
-                return score(download, url.path, spool, model, options, self._settings, explain=explain)
+                return score(
+                    download,
+                    url.path,
+                    spool,
+                    model,
+                    options,
+                    self._settings,
+                    explain=explain,
+                    progress=lambda _n_rows: deadline.check(),
+                )
             finally:
                 self._bytes_in = download.n_bytes
 

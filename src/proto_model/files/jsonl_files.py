@@ -14,7 +14,7 @@ import pyarrow.json
 from numpy.typing import NDArray
 
 from proto_model.files.arrays import from_texts
-from proto_model.files.blocks import cut_blocks, last_line_end
+from proto_model.files.blocks import block_bytes, cut_blocks, last_line_end
 from proto_model.files.columns import ColumnPlan
 from proto_model.files.options import FileOptions
 from proto_model.files.rows import Fault, Rows, coded_matrix
@@ -52,7 +52,7 @@ class JsonLinesReader:
     def __init__(
         self, source: io.RawIOBase, schema: ModelSchema, options: FileOptions, settings: FileSettings
     ) -> None:
-        self._source = cut_blocks(source, last_line_end, settings)
+        self._source = cut_blocks(source, last_line_end, settings, block_bytes(options.explain))
         self._schema = schema
         names = schema.feature_names
         self.plan = ColumnPlan(

@@ -41,7 +41,7 @@ class ParquetReader:
     def __init__(
         self, file: IO[bytes], schema: ModelSchema, options: FileOptions, settings: FileSettings
     ) -> None:
-        self._schema = schema
+        self._schema, self._explain = schema, options.explain
         metadata = self._open(file).metadata
         _check_footer(metadata, settings)
         file_schema = metadata.schema.to_arrow_schema()
@@ -69,7 +69,9 @@ class ParquetReader:
         """Record batches, in order."""
         needed = self.plan.needed
         n_rows = 0
-        for batch in self._parquet.iter_batches(batch_rows(len(needed)), columns=needed, use_threads=False):
+        for batch in self._parquet.iter_batches(
+            batch_rows(len(needed), self._explain), columns=needed, use_threads=False
+        ):
             n_rows += batch.num_rows
             yield batch.select(needed)
         if n_rows != self.n_rows:

@@ -7,7 +7,7 @@ import io
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
@@ -239,22 +239,26 @@ def _score(
 
     n_rows, n_rejected, line = 0, 0, reader.first_line
     try:
-        for block in _in_order(score_block, reader.blocks(), settings.workers, stop):
-            if block.first_fault is not None:
-                at, reason = block.first_fault
-                where = line + at if reader.place == "line" else n_rows + at + 1
-                raise InputError(f"{reader.place} {where}, {reason}. Correct it, or send on_bad_row='mark'.")
-            if block.encoded is not None:
-                writer.write(block.encoded)
-            n_rows += block.n_rows
-            n_rejected += block.n_rejected
-            line += block.n_lines
-            if n_rows > settings.max_rows:
-                raise LimitError(
-                    f"The file has more than {settings.max_rows} rows (PROTO_MODEL_FILES_MAX_ROWS)."
-                )
-            if progress is not None:
-                progress(n_rows)
+        scored = _in_order(score_block, reader.blocks(), settings.workers, stop)
+        with contextlib.closing(scored):  # a failure here has to end the threads now, not some time
+            for block in scored:
+                if block.first_fault is not None:
+                    at, reason = block.first_fault
+                    where = line + at if reader.place == "line" else n_rows + at + 1
+                    raise InputError(
+                        f"{reader.place} {where}, {reason}. Correct it, or send on_bad_row='mark'."
+                    )
+                if block.encoded is not None:
+                    writer.write(block.encoded)
+                n_rows += block.n_rows
+                n_rejected += block.n_rejected
+                line += block.n_lines
+                if n_rows > settings.max_rows:
+                    raise LimitError(
+                        f"The file has more than {settings.max_rows} rows (PROTO_MODEL_FILES_MAX_ROWS)."
+                    )
+                if progress is not None:
+                    progress(n_rows)
         writer.close()
     except BaseException:
         spool.discard()  # what the writer still has to say when it is dropped
@@ -291,7 +295,7 @@ def _explained(rows: Rows, bad: NDArray[np.bool_], explain: Explain | None) -> l
 
 def _in_order(
     work: Callable[[Any], _Block], blocks: Iterator[Any], n_workers: int, stop: Callable[[], None]
-) -> Iterator[_Block]:
+) -> Generator[_Block]:
     """Results of the work on each block in the blocks' order, while later ones are read and worked on.
 
     One thread reads ahead, `n_workers` threads work, the caller's thread writes; at most `n_workers + 3`

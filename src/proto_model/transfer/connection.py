@@ -72,6 +72,10 @@ class Deadline:
             )
         return left
 
+    def check(self) -> None:
+        """Raise LimitError when the time is up."""
+        self.remaining_s()
+
 
 class Retry:
     """Counts the tries without progress and waits between them.

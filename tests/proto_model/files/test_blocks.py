@@ -21,13 +21,13 @@ def written(rows: list[list[str]], line_end: str) -> bytes:
     return text.getvalue().encode()
 
 
-@given(rows=ROWS, line_end=st.sampled_from(["\n", "\r\n"]), block_bytes=st.integers(1, 90))
+@given(rows=ROWS, line_end=st.sampled_from(["\n", "\r\n"]), n_bytes=st.integers(1, 90))
 def test_cuts_fall_between_records_wherever_blocks_end(
-    rows: list[list[str]], line_end: str, block_bytes: int
+    rows: list[list[str]], line_end: str, n_bytes: int
 ) -> None:
     data = written(rows, line_end)
 
-    blocks = [bytes(block) for block in cut_blocks(io.BytesIO(data), last_csv_end, LIMITS, block_bytes)]
+    blocks = [bytes(block) for block in cut_blocks(io.BytesIO(data), last_csv_end, LIMITS, n_bytes)]
 
     assert b"".join(blocks) == data
     read = [row for block in blocks for row in csv.reader(io.StringIO(block.decode(), newline=""))]
@@ -55,8 +55,8 @@ def test_a_quote_within_an_unquoted_field_is_a_character(text: bytes, n_records:
 
 
 def test_a_byte_order_mark_is_left_out() -> None:
-    assert list(cut_blocks(io.BytesIO(b"\xef\xbb\xbfa,b\n"), last_csv_end, LIMITS)) == [b"a,b\n"]
-    assert list(cut_blocks(io.BytesIO(b""), last_csv_end, LIMITS)) == []
+    assert list(cut_blocks(io.BytesIO(b"\xef\xbb\xbfa,b\n"), last_csv_end, LIMITS, 99)) == [b"a,b\n"]
+    assert list(cut_blocks(io.BytesIO(b""), last_csv_end, LIMITS, 99)) == []
 
 
 def test_a_row_has_a_longest_length() -> None:

@@ -23,7 +23,9 @@ def test_an_unknown_format_is_an_error_that_lists_the_known(name: str) -> None:
 @pytest.mark.parametrize(
     ("head", "path", "media_type", "layout"),
     [
-        (b"PAR1....", "x.csv", "text/csv", "parquet"),
+        (b"PAR1\x15\0", "x.csv", "text/csv", "parquet"),
+        (b"PAR1,PARENT\n1,2\n", "x.parquet", "", "csv"),
+        (b"ORCID,age\n", "x", "", "csv"),
         (b"ARROW1\0\0", "x", "", "arrow"),
         (b"\xff\xff\xff\xff\x10\0\0\0", "x", "", "arrows"),
         (b' \n{"a": 1}\n', "x.csv", "", "jsonl"),
@@ -60,6 +62,6 @@ def test_a_format_that_is_given_must_not_contradict_the_content() -> None:
     assert find_layout(b"a\n1\n", "x", "", "csv") == "csv"
     assert find_layout(b"", "x", "", "jsonl") == "jsonl"
     with pytest.raises(InputError, match="input_format says csv, but the file is parquet"):
-        find_layout(b"PAR1", "x", "", "csv")
+        find_layout(b"PAR1\0", "x", "", "csv")
     with pytest.raises(InputError, match="input_format says parquet, but the file is csv"):
         find_layout(b"a,b\n", "x", "", "parquet")
