@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import mlflow
+import mlflow.pyfunc
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
+from mlflow.types import ParamSchema
 from sklearn.pipeline import Pipeline
 
-from proto_model.data import TrainingData
-from proto_model.serving import log_forest_model
+from proto_model.data import TrainingData, encode
+from proto_model.files.model import file_signature
+from proto_model.serving import write_bundle
+from proto_model.serving.logged_model import CODE, save_model
+from proto_model.serving.signature import PREDICT_PARAMS
 from scripts.object_store import ObjectStore
 
 pytestmark = [
@@ -26,20 +31,18 @@ def loaded(
     rclone: ObjectStore,
     mixed_pipeline: Pipeline,
     mixed_data: TrainingData,
-) -> Any:
-    """The logged model for files, loaded as a server loads it."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+) -> Iterator[Any]:
+    """The model for files, loaded as a server loads it."""
+    folder = tmp_path_factory.mktemp("model")
+    background = encode(mixed_data.X_train, mixed_data.schema)
+    write_bundle(folder / "bundle", mixed_pipeline, mixed_data.schema, background)
+    signature = file_signature(ParamSchema(PREDICT_PARAMS))
+    save_model(folder / "model", bundle=folder / "bundle", code=CODE / "file.py", signature=signature)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in rclone.settings.items():
             patch.setenv(name, value)
         patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-        experiment = mlflow.create_experiment("files", artifact_location=str(folder / "artifacts"))
-        with mlflow.start_run(experiment_id=experiment):
-            info = log_forest_model(mixed_pipeline, mixed_data, signature_kind="file")
-        yield mlflow.pyfunc.load_model(info.model_uri)
-    mlflow.set_tracking_uri(before)
+        yield mlflow.pyfunc.load_model(str(folder / "model"))
 
 
 def test_the_signature_names_urls_and_parameters(loaded: Any) -> None:
