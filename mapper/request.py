@@ -88,6 +88,7 @@ class RequestMapper:
 
     def __init__(self, schema: ModelSchema, max_rows: int = MAX_ROWS) -> None:
         self._fields = compile_fields(schema)
+        self._quick = tuple((field.name, field.nullable, field.accepts) for field in self._fields)
         self._known = frozenset(schema.feature_names)
         self._parameters = ParameterCheck(schema)
         self._max_rows = max_rows
@@ -202,9 +203,9 @@ class RequestMapper:
         known = self._known
         try:
             if len(records) == 1:
-                record = records[0]
-                for name, nullable, _, accepts, _ in self._fields:
-                    value = record.get(name)
+                get = records[0].get
+                for name, nullable, accepts in self._quick:
+                    value = get(name)
                     if value is None:
                         if not nullable:
                             return None
