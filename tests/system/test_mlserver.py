@@ -44,7 +44,7 @@ with grpc.insecure_channel(sys.argv[1]) as channel:
     stub = GRPCInferenceServiceStub(channel)
     answer = stub.ModelInfer(ModelInferRequestConverter.from_types(request, model_name="proto_model"))
 frame = PandasCodec.decode_response(ModelInferResponseConverter.to_types(answer))
-print(json.dumps(frame.to_dict("list")))
+print(json.dumps(frame.to_dict("list"), default=bytes.decode))
 """
 
 

@@ -16,7 +16,18 @@ from proto_model.schema import FeatureType, ModelSchema
 
 __all__ = ["model_settings", "server_settings", "write_mlserver_configs"]
 
-RUNTIME = Path(__file__).parent / "code" / "runtime.py"
+# A text, since only MLServer's own environment can import it.
+RUNTIME = '''"""MLServer runtime of the served model, with the metadata of `model-settings.json`."""
+
+from mlserver_mlflow import MLflowRuntime
+
+
+class ForestRuntime(MLflowRuntime):
+    """Takes the columns from `model-settings.json`, since the model's signature names outputs only."""
+
+    def _sync_metadata(self) -> None:
+        """Nothing to take from the signature."""
+'''
 SCHEMA = Path("artifacts", "bundle", "schema.json")
 
 # Environment variable, key of settings.json, default.
@@ -76,7 +87,7 @@ def write_mlserver_configs(model: Path, build: Path, environment: Mapping[str, s
         new = Path(temporary) / "new"
         (new / "artifact").mkdir(parents=True)
         shutil.move(model, new / "artifact" / "model")
-        shutil.copyfile(RUNTIME, new / "runtime.py")
+        (new / "runtime.py").write_text(RUNTIME, encoding="utf-8")
         _write_json(new / "model-settings.json", model_settings(schema))
         _write_json(new / "settings.json", settings)
         if target.exists():
@@ -114,7 +125,7 @@ def model_settings(schema: ModelSchema) -> dict[str, Any]:
     ]
     return {
         "name": schema.model_name,
-        "implementation": f"{RUNTIME.stem}.ForestRuntime",
+        "implementation": "runtime.ForestRuntime",
         "platform": "mlflow",
         "inputs": [_tensor(feature.name, feature.type) for feature in schema.features],
         "outputs": [_tensor(name, kind) for name, kind in outputs],
