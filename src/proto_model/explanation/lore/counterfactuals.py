@@ -20,7 +20,7 @@ from proto_model.explanation.lore.neighborhood import Questions
 
 __all__ = ["Flip", "search_flips"]
 
-N_STARTS = 5
+N_COMBINED = 8
 MAX_STEPS = 10
 PRICE = 0.5  # of one more changed feature, in units of distance
 
@@ -188,17 +188,16 @@ def _starts(
     rows: list[Floats] = []
     picks: list[int] = []
     for order in (np.argsort(-weight / (cost + PRICE), kind="stable"), np.argsort(-weight, kind="stable")):
-        features: list[int] = []
-        for k in order:
-            if moves.feature[k] not in features and weight[k] > 0:
-                features.append(int(moves.feature[k]))
-                picks.append(int(k))
-            if len(features) == 8:
-                break
-    for size, among in ((2, picks), (3, picks[:5]), (3, picks[8:13])):
-        for chosen in combinations(dict.fromkeys(among), size):
-            if len(set(moves.feature[list(chosen)])) == size:
-                rows.append(_changed(x, moves.feature[list(chosen)], moves.value[list(chosen)]))
+        # the best change of each of the first few features in this order
+        best = dict.fromkeys(moves.feature[order].tolist())
+        picks += [int(order[moves.feature[order] == j][0]) for j in list(best)[:N_COMBINED]]
+    picks = [k for k in picks if weight[k] > 0]
+    for size, among in ((2, picks), (3, picks[:5]), (3, picks[N_COMBINED : N_COMBINED + 5])):
+        chosen = np.array(list(combinations(dict.fromkeys(among), size)), dtype=np.int64).reshape(-1, size)
+        features = moves.feature[chosen]
+        ordered = np.sort(features, axis=1)
+        different = (ordered[:, 1:] != ordered[:, :-1]).all(axis=1)
+        rows.append(_changed(x, features[different], moves.value[chosen[different]]))
     # A change takes the model as far from the class as the nearest change of the same feature that was tried.
     tried = {int(j): np.flatnonzero(moves.feature == j) for j in np.unique(moves.feature)}
     for z in near:
@@ -211,15 +210,17 @@ def _starts(
             ]
         )
         order = differs[np.argsort(-effect, kind="stable")]
-        for n in range(2, min(len(order), MAX_STEPS) + 1):
-            rows.append(_changed(x, order[:n], z[order[:n]]))
+        steps = order[:MAX_STEPS]
+        first = np.tri(len(steps), dtype=np.bool_)[1:]  # the first two changes, the first three, ...
+        values = np.where(first, z[steps], x[steps])
+        rows.append(_changed(x, np.broadcast_to(steps, values.shape), values))
         if len(order):
-            rows.append(z)
-    return np.array(rows).reshape(-1, len(x))
+            rows.append(z[np.newaxis])
+    return np.concatenate(rows)
 
 
 def _changed(x: Floats, features: NDArray[np.int64], values: Floats) -> Floats:
-    """The row with other values for some features."""
-    row = x.copy()
-    row[features] = values
-    return row
+    """Copies of the row, each with its own values for its own features."""
+    X = np.repeat(x[np.newaxis], len(features), axis=0)
+    X[np.arange(len(X))[:, np.newaxis], features] = values
+    return X

@@ -40,10 +40,10 @@ class Pool:
     MARGINAL: ClassVar[int] = 2
 
     bins: Bins
-    codes: NDArray[np.int64]
+    codes: NDArray[np.int32]
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float64]
-    real_codes: NDArray[np.int64]
+    real_codes: NDArray[np.int32]
     real_labels: NDArray[np.int64]
 
     @classmethod
@@ -63,9 +63,9 @@ class Pool:
         )
         return cls(
             bins=bins,
-            codes=bins(X),
+            codes=bins(X).astype(np.int32),
             labels=probabilities.argmax(axis=1),
             probabilities=probabilities,
-            real_codes=bins(background.matrix),
+            real_codes=bins(background.matrix).astype(np.int32),
             real_labels=predict_proba(background.matrix).argmax(axis=1),
         )

@@ -54,31 +54,28 @@ class _Counts:
 
     @classmethod
     def of(cls, positions: NDArray[np.signedinteger], hit: NDArray[np.bool_], n_bins: int) -> _Counts:
-        """Counts of rows given by the positions of their values."""
+        """Counts of rows given by the positions of their values; the last axis is the rows'."""
         rows = np.bincount(positions.ravel(), minlength=n_bins)
-        hits = np.bincount(positions[hit].ravel(), minlength=n_bins)
+        hits = np.bincount(positions[..., hit].ravel(), minlength=n_bins)
         return cls(rows.astype(np.float64), hits.astype(np.float64), int(hit.sum()))
 
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
-    """Scored rows as positions, by rows and by columns, and whether each is of the class."""
+    """Positions of the values of scored rows, feature by feature, and whether each row is of the class."""
 
-    rows: NDArray[np.int32]
     columns: NDArray[np.int32]
     hit: NDArray[np.bool_]
 
-    @classmethod
-    def of(cls, positions: NDArray[np.signedinteger], hit: NDArray[np.bool_]) -> _Sample:
-        """Sample in the layouts that counting needs."""
-        rows = np.ascontiguousarray(positions, dtype=np.int32)
-        return cls(rows, np.ascontiguousarray(rows.T), hit)
-
     def after(self, positions: NDArray[np.int32], hit: NDArray[np.bool_]) -> _Sample:
         """The sample with further rows in front."""
-        rows = np.concatenate([positions, self.rows])
-        columns = np.concatenate([positions.T, self.columns], axis=1)
-        return _Sample(rows, columns, np.concatenate([hit, self.hit]))
+        return _Sample(np.concatenate([positions.T, self.columns], axis=1), np.concatenate([hit, self.hit]))
+
+    def counts(self, n_bins: int, rows: Ints | None = None) -> _Counts:
+        """Counts of some of the rows."""
+        if rows is None:
+            return _Counts.of(self.columns, self.hit, n_bins)
+        return _Counts.of(self.columns[:, rows], self.hit[rows], n_bins)
 
     def outside(self, box: Box, j: int) -> NDArray[np.bool_]:
         """Which rows are outside the box's run for one feature."""
@@ -107,16 +104,18 @@ class RuleSearch:
         self.pool, self.label = pool, label
         bins, background = pool.bins, pool.bins.background
         hit = pool.labels == label
-        native = _Counts.of(pool.codes, hit, bins.n_bins)
+        native = _Counts.of(pool.codes.T, hit, bins.n_bins)
         share = (native.hits + 5 * hit.mean()) / (native.rows + 5)  # rare categories stay in the middle
         key = np.where(background.numeric[bins.feature], np.arange(bins.n_bins), share)
         self.order = np.lexsort((key, bins.feature))
         self.position = np.empty(bins.n_bins, dtype=np.int32)
         self.position[self.order] = np.arange(bins.n_bins)
-        self._made = _Sample.of(self.position[pool.codes], pool.labels == label)
-        self._real = _Sample.of(self.position[pool.real_codes], pool.real_labels == label)
+        self._made = _Sample(np.ascontiguousarray(self.position[pool.codes].T), hit)
+        self._real = _Sample(
+            np.ascontiguousarray(self.position[pool.real_codes].T), pool.real_labels == label
+        )
         self._everything = Box(bins.first, bins.last)
-        self._root = tuple(_Counts.of(s.rows, s.hit, bins.n_bins) for s in (self._made, self._real))
+        self._root = tuple(sample.counts(bins.n_bins) for sample in (self._made, self._real))
         nullable = np.array([feature.nullable for feature in background.schema.features])
         self._no_missing = ~nullable & ~np.isnan(background.matrix).any(axis=0)
         self._large = ~background.numeric & (background.n_codes > 2 * READABLE)
@@ -145,8 +144,8 @@ class RuleSearch:
             samples = self._root
             if made is not self._made or box is not self._everything:
                 samples = (
-                    _Counts.of(made.rows[rows[:COUNTED]], hit[:COUNTED], bins.n_bins),
-                    _Counts.of(self._real.rows[real], real_hit, bins.n_bins),
+                    made.counts(bins.n_bins, rows[:COUNTED]),
+                    self._real.counts(bins.n_bins, real),
                 )
             low, high = box.low[feature], box.high[feature]
             scores = np.full((2, bins.n_bins), -np.inf)
@@ -217,7 +216,7 @@ class RuleSearch:
         weights = np.exp(likeness[chosen] - likeness[chosen].max())
         weights = np.minimum(weights * (weights.sum() / (weights**2).sum()), 1.0)
         rows = chosen * self.pool.MARGINAL
-        return self._made.rows[rows], self.pool.probabilities[rows], weights
+        return self._made.columns[:, rows].T, self.pool.probabilities[rows], weights
 
     def rule(self, box: Box, own: Ints) -> Rule:
         """The box as a rule; missing values are spoken of only where they can occur."""
