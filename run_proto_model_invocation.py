@@ -9,6 +9,8 @@ Example: python run_proto_model_invocation.py --mapper --explain
 from __future__ import annotations
 
 import argparse
+import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -48,8 +50,6 @@ def build_parser() -> argparse.ArgumentParser:
 
 def example_records(model_uri: str) -> list[dict[str, Any]]:
     """First row of a model's input example."""
-    import logging
-
     import mlflow.models
     from mlflow.exceptions import MlflowException
 
@@ -58,12 +58,9 @@ def example_records(model_uri: str) -> list[dict[str, Any]]:
         info = mlflow.models.get_model_info(model_uri)
         if info.saved_input_example_info is None:
             raise InputError(f"{model_uri} has no input example. Send rows of your own with --data.")
-        with_model = mlflow.models.Model.load(model_uri)
-        example = with_model.load_input_example(model_uri)
+        example = mlflow.models.Model.load(model_uri).load_input_example(model_uri)
     except (MlflowException, OSError) as error:
         raise ProtoModelError(f"{model_uri}: {error}") from error
-    import json
-
     records: list[dict[str, Any]] = json.loads(example.head(1).to_json(orient="records", double_precision=15))
     return records
 
