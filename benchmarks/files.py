@@ -71,9 +71,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(folder: Path, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     _make_model(folder)
-    print(
-        f"{'file':<16}{'way':<8}{'rows':>10}{'wall s':>9}{'CPU s':>9}{'rows/s':>11}{'peak MiB':>10}{'job MiB':>9}"
-    )
+    heads = ("wall s", "CPU s", "rows/s", "peak MiB", "job MiB")
+    print(f"{'file':<16}{'way':<8}{'rows':>10}" + "".join(f"{head:>11}" for head in heads))
     with ObjectStore.running(folder / "store") as store:
         for size_mb in arguments.size_mb:
             n_rows = _make_table(store, size_mb)
@@ -175,7 +174,7 @@ class _Meter:
         self._cpu_s, self._wall_s = time.process_time(), time.perf_counter()
 
     def result(self) -> dict[str, float]:
-        """Peak memory is that of the whole process; `job_mib` what of it came on top of the loaded model's."""
+        """Peak memory is the whole process's; `job_mib` what of it came on top of the loaded model."""
         peak_kib = _status_kib("VmHWM")
         return {
             "wall_s": time.perf_counter() - self._wall_s,

@@ -15,6 +15,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -150,6 +151,7 @@ def main(argv: list[str] | None = None) -> int:
         }
         print(json.dumps({"dataframe_records": [record]}))
         return 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that rclone ends, too
     with (
         ObjectStore.running(arguments.folder, arguments.port) as store,
         contextlib.suppress(KeyboardInterrupt),

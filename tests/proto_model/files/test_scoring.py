@@ -93,6 +93,12 @@ def test_every_format_goes_in_and_comes_out(scorer, name: str) -> None:
     assert [float(row["probability_yes"]) for row in rows] == pytest.approx(YES, abs=1e-12)
 
 
+def test_a_compressed_parquet_file_is_unpacked_first(scorer) -> None:
+    out, scored = scorer(gzip.compress(as_bytes(TABLE, "parquet")))
+
+    assert (str(scored.input_format), len(rows_of(out, "parquet"))) == ("parquet", 3)
+
+
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("layout", ["csv", "jsonl", "parquet", "arrow", "arrows"])
 def test_no_rows_give_a_valid_empty_file(scorer, layout: str, name: str) -> None:

@@ -132,6 +132,27 @@ def test_a_changed_file_is_not_spliced(store: ObjectStore, settings: FileSetting
         fetch(store, settings)
 
 
+def test_a_store_that_checks_the_condition_itself_is_understood(
+    store: ObjectStore, settings: FileSettings, proxy: FaultProxy
+) -> None:
+    proxy.inject(cut_download(1000), edited(rb"^HTTP/1.1 200 OK", b"HTTP/1.1 206 Partial Content"))
+    assert fetch(store, settings) == CONTENT
+
+    for answer in ("412 Precondition Failed", "416 Range Not Satisfiable"):
+        proxy.inject(cut_download(1000), status(answer))
+        with pytest.raises(TransferError, match="changed while it was read"):
+            fetch(store, settings)
+
+
+def test_a_range_that_was_not_asked_for_is_refused(
+    store: ObjectStore, settings: FileSettings, proxy: FaultProxy
+) -> None:
+    proxy.inject(cut_download(1000), edited(rb"Content-Range: bytes 1000-", b"Content-Range: bytes 900-"))
+
+    with pytest.raises(TransferError, match="byte 1000 asked for, byte 900 given"):
+        fetch(store, settings)
+
+
 def test_a_file_without_etag_and_date_is_not_spliced(
     store: ObjectStore, settings: FileSettings, proxy: FaultProxy
 ) -> None:

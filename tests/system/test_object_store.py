@@ -1,0 +1,69 @@
+"""The store that a user starts to try file jobs out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from scripts.object_store import ObjectStore, main
+
+pytestmark = pytest.mark.system
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "object_store.py"
+
+
+def test_the_store_runs_signs_and_says_how_to_use_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = str(_free_port())
+    command = [sys.executable, str(SCRIPT), "serve", "--folder", str(tmp_path), "--port", port]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as store:
+        try:
+            assert store.stdout is not None
+            settings = [store.stdout.readline().strip() for _ in range(2)]
+            assert f"export PROTO_MODEL_FILES_ALLOWED_HOSTS=127.0.0.1:{port}" in settings
+
+            assert main(["presign", "--folder", str(tmp_path), "in.csv", "out.csv"]) == 0
+            [record] = json.loads(capsys.readouterr().out)["dataframe_records"]
+            (tmp_path / "files" / "in.csv").write_text("a\n1\n")
+            with urllib.request.urlopen(record["input_url"]) as answer:
+                assert answer.read() == b"a\n1\n"
+        finally:
+            store.terminate()
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(record["input_url"])
+
+
+def test_signing_needs_a_store_that_was_started(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["presign", "--folder", str(tmp_path), "in.csv", "out.csv"]) == 1
+    assert "run `serve` first" in capsys.readouterr().err
+
+
+def test_only_what_is_signed_is_served(tmp_path: Path) -> None:
+    with ObjectStore.running(tmp_path) as store:
+        store.path("k").write_text("x")
+        urls = [
+            f"{store.endpoint}/files/k",
+            store.presign("get_object", "k")[:-1] + "!",
+            store.presign("put_object", "k"),
+            store.presign("get_object", "k").replace("/k?", "/other?"),
+        ]
+        for url in urls:
+            with pytest.raises(urllib.error.HTTPError, match=r"40[03]"):
+                urllib.request.urlopen(url).close()
+        with urllib.request.urlopen(store.presign("get_object", "k")) as answer:
+            assert answer.read() == b"x"
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
