@@ -1,0 +1,260 @@
+"""The server as a bare ASGI app: routes, limits and errors around the two protocols."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+import orjson
+
+from proto_model.errors import ExplanationError, InputError, ProtoModelError
+from proto_model.server.errors import (
+    LengthError,
+    MediaTypeError,
+    MethodError,
+    NotFoundError,
+    OverloadError,
+    SlowAnswerError,
+    SlowBodyError,
+)
+from proto_model.server.inference import Inference
+from proto_model.server.invocations import JSON, Invocations
+from proto_model.server.metrics import Metrics
+from proto_model.server.pool import Pool
+from proto_model.server.scorer import Answer, Question, Scorer
+from proto_model.server.settings import ServerSettings
+
+__all__ = ["App"]
+
+logger = logging.getLogger(__name__)
+
+Scope = Mapping[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Write = Callable[[Answer], bytes]
+Request = tuple[Question, Write]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+# Up to here a body is read and answered at once: it takes less time than handing it to a thread and back.
+SMALL_BODY_BYTES = 32 * 1024
+SMALL_N_CELLS = 4096
+
+# Status, and MLflow's code, of each error.
+STATUS: dict[type[Exception], tuple[int, str]] = {
+    InputError: (400, "INVALID_PARAMETER_VALUE"),
+    NotFoundError: (404, "ENDPOINT_NOT_FOUND"),
+    MethodError: (405, "ENDPOINT_NOT_FOUND"),
+    SlowBodyError: (408, "DEADLINE_EXCEEDED"),
+    LengthError: (413, "RESOURCE_LIMIT_EXCEEDED"),
+    MediaTypeError: (415, "BAD_REQUEST"),
+    ExplanationError: (500, "INTERNAL_ERROR"),
+    OverloadError: (503, "TEMPORARILY_UNAVAILABLE"),
+    SlowAnswerError: (504, "DEADLINE_EXCEEDED"),
+}
+TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+JSON_HEADER = (b"content-type", JSON.encode())
+
+
+class DisconnectedError(Exception):
+    """The client went away before its body was complete."""
+
+
+class App:
+    """Answers HTTP requests with a model.
+
+    Parameters
+    ----------
+    scorer : Scorer
+        The model.
+    settings : ServerSettings
+        Limits.
+    metrics : Metrics
+        Counts what happens.
+    """
+
+    def __init__(self, scorer: Scorer, settings: ServerSettings, metrics: Metrics) -> None:
+        self.scorer = scorer
+        self.settings = settings
+        self.metrics = metrics
+        self._invocations = Invocations(scorer.schema, scorer.always_explains, settings.max_rows)
+        self._inference = Inference(scorer.schema, scorer.version, scorer.always_explains, settings.max_rows)
+        limits = (settings.threads, settings.max_waiting, settings.answer_timeout_s)
+        self._bodies = Pool(*limits, changed=partial(metrics.set_jobs, "body"))
+        self._explanations = Pool(*limits, changed=partial(metrics.set_jobs, "explanation"))
+        self._pages: dict[str, Callable[[], bytes]] = {
+            "/ping": lambda: b"\n",
+            "/health": lambda: b"\n",
+            "/version": scorer.mlflow_version.encode,
+            "/metrics": metrics.text,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        begin = time.perf_counter()
+        path: str = scope["path"]
+        is_v2 = path.startswith("/v2")
+        n_rows = 0
+        header = JSON_HEADER
+        try:
+            if path == "/invocations":
+                _require(scope, "POST")
+                route = "invocations"
+                content, n_rows = await self._invoke(scope, receive)
+            elif is_v2:
+                route = "v2"
+                content, n_rows = await self._v2(scope, receive, path)
+            else:
+                route = path[1:] if path in self._pages else "other"
+                content = self._page(scope, path)
+                header = TEXT if path == "/metrics" else JSON_HEADER
+            status = 200
+        except DisconnectedError:
+            return
+        except Exception as error:
+            status, content = self._fault(error, is_v2)
+            route = "v2" if is_v2 else path[1:] if path in self._pages or path == "/invocations" else "other"
+            header = JSON_HEADER
+        headers = [header, (b"content-length", b"%d" % len(content))]
+        if status == 503:
+            headers.append((b"retry-after", b"1"))
+        elif status == 405:
+            headers.append((b"allow", b"POST" if path == "/invocations" else b"GET"))
+        elif status == 408:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+        seconds = time.perf_counter() - begin
+        self.metrics.count(route, status, seconds, n_rows)
+        if self.settings.access_log:
+            logger.info(
+                "route=%s model_name=%s model_version=%s rows=%d status=%d duration_ms=%.3f",
+                route,
+                self.scorer.schema.model_name,
+                self.scorer.version or "-",
+                n_rows,
+                status,
+                1000 * seconds,
+            )
+
+    def close(self) -> None:
+        """End the threads."""
+        self._bodies.close()
+        self._explanations.close()
+
+    async def _invoke(self, scope: Scope, receive: Receive) -> tuple[bytes, int]:
+        """Answer of `/invocations`, and its number of rows."""
+        content_type = _header(scope, b"content-type").decode("latin-1")
+        body = await self._body(scope, receive)
+        protocol = self._invocations
+
+        def read() -> Request:
+            return protocol.read(body, content_type), protocol.write
+
+        return await self._answered(read, len(body))
+
+    async def _v2(self, scope: Scope, receive: Receive, path: str) -> tuple[bytes, int]:
+        """Answer of a path of the Open Inference Protocol, and its number of rows."""
+        protocol = self._inference
+        page = protocol.page(path)
+        if page is not None:
+            _require(scope, "GET")
+            return orjson.dumps(page), 0
+        _require(scope, "POST")
+        if _header(scope, b"inference-header-content-length"):
+            raise InputError(
+                "Binary tensors given; send them as JSON, without Inference-Header-Content-Length."
+            )
+        body = await self._body(scope, receive)
+
+        def read() -> Request:
+            request = protocol.read(body)
+            return request.question, partial(protocol.write, request)
+
+        return await self._answered(read, len(body))
+
+    async def _answered(self, read: Callable[[], Request], n_bytes: int) -> tuple[bytes, int]:
+        """Answer of a request, and its number of rows; by threads, if it takes long."""
+        if n_bytes <= SMALL_BODY_BYTES:
+            question, write = read()
+            if not question.explain and question.matrix.size <= SMALL_N_CELLS:
+                return write(self.scorer.answer(question)), len(question.matrix)
+        else:
+            question, write, content = await self._bodies.run(lambda _: self._predicted(*read()))
+            if content is not None:
+                return content, len(question.matrix)
+        pool = self._explanations if question.explain else self._bodies
+        content = await pool.run(lambda go_on: write(self.scorer.answer(question, go_on)))
+        return content, len(question.matrix)
+
+    def _predicted(self, question: Question, write: Write) -> tuple[Question, Write, bytes | None]:
+        """A request with its answer, unless that takes explanations."""
+        content = None if question.explain else write(self.scorer.answer(question))
+        return question, write, content
+
+    def _page(self, scope: Scope, path: str) -> bytes:
+        """Content of a page that is asked for by GET."""
+        if path not in self._pages:
+            raise NotFoundError(
+                f"Nothing is at {path[:80]!r}. There are /invocations, /v2, {', '.join(self._pages)}."
+            )
+        _require(scope, "GET")
+        return self._pages[path]()
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        """Body of a request, within the limits."""
+        most = self.settings.max_body_bytes
+        declared = _header(scope, b"content-length")
+        if declared and int(declared) > most:
+            raise _too_long(most)
+        try:
+            async with asyncio.timeout(self.settings.body_timeout_s):
+                message = await receive()
+                body: bytes = message.get("body", b"")
+                if message.get("more_body"):
+                    parts = [body]
+                    length = len(body)
+                    while message.get("more_body"):
+                        message = await receive()
+                        parts.append(message.get("body", b""))
+                        length += len(parts[-1])
+                        if length > most:
+                            raise _too_long(most)
+                    body = b"".join(parts)
+        except TimeoutError as error:
+            raise SlowBodyError(
+                f"The body did not arrive within {self.settings.body_timeout_s:g} s. Send it again."
+            ) from error
+        if message["type"] == "http.disconnect":
+            raise DisconnectedError
+        return body
+
+    def _fault(self, error: Exception, is_v2: bool) -> tuple[int, bytes]:
+        """Status and body of an error; what was not foreseen is told to the log only."""
+        status, code = next(
+            (answer for kind, answer in STATUS.items() if isinstance(error, kind)), (500, "INTERNAL_ERROR")
+        )
+        if status == 500:
+            logger.error("A request could not be answered", exc_info=error)
+        text = str(error) if isinstance(error, ProtoModelError) else "The server failed; its log says why."
+        return status, orjson.dumps({"error": text} if is_v2 else {"error_code": code, "message": text})
+
+
+def _require(scope: Scope, method: str) -> None:
+    given = scope["method"]
+    if given != method and not (given == "HEAD" and method == "GET"):
+        raise MethodError(f"{given} given, {method} expected.")
+
+
+def _header(scope: Scope, name: bytes) -> bytes:
+    """Value of a header, empty if it is not there."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return b""
+
+
+def _too_long(most: int) -> LengthError:
+    return LengthError(f"The body is longer than {most} bytes, the most taken. Send fewer rows at a time.")

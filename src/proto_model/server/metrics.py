@@ -1,0 +1,163 @@
+"""Counters in memory that all workers share, and Prometheus' text of them.
+
+prometheus-client takes 10 µs for the three observations of a request, and keeps files for several processes;
+numbers in shared memory take less than one.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+from bisect import bisect_left
+from itertools import accumulate
+
+from proto_model.schema import ModelSchema
+
+__all__ = ["Metrics"]
+
+ROUTES = ("invocations", "v2", "ping", "health", "version", "metrics", "other")
+STATUSES = (200, 400, 404, 405, 408, 413, 415, 500, 503, 504)
+BUCKETS_S = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+    2.5,
+    5,
+    10,
+    30,
+)
+
+JOBS = ("body", "explanation")
+
+_ROUTE = {route: place for place, route in enumerate(ROUTES)}
+_STATUS = {status: place for place, status in enumerate(STATUSES)}
+_SECONDS = len(ROUTES) * len(STATUSES)
+_WIDTH = len(BUCKETS_S) + 2  # the last bucket is without bound; then the sum
+_ROWS = _SECONDS + len(ROUTES) * _WIDTH
+_JOBS = _ROWS + 1
+_SIZE = _JOBS + len(JOBS)
+
+
+class Metrics:
+    """Counts the requests of all workers; to be made before they are forked.
+
+    Parameters
+    ----------
+    schema : ModelSchema
+        Of the model served.
+    version : str or None
+        Its version.
+    n_workers : int
+        Processes that count.
+    """
+
+    def __init__(self, schema: ModelSchema, version: str | None, n_workers: int = 1) -> None:
+        self._memory = mmap.mmap(-1, 8 * _SIZE * n_workers)
+        numbers = memoryview(self._memory).cast("d")
+        self._workers = [numbers[_SIZE * i : _SIZE * (i + 1)] for i in range(n_workers)]
+        self._mine = self._workers[0]
+        self._start = time.time()
+        labels = {
+            "model_name": schema.model_name,
+            "model_version": version or "",
+            "schema_digest": schema.digest,
+        }
+        self._info = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
+
+    def use(self, worker: int) -> None:
+        """Count as this worker from now on."""
+        self._mine = self._workers[worker]
+
+    def count(self, route: str, status: int, seconds: float, n_rows: int) -> None:
+        """Count a request that was answered."""
+        mine = self._mine
+        place = _ROUTE[route]
+        mine[place * len(STATUSES) + _STATUS[status]] += 1
+        histogram = _SECONDS + place * _WIDTH
+        mine[histogram + bisect_left(BUCKETS_S, seconds)] += 1
+        mine[histogram + _WIDTH - 1] += seconds
+        mine[_ROWS] += n_rows
+
+    def set_jobs(self, kind: str, n_jobs: int) -> None:
+        """Say how many jobs of a kind, "body" or "explanation", this worker has, at work and waiting."""
+        self._mine[_JOBS + JOBS.index(kind)] = n_jobs
+
+    def text(self) -> bytes:
+        """All workers' numbers in Prometheus' text format."""
+        total = [sum(column) for column in zip(*self._workers, strict=True)]
+        lines = [
+            "# HELP proto_model_info The model that is served.",
+            "# TYPE proto_model_info gauge",
+            f"proto_model_info{{{self._info}}} 1",
+            "# HELP proto_model_requests_total Requests answered.",
+            "# TYPE proto_model_requests_total counter",
+        ]
+        for (route, status), value in zip(
+            ((route, status) for route in ROUTES for status in STATUSES), total, strict=False
+        ):
+            if value:
+                lines.append(f'proto_model_requests_total{{route="{route}",status="{status}"}} {value:.0f}')
+        lines += [
+            "# HELP proto_model_request_seconds From the request's headers to its answer.",
+            "# TYPE proto_model_request_seconds histogram",
+        ]
+        for place, route in enumerate(ROUTES):
+            begin = _SECONDS + place * _WIDTH
+            *counts, seconds = total[begin : begin + _WIDTH]
+            if not any(counts):
+                continue
+            for bound, value in zip((*BUCKETS_S, "+Inf"), accumulate(counts), strict=True):
+                lines.append(
+                    f'proto_model_request_seconds_bucket{{route="{route}",le="{bound}"}} {value:.0f}'
+                )
+            lines.append(f'proto_model_request_seconds_sum{{route="{route}"}} {seconds!r}')
+            lines.append(f'proto_model_request_seconds_count{{route="{route}"}} {sum(counts):.0f}')
+        lines += [
+            "# HELP proto_model_rows_total Rows predicted.",
+            "# TYPE proto_model_rows_total counter",
+            f"proto_model_rows_total {total[_ROWS]:.0f}",
+            "# HELP proto_model_jobs Large bodies and explanations, at work and waiting.",
+            "# TYPE proto_model_jobs gauge",
+            *(
+                f'proto_model_jobs{{kind="{kind}"}} {n:.0f}'
+                for kind, n in zip(JOBS, total[_JOBS:], strict=True)
+            ),
+            "# HELP proto_model_workers Processes that answer.",
+            "# TYPE proto_model_workers gauge",
+            f"proto_model_workers {len(self._workers)}",
+            "# HELP process_start_time_seconds When the server began, since the epoch.",
+            "# TYPE process_start_time_seconds gauge",
+            f"process_start_time_seconds {self._start!r}",
+        ]
+        memory = _resident_bytes()
+        if memory is not None:
+            lines += [
+                "# HELP process_resident_memory_bytes Of the worker that answers this page.",
+                "# TYPE process_resident_memory_bytes gauge",
+                f"process_resident_memory_bytes {memory}",
+            ]
+        return ("\n".join(lines) + "\n").encode()
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _resident_bytes() -> int | None:
+    """Memory of this process, where the system tells it by a file."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+    except OSError:
+        return None

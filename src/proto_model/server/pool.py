@@ -1,0 +1,87 @@
+"""Threads for what takes long, with a bounded queue and a time limit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from proto_model.server.errors import OverloadError, SlowAnswerError
+
+__all__ = ["Pool"]
+
+T = TypeVar("T")
+
+
+class Pool:
+    """Threads that work off the event loop.
+
+    Parameters
+    ----------
+    threads, max_waiting : int
+        How many jobs may be at work, and wait.
+    timeout_s : float
+        Longest time for a job, waiting included.
+    changed : callable
+        Told how many jobs there are, whenever that changes.
+    """
+
+    def __init__(
+        self, threads: int, max_waiting: int, timeout_s: float, changed: Callable[[int], None]
+    ) -> None:
+        self._executor = ThreadPoolExecutor(threads)
+        self._most = threads + max_waiting
+        self._timeout_s = timeout_s
+        self._changed = changed
+        self._n_jobs = 0
+        self._closed = False
+
+    async def run(self, job: Callable[[Callable[[], None]], T]) -> T:
+        """Result of a job, which is given a function to call now and then: it raises when time is over.
+
+        Raises
+        ------
+        OverloadError
+            If too many jobs are waiting.
+        SlowAnswerError
+            If time is over. A job that has begun holds its thread until it ends.
+        """
+        if self._n_jobs >= self._most:
+            raise OverloadError("Too many large requests at once. Send it again a little later.")
+        end = time.monotonic() + self._timeout_s
+
+        def go_on() -> None:
+            if self._closed or time.monotonic() > end:
+                raise self._too_slow()
+
+        loop = asyncio.get_running_loop()
+
+        def done(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._count, -1)
+
+        self._count(1)
+        future = self._executor.submit(job, go_on)
+        future.add_done_callback(done)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await asyncio.wrap_future(future)
+        except TimeoutError as error:
+            raise self._too_slow() from error
+
+    def close(self) -> None:
+        """Have the jobs end at their next call, and the threads with them."""
+        self._closed = True
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _count(self, more: int) -> None:
+        self._n_jobs += more
+        self._changed(self._n_jobs)
+
+    def _too_slow(self) -> SlowAnswerError:
+        return SlowAnswerError(
+            f"No answer within {self._timeout_s:g} s. Send fewer rows at a time, or ask for less effort."
+        )

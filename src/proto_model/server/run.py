@@ -1,0 +1,168 @@
+"""The server's processes: sockets, workers, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+
+from proto_model.errors import ProtoModelError
+from proto_model.server.app import App
+from proto_model.server.metrics import Metrics
+from proto_model.server.scorer import Scorer
+from proto_model.server.settings import ServerSettings
+
+__all__ = ["AddressError", "bound", "serve"]
+
+logger = logging.getLogger(__name__)
+
+# A thread that computes lets go of the interpreter after this time; by default a row waits 5 ms for it.
+SWITCH_INTERVAL_S = 0.0005
+RESTART_PAUSE_S = 1.0
+
+
+class AddressError(ProtoModelError):
+    """The server cannot listen where it was told to."""
+
+
+def bound(settings: ServerSettings) -> socket.socket:
+    """Socket at the address of the settings, which does not listen yet.
+
+    Raises
+    ------
+    AddressError
+        If the address is taken, or not one of this machine's.
+    """
+    shared = settings.workers > 1
+    try:
+        if shared and settings.port:
+            # Who may share a port is not told that somebody else uses it.
+            _bound(settings.host, settings.port, shared=False).close()
+        return _bound(settings.host, settings.port, shared)
+    except OSError as error:
+        raise AddressError(
+            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}. "
+            "Choose another port with -p."
+        ) from error
+
+
+def serve(scorer: Scorer, settings: ServerSettings, listener: socket.socket) -> int:
+    """Answer until SIGTERM or SIGINT, then finish what was begun; the process's exit code.
+
+    Parameters
+    ----------
+    scorer : Scorer
+        The model; workers share its memory.
+    settings : ServerSettings
+        Workers and limits.
+    listener : socket
+        From `bound`.
+    """
+    metrics = Metrics(scorer.schema, scorer.version, settings.workers)
+    # What is loaded stays: no collection has to look at it, nor touch pages that workers share.
+    gc.collect()
+    gc.freeze()
+    if settings.workers == 1:
+        return _work(scorer, settings, metrics, listener)
+    address = listener.getsockname()
+
+    def work(worker: int) -> int:
+        metrics.use(worker)
+        own = _bound(address[0], address[1], shared=True)
+        return _work(scorer, settings, metrics, own)
+
+    return _supervise(work, settings.workers)
+
+
+def _work(scorer: Scorer, settings: ServerSettings, metrics: Metrics, listener: socket.socket) -> int:
+    """Answer in this process until a signal comes."""
+    from uvicorn.config import Config
+    from uvicorn.server import Server
+
+    # uvicorn raises the signal again after it has drained; that shall not kill.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    app = App(scorer, settings, metrics)
+    config = Config(
+        app,
+        loop="uvloop" if find_spec("uvloop") else "asyncio",
+        http="httptools" if find_spec("httptools") else "h11",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=settings.max_connections,
+        timeout_keep_alive=75,  # longer than clients and balancers keep idle connections
+        timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
+    )
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(Server(config).serve(sockets=[listener]))
+    app.close()
+    return 0
+
+
+def _supervise(work: Callable[[int], int], n_workers: int) -> int:
+    """Fork the workers, replace those that die, and pass signals on; the worst exit code."""
+    pids: dict[int, int] = {}
+    ending = False
+
+    def start(worker: int) -> None:
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                code = work(worker)
+            finally:
+                logging.shutdown()
+                os._exit(code)
+        pids[pid] = worker
+
+    def end(*_: object) -> None:
+        nonlocal ending
+        ending = True
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+
+    for worker in range(n_workers):
+        start(worker)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    worst = 0
+    while pids:
+        pid, status = os.wait()
+        worker = pids.pop(pid)
+        code = os.waitstatus_to_exitcode(status)
+        if ending:
+            worst = max(worst, abs(code))
+        else:
+            logger.error("worker %d ended with %d; it is started again", worker, code)
+            time.sleep(RESTART_PAUSE_S)
+            if not ending:
+                start(worker)
+    return worst
+
+
+def _bound(host: str, port: int, shared: bool) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        if os.name == "posix":  # elsewhere it would let two servers take one port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    return listener
