@@ -387,7 +387,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.figure is not None:
         example(load("breast_cancer", "breast_cancer")).savefig(args.figure, dpi=80)
         return 0
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     tables = [("adult", args.adult)] if args.adult else []
     tables += [(name, name) for name in args.tables]
     with threadpool_limits(1):

@@ -62,6 +62,7 @@ EFFORTS = {
 }
 TARGET = 0.985
 ACCEPTED = 0.975
+WINDOW = 256  # rows handed to the workers at a time
 
 
 class LoreExplainer:
@@ -115,13 +116,15 @@ class LoreExplainer:
     def _explained(self, X: Floats, options: ExplainOptions) -> Iterator[dict[str, Any]]:
         """Explanations in order; as many rows at work as there are cores."""
         knowledge = self.knowledge()
-        n_workers = min(len(X), len(os.sched_getaffinity(0)))
+        n_workers = min(len(X), _n_cores())
         if n_workers <= 1:
             for x in X:
                 yield self._explain_row(x, options, knowledge)
             return
         with ThreadPoolExecutor(n_workers, thread_name_prefix="explain") as workers:
-            yield from workers.map(lambda x: self._explain_row(x, options, knowledge), X)
+            for start in range(0, len(X), WINDOW):
+                rows = X[start : start + WINDOW]
+                yield from workers.map(lambda x: self._explain_row(x, options, knowledge), rows)
 
     def knowledge(self) -> Knowledge:
         """What is the same for every row; made once, when it is first asked for."""
@@ -151,6 +154,13 @@ class LoreExplainer:
                 "column per class of the schema. Is the schema of another version?"
             )
         return probabilities
+
+
+def _n_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _explain(x: Floats, options: ExplainOptions, knowledge: Knowledge) -> Questions:
