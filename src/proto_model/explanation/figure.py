@@ -6,18 +6,22 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
+from numpy.typing import NDArray
 
 from proto_model.evaluation.style import ACCENT, GRID, INK, MUTED, SECOND, new_figure
+from proto_model.explanation.interface import Explainer, ExplainOptions
 from proto_model.explanation.rule import shown
-from proto_model.schema import Feature, ModelSchema
+from proto_model.schema import Feature, Label, ModelSchema
 
-__all__ = ["explanation_figure"]
+__all__ = ["example_figures", "explanation_figure"]
 
 MAX_TRACKS = 12
 MAX_SHOWN = 3
+MAX_EXAMPLES = 10
 BAND = 0.32
 
 
@@ -83,6 +87,43 @@ def explanation_figure(
     axes.set_xlabel("\n".join(lines), loc="left", fontsize=8.5, color=INK, labelpad=6, linespacing=1.5)
     axes.xaxis.label.set_horizontalalignment("left")
     return figure
+
+
+def example_figures(
+    explainer: Explainer,
+    schema: ModelSchema,
+    X: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
+    options: ExplainOptions | None = None,
+) -> dict[Label, Figure]:
+    """One figure per class that the model predicts: of the row whose probability is the middle one.
+
+    Parameters
+    ----------
+    explainer : Explainer
+        Any engine.
+    schema : ModelSchema
+        Of the model; at most its first `MAX_EXAMPLES` classes are shown.
+    X : ndarray of shape (n_rows, n_features)
+        Coded rows to choose from.
+    probabilities : ndarray of shape (n_rows, n_classes)
+        The model's answer to them.
+    options : ExplainOptions or None
+        Defaults when None.
+    """
+    from proto_model.data.coding import decode
+
+    predicted = probabilities.argmax(axis=1)
+    figures = {}
+    for k, label in enumerate(schema.classes[:MAX_EXAMPLES]):
+        rows = np.flatnonzero(predicted == k)
+        if not len(rows):
+            continue
+        i = int(rows[np.argsort(probabilities[rows, k], kind="stable")[len(rows) // 2]])
+        (explanation,) = explainer.explain(X[i : i + 1], options or ExplainOptions())
+        row = decode(X[i : i + 1], schema).iloc[0].to_dict()
+        figures[label] = explanation_figure(explanation, schema, row, f"Row {i}")
+    return figures
 
 
 def _tracks(

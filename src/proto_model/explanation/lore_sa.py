@@ -220,10 +220,10 @@ def _library() -> Iterator[None]:
     with _lock, warnings.catch_warnings():
         python_state, numpy_state = random.getstate(), np.random.get_state()
         handlers = set(logging.getLogger().handlers)
+        warnings.simplefilter("ignore")
         try:
             importlib.import_module("lore_sa.lore")
             _remove_handlers(handlers)
-            warnings.simplefilter("ignore")
             yield
         finally:
             random.setstate(python_state)

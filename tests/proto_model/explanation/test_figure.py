@@ -3,7 +3,7 @@ import pytest
 
 from proto_model.data import decode
 from proto_model.explanation import ExplainOptions, make_explainer
-from proto_model.explanation.figure import explanation_figure
+from proto_model.explanation.figure import example_figures, explanation_figure
 
 
 def texts(figure):
@@ -41,3 +41,16 @@ def test_a_constant_model_has_a_figure_too(schema, rows, constant_model):
     assert tracks == []
     assert title.startswith("no (100%)")
     assert "same class" in sentences
+
+
+def test_there_is_an_example_for_each_class_that_is_predicted(explainer, schema, model, rows):
+    probabilities = model(rows)
+
+    figures = example_figures(explainer, schema, rows, probabilities)
+
+    assert list(figures) == ["no", "yes"]
+    for label, figure in figures.items():
+        _, title, _, _ = texts(figure)
+        assert f": {label} (" in title
+    only = probabilities.argmax(axis=1) == 0
+    assert list(example_figures(explainer, schema, rows[only], probabilities[only])) == ["no"]

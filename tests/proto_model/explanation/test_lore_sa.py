@@ -9,8 +9,6 @@ import pytest
 
 from proto_model.explanation import ExplainOptions, make_explainer
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
 
 @pytest.fixture(scope="module")
 def library(schema, rows, model):
