@@ -167,6 +167,18 @@ def test_a_request_of_several_jobs(
     pd.testing.assert_frame_equal(pd.read_parquet(signed.path("a")), pd.read_parquet(signed.path("c")))
 
 
+def test_a_request_as_the_mapper_sends_it(server: Server, store: tuple[ObjectStore, FaultProxy]) -> None:
+    job = {name: [value] for name, value in _job(store[0], "in.csv", "m").items()}
+    body = json.dumps({"inputs": job, "params": {"passthrough": ["petal width (cm)"]}}).encode()
+    request = urllib.request.Request(f"{server.url}/invocations", body, {"Content-Type": "application/json"})
+
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        [summary] = json.load(answer)["predictions"]
+
+    assert (summary["status"], summary["file_id"]) == ("done", "in.csv")
+    assert store[0].path("m").read_text().startswith("petal width (cm),prediction,probability,")
+
+
 def test_neither_answers_nor_logs_show_a_signature(
     server: Server, store: tuple[ObjectStore, FaultProxy]
 ) -> None:

@@ -12,7 +12,7 @@ from proto_model.transfer import FileSettings, LimitError
 
 __all__ = ["block_bytes", "csv_record_ends", "cut_blocks", "last_csv_end", "last_line_end"]
 
-_BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 2 << 20
 _EXPLAINED_BLOCK_BYTES = 32 << 10
 
 _BOM = b"\xef\xbb\xbf"

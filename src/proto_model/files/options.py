@@ -51,7 +51,8 @@ class FileOptions:
         on_bad_row: OnBadRow = params.get("on_bad_row") or "fail"
         if on_bad_row not in ("fail", "mark"):
             raise InputError(f"on_bad_row={on_bad_row!r} given, 'fail' or 'mark' expected.")
-        names = [str(name) for name in params.get("passthrough", ())]
+        given = params.get("passthrough", ())
+        names = [given] if isinstance(given, str) else [str(name) for name in given]
         if len(set(names)) < len(names):
             raise InputError(f"passthrough={names} names a column twice.")
         return cls(

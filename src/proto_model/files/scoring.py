@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import queue
-import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
@@ -21,20 +16,21 @@ from proto_model.errors import InputError
 from proto_model.files.arrow_files import ArrowReader
 from proto_model.files.columns import ColumnPlan
 from proto_model.files.csv_files import CsvReader
-from proto_model.files.formats import FileFormat, codec_of, find_layout
+from proto_model.files.formats import FileFormat
 from proto_model.files.jsonl_files import JsonLinesReader
 from proto_model.files.options import FileOptions
 from proto_model.files.output import open_writer, output_batch, output_schema
 from proto_model.files.parquet_files import ParquetReader
+from proto_model.files.pipeline import in_order
 from proto_model.files.rows import Rows
-from proto_model.files.spool import ArrivingFile, Spool, open_unnamed, write_all
+from proto_model.files.spool import ArrivingFile, Spool
+from proto_model.files.stream import first_line, open_stream
 from proto_model.forest import CompiledForest
 from proto_model.schema import ModelSchema
 from proto_model.transfer import Download, FileSettings, LimitError
 
 __all__ = ["Explain", "OneThreadModel", "Scored", "ScoringModel", "score"]
 
-_HEAD_BYTES = 4096
 _MOST_REASONS = 3
 
 Explain = Callable[[NDArray[np.float64]], list[dict[str, Any]]]
@@ -161,39 +157,14 @@ def score(
         If the download fails, or something is too large.
     """
     with contextlib.ExitStack() as stack:
-        stream, input_format = _open(source, name, options, settings, stack)
+        stream, input_format = open_stream(source, name, options, settings, stack)
         try:
             stop = source.abort if isinstance(source, Download) else _nothing
             return _score(stream, input_format, spool, model, options, settings, explain, progress, stop)
         except (pa.ArrowException, OSError, EOFError) as error:
             if isinstance(stream, ArrivingFile) and stream.failure is not None:
                 raise stream.failure from None
-            raise InputError(f"The file cannot be read as {input_format}: {_first_line(error)}") from error
-
-
-def _open(
-    source: Any, name: str, options: FileOptions, settings: FileSettings, stack: contextlib.ExitStack
-) -> tuple[Any, FileFormat]:
-    """What the reader of the layout reads, and the format."""
-    given = options.input_format
-    content_type = source.content_type if isinstance(source, Download) else ""
-    stream = _Peeked(source)
-    codec = codec_of(stream.peek(_HEAD_BYTES))
-    if given is not None and given.codec != codec and (codec or stream.peek(1)):
-        raise InputError(f"input_format says {given}, but the file is {codec or 'not'} compressed.")
-    if codec:
-        unpacked = pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), codec)
-        stream = _Peeked(_Unpacked(unpacked, codec, settings.max_decompressed_bytes))
-    layout = find_layout(stream.peek(_HEAD_BYTES), name, content_type, given.layout if given else None)
-    found = FileFormat(layout, codec)
-    if layout != "parquet":
-        return stream, found
-    if codec:
-        return stack.enter_context(_copy(stream, settings)), FileFormat(layout)
-    if isinstance(source, Download):
-        return stack.enter_context(ArrivingFile(source, settings, stream.peeked)), found
-    source.seek(0)
-    return source, found
+            raise InputError(f"The file cannot be read as {input_format}: {first_line(error)}") from error
 
 
 def _score(
@@ -239,7 +210,7 @@ def _score(
 
     n_rows, n_rejected, line = 0, 0, reader.first_line
     try:
-        scored = _in_order(score_block, reader.blocks(), settings.workers, stop)
+        scored = in_order(score_block, reader.blocks(), settings.workers, stop)
         with contextlib.closing(scored):  # a failure here has to end the threads now, not some time
             for block in scored:
                 if block.first_fault is not None:
@@ -289,131 +260,9 @@ def _explained(rows: Rows, bad: NDArray[np.bool_], explain: Explain | None) -> l
     """Explanation of each row as JSON, None for the bad ones."""
     if explain is None:
         raise InputError("This model has no explainer; leave explain out.")
-    explanations = iter(explain(rows.matrix[~bad]))
+    explanations = iter([] if bad.all() else explain(rows.matrix[~bad]))
     return [None if is_bad else orjson.dumps(next(explanations)) for is_bad in bad]
-
-
-def _in_order(
-    work: Callable[[Any], _Block], blocks: Iterator[Any], n_workers: int, stop: Callable[[], None]
-) -> Generator[_Block]:
-    """Results of the work on each block in the blocks' order, while later ones are read and worked on.
-
-    One thread reads ahead, `n_workers` threads work, the caller's thread writes; at most `n_workers + 3`
-    blocks are in memory. `stop` makes a read that waits for the network fail.
-    """
-    ready: queue.Queue[Any] = queue.Queue(maxsize=1)
-    stopped = threading.Event()
-    failures: list[BaseException] = []
-
-    def offer(item: Any) -> None:
-        while not stopped.is_set():
-            with contextlib.suppress(queue.Full):
-                return ready.put(item, timeout=0.1)
-
-    def read() -> None:
-        try:
-            for block in blocks:
-                offer((block,))
-                if stopped.is_set():
-                    return
-        except BaseException as error:  # goes to the caller's thread
-            failures.append(error)
-        offer(None)
-
-    thread = threading.Thread(target=read, name="reader", daemon=True)
-    thread.start()
-    finished = False
-    running: deque[Future[_Block]] = deque()
-    try:
-        with ThreadPoolExecutor(n_workers, thread_name_prefix="scorer") as pool:
-            try:
-                while (item := ready.get()) is not None:
-                    running.append(pool.submit(work, item[0]))
-                    del item
-                    while len(running) > n_workers or (running and running[0].done()):
-                        yield running.popleft().result()
-                while running:
-                    yield running.popleft().result()
-                finished = True
-            finally:
-                for future in running:
-                    future.cancel()
-    finally:
-        if not finished:
-            stopped.set()
-            stop()
-        thread.join()
-    if failures:
-        raise failures[0]
 
 
 def _nothing() -> None:
     """Stops nothing: a local file does not keep a thread waiting."""
-
-
-class _Peeked(io.RawIOBase):
-    """A stream whose first bytes were looked at."""
-
-    def __init__(self, source: Any) -> None:
-        super().__init__()
-        self._source = source
-        self.peeked = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def peek(self, n_bytes: int) -> bytes:
-        """First bytes, as many as there are up to a number; before anything is read."""
-        while len(self.peeked) < n_bytes and (data := self._source.read(n_bytes - len(self.peeked))):
-            self.peeked += data
-        return self.peeked
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        if self.peeked:
-            n_bytes = min(len(view), len(self.peeked))
-            view[:n_bytes] = self.peeked[:n_bytes]
-            self.peeked = self.peeked[n_bytes:]
-            return n_bytes
-        return int(self._source.readinto(view) or 0)
-
-
-class _Unpacked(io.RawIOBase):
-    """A decompressed stream, counted."""
-
-    def __init__(self, source: Any, codec: str, max_bytes: int) -> None:
-        super().__init__()
-        self._source, self._codec, self._left = source, codec, max_bytes
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        try:
-            n_bytes = int(self._source.readinto(view))
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"The {self._codec} file is damaged or cut: {_first_line(error)}") from error
-        self._left -= n_bytes
-        if self._left < 0:
-            raise LimitError(
-                "The file is too large when decompressed (PROTO_MODEL_FILES_MAX_DECOMPRESSED_BYTES)."
-            )
-        return n_bytes
-
-
-def _copy(stream: io.RawIOBase, settings: FileSettings) -> IO[bytes]:
-    """Temporary file with all of a stream."""
-    file = open_unnamed(settings)
-    try:
-        while data := stream.read(1 << 20):
-            write_all(file, memoryview(data))
-    except BaseException:
-        file.close()
-        raise
-    file.seek(0)
-    return file
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0][:300]
