@@ -121,7 +121,7 @@ def example_figures(
             continue
         i = int(rows[np.argsort(probabilities[rows, k], kind="stable")[len(rows) // 2]])
         (explanation,) = explainer.explain(X[i : i + 1], options or ExplainOptions())
-        row = decode(X[i : i + 1], schema).iloc[0].to_dict()
+        row = {str(name): value for name, value in decode(X[i : i + 1], schema).iloc[0].items()}
         figures[label] = explanation_figure(explanation, schema, row, f"Row {i}")
     return figures
 
