@@ -66,7 +66,9 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "engine.json")
-    parser.add_argument("--rows", type=int, default=500_000, help="random rows in the check of exactness")
+    parser.add_argument(
+        "--rows", type=int, default=500_000, help="random rows in the check of exactness, over all forests"
+    )
     parser.add_argument("--repeats", type=int, default=7, help="turns of each engine at each batch size")
     parser.add_argument("--seconds", type=float, default=0.2, help="about how long one turn takes")
     return parser

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,7 @@ class CompiledForest:
     """
 
     def __init__(self, nodes: ForestNodes) -> None:
-        self._nodes = nodes
-        self._tops = tops = find_tops(nodes)
+        tops = find_tops(nodes)
         self.n_features = nodes.n_features
         self.n_classes = nodes.n_classes
         n_used = len(nodes.columns)
@@ -79,6 +79,7 @@ class CompiledForest:
             "exit": tops.exit,
             "is_whole": tops.is_whole,
         }
+        self._nodes = replace(nodes, nodes=self._arrays["nodes"][:-1])  # the same memory
         numbers = {
             "n_trees": nodes.n_trees,
             "n_padded": n_padded,
