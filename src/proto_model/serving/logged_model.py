@@ -148,6 +148,7 @@ def save_model(
     mlflow_model : Model or None
         Identity of a model that is being logged.
     """
+    schema = ModelSchema.read(bundle / SCHEMA_FILE)
     mlflow.pyfunc.save_model(
         path=str(path),
         python_model=str(code),
@@ -157,8 +158,9 @@ def save_model(
         input_example=input_example,
         pip_requirements=pinned_requirements(),
         mlflow_model=mlflow_model if mlflow_model is not None else Model(),
+        metadata={"features": {feature.name: feature.type for feature in schema.features}},
     )
     mapper = path / "mapper"
     mapper.mkdir()
-    ModelSchema.read(bundle / SCHEMA_FILE).write(mapper / SCHEMA_FILE)
+    schema.write(mapper / SCHEMA_FILE)
     shutil.copyfile(MAPPER_REQUIREMENTS, mapper / "requirements.txt")

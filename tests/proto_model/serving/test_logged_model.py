@@ -95,6 +95,8 @@ def test_the_folder_holds_what_a_server_and_a_mapper_need(folder, mixed_data):
     assert {line.split("==")[0] for line in requirements} >= {"mlflow", "numpy", "llvmlite", "skops"}
     assert all("==" in line for line in requirements)
     assert not list(folder.rglob("*.pkl")) + list(folder.rglob("__pycache__"))
+    described = mlflow.models.Model.load(str(folder)).metadata["features"]
+    assert described == {feature.name: feature.type for feature in mixed_data.schema.features}
 
 
 def test_the_input_example_has_the_columns_and_their_own_types(folder, mixed_data):
