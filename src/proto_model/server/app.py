@@ -239,6 +239,7 @@ class App:
         if status == 500:
             logger.error("A request could not be answered", exc_info=error)
         text = str(error) if isinstance(error, ProtoModelError) else "The server failed; its log says why."
+        text = text.encode(errors="replace").decode()  # half of a surrogate pair may come in, but not go out
         return status, orjson.dumps({"error": text} if is_v2 else {"error_code": code, "message": text})
 
 

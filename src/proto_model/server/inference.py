@@ -162,7 +162,7 @@ class Inference:
         """
         content = parsed(body)
         request_id = content.get("id")
-        if request_id is not None and not isinstance(request_id, str):
+        if request_id is not None and not _is_text(request_id):
             raise InputError("id must be a string.")
         inputs = _objects(content.get("inputs"), "inputs")
         outputs = () if content.get("outputs") is None else _objects(content["outputs"], "outputs")
@@ -275,6 +275,11 @@ class Inference:
         if datatype == "BYTES" and bytes in map(type, data):
             data = [_text(name, value) for value in data]
         return data
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it is a string that can be written as UTF-8."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _text(name: str, value: str | bytes | None) -> str | None:

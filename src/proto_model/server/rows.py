@@ -12,7 +12,7 @@ import math
 import struct
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import starmap, zip_longest
+from itertools import starmap
 from operator import itemgetter
 from typing import Any
 
@@ -65,7 +65,7 @@ class RowReader:
         Raises
         ------
         InputError
-            As for `coded_rows`, or if a row is not a list, or longer than the names.
+            As for `coded_rows`, or if a row is not a list as long as the names.
         """
         if not isinstance(rows, list):
             raise InputError(f"data is {_kind(rows)}, a list of rows expected, each a list of values.")
@@ -118,17 +118,15 @@ class RowReader:
             return None
 
     def _slow_table(self, columns: list[Any], rows: list[Any]) -> Matrix:
-        """Matrix of any rows; as in pandas, what is missing at the end of a row is null."""
-        longest = 0
+        """Matrix of any rows."""
         for number, row in enumerate(rows):
             if not isinstance(row, list):
                 raise InputError(f"Row {number} is {_kind(row)}, a list of values expected.")
-            longest = max(longest, len(row))
-        if longest != len(columns):
-            raise InputError(f"{len(columns)} columns named, rows of up to {longest} values given.")
+            if len(row) != len(columns):
+                raise InputError(f"Row {number} has {len(row)} values, {len(columns)} columns are named.")
         names = [name if isinstance(name, str) else repr(name) for name in columns]
         refuse_repeated(names, self.schema)
-        values = map(list, zip_longest(*rows))
+        values = map(list, zip(*rows, strict=True))
         return coded_rows(dict(zip(names, values, strict=True)), self.schema)
 
     def _coded(self, rows: Sequence[Sequence[Any]]) -> Matrix | None:
