@@ -132,7 +132,7 @@ class _Improvement:
 
     def __init__(self, flip: Flip) -> None:
         self.flip = flip
-        self.n_rows = 0
+        self.n_rows = self._n_combined = 0
         self._failed: dict[int, float] = {}  # feature -> value nearest to the flip's that did not flip
         self._steps: list[tuple[int, float]] = []
         self._good: list[tuple[int, float]] = []
@@ -140,8 +140,7 @@ class _Improvement:
 
     def at(self, flip: Flip) -> _Improvement:
         """The same, with a nearer flip to go on from."""
-        if flip is not self.flip:
-            self.flip = flip
+        self.flip = flip
         return self
 
     def rows(self, x: Floats, values: Values) -> list[Floats]:

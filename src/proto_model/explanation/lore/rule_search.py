@@ -20,7 +20,6 @@ from proto_model.explanation.rule import Premise, Rule
 
 __all__ = ["Box", "RuleSearch"]
 
-MAX_PREMISES = 10
 MAX_CUTS = 16
 COUNTED = 1500
 READABLE = 4
