@@ -57,7 +57,7 @@ class Effort:
 
 
 EFFORTS = {
-    "fast": Effort(2000, 400, 1600, 4, 400, 4),
+    "fast": Effort(2600, 400, 1600, 4, 400, 4),
     "thorough": Effort(6000, 1000, 4000, 8, 1000, 8),
 }
 TARGET = 0.985
