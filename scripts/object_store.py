@@ -105,7 +105,7 @@ class ObjectStore:
         (folder / BUCKET).mkdir(parents=True, exist_ok=True)
         command = [_rclone(), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--config", "", str(folder)]
         # Objects may also be put there as files, so listings are not kept; "0s" makes rclone spin.
-    command += ["--dir-cache-time", "1ms", "--exclude", _KEY_FILE]
+        command += ["--dir-cache-time", "1ms", "--exclude", _KEY_FILE]
         key = {"RCLONE_AUTH_KEY": f'"{store.access_key},{store.secret_key}"'}  # not for `ps` to show
         process = subprocess.Popen(command, env=os.environ | key, stderr=subprocess.PIPE, text=True)
         try:
