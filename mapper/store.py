@@ -14,6 +14,7 @@ import sys
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -152,12 +153,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _client(endpoint_url: str | None) -> Any:
     try:
-        import boto3
-        from botocore.config import Config
+        boto3, botocore = import_module("boto3"), import_module("botocore.config")  # optional, and heavy
     except ImportError as error:
         raise MapperError("The package boto3 is not installed. Run: pip install boto3") from error
     style = "path" if endpoint_url or os.environ.get("AWS_ENDPOINT_URL") else "auto"
-    config = Config(signature_version="s3v4", s3={"addressing_style": style})
+    config = botocore.Config(signature_version="s3v4", s3={"addressing_style": style})
     return boto3.client("s3", endpoint_url=endpoint_url, config=config)
 
 
