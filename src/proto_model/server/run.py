@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 # A thread that computes lets go of the interpreter after this time; by default a row waits 5 ms for it.
 SWITCH_INTERVAL_S = 0.0005
 RESTART_PAUSE_S = 1.0
+ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 class AddressError(ProtoModelError):
@@ -72,22 +73,29 @@ def serve(scorer: Scorer, settings: ServerSettings, listener: socket.socket) -> 
     if settings.workers == 1:
         return _work(scorer, settings, metrics, listener)
     address = listener.getsockname()
+    supervisor = os.getpid()
 
     def work(worker: int) -> int:
         metrics.use(worker)
         own = _bound(address[0], address[1], shared=True)
-        return _work(scorer, settings, metrics, own)
+        return _work(scorer, settings, metrics, own, supervisor)
 
     return _supervise(work, settings.workers)
 
 
-def _work(scorer: Scorer, settings: ServerSettings, metrics: Metrics, listener: socket.socket) -> int:
-    """Answer in this process until a signal comes."""
+def _work(
+    scorer: Scorer,
+    settings: ServerSettings,
+    metrics: Metrics,
+    listener: socket.socket,
+    supervisor: int | None = None,
+) -> int:
+    """Answer in this process until a signal comes, or the supervisor, if there is one, is gone."""
     from uvicorn.config import Config
     from uvicorn.server import Server
 
     # uvicorn raises the signal again after it has drained; that shall not kill.
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDING:
         signal.signal(number, lambda *_: None)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     app = App(scorer, settings, metrics)
@@ -105,9 +113,18 @@ def _work(scorer: Scorer, settings: ServerSettings, metrics: Metrics, listener: 
         limit_concurrency=settings.max_connections,
         timeout_keep_alive=75,  # longer than clients and balancers keep idle connections
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
+        timeout_notify=1,
     )
+    server = Server(config)
+
+    async def end_if_alone() -> None:
+        if os.getppid() != supervisor:
+            server.should_exit = True
+
+    if supervisor is not None:
+        config.callback_notify = end_if_alone
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(Server(config).serve(sockets=[listener]))
+        runner.run(server.serve(sockets=[listener]))
     app.close()
     return 0
 
@@ -118,15 +135,23 @@ def _supervise(work: Callable[[int], int], n_workers: int) -> int:
     ending = False
 
     def start(worker: int) -> None:
+        # Neither shall miss a signal: the child not before it has handlers of its own, we not before its pid.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         pid = os.fork()
         if pid == 0:
             code = 1
             try:
+                for number in ENDING:
+                    signal.signal(number, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
                 code = work(worker)
+            except BaseException:
+                logger.exception("worker %d failed", worker)
             finally:
                 logging.shutdown()
                 os._exit(code)
         pids[pid] = worker
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
     def end(*_: object) -> None:
         nonlocal ending
@@ -134,17 +159,18 @@ def _supervise(work: Callable[[int], int], n_workers: int) -> int:
         for pid in pids:
             os.kill(pid, signal.SIGTERM)
 
-    for worker in range(n_workers):
-        start(worker)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDING:
         signal.signal(number, end)
+    for worker in range(n_workers):
+        if not ending:
+            start(worker)
     worst = 0
     while pids:
         pid, status = os.wait()
         worker = pids.pop(pid)
         code = os.waitstatus_to_exitcode(status)
         if ending:
-            worst = max(worst, abs(code))
+            worst = max(worst, 0 if code == -signal.SIGTERM else abs(code))
         else:
             logger.error("worker %d ended with %d; it is started again", worker, code)
             time.sleep(RESTART_PAUSE_S)

@@ -1,0 +1,320 @@
+"""`python -m proto_model serve` for real: what it loads, its limits on sockets, its workers and its end."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from proto_model.data import RawTable, prepare
+from proto_model.registry import register_version
+from proto_model.serving import log_explainer, log_forest_model
+from proto_model.training import make_pipeline
+
+pytestmark = [
+    pytest.mark.system,
+    # mlflow 3.17 on the columns of an input example
+    pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
+]
+SRC = Path(__file__).parents[2] / "src"
+ROWS = [{"size": 0.5, "age": 40, "job": "nurse"}, {"size": -1.0, "age": None, "job": "clerk"}]
+BODY = {"dataframe_records": ROWS}
+
+HEAVY = ("mlflow", "pandas", "sklearn", "scipy", "pyarrow", "fastapi", "pydantic", "matplotlib")
+IMPORTS = f"""
+import json, sys, threading, urllib.request
+from proto_model.commands import serve
+from proto_model.server import run
+
+def ask():
+    for body in json.loads(sys.argv[2]):
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{{sys.argv[3]}}/invocations", json.dumps(body).encode(),
+            {{"Content-Type": "application/json"}})
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=30) as response:
+                    json.load(response)
+                break
+            except ConnectionRefusedError:
+                pass
+    print(sorted(set({HEAVY!r}) & sys.modules.keys()), flush=True)
+    import os, signal
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=ask, daemon=True).start()
+sys.exit(serve.main(["-m", sys.argv[1], "-p", sys.argv[3]]))
+"""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Tracking URI, folder of a model, and its pipeline; the model is champion, its explainer too."""
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame(
+        {
+            "size": rng.normal(size=300).round(3),
+            "age": pd.array(np.where(rng.random(300) < 0.1, None, rng.integers(18, 90, 300)), dtype="Int64"),
+            "job": rng.choice(["clerk", "nurse"], 300),
+        }
+    )
+    frame["class"] = (frame["size"] > 0.1).astype(int)
+    data = prepare(RawTable("people", "people", pa.Table.from_pandas(frame, preserve_index=False)))
+    pipeline = make_pipeline("random_forest", data.schema, 0, n_estimators=20)
+    pipeline.fit(data.X_train, data.y_train)
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        uri = f"sqlite:///{folder / 'mlflow.db'}"
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        experiment = mlflow.create_experiment("serve", artifact_location=(folder / "artifacts").as_uri())
+        with mlflow.start_run(experiment_id=experiment) as run:
+            model = log_forest_model(pipeline, data)
+            explainer = log_explainer(pipeline, data)
+        for info, name in ((model, "proto_model"), (explainer, "proto_model_explainer")):
+            register_version(
+                info.model_uri, name, run_id=run.info.run_id, description="", tags={}, alias="champion"
+            )
+        local = mlflow.artifacts.download_artifacts(model.model_uri, dst_path=str(folder / "model"))
+        frame = pd.DataFrame(ROWS).astype({"size": float, "age": float, "job": object})
+        yield uri, Path(local), pipeline.predict_proba(frame[data.schema.feature_names])
+
+
+@pytest.fixture(scope="module")
+def local_model(store):
+    return store[1]
+
+
+@contextmanager
+def serving(model_uri, *options, **environment):
+    """Process and port of a server that answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "proto_model", "serve", "-m", str(model_uri), "-p", str(port), *options]
+    variables = os.environ | {"PYTHONPATH": str(SRC)} | environment
+    with subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True) as server:
+        lines = []
+        reader = threading.Thread(target=lambda: lines.extend(server.stderr), daemon=True)
+        reader.start()
+        try:
+            end = time.monotonic() + 60
+            while True:
+                try:
+                    assert get(port, "/ping") == (200, b"\n")
+                    break
+                except OSError:
+                    assert server.poll() is None, lines
+                    assert time.monotonic() < end, lines
+                    time.sleep(0.02)
+            yield server, port
+        finally:
+            server.terminate()
+            try:
+                server.wait(30)
+            except subprocess.TimeoutExpired:
+                server.kill()
+            reader.join()
+    assert not [line for line in lines if "Traceback" in line], lines
+
+
+def get(port, path):
+    return post(port, path, None)
+
+
+def post(port, path, body):
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            content = response.read()
+            return response.status, content if body is None else json.loads(content)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())
+
+
+@pytest.fixture(scope="module")
+def port(local_model):
+    """Port of a server with tight limits."""
+    options = ("--max-body-bytes", "2000000", "--body-timeout-s", "0.5", "--max-connections", "50")
+    with serving(local_model, *options) as (_, port):
+        yield port
+
+
+def test_a_model_of_the_registry_is_served_with_its_version(store):
+    with serving("models:/proto_model@champion", MLFLOW_TRACKING_URI=store[0]) as (_, port):
+        status, answer = post(port, "/invocations", BODY)
+        _, metadata = get(port, "/v2/models/proto_model/versions/1")
+
+    assert status == 200, answer
+    assert [[row["probability_0"], row["probability_1"]] for row in answer["predictions"]] == store[
+        2
+    ].tolist()
+    assert [row["prediction"] for row in answer["predictions"]] == store[2].argmax(axis=1).tolist()
+    assert json.loads(metadata)["versions"] == ["1"]
+
+
+def test_the_explainer_explains_every_row(store):
+    with serving("models:/proto_model_explainer@champion", MLFLOW_TRACKING_URI=store[0]) as (_, port):
+        status, answer = post(port, "/invocations", BODY)
+
+    assert status == 200, answer
+    assert [set(row) for row in answer["predictions"]] == [{"prediction", "probability", "explanation"}] * 2
+
+
+def test_no_heavy_library_is_imported_by_answering_and_explaining(local_model):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    bodies = [BODY, {"dataframe_records": ROWS * 500}, BODY | {"params": {"explain": True}}]
+
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS, local_model, json.dumps(bodies), str(port)],
+        env=os.environ | {"PYTHONPATH": str(SRC)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+
+
+def test_limits_hold_on_real_connections(port):
+    rows = {"dataframe_records": ROWS * 30_000}
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as slow:
+        slow.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{")
+
+        assert post(port, "/invocations", rows)[0] == 413
+        assert slow.recv(100).startswith(b"HTTP/1.1 408")
+    assert post(port, "/invocations", BODY)[0] == 200
+
+
+def test_what_is_not_http_does_no_harm(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as broken:
+        broken.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+        assert broken.recv(100).startswith(b"HTTP/1.1 400")
+    assert post(port, "/invocations", BODY)[0] == 200
+
+
+def test_requests_sent_one_after_the_other_without_waiting_are_answered_in_order(port):
+    request = json.dumps(BODY).encode()
+    head = "POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    message = f"{head}Content-Length: {len(request)}\r\n\r\n".encode() + request
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(message + b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert answer.count(b"HTTP/1.1 200") == 2
+    assert answer.index(b"predictions") < answer.index(b'"live":true')
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sigterm_lets_requests_at_work_finish(local_model, workers):
+    """A body that is still arriving when the signal comes gets its answer; then the server is gone."""
+    body = json.dumps({"dataframe_records": ROWS * 20}).encode()
+    with serving(local_model, "--workers", str(workers)) as (server, port):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.putrequest("POST", "/invocations")
+        connection.putheader("Content-Type", "application/json")
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body[:100])
+        explaining = {"dataframe_records": ROWS * 20, "params": {"explain": True}}
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(post(port, "/invocations", explaining)))
+        thread.start()
+        while b'proto_model_jobs{kind="explanation"} 0' in get(port, "/metrics")[1] and not answers:
+            pass
+
+        server.send_signal(signal.SIGTERM)
+        while True:
+            try:
+                get(port, "/ping")
+            except OSError:
+                break
+        connection.send(body[100:])
+        with connection.getresponse() as response:
+            assert response.status == 200
+            assert len(json.load(response)["predictions"]) == 40
+        connection.close()
+        thread.join()
+
+        assert answers[0][0] == 200
+        assert server.wait(30) == 0
+
+
+def test_workers_share_the_port_and_one_that_dies_is_replaced(local_model):
+    with serving(local_model, "--workers", "2") as (server, port):
+        before = children(server.pid)
+        assert len(before) == 2
+        for _ in range(40):
+            assert post(port, "/invocations", BODY)[0] == 200
+        page = get(port, "/metrics")[1].decode()
+
+        os.kill(before[0], signal.SIGKILL)
+        end = time.monotonic() + 30
+        while len(set(children(server.pid)) - set(before)) == 0:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert post(port, "/invocations", BODY)[0] == 200
+
+    assert 'proto_model_requests_total{route="invocations",status="200"} 40\n' in page
+    assert "proto_model_workers 2\n" in page
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["-m", "no/such/folder"], "There is no folder no/such/folder"),
+        (["-m", str(SRC)], "not a model of proto_model"),
+        (["-m", "models:/no_such_model@champion"], "no_such_model"),
+        (["-p", "TAKEN"], "Cannot listen on 127.0.0.1"),
+    ],
+)
+def test_what_cannot_be_served_is_said_in_one_line(store, options, words):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        options = [str(taken.getsockname()[1]) if option == "TAKEN" else option for option in options]
+        done = subprocess.run(
+            [sys.executable, "-m", "proto_model", "serve", "-m", str(store[1]), "-p", "0", *options],
+            env=os.environ | {"PYTHONPATH": str(SRC), "MLFLOW_TRACKING_URI": store[0]},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_wrong_option_is_refused():
+    done = subprocess.run(
+        [sys.executable, "-m", "proto_model", "serve", "--workers", "0"],
+        env=os.environ | {"PYTHONPATH": str(SRC)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 2
+    assert "a whole number from 1 expected" in done.stderr
