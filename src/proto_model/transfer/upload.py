@@ -117,11 +117,15 @@ def upload(
 def _attempt(endpoint: Endpoint, content: Content, deadline: Deadline) -> str | None:
     with contextlib.closing(endpoint.connect()) as connection:
         endpoint.send_head(connection, "PUT", _headers(endpoint, content))
-        # A store that refuses may answer and hang up before it has read everything.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        whole = True
+        try:
             _send(connection, content, deadline)
+        except (BrokenPipeError, ConnectionResetError):
+            whole = False  # a store that refuses may answer and hang up before it has read everything
         response = endpoint.answer(connection)
         check_status(endpoint, response, _OK)
+        if not whole:
+            raise RetryableError("it accepted the file before it had all of it")
         with contextlib.suppress(OSError, http.client.HTTPException):
             response.read(_SEND_BYTES)
         return _verified_etag(endpoint, response, content)
