@@ -149,10 +149,14 @@ def hang_up(exchange: Exchange) -> None:
 
 
 def status(text: str, **headers: str) -> Fault:
-    """An answer that does not come from the store."""
-    return lambda exchange: exchange.answer(
-        text, {key.replace("_", "-"): value for key, value in headers.items()}
-    )
+    """An answer that does not come from the store; a refusal comes before the body is read."""
+
+    def fault(exchange: Exchange) -> None:
+        if text.startswith("2"):
+            exchange.read_body()
+        exchange.answer(text, {key.replace("_", "-"): value for key, value in headers.items()})
+
+    return fault
 
 
 def status_after_body(text: str) -> Fault:
