@@ -36,7 +36,7 @@ BODY = {"dataframe_records": ROWS}
 
 HEAVY = ("mlflow", "pandas", "sklearn", "scipy", "pyarrow", "fastapi", "pydantic", "matplotlib")
 IMPORTS = f"""
-import json, sys, threading, urllib.request
+import json, sys, threading, urllib.error, urllib.request
 from proto_model.commands import serve
 from proto_model.server import run
 
@@ -50,7 +50,7 @@ def ask():
                 with urllib.request.urlopen(request, timeout=30) as response:
                     json.load(response)
                 break
-            except ConnectionRefusedError:
+            except urllib.error.URLError:
                 pass
     print(sorted(set({HEAVY!r}) & sys.modules.keys()), flush=True)
     import os, signal

@@ -11,21 +11,13 @@ from typing import Any
 
 import orjson
 
-from proto_model.errors import ExplanationError, InputError, ProtoModelError
-from proto_model.server.errors import (
-    LengthError,
-    MediaTypeError,
-    MethodError,
-    NotFoundError,
-    OverloadError,
-    SlowAnswerError,
-    SlowBodyError,
-)
+from proto_model.errors import InputError
+from proto_model.server.errors import LengthError, MethodError, NotFoundError, SlowBodyError, fault
 from proto_model.server.inference import Inference
 from proto_model.server.invocations import JSON, Invocations
 from proto_model.server.metrics import Metrics
-from proto_model.server.pool import Pool
 from proto_model.server.scorer import Answer, Question, Scorer
+from proto_model.server.service import Service
 from proto_model.server.settings import ServerSettings
 
 __all__ = ["App"]
@@ -38,22 +30,6 @@ Write = Callable[[Answer], bytes]
 Request = tuple[Question, Write]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-# Up to here a body is read and answered at once: it takes less time than handing it to a thread and back.
-SMALL_BODY_BYTES = 32 * 1024
-SMALL_N_CELLS = 4096
-
-# Status, and MLflow's code, of each error.
-STATUS: dict[type[Exception], tuple[int, str]] = {
-    InputError: (400, "INVALID_PARAMETER_VALUE"),
-    NotFoundError: (404, "ENDPOINT_NOT_FOUND"),
-    MethodError: (405, "ENDPOINT_NOT_FOUND"),
-    SlowBodyError: (408, "DEADLINE_EXCEEDED"),
-    LengthError: (413, "RESOURCE_LIMIT_EXCEEDED"),
-    MediaTypeError: (415, "BAD_REQUEST"),
-    ExplanationError: (500, "INTERNAL_ERROR"),
-    OverloadError: (503, "TEMPORARILY_UNAVAILABLE"),
-    SlowAnswerError: (504, "DEADLINE_EXCEEDED"),
-}
 TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 JSON_HEADER = (b"content-type", JSON.encode())
 
@@ -81,9 +57,7 @@ class App:
         self.metrics = metrics
         self._invocations = Invocations(scorer.schema, scorer.always_explains, settings.max_rows)
         self._inference = Inference(scorer.schema, scorer.version, scorer.always_explains, settings.max_rows)
-        limits = (settings.threads, settings.max_waiting, settings.answer_timeout_s)
-        self._bodies = Pool(*limits, changed=partial(metrics.set_jobs, "body"))
-        self._explanations = Pool(*limits, changed=partial(metrics.set_jobs, "explanation"))
+        self._service = Service(scorer, settings, metrics.set_jobs)
         self._pages: dict[str, Callable[[], bytes]] = {
             "/ping": lambda: b"\n",
             "/health": lambda: b"\n",
@@ -114,7 +88,8 @@ class App:
         except DisconnectedError:
             return
         except Exception as error:
-            status, content = self._fault(error, is_v2)
+            status, code, text = fault(error)
+            content = orjson.dumps({"error": text} if is_v2 else {"error_code": code, "message": text})
             route = "v2" if is_v2 else path[1:] if path in self._pages or path == "/invocations" else "other"
             header = JSON_HEADER
         headers = [header, (b"content-length", b"%d" % len(content))]
@@ -141,8 +116,7 @@ class App:
 
     def close(self) -> None:
         """End the threads."""
-        self._bodies.close()
-        self._explanations.close()
+        self._service.close()
 
     async def _invoke(self, scope: Scope, receive: Receive) -> tuple[bytes, int]:
         """Answer of `/invocations`, and its number of rows."""
@@ -153,7 +127,7 @@ class App:
         def read() -> Request:
             return protocol.read(body, content_type), protocol.write
 
-        return await self._answered(read, len(body))
+        return await self._service.answer(read, len(body))
 
     async def _v2(self, scope: Scope, receive: Receive, path: str) -> tuple[bytes, int]:
         """Answer of a path of the Open Inference Protocol, and its number of rows."""
@@ -173,26 +147,7 @@ class App:
             request = protocol.read(body)
             return request.question, partial(protocol.write, request)
 
-        return await self._answered(read, len(body))
-
-    async def _answered(self, read: Callable[[], Request], n_bytes: int) -> tuple[bytes, int]:
-        """Answer of a request, and its number of rows; by threads, if it takes long."""
-        if n_bytes <= SMALL_BODY_BYTES:
-            question, write = read()
-            if not question.explain and question.matrix.size <= SMALL_N_CELLS:
-                return write(self.scorer.answer(question)), len(question.matrix)
-        else:
-            question, write, content = await self._bodies.run(lambda _: self._predicted(*read()))
-            if content is not None:
-                return content, len(question.matrix)
-        pool = self._explanations if question.explain else self._bodies
-        content = await pool.run(lambda go_on: write(self.scorer.answer(question, go_on)))
-        return content, len(question.matrix)
-
-    def _predicted(self, question: Question, write: Write) -> tuple[Question, Write, bytes | None]:
-        """A request with its answer, unless that takes explanations."""
-        content = None if question.explain else write(self.scorer.answer(question))
-        return question, write, content
+        return await self._service.answer(read, len(body))
 
     def _page(self, scope: Scope, path: str) -> bytes:
         """Content of a page that is asked for by GET."""
@@ -230,17 +185,6 @@ class App:
         if message["type"] == "http.disconnect":
             raise DisconnectedError
         return body
-
-    def _fault(self, error: Exception, is_v2: bool) -> tuple[int, bytes]:
-        """Status and body of an error; what was not foreseen is told to the log only."""
-        status, code = next(
-            (answer for kind, answer in STATUS.items() if isinstance(error, kind)), (500, "INTERNAL_ERROR")
-        )
-        if status == 500:
-            logger.error("A request could not be answered", exc_info=error)
-        text = str(error) if isinstance(error, ProtoModelError) else "The server failed; its log says why."
-        text = text.encode(errors="replace").decode()  # half of a surrogate pair may come in, but not go out
-        return status, orjson.dumps({"error": text} if is_v2 else {"error_code": code, "message": text})
 
 
 def _require(scope: Scope, method: str) -> None:

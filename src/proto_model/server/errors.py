@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from proto_model.errors import ProtoModelError
+import logging
+
+from proto_model.errors import InputError, ProtoModelError
 
 __all__ = [
     "LengthError",
@@ -12,8 +14,11 @@ __all__ = [
     "OverloadError",
     "SlowAnswerError",
     "SlowBodyError",
+    "fault",
     "too_many_rows",
 ]
+
+logger = logging.getLogger(__name__)
 
 
 class MediaTypeError(ProtoModelError):
@@ -47,3 +52,26 @@ class SlowAnswerError(ProtoModelError):
 def too_many_rows(n_rows: int, max_rows: int) -> LengthError:
     """Error that says how many rows are taken."""
     return LengthError(f"{n_rows} rows given, at most {max_rows} are taken at once. Send fewer at a time.")
+
+
+# Status, and MLflow's code, of each error.
+STATUS: dict[type[Exception], tuple[int, str]] = {
+    InputError: (400, "INVALID_PARAMETER_VALUE"),
+    NotFoundError: (404, "ENDPOINT_NOT_FOUND"),
+    MethodError: (405, "ENDPOINT_NOT_FOUND"),
+    SlowBodyError: (408, "DEADLINE_EXCEEDED"),
+    LengthError: (413, "RESOURCE_LIMIT_EXCEEDED"),
+    MediaTypeError: (415, "BAD_REQUEST"),
+    OverloadError: (503, "TEMPORARILY_UNAVAILABLE"),
+    SlowAnswerError: (504, "DEADLINE_EXCEEDED"),
+}
+
+
+def fault(error: Exception) -> tuple[int, str, str]:
+    """Status, MLflow's code and message of an error; what was not foreseen is told to the log only."""
+    status, code = STATUS.get(type(error), (500, "INTERNAL_ERROR"))
+    if status == 500:
+        logger.error("A request could not be answered", exc_info=error)
+    text = str(error) if isinstance(error, ProtoModelError) else "The server failed; its log says why."
+    # Half of a surrogate pair may come in with JSON, but cannot go out.
+    return status, code, text.encode(errors="replace").decode()
