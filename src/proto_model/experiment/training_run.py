@@ -16,6 +16,7 @@ from proto_model.data import BUILT_IN, TrainingData, load_training_data
 from proto_model.errors import ProtoModelError
 from proto_model.evaluation import leaderboard_plot, save
 from proto_model.experiment import leader_board, record
+from proto_model.experiment.examples import log_example_explanations
 from proto_model.experiment.leader_board import Standing
 from proto_model.experiment.location import callers_folders, located_dataset
 from proto_model.experiment.publication import publish, publish_explainer
@@ -113,6 +114,7 @@ def train(settings: TrainingSettings, console: Console) -> TrainingOutcome:
         best = standings[0]
         with mlflow.start_run(run_id=best.run_id, nested=True):
             explainer = log_explainer(results[best.variant].pipeline, data)
+            log_example_explanations(results[best.variant].pipeline, data)
         versions = publish(standings, model_uris, data, settings, parent.info.run_id)
         explainer_version = publish_explainer(
             explainer.model_uri, best, versions[best.variant], data, settings, parent.info.run_id

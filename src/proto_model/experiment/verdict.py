@@ -26,8 +26,7 @@ from proto_model.evaluation import (
     roc_plot,
     search_plot,
 )
-from proto_model.forest import CompiledForest
-from proto_model.training import SearchResult, forest_columns
+from proto_model.training import SearchResult, compiled_forest
 
 __all__ = ["Verdict", "judge", "library_versions"]
 
@@ -80,11 +79,7 @@ def judge(result: SearchResult, data: TrainingData, random_state: int) -> Verdic
     probabilities = pipeline.predict_proba(data.X_test)
     predicted = probabilities.argmax(axis=1)
 
-    forest = CompiledForest.from_sklearn(
-        pipeline.named_steps["forest"],
-        columns=forest_columns(pipeline, schema).tolist(),
-        n_features=len(schema.features),
-    )
+    forest = compiled_forest(pipeline, schema)
     metrics = classification_metrics(y, probabilities, labels)
     importances = permutation_importance(
         forest.predict_proba, encode(data.X_test, schema), y, schema.feature_names, random_state=random_state

@@ -9,12 +9,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from proto_model.serving.bundle import ForestModel, write_bundle
+from proto_model.serving.bundle import ForestModel, background_rows, write_bundle
 
 if TYPE_CHECKING:
     from proto_model.serving.logged_model import log_explainer, log_forest_model
 
-__all__ = ["ForestModel", "log_explainer", "log_forest_model", "write_bundle"]
+__all__ = ["ForestModel", "background_rows", "log_explainer", "log_forest_model", "write_bundle"]
 
 _HOME = {"log_explainer": "logged_model", "log_forest_model": "logged_model"}
 

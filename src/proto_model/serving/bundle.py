@@ -25,7 +25,7 @@ from proto_model.schema import ModelSchema
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-__all__ = ["MAX_BACKGROUND_ROWS", "ForestModel", "write_bundle"]
+__all__ = ["MAX_BACKGROUND_ROWS", "ForestModel", "background_rows", "write_bundle"]
 
 MAX_BACKGROUND_ROWS = 2000
 
@@ -61,7 +61,7 @@ def write_bundle(
     """
     import skops.io
 
-    from proto_model.training.pipeline import forest_columns
+    from proto_model.training.pipeline import compiled_forest
 
     forest = pipeline[-1]
     if tuple(forest.classes_.tolist()) != schema.classes:
@@ -77,14 +77,15 @@ def write_bundle(
         )
     folder.mkdir(parents=True, exist_ok=True)
     schema.write(folder / SCHEMA_FILE)
-    CompiledForest.from_sklearn(
-        forest, columns=forest_columns(pipeline, schema).tolist(), n_features=n_features
-    ).save(folder / FOREST_FILE)
+    compiled_forest(pipeline, schema).save(folder / FOREST_FILE)
     skops.io.dump(pipeline, folder / PIPELINE_FILE)
-    if len(X_background) > MAX_BACKGROUND_ROWS:
-        kept = np.linspace(0, len(X_background) - 1, MAX_BACKGROUND_ROWS).astype(np.int64)
-        X_background = X_background[kept]
-    np.savez_compressed(folder / BACKGROUND_FILE, rows=X_background)
+    np.savez_compressed(folder / BACKGROUND_FILE, rows=background_rows(X_background))
+
+
+def background_rows(X: NDArray[np.float64]) -> NDArray[np.float64]:
+    """At most `MAX_BACKGROUND_ROWS` of the rows, evenly spread."""
+    kept = np.linspace(0, len(X) - 1, min(len(X), MAX_BACKGROUND_ROWS)).astype(np.int64)
+    return X[kept]
 
 
 class ForestModel:

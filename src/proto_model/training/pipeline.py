@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from proto_model.forest import CompiledForest
 from proto_model.schema import ModelSchema
 
-__all__ = ["forest_columns"]
+__all__ = ["compiled_forest", "forest_columns"]
 
 
 def forest_columns(pipeline: Pipeline, schema: ModelSchema) -> NDArray[np.int64]:
@@ -32,3 +33,12 @@ def forest_columns(pipeline: Pipeline, schema: ModelSchema) -> NDArray[np.int64]
     position = {name: index for index, name in enumerate(schema.feature_names)}
     parts = pipeline.named_steps["encode"].transformers_
     return np.array([position[name] for _, _, names in parts for name in names], dtype=np.int64)
+
+
+def compiled_forest(pipeline: Pipeline, schema: ModelSchema) -> CompiledForest:
+    """Engine that gives the probabilities of a fitted pipeline, for coded matrices in the schema's order."""
+    return CompiledForest.from_sklearn(
+        pipeline.named_steps["forest"],
+        columns=forest_columns(pipeline, schema).tolist(),
+        n_features=len(schema.features),
+    )

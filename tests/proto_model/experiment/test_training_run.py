@@ -113,6 +113,12 @@ def test_plots_tables_and_card_are_artifacts_of_every_variant(trained):
     assert "| nation | constant" in card
 
 
+def test_the_best_variant_has_an_example_explanation_of_each_class(trained):
+    figures = MlflowClient().list_artifacts(trained.best_id, "explanations")
+
+    assert {item.path for item in figures} == {"explanations/le_50K.png", "explanations/gt_50K.png"}
+
+
 def test_the_parent_run_holds_the_split_the_parameters_and_the_leader_board(trained):
     run_id = trained.parent.info.run_id
     rows = pd.read_parquet(artifact(run_id, "split/rows.parquet"))
