@@ -84,6 +84,7 @@ def docs_page(model: TabularModel, settings: MapperSettings, takes: str | None) 
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}: documentation</title>
+<link rel="icon" href="data:,">
 <link rel="stylesheet" href="/page/style.css">
 </head>
 <body class="docs">
@@ -102,7 +103,7 @@ range that it saw are accepted, and named in <code>warnings</code>.</p>
 <h2>Parameters</h2>
 {_table(("name", "for", "value"), [tuple(map(escape, row)) for row in PARAMETERS])}
 <h2>Features</h2>
-{_table(("name", "type", "", "training saw", "example"), map(_feature_row, schema.features))}
+{_table(("name", "type", "presence", "training saw", "example"), map(_feature_row, schema.features))}
 <h2>Errors</h2>
 <p>Errors are <code>application/problem+json</code> (RFC 9457). A 422 lists every fault with its row, counted
 from 0, its field, and what was expected; a 503 says in <code>Retry-After</code> when to try again.</p>

@@ -60,7 +60,10 @@ class Feature:
             return self.most_frequent
         if self.type == "boolean":
             return self.median >= 0.5
-        return round(self.median) if self.type == "long" else float(self.median)
+        if self.type == "long":
+            return round(self.median)
+        short = float(f"{self.median:.6g}")  # 87.2 rather than 87.19999999999999
+        return short if self.minimum <= short <= self.maximum else float(self.median)
 
 
 @dataclass(frozen=True)

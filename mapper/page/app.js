@@ -10,7 +10,9 @@ let schema;
 function typical(feature) {
   if (feature.type === "string") return feature.most_frequent;
   if (feature.type === "boolean") return feature.median >= 0.5 ? "true" : "false";
-  return String(feature.type === "long" ? Math.round(feature.median) : Number(feature.median.toPrecision(6)));
+  if (feature.type === "long") return String(Math.round(feature.median));
+  const short = Number(feature.median.toPrecision(6));
+  return String(feature.minimum <= short && short <= feature.maximum ? short : feature.median);
 }
 
 function hint(feature) {
@@ -77,12 +79,12 @@ function filter() {
   document.getElementById("filter-count").textContent = `${shown} of ${readers.size} features`;
 }
 
-function markFaults(problem) {
+function markFaults(faults) {
   for (const { input, fault } of readers.values()) {
     input.removeAttribute("aria-invalid");
     fault.textContent = "";
   }
-  for (const { field, message } of problem?.errors ?? []) {
+  for (const { field, message } of faults) {
     const reader = readers.get(field);
     if (!reader) continue;
     reader.input.setAttribute("aria-invalid", "true");
@@ -91,28 +93,39 @@ function markFaults(problem) {
   }
 }
 
+// Where the answer stands below a long form, it is brought into view.
+function bringIntoView() {
+  const { top, bottom } = result.getBoundingClientRect();
+  if (top > window.innerHeight - 80 || bottom < 0) document.getElementById("answer").scrollIntoView();
+}
+
 async function ask(route) {
+  if (result.hasAttribute("aria-busy")) return;
   const data = Object.fromEntries([...readers].map(([name, reader]) => [name, reader.read()]));
   const body = { data };
   if (route === "explain") body.parameters = { effort: document.getElementById("effort").value };
   result.setAttribute("aria-busy", "true");
   result.replaceChildren(element("p", { class: "quiet", text: route === "explain" ? "Explaining …" : "Predicting …" }));
-  const buttons = form.querySelectorAll("button");
-  buttons.forEach((button) => { button.disabled = true; });
+  markFaults([]);
   try {
     const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
     const started = performance.now();
     const response = await fetch(`/v1/${route}`, options);
     const answer = await response.json();
     const duration = performance.now() - started;
-    markFaults(response.ok ? null : answer);
-    if (response.ok) showAnswer(result, answer, schema, duration);
-    else showProblem(result, answer);
+    if (response.ok) {
+      showAnswer(result, answer, schema, duration);
+    } else {
+      showProblem(result, answer);
+      markFaults(answer.errors ?? []);
+    }
   } catch (error) {
     showProblem(result, { title: "No answer", detail: `The mapper cannot be reached: ${error.message}` });
   } finally {
-    buttons.forEach((button) => { button.disabled = false; });
     result.removeAttribute("aria-busy");
+    const faulty = fields.querySelector("[aria-invalid]");
+    if (faulty) faulty.focus();
+    else bringIntoView();
   }
 }
 
@@ -129,10 +142,10 @@ async function start() {
     event.preventDefault();
     ask(event.submitter?.value ?? "predict");
   });
-  form.addEventListener("reset", () => markFaults(null));
+  form.addEventListener("reset", () => markFaults([]));
   // A link can ask at once: /#predict, /#explain.
   const route = location.hash.slice(1);
   if (route === "predict" || route === "explain") ask(route);
 }
 
-start();
+start().catch((error) => showProblem(result, { title: "No schema", detail: `The mapper cannot be reached: ${error.message}` }));

@@ -1,0 +1,396 @@
+"""The mapper's page in a real browser, in front of a real forest: Debian's chromium, driven by selenium."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import uvicorn
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from proto_model.data import RawTable, encode, prepare
+from proto_model.server import Scorer
+from proto_model.server.app import App
+from proto_model.server.metrics import Metrics
+from proto_model.server.settings import ServerSettings
+from proto_model.serving import ForestModel, write_bundle
+from proto_model.training import make_pipeline
+
+CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1280,900"
+).split()
+ROOT = Path(__file__).parents[2]
+LABELLED = "return [...document.querySelectorAll('input, select')].every(e => e.labels.length === 1)"
+HOSTS = "return performance.getEntries().filter(e => /^http/.test(e.name)).map(e => new URL(e.name).origin)"
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(
+        not (CHROMIUM and CHROMEDRIVER),
+        reason="no chromium and chromedriver on PATH; on Debian: apt-get install chromium chromium-driver",
+    ),
+]
+
+
+@contextmanager
+def model_server(frame, folder):
+    """URL of a model server, with a forest fitted on the frame; its schema is `schema.json` in the folder."""
+    data = prepare(
+        RawTable("table", "table", pa.Table.from_pandas(frame, preserve_index=False)), frame.columns[-1]
+    )
+    pipeline = make_pipeline("random_forest", data.schema, 0, n_estimators=10)
+    pipeline.fit(data.X_train, data.y_train)
+    bundle = folder / "bundle"
+    write_bundle(bundle, pipeline, data.schema, encode(data.X_train, data.schema))
+    shutil.copy(bundle / "schema.json", folder)
+    scorer = Scorer(ForestModel.load(bundle))
+    app = App(scorer, ServerSettings(), Metrics(scorer.schema, scorer.version))
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, loop="asyncio", lifespan="off", ws="none", log_config=None)
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the model server did not start"
+            time.sleep(0.02)
+        host, port = server.servers[0].sockets[0].getsockname()
+        yield f"http://{host}:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        app.close()
+
+
+@contextmanager
+def mapper(model_server_url, folder):
+    """URL of the mapper's page."""
+    command = [sys.executable, "-m", "mapper", "serve", "--port", "0", "--model-server-url", model_server_url]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAPPER_")}
+    log = folder / "mapper.log"
+    with log.open("w") as stderr:
+        process = subprocess.Popen(
+            [*command, "--schema", str(folder / "schema.json")], stderr=stderr, cwd=ROOT, env=environment
+        )
+    try:
+        deadline = time.monotonic() + 30
+        while "listening on" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.02)
+        yield log.read_text().split("listening on ")[1].split()[0]
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    """Page of a model with a feature of each type, two of them nullable."""
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame(
+        {
+            "size": rng.normal(size=300).round(3),
+            "age": pd.array(np.where(rng.random(300) < 0.1, None, rng.integers(18, 90, 300)), dtype="Int64"),
+            "owner": rng.random(300) < 0.5,
+            "job": rng.choice(["clerk", "nurse", "<b>poet</b>"], 300),
+        }
+    )
+    frame["loan"] = np.where(frame["size"] + frame["owner"] > 0.4, "granted", "refused")
+    folder = tmp_path_factory.mktemp("people")
+    with model_server(frame, folder) as url, mapper(url, folder) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """Page of a model with 500 features and ten classes."""
+    X = np.random.default_rng(3).normal(size=(200, 500)).round(3)
+    frame = pd.DataFrame(X, columns=[f"gene {place}" for place in range(500)])
+    frame["kind"] = np.arange(200) % 10
+    folder = tmp_path_factory.mktemp("wide")
+    with model_server(frame, folder) as url, mapper(url, folder) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def unserved(tmp_path_factory):
+    """Page of a mapper whose model server is away."""
+    folder = tmp_path_factory.mktemp("unserved")
+    feature = {"name": "a", "type": "double", "nullable": False, "minimum": 0, "maximum": 1, "median": 0.5}
+    schema = {"schema_version": "1.0", "model_name": "tiny", "target": {"name": "t", "type": "long"}}
+    (folder / "schema.json").write_text(json.dumps({**schema, "classes": [0, 1], "features": [feature]}))
+    with mapper("http://127.0.0.1:1", folder) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SE_OFFLINE", "true")  # the driver is at hand; nothing is to be fetched
+        driver = webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(session):
+    """A browser that shall have nothing to complain of when the test is over."""
+    session.get("about:blank")
+    session.get_log("browser")
+    yield session
+    assert session.get_log("browser") == []
+
+
+def open_page(browser, url):
+    browser.get(url)
+    wait_for(browser, "#fields .field")
+
+
+def wait_for(browser, selector):
+    """First element that the selector finds, as soon as there is one."""
+    return WebDriverWait(browser, 20, 0.05).until(
+        lambda b: next(iter(b.find_elements(By.CSS_SELECTOR, selector)), None), f"no {selector}"
+    )
+
+
+def field(browser, name):
+    """Control that belongs to the label with that text, as a user finds it."""
+    (label,) = browser.find_elements(By.XPATH, f"//label[normalize-space()='{name}']")
+    return browser.find_element(By.ID, label.get_attribute("for"))
+
+
+def fill(browser, name, text):
+    control = field(browser, name)
+    control.clear()
+    control.send_keys(text)
+
+
+def press(browser, name):
+    browser.find_element(By.XPATH, f"//button[normalize-space()='{name}']").click()
+
+
+def texts(browser, selector):
+    return [found.text for found in browser.find_elements(By.CSS_SELECTOR, selector)]
+
+
+def focused(browser):
+    return browser.switch_to.active_element
+
+
+def test_a_filled_form_gives_a_prediction_with_bars(browser, people):
+    open_page(browser, people)
+    fill(browser, "size", "2")
+    fill(browser, "age", "40")
+    Select(field(browser, "owner")).select_by_visible_text("yes")
+    fill(browser, "job", "nurse")
+    press(browser, "Predict")
+
+    assert wait_for(browser, ".verdict strong").text == "granted"
+    assert texts(browser, ".share .name") == ["granted", "refused"]
+    likely, unlikely = (fill.size["width"] for fill in browser.find_elements(By.CSS_SELECTOR, ".share .fill"))
+    assert likely > 10 * unlikely
+    shares = [float(text.removesuffix(" %")) for text in texts(browser, ".share .number")]
+    assert sum(shares) == pytest.approx(100, abs=0.2)
+
+
+def test_another_row_gives_another_prediction(browser, people):
+    open_page(browser, people)
+    fill(browser, "size", "-2")
+    press(browser, "Predict")
+
+    assert wait_for(browser, ".verdict strong").text == "refused"
+
+
+def test_an_explanation_has_a_rule_and_counterfactuals(browser, people):
+    open_page(browser, people)
+    fill(browser, "size", "1")
+    press(browser, "Explain")
+
+    assert wait_for(browser, ".verdict strong").text == "granted"
+    assert any("size" in text for text in texts(browser, ".premises li"))
+    assert "precision" in texts(browser, ".card .quiet")[0]
+    changes = texts(browser, "ol.card > li")
+    assert changes
+    assert all("gives refused" in text for text in changes)
+    assert "What mattered" in texts(browser, "#result h3")
+
+
+def test_the_form_starts_with_values_that_the_model_takes_and_goes_back_to_them(browser, people):
+    open_page(browser, people)
+    first = field(browser, "size").get_attribute("value")
+    fill(browser, "size", "9")
+    press(browser, "Typical values")
+
+    assert field(browser, "size").get_attribute("value") == first
+    press(browser, "Predict")
+    wait_for(browser, ".verdict")
+    assert texts(browser, ".warnings") == []
+
+
+def test_unusual_values_are_predicted_with_a_warning_for_each(browser, people):
+    open_page(browser, people)
+    fill(browser, "size", "1000")
+    fill(browser, "job", "<b>spy</b>")
+    press(browser, "Predict")
+
+    wait_for(browser, ".warnings")
+    warnings = texts(browser, ".warnings li")
+    assert [warning.partition(":")[0] for warning in warnings] == ["size", "job"]
+    assert "<b>spy</b>" in warnings[1]  # shown, not obeyed
+
+
+def test_an_empty_field_is_a_missing_value_where_one_is_accepted(browser, people):
+    open_page(browser, people)
+    field(browser, "age").clear()
+    press(browser, "Predict")
+
+    assert wait_for(browser, ".verdict strong").text in ("granted", "refused")
+
+
+def test_a_wrong_value_is_told_at_its_field(session, people):
+    session.get_log("browser")
+    open_page(session, people)
+    fill(session, "size", "tall")
+    fill(session, "age", "40.5")
+    press(session, "Predict")
+
+    wait_for(session, ".problem")
+    for name, told in (("size", "tall"), ("age", "40.5")):
+        control = field(session, name)
+        assert control.get_attribute("aria-invalid") == "true"
+        fault = session.find_element(By.ID, control.get_attribute("aria-describedby").split()[-1])
+        assert told in fault.text
+    assert field(session, "job").get_attribute("aria-invalid") is None
+    assert focused(session) == field(session, "size")
+    assert [entry["source"] for entry in session.get_log("browser")] == ["network"]  # the 422 itself
+
+    fill(session, "size", "1.5")
+    fill(session, "age", "40")
+    press(session, "Predict")
+    wait_for(session, ".verdict")
+    assert not session.find_elements(By.CSS_SELECTOR, "[aria-invalid], .fault:not(:empty), .problem")
+    assert session.get_log("browser") == []
+
+
+def test_an_absent_model_server_is_told_in_words(session, unserved):
+    open_page(session, unserved)
+    press(session, "Predict")
+
+    assert "The model server is away" in wait_for(session, ".problem").text
+    assert "http://127.0.0.1:1 cannot be reached" in wait_for(session, ".problem").text
+    assert [entry["source"] for entry in session.get_log("browser")] == ["network"]  # the 503 itself
+
+
+def test_the_keyboard_is_enough(browser, people):
+    open_page(browser, people)
+    field(browser, "size").send_keys(Keys.CONTROL + "a")
+    focused(browser).send_keys("-2" + Keys.TAB * 3)
+    assert focused(browser) == field(browser, "job")
+    focused(browser).send_keys(Keys.TAB)
+    assert focused(browser).text == "Predict"
+    focused(browser).send_keys(Keys.TAB)
+    focused(browser).send_keys(Keys.SPACE)
+
+    wait_for(browser, ".premises")
+    assert focused(browser).text == "Explain"  # and from there on
+    field(browser, "size").send_keys(Keys.ENTER)
+    WebDriverWait(browser, 20, 0.05).until(lambda b: not b.find_elements(By.CSS_SELECTOR, ".premises"))
+    assert wait_for(browser, ".verdict strong").text == "refused"
+
+
+def test_every_control_has_a_label_and_the_answer_is_announced(browser, people):
+    open_page(browser, people)
+
+    assert browser.execute_script(LABELLED)
+    assert browser.find_element(By.ID, "answer").get_attribute("aria-live") == "polite"
+    assert all(button.accessible_name for button in browser.find_elements(By.TAG_NAME, "button"))
+    assert field(browser, "age").accessible_name == "age"
+
+
+def test_five_hundred_features_are_filtered_by_name_and_ten_classes_compared(browser, wide):
+    open_page(browser, wide)
+    shown = "return [...document.querySelectorAll('.field')].filter(box => box.checkVisibility()).length"
+    assert browser.execute_script(shown) == 500
+    search = field_of_filter(browser)
+    search.send_keys("GENE 49" + Keys.ENTER)
+
+    assert browser.execute_script(shown) == 11
+    assert texts(browser, "#filter-count") == ["11 of 500 features"]
+    assert texts(browser, "#result .verdict") == []  # Enter searches; it does not send the form
+    fill(browser, "gene 499", "0.5")
+    press(browser, "Predict")
+    wait_for(browser, ".verdict")
+    assert sorted(texts(browser, ".share .name")) == list("0123456789")
+    assert browser.execute_script(LABELLED)
+
+
+def field_of_filter(browser):
+    (label,) = browser.find_elements(By.XPATH, "//label[normalize-space()='Filter features']")
+    return label.find_element(By.TAG_NAME, "input")
+
+
+def test_a_few_features_need_no_filter(browser, people):
+    open_page(browser, people)
+
+    assert not field_of_filter(browser).is_displayed()
+
+
+def test_on_a_telephone_nothing_sticks_out_and_the_answer_comes_into_view(browser, wide):
+    metrics = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        for path in ("/docs", "/"):
+            browser.get(wide + path)
+            wait_for(browser, "table, .field")
+            assert browser.execute_script("return document.documentElement.scrollWidth") == 400
+        field_of_filter(browser).send_keys("gene 1")
+        press(browser, "Predict")
+        wait_for(browser, ".verdict")
+        top = "return document.querySelector('.verdict').getBoundingClientRect().top"
+        WebDriverWait(browser, 5, 0.05).until(lambda b: 0 <= b.execute_script(top) < 400)
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_a_link_can_ask_at_once(browser, people):
+    open_page(browser, f"{people}/#explain")
+
+    assert wait_for(browser, ".premises li")
+
+
+def test_the_documentation_tells_features_and_leads_back_to_the_page(browser, people):
+    browser.get(f"{people}/docs")
+
+    assert {"size", "age", "owner", "job"} <= set(texts(browser, "td:first-child code"))
+    browser.find_element(By.LINK_TEXT, "Try it").click()
+    wait_for(browser, "#fields .field")
+    assert "Try" in browser.title
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_nothing_comes_from_another_host(browser, people, path):
+    browser.get(people + path)
+    wait_for(browser, ".field, table")
+
+    assert set(browser.execute_script(HOSTS)) == {people}
