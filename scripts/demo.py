@@ -222,14 +222,15 @@ def _typical_record(schema: dict[str, Any]) -> dict[str, Any]:
     """A record in the middle of the training table: medians and commonest categories."""
     record: dict[str, Any] = {}
     for feature in schema["features"]:
-        if feature["type"] == "string":
-            record[feature["name"]] = feature["most_frequent"]
-        elif feature["type"] == "boolean":
-            record[feature["name"]] = feature["median"] >= 0.5
-        else:
-            record[feature["name"]] = (
-                round(feature["median"]) if feature["type"] == "long" else feature["median"]
-            )
+        match feature["type"]:
+            case "string":
+                record[feature["name"]] = feature["most_frequent"]
+            case "boolean":
+                record[feature["name"]] = feature["median"] >= 0.5
+            case "long":
+                record[feature["name"]] = round(feature["median"])
+            case _:
+                record[feature["name"]] = float(f"{feature['median']:.6g}")
     return record
 
 
