@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from html import escape
 from typing import Any
 
@@ -37,7 +38,7 @@ PARAMETERS = (
 )
 
 
-def docs_page(model: TabularModel, settings: MapperSettings, takes: str | None) -> str:
+def docs_page(model: TabularModel, settings: MapperSettings, takes: str | None, url: str) -> str:
     """HTML of the page.
 
     Parameters
@@ -48,6 +49,8 @@ def docs_page(model: TabularModel, settings: MapperSettings, takes: str | None) 
         Whose limits are told.
     takes : {"rows", "file"} or None
         What the model takes; None when that is not known.
+    url : str
+        Where the reader found the service, without a path.
     """
     schema = model.schema
     version = model.answers.model["version"]
@@ -64,7 +67,7 @@ def docs_page(model: TabularModel, settings: MapperSettings, takes: str | None) 
     if takes != "rows":
         examples.append(("A file behind presigned URLs", "predict", file_request))
     shown_examples = "".join(
-        f"<h3>{escape(name)}</h3><pre><code>{escape(_curl(settings, route, body))}</code></pre>"
+        f"<h3>{escape(name)}</h3><pre><code>{escape(_curl(url, route, body))}</code></pre>"
         for name, route, body in examples
     )
     problems = [
@@ -116,11 +119,10 @@ from 0, its field, and what was expected; a 503 says in <code>Retry-After</code>
 """
 
 
-def _curl(settings: MapperSettings, route: str, body: dict[str, Any]) -> str:
+def _curl(url: str, route: str, body: dict[str, Any]) -> str:
     """A command that can be pasted into a shell."""
     text = json.dumps(body, ensure_ascii=False).replace("'", "'\\''")
-    url = f"http://{settings.host}:{settings.port}/v1/{route}"
-    return f"curl {url} -H 'Content-Type: application/json' -d '{text}'"
+    return f"curl {shlex.quote(f'{url}/v1/{route}')} -H 'Content-Type: application/json' -d '{text}'"
 
 
 def _feature_row(feature: Feature) -> tuple[str, ...]:

@@ -94,7 +94,6 @@ class MapperService:
         openapi = openapi_document(self._model, self._takes)
         self._openapi = orjson.dumps(openapi, option=orjson.OPT_INDENT_2)
         self._schema = orjson.dumps(self._model.schema.content, option=orjson.OPT_INDENT_2)
-        self._docs = docs_page(self._model, settings, self._takes).encode()
 
     async def predict(self, request: web.Request) -> web.Response:
         """POST /v1/predict."""
@@ -167,11 +166,11 @@ class MapperService:
         """GET /openapi.json."""
         return web.Response(body=self._openapi, content_type="application/json")
 
-    async def docs(self, _: web.Request) -> web.Response:
-        """GET /docs."""
-        return web.Response(
-            body=self._docs, content_type="text/html", charset="utf-8", headers=SECURITY_HEADERS
-        )
+    async def docs(self, request: web.Request) -> web.Response:
+        """GET /docs: its commands name the service as the reader reached it."""
+        url = f"{request.scheme}://{request.host}"
+        page = docs_page(self._model, self._settings, self._takes, url)
+        return web.Response(text=page, content_type="text/html", headers=SECURITY_HEADERS)
 
     async def page(self, _: web.Request) -> web.Response:
         """GET /: a page to try the model."""

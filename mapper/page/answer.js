@@ -13,7 +13,7 @@ function bar(name, share, strong) {
   const row = element("div", { class: strong ? "share strong" : "share" });
   const track = element("span", { class: "track", "aria-hidden": "true" });
   const fill = element("span", { class: "fill" });
-  fill.style.width = `${Math.max(0.5, 100 * share)}%`;
+  fill.style.width = `${share > 0 ? Math.max(0.5, 100 * share) : 0}%`;
   track.append(fill);
   row.append(element("span", { class: "name", text: name, title: name }), track, element("span", { class: "number", text: percent(share) }));
   return row;
@@ -56,7 +56,7 @@ function counterfactual(found) {
     const line = element("li");
     line.append(
       element("strong", { text: change.feature }),
-      ` from ${value(change.from)} to `,
+      ` ${value(change.from)} → `,
       element("strong", { text: value(change.to) }),
     );
     changes.append(line);

@@ -383,6 +383,7 @@ def test_the_documentation_tells_features_and_leads_back_to_the_page(browser, pe
     browser.get(f"{people}/docs")
 
     assert {"size", "age", "owner", "job"} <= set(texts(browser, "td:first-child code"))
+    assert texts(browser, "pre")[0].startswith(f"curl {people}/v1/predict")
     browser.find_element(By.LINK_TEXT, "Try it").click()
     wait_for(browser, "#fields .field")
     assert "Try" in browser.title
