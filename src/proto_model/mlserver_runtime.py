@@ -70,7 +70,7 @@ class ForestRuntime(MLModel):  # type: ignore[misc]  # mlserver is not installed
                     model_version=self.version,
                     id=payload.id,
                     outputs=[
-                        ResponseOutput(name=name, shape=[n_rows, 1], datatype=datatype, data=data)
+                        ResponseOutput(name=name, shape=[n_rows, 1], datatype=datatype, data=_sent(data))
                         for name, datatype, data in columns
                     ],
                 )
@@ -112,6 +112,11 @@ class ForestRuntime(MLModel):  # type: ignore[misc]  # mlserver is not installed
     async def version_of_mlflow(self) -> Response:
         """Version of the MLflow that logged the model."""
         return Response(self.scorer.mlflow_version, media_type=JSON)
+
+
+def _sent(data: list[Any]) -> list[Any]:
+    """Values of a tensor as gRPC wants them: text as bytes, which REST turns into text again."""
+    return [value.encode() if isinstance(value, str) else value for value in data]
 
 
 def _plain(data: Any) -> Any:
