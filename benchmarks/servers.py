@@ -235,7 +235,7 @@ def _write_mlserver_folder(home: Path, model: Path, port: int, others: list[int]
     )
     (home / "runtime.py").write_text(code)
     settings = {"host": "127.0.0.1", "http_port": port, "grpc_port": others[0], "metrics_port": others[1]}
-    (home / "settings.json").write_text(json.dumps(settings | {"parallel_workers": 0}))
+    (home / "settings.json").write_text(json.dumps(settings | {"parallel_workers": 0, "debug": False}))
     model_settings = {"name": "proto_model", "implementation": "runtime.ForestRuntime"}
     model_settings["parameters"] = {"uri": str(model)}
     (home / "model-settings.json").write_text(json.dumps(model_settings))

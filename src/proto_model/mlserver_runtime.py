@@ -14,7 +14,7 @@ import orjson
 from mlserver import MLModel
 from mlserver.errors import MLServerError
 from mlserver.handlers import custom_handler
-from mlserver.types import InferenceRequest, InferenceResponse, MetadataTensor, ResponseOutput
+from mlserver.types import InferenceRequest, InferenceResponse, MetadataTensor, Parameters, ResponseOutput
 from mlserver.utils import get_model_uri
 from starlette.requests import Request
 from starlette.responses import Response
@@ -69,10 +69,7 @@ class ForestRuntime(MLModel):  # type: ignore[misc]  # mlserver is not installed
                     model_name=self.name,
                     model_version=self.version,
                     id=payload.id,
-                    outputs=[
-                        ResponseOutput(name=name, shape=[n_rows, 1], datatype=datatype, data=_sent(data))
-                        for name, datatype, data in columns
-                    ],
+                    outputs=[_output(name, [n_rows, 1], datatype, data) for name, datatype, data in columns],
                 )
 
             return request.question, write
@@ -114,9 +111,13 @@ class ForestRuntime(MLModel):  # type: ignore[misc]  # mlserver is not installed
         return Response(self.scorer.mlflow_version, media_type=JSON)
 
 
-def _sent(data: list[Any]) -> list[Any]:
-    """Values of a tensor as gRPC wants them: text as bytes, which REST turns into text again."""
-    return [value.encode() if isinstance(value, str) else value for value in data]
+def _output(name: str, shape: list[int], datatype: str, data: list[Any]) -> ResponseOutput:
+    """Tensor as gRPC wants it: text as bytes, which REST and MLServer's codecs turn into text again."""
+    if datatype != "BYTES":
+        return ResponseOutput(name=name, shape=shape, datatype=datatype, data=data)
+    content = [value.encode() for value in data]
+    text = Parameters(content_type="str")
+    return ResponseOutput(name=name, shape=shape, datatype=datatype, data=content, parameters=text)
 
 
 def _plain(data: Any) -> Any:
