@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.data.columns import Column
+from proto_model.data.split import HASH_COLUMN
 
 __all__ = ["MAX_CATEGORIES", "DroppedColumn", "usable_columns"]
 
@@ -35,9 +36,10 @@ def usable_columns(
     """Columns that can be features, and those that cannot with the reason.
 
     A column is dropped when its training rows hold no value, or the same value everywhere; when it holds
-    dates, or something nested; when it is an identifier; when it is free text. Identifiers are texts that
-    differ in every row, and whole numbers that differ in every row and either count the rows (n consecutive
-    numbers, in any order) or are named like one (`id`, `customer_id`, `customerId`, `key`, `index`, ...).
+    dates, or something nested; when it is called `__row_hash__`; when it is an identifier; when it is free
+    text. Identifiers are texts that differ in every row, and whole numbers that differ in every row and
+    either count the rows (n consecutive numbers, in any order) or are named like one (`id`, `customer_id`,
+    `customerId`, `key`, `index`, ...).
     Free text has more than `MAX_CATEGORIES` distinct values, or more than one per two rows. Tables of fewer
     than 20 rows are too small to tell, so there neither rule is applied.
 
@@ -67,6 +69,8 @@ def usable_columns(
 def _reason(column: Column, is_train: NDArray[np.bool_]) -> str | None:
     """Why the column is no feature; None when it is one."""
     present = ~column.missing
+    if column.name == HASH_COLUMN:
+        return "the name is that of the row hashes in files of this program"
     if not present.any():
         return "all values are missing"
     if column.type == "other":

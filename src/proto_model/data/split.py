@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from proto_model.data.columns import Column, is_number
 from proto_model.errors import DataError
 
-__all__ = ["row_hashes", "split_digest", "test_rows"]
+__all__ = ["HASH_COLUMN", "row_hashes", "split_digest", "test_rows"]
+
+#: Holds the hashes in files that hold the rows as well.
+HASH_COLUMN = "__row_hash__"
 
 _SALT = np.uint64(0x70726F746F6D6F64)
 
@@ -80,7 +83,7 @@ def test_rows(hashes: NDArray[np.uint64], y: NDArray[Any], test_size: float) -> 
         own = hashes[of_class]
         if own.min() == own.max():
             raise DataError(
-                f"Class {classes[code]!r}: its {len(own)} rows are all the same. "
+                f"Class {classes.tolist()[code]!r}: its {len(own)} rows are all the same. "
                 "One for training and another for testing are needed; add rows or leave the class out."
             )
         moved = own.min() if n_test[code] == 0 else own.max()

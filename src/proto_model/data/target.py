@@ -66,14 +66,26 @@ def class_labels(column: Column) -> tuple[NDArray[Any], FeatureType]:
     Raises
     ------
     DataError
-        If there are fewer than two classes, or a class has fewer than two rows.
+        If there are fewer than two classes, a class has fewer than two rows, or the values are no labels.
     """
     if not len(column.values):
         raise DataError(f"Target {column.name!r}: every value is missing.")
+    if column.type == "other":
+        raise DataError(
+            f"Target {column.name!r}: lists, structures and binary values cannot be class labels. "
+            "Make texts or numbers of them."
+        )
+    if column.type == "long" and np.abs(column.values).max() >= _LARGEST_WHOLE:
+        raise DataError(
+            f"Target {column.name!r}: whole numbers from 2**53 on cannot all be told apart as class labels. "
+            "Make texts of them."
+        )
     y, kind = _native(column)
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) < 2:
-        raise DataError(f"Target {column.name!r}: only one class, {classes[0]!r}. Two or more are needed.")
+        raise DataError(
+            f"Target {column.name!r}: only one class, {classes.tolist()[0]!r}. Two or more are needed."
+        )
     if counts.min() < 2:
         rare = classes[counts < 2].tolist()
         hint = " Is it a quantity rather than a class?" if len(rare) > len(y) / 4 else ""

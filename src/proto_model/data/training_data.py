@@ -99,6 +99,8 @@ def prepare(
     columns = read_columns(raw.table)
     by_name = {column.name: column for column in columns}
     chosen = target_name(list(by_name), target, raw.source)
+    if len(columns) == 1:
+        raise DataError(f"{raw.source} has no column to learn {chosen!r} from: it is the only one.")
     labelled = ~by_name[chosen].missing
     columns = [column.rows(labelled) for column in columns]
     y, target_type = class_labels(by_name[chosen].rows(labelled))
@@ -110,9 +112,7 @@ def prepare(
 
     features, dropped = usable_columns([column for column in columns if column.name != chosen], ~is_test)
     if not features:
-        reasons = (
-            "; ".join(f"{column.name}: {column.reason}" for column in dropped) or "it is the only column"
-        )
+        reasons = "; ".join(f"{column.name}: {column.reason}" for column in dropped)
         raise DataError(f"{raw.source} has no column to learn {chosen!r} from. {reasons}.")
     schema = ModelSchema(
         model_name=model_name,

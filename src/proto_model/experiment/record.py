@@ -22,6 +22,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 
 from proto_model.data import BUILT_IN, TrainingData
+from proto_model.data.split import HASH_COLUMN
 from proto_model.evaluation import save
 from proto_model.experiment.verdict import Verdict, library_versions
 from proto_model.training import SearchResult
@@ -36,8 +37,6 @@ __all__ = [
     "log_split",
     "log_verdict",
 ]
-
-HASH_COLUMN = "__row_hash__"
 
 
 def forget_finished_run() -> None:

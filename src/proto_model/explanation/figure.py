@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from numpy.typing import NDArray
 
-from proto_model.evaluation.style import ACCENT, GRID, INK, MUTED, SECOND, new_figure
+from proto_model.evaluation.style import ACCENT, GRID, INK, MUTED, SECOND, new_figure, shortened
 from proto_model.explanation.interface import Explainer, ExplainOptions
 from proto_model.explanation.rule import shown
 from proto_model.schema import Feature, Label, ModelSchema
@@ -22,6 +22,7 @@ __all__ = ["example_figures", "explanation_figure"]
 MAX_TRACKS = 12
 MAX_SHOWN = 3
 MAX_EXAMPLES = 10
+MAX_LINES = 8
 BAND = 0.32
 
 
@@ -56,7 +57,11 @@ def explanation_figure(
     names = _tracks(explanation, premises, counterfactuals)
     flips = [f"{_sign(i)} {c['text']}" for i, c in enumerate(counterfactuals)]
     sentences = [explanation["rule"]["text"], *flips, *explanation["notes"]]
-    lines = [line for text in sentences for line in textwrap.wrap(text, 112, subsequent_indent="    ")]
+    lines = [
+        line.replace("$", r"\$")
+        for text in sentences
+        for line in textwrap.wrap(text, 112, subsequent_indent="    ", max_lines=MAX_LINES, placeholder=" …")
+    ]
     features = {feature.name: feature for feature in schema.features}
     height = 1.3 + 0.52 * max(len(names), 1) + 0.2 * len(lines)
     figure = new_figure(9.5, height)
@@ -67,14 +72,14 @@ def explanation_figure(
         _track(axes, -k, features[name], premises.get(name), row.get(name), mine)
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(0.6 - max(len(names), 1), 0.75)
-    axes.set_yticks([-k for k in range(len(names))], names, fontsize=10, color=INK)
+    axes.set_yticks([-k for k in range(len(names))], shortened(names, 36), fontsize=10, color=INK)
     axes.tick_params(length=0)
     axes.set_xticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
     rule = explanation["rule"]
     head = f"{title}: " if title else ""
-    head += f"{shown(explanation['prediction'])} ({explanation['probability']:.0%})"
+    head += f"{_text(explanation['prediction'])} ({explanation['probability']:.0%})"
     measured = ", ".join(
         f"{what} {rule[key]:.0%}"
         for key, what in (("precision", "right"), ("coverage", "covers"))
@@ -166,12 +171,12 @@ def _track(
         )  # fmt: skip
     if steps:
         end = _place(feature, steps[0][1])
-        label = ", ".join(f"{_sign(i)} {shown(to)}" for i, to in steps)
+        label = ", ".join(f"{_sign(i)} {_text(to)}" for i, to in steps)
         align = "left" if end < 0.15 else "right" if end > 0.85 else "center"
         axes.text(end, y + 0.17, label, fontsize=8, color=SECOND, ha=align, va="bottom")
     face = "white" if missing else INK
     axes.plot([start], [y], "o", markersize=8, color=INK, markerfacecolor=face, zorder=5)
-    text = "missing" if missing else shown(_typed(feature, value))
+    text = "missing" if missing else _text(_typed(feature, value))
     axes.text(start, y - BAND, text, fontsize=8, color=INK, ha="center", va="top", fontweight="bold")
 
 
@@ -214,6 +219,11 @@ def _bar(axes: Axes, low: float, high: float, y: float, color: str, alpha: float
 def _sign(i: int) -> str:
     """Number of a counterfactual, as its arrows and its sentence bear it."""
     return f"({i + 1})"
+
+
+def _text(value: Any) -> str:
+    """Value that fits beside a mark."""
+    return shortened([shown(value)], 36)[0]
 
 
 def _names(feature: Feature) -> list[Any]:

@@ -17,11 +17,10 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
+from proto_model.data.split import HASH_COLUMN
 from proto_model.errors import DataError
 
 __all__ = ["HASH_COLUMN", "HeldOutRows", "held_out_rows"]
-
-HASH_COLUMN = "__row_hash__"
 
 _TEST_ROWS = "split/test_rows.parquet"
 _ROWS = "split/rows.parquet"

@@ -105,8 +105,10 @@ def search(
     best = int(np.argmax(scores.mean(axis=1)))
 
     pipeline = make_pipeline(chosen, data.schema, random_state, **candidates[best])
-    pipeline.set_params(forest__n_jobs=n_threads).fit(data.X_train, data.y_train)
-    pipeline.set_params(forest__n_jobs=None)
+    # scikit-learn refuses labels such as 0.5, so the forest learns codes and is told its labels afterwards.
+    classes, codes = np.unique(data.y_train, return_inverse=True)
+    pipeline.set_params(forest__n_jobs=n_threads).fit(data.X_train, codes)
+    pipeline.set_params(forest__n_jobs=None).named_steps["forest"].classes_ = classes
     return SearchResult(
         variant=chosen.name,
         pipeline=pipeline,

@@ -57,6 +57,9 @@ def test_labels_are_as_in_the_table_and_whole_numbers_are_integers(values, expec
     [
         (pa.array([], pa.int64()), "every value is missing"),
         (pa.array(["a", "a"]), "only one class, 'a'"),
+        (pa.array([7, 7]), r"only one class, 7\."),
+        (pa.array([[1], [1], [2], [2]]), "lists, structures and binary values cannot be class labels"),
+        (pa.array([2**53, 2**53 + 1] * 2), "cannot all be told apart"),
         (
             pa.array(["a", "a", "b", "a", "a"]),
             r"1 of 2 classes have one row only, such as \['b'\].*needed\.$",

@@ -85,19 +85,26 @@ def test_rows_added_leave_the_others_in_their_part(mixed_frame, mixed_data):
 
 
 def test_categories_are_those_of_the_training_rows(mixed_frame):
-    frame = mixed_frame.assign(job=[f"job {n // 12}" for n in range(len(mixed_frame))])
-    data = from_frame(frame)
+    jobs = [f"rare {n}" if n < 30 else f"job {n % 5}" for n in range(len(mixed_frame))]
+
+    data = from_frame(mixed_frame.assign(job=jobs))
+
     (job,) = (feature for feature in data.schema.features if feature.name == "job")
-    rare = frame.assign(job=np.where(frame["income"] == data.X_test["income"].iloc[0], "new", frame["job"]))
+    assert job.categories == tuple(sorted(set(data.X_train["job"])))
+    unseen = ~data.X_test["job"].isin(job.categories).to_numpy()
+    assert 0 < unseen.sum() < 30
+    assert_array_equal(np.isnan(encode(data.X_test, data.schema)[:, 2]), unseen)
 
-    again = from_frame(rare)
-    (job,) = (feature for feature in again.schema.features if feature.name == "job")
-    in_test = (again.X_test["job"] == "new").to_numpy()
 
-    if in_test.any():
-        assert "new" not in job.categories
-        assert np.isnan(encode(again.X_test, again.schema)[in_test, 2]).all()
-    assert set(job.categories) == set(again.X_train["job"])
+def test_a_table_with_nothing_but_the_target_is_an_error():
+    with pytest.raises(DataError, match=r"t\.csv has no column to learn 'y' from: it is the only one"):
+        from_frame(pd.DataFrame({"y": ["a", "b"] * 10}))
+
+
+def test_the_name_of_the_row_hashes_is_kept_free(mixed_frame):
+    data = from_frame(mixed_frame.assign(__row_hash__=mixed_frame["income"]))
+
+    assert [column.name for column in data.dropped] == ["__row_hash__"]
 
 
 def test_rows_without_a_label_are_left_out_and_counted(mixed_frame):

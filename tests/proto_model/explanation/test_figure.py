@@ -1,3 +1,6 @@
+import dataclasses
+
+import matplotlib.image
 import numpy as np
 import pytest
 
@@ -30,6 +33,18 @@ def test_the_figure_shows_value_rule_and_flips(explainer, schema, rows, tmp_path
     assert sentences.replace("\n    ", " ").startswith(explanation["rule"]["text"])
     assert ("missing" if missing else "5") in labels
     assert (tmp_path / "explanation.png").stat().st_size > 5000
+
+
+def test_dollars_and_endless_names_are_drawn_as_they_are(schema, rows, model, tmp_path):
+    features = tuple(
+        dataclasses.replace(feature, name=f"$_{{{feature.name}$" + "x" * 5000) for feature in schema.features
+    )
+    schema = dataclasses.replace(schema, features=features, classes=("$x_{y$", "L" * 5000))
+    explainer = make_explainer("lore", schema, rows, model)
+
+    for figure in example_figures(explainer, schema, rows, model(rows)).values():
+        figure.savefig(tmp_path / "explanation.png")
+        assert matplotlib.image.imread(tmp_path / "explanation.png").shape[0] < 2500
 
 
 def test_a_constant_model_has_a_figure_too(schema, rows, constant_model):

@@ -28,6 +28,16 @@ def result(mixed_data, calls):
     return search(SMALL, mixed_data, 4, 0, lambda *call: calls.append(call))
 
 
+def test_labels_between_whole_numbers_are_classes_too(mixed_data):
+    labels = {part: np.where(getattr(mixed_data, part) == "yes", 1.5, 0.25) for part in ("y_train", "y_test")}
+    data = dataclasses.replace(mixed_data, **labels)
+
+    pipeline = search(SMALL, data, 1, 0).pipeline
+
+    assert pipeline.classes_.tolist() == [0.25, 1.5]
+    assert set(pipeline.predict(data.X_test)) == {0.25, 1.5}
+
+
 def test_the_first_candidate_is_the_defaults_and_the_best_is_chosen(result):
     assert result.table.shape[0] == 4
     assert result.table.loc[0, "n_estimators"] == 8
