@@ -220,8 +220,8 @@ def test_invocations_names_bad_rows_and_explains(server, data):
     _, explained = call(f"{server}/invocations", {"dataframe_records": [row], "params": {"explain": True}})
 
     assert status == 400
-    assert "row 0, column 'age': 1.5 given, a whole number expected" in answer["error"]
-    assert "row 0, column 'job': no value given" in answer["error"]
+    assert "row 0, column 'age': 1.5 given, a whole number expected" in answer["message"]
+    assert "row 0, column 'job': no value given" in answer["message"]
     assert explained["predictions"][0]["explanation"]["rule"]["text"]
 
 

@@ -16,17 +16,15 @@ from proto_model.schema import FeatureType, ModelSchema
 
 __all__ = ["model_settings", "server_settings", "write_mlserver_configs"]
 
-# A text, since only MLServer's own environment can import it.
-RUNTIME = '''"""MLServer runtime of the served model, with the metadata of `model-settings.json`."""
+# A text beside the settings, where MLServer looks for it; the model brings the code.
+RUNTIME = '''"""MLServer runtime of the model in this folder, from the model's own code."""
 
-from mlserver_mlflow import MLflowRuntime
+import sys
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent / "artifact" / "model" / "code"))
 
-class ForestRuntime(MLflowRuntime):
-    """Takes the columns from `model-settings.json`, since the model's signature names outputs only."""
-
-    def _sync_metadata(self) -> None:
-        """Nothing to take from the signature."""
+from proto_model.mlserver_runtime import ForestRuntime  # noqa: E402, F401
 '''
 SCHEMA = Path("artifacts", "bundle", "schema.json")
 
@@ -107,6 +105,7 @@ def server_settings(environment: Mapping[str, str]) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "host": environment.get("MLSERVER_HOST", "127.0.0.1"),
         "parallel_workers": 0,
+        "debug": False,  # or it writes a line per request, which takes half of the time
     }
     for variable, key, default in PORTS:
         text = environment.get(variable, str(default))
@@ -126,10 +125,10 @@ def model_settings(schema: ModelSchema) -> dict[str, Any]:
     return {
         "name": schema.model_name,
         "implementation": "runtime.ForestRuntime",
-        "platform": "mlflow",
+        "platform": "proto_model",
         "inputs": [_tensor(feature.name, feature.type) for feature in schema.features],
         "outputs": [_tensor(name, kind) for name, kind in outputs],
-        "parameters": {"uri": "./artifact/model", "content_type": "pd"},
+        "parameters": {"uri": "./artifact/model"},
     }
 
 
