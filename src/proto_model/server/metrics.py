@@ -76,8 +76,10 @@ class Metrics:
         self._info = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
 
     def use(self, worker: int) -> None:
-        """Count as this worker from now on."""
+        """Count as this worker from now on; it has no jobs yet, whatever one before it had."""
         self._mine = self._workers[worker]
+        for kind in JOBS:
+            self.set_jobs(kind, 0)
 
     def count(self, route: str, status: int, seconds: float, n_rows: int) -> None:
         """Count a request that was answered."""
