@@ -69,19 +69,15 @@ class App:
         """Answer one request."""
         begin = time.perf_counter()
         path: str = scope["path"]
-        is_v2 = path.startswith("/v2")
+        is_v2 = path == "/v2" or path.startswith("/v2/")
         n_rows = 0
         header = JSON_HEADER
         try:
             if path == "/invocations":
-                _require(scope, "POST")
-                route = "invocations"
                 content, n_rows = await self._invoke(scope, receive)
             elif is_v2:
-                route = "v2"
                 content, n_rows = await self._v2(scope, receive, path)
             else:
-                route = path[1:] if path in self._pages else "other"
                 content = self._page(scope, path)
                 header = TEXT if path == "/metrics" else JSON_HEADER
             status = 200
@@ -90,18 +86,17 @@ class App:
         except Exception as error:
             status, code, text = fault(error)
             content = orjson.dumps({"error": text} if is_v2 else {"error_code": code, "message": text})
-            route = "v2" if is_v2 else path[1:] if path in self._pages or path == "/invocations" else "other"
-            header = JSON_HEADER
         headers = [header, (b"content-length", b"%d" % len(content))]
         if status == 503:
             headers.append((b"retry-after", b"1"))
         elif status == 405:
-            headers.append((b"allow", b"POST" if path == "/invocations" else b"GET"))
+            headers.append((b"allow", b"POST" if path.endswith(("/invocations", "/infer")) else b"GET"))
         elif status == 408:
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
         seconds = time.perf_counter() - begin
+        route = "v2" if is_v2 else path[1:]
         self.metrics.count(route, status, seconds, n_rows)
         if self.settings.access_log:
             logger.info(
@@ -120,6 +115,7 @@ class App:
 
     async def _invoke(self, scope: Scope, receive: Receive) -> tuple[bytes, int]:
         """Answer of `/invocations`, and its number of rows."""
+        _require(scope, "POST")
         content_type = _header(scope, b"content-type").decode("latin-1")
         body = await self._body(scope, receive)
         protocol = self._invocations

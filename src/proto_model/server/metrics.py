@@ -41,6 +41,7 @@ BUCKETS_S = (
 JOBS = ("body", "explanation")
 
 _ROUTE = {route: place for place, route in enumerate(ROUTES)}
+_OTHER = _ROUTE["other"]
 _STATUS = {status: place for place, status in enumerate(STATUSES)}
 _SECONDS = len(ROUTES) * len(STATUSES)
 _WIDTH = len(BUCKETS_S) + 2  # the last bucket is without bound; then the sum
@@ -82,9 +83,9 @@ class Metrics:
             self.set_jobs(kind, 0)
 
     def count(self, route: str, status: int, seconds: float, n_rows: int) -> None:
-        """Count a request that was answered."""
+        """Count a request that was answered; a route that is not one of `ROUTES` is an "other"."""
         mine = self._mine
-        place = _ROUTE[route]
+        place = _ROUTE.get(route, _OTHER)
         mine[place * len(STATUSES) + _STATUS[status]] += 1
         histogram = _SECONDS + place * _WIDTH
         mine[histogram + bisect_left(BUCKETS_S, seconds)] += 1

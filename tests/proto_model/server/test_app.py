@@ -37,6 +37,7 @@ def test_version_is_the_one_of_mlflow_that_logged_the_model(call):
         ("DELETE", "/v2/models/proto_model", 405),
         ("GET", "/v2/models/proto_model/infer", 405),
         ("GET", "/nothing", 404),
+        ("GET", "/v2nothing", 404),
         ("GET", "/", 404),
         ("HEAD", "/ping", 200),
     ],
@@ -45,9 +46,11 @@ def test_paths_and_methods(call, method, path, status):
     reply = call(path, method=method)
 
     assert reply.status == status
+    if status == 405:
+        assert reply.headers["allow"] == ("POST" if method == "GET" else "GET")
     if status != 200:
         assert reply.headers["content-type"] == "application/json"
-        assert reply.json.keys() == ({"error"} if path.startswith("/v2") else {"error_code", "message"})
+        assert reply.json.keys() == ({"error"} if path.startswith("/v2/") else {"error_code", "message"})
 
 
 def test_a_body_in_pieces_is_put_together(make_app, ask):
