@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rich.console import Console
 
     from proto_model.errors import ProtoModelError
+    from proto_model.tracking import check_store, without_credentials
 
     console = Console(stderr=True)
     if arguments.tracking_uri:
@@ -70,12 +71,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         # A tracking server's client prints links to its runs; standard output is for the verdict alone.
         with contextlib.redirect_stdout(sys.stderr):
+            check_store(mlflow.get_tracking_uri())
             status, verdict = (_roll_back if arguments.rollback else _compare)(arguments, console)
     except (ProtoModelError, MlflowException, OSError) as error:
         action = "roll back" if arguments.rollback else "compare"
-        console.print(f"Could not {action}: {error}", markup=False, highlight=False, soft_wrap=True)
+        reason = without_credentials(str(error))
+        console.print(f"Could not {action}: {reason}", markup=False, highlight=False, soft_wrap=True)
         status = NOT_COMPARED
-        verdict = {"verdict": "failed", "model": arguments.model, "error": str(error)}
+        verdict = {"verdict": "failed", "model": arguments.model, "error": reason}
     print(json.dumps(verdict, ensure_ascii=False))
     return status
 

@@ -97,6 +97,7 @@ def _run(settings: TrainingSettings) -> int:
     from proto_model.experiment import leader_board
     from proto_model.experiment.noise import warnings_shown_once
     from proto_model.experiment.training_run import train
+    from proto_model.tracking import without_credentials
 
     talk = Console(stderr=True)
     try:
@@ -106,7 +107,11 @@ def _run(settings: TrainingSettings) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except MlflowException as error:
-        print(f"error: MLflow at {mlflow.get_tracking_uri()}: {error.message}", file=sys.stderr)
+        said = without_credentials(f"MLflow at {mlflow.get_tracking_uri()}: {error.message}")
+        print(f"error: {said}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: a file cannot be read or written: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

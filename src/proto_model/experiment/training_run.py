@@ -23,6 +23,7 @@ from proto_model.experiment.publication import publish, publish_explainer
 from proto_model.experiment.settings import TrainingSettings
 from proto_model.experiment.verdict import judge
 from proto_model.serving import log_explainer, log_forest_model
+from proto_model.tracking import check_store
 from proto_model.training import VARIANTS, SearchResult, search, search_progress
 
 __all__ = ["TrainingOutcome", "train"]
@@ -73,11 +74,13 @@ def train(settings: TrainingSettings, console: Console) -> TrainingOutcome:
     Raises
     ------
     ProtoModelError
-        If the data cannot be used; the run is marked as failed, with the reason in its description.
+        If the tracking server cannot be used. If the data cannot be used: the run is marked as failed then,
+        with the reason in its description.
     MlflowException
-        If the tracking server or the registry cannot be used.
+        If tracking server or registry fail later.
     """
     folders = callers_folders(os.environ, Path.cwd())
+    check_store(mlflow.get_tracking_uri())
     record.forget_finished_run()
     with mlflow.start_run(tags=record.environment_tags()) as parent:
         record.log_missing_params(settings.as_params())
