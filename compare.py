@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--min-improvement", type=float, default=0.0, help="smallest difference that counts, e.g. 0.005"
     )
     parser.add_argument(
-        "--random-state", type=int, default=0, help="seed of the bootstrap (default: %(default)s)"
+        "--random-state", type=_seed, default=0, help="seed of the bootstrap (default: %(default)s)"
     )
     parser.add_argument("--report", type=Path, metavar="DIR", help="write a copy of the report there")
     parser.add_argument("--rollback", action="store_true", help="take the last promotion back instead")
@@ -50,6 +50,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--dry-run", action="store_true", help="change nothing in MLflow; --report is written all the same"
     )
     return parser
+
+
+def _seed(text: str) -> int:
+    if not text.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} given, a whole number from 0 expected")
+    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,6 +96,8 @@ def _compare(arguments: argparse.Namespace, console: Console) -> tuple[int, dict
     from proto_model.promotion.terminal import report_sentences, report_table
 
     criteria = Criteria(arguments.min_improvement, arguments.confidence)
+    if arguments.report:  # a folder that cannot be is known before anything is moved
+        arguments.report.mkdir(parents=True, exist_ok=True)
     with console.status(f"Comparing the versions of {arguments.model!r} ..."):
         report = compare_and_promote(
             arguments.model,
@@ -101,7 +109,10 @@ def _compare(arguments: argparse.Namespace, console: Console) -> tuple[int, dict
             run_id=os.environ.get("MLFLOW_RUN_ID"),
         )
     if arguments.report:
-        write_report(report, arguments.report)
+        try:
+            write_report(report, arguments.report)
+        except OSError as error:  # the verdict stands, and MLflow has the report
+            logging.warning("The copy of the report could not be written: %s", error)
     console.print(report_table(report))
     for sentence in report_sentences(report):
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)

@@ -65,12 +65,8 @@ def _sqlite_problem(uri: str) -> str | None:
     """What is wrong with a SQLite file before it is opened: MLflow would try it for a minute and a half."""
     scheme, _, rest = uri.partition(":///")
     path = Path(unquote(rest.partition("?")[0]))
-    if scheme != "sqlite" or not path.name:
+    if scheme != "sqlite":
         return None
-    if not path.parent.is_dir():
-        return f"There is no folder {path.parent}."
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        return f"{path} cannot be written."
     if path.is_dir():
         return f"{path} is a folder."
     if path.exists():

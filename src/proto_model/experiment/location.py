@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
+from proto_model.data.download import is_url
 from proto_model.errors import DataError
 
 __all__ = ["callers_folders", "located_dataset"]
@@ -55,10 +56,15 @@ def located_dataset(dataset: str, folders: Sequence[Path], names: Collection[str
     Raises
     ------
     DataError
-        If a relative path is in none of the folders.
+        If a relative path is in none of the folders, or a URL is not of http or https.
     """
+    scheme, colon, _ = dataset.partition("://")
+    if colon and not is_url(dataset):
+        raise DataError(
+            f"A {scheme} URL given; only http and https are read. Give a path, or download it first."
+        )
     path = Path(dataset).expanduser()
-    if dataset in names or "://" in dataset or path.is_absolute():
+    if dataset in names or colon or path.is_absolute():
         return dataset
     for folder in folders:
         if (folder / path).exists():

@@ -38,10 +38,15 @@ class TrainingSettings:
     file_management: bool = False
 
     def as_params(self) -> dict[str, str]:
-        """Texts that `mlflow run` logs for these settings."""
+        """Texts that `mlflow run` logs for these settings, but for what may be secret in a URL."""
+        from proto_model.data.download import (
+            is_url,
+            shown_url,
+        )  # numpy comes along; --help does not wait for it
+
         return {
             "file_management": str(self.file_management).lower(),
-            "dataset": self.dataset,
+            "dataset": shown_url(self.dataset) if is_url(self.dataset) else self.dataset,
             "target": self.target,
             "test_size": str(self.test_size),
             "random_state": str(self.random_state),

@@ -57,6 +57,12 @@ def test_wrong_values_end_with_2_and_a_sentence(arguments, complaint, capsys):
     assert complaint in capsys.readouterr().err
 
 
+def test_secrets_in_a_url_do_not_become_parameters():
+    settings = TrainingSettings(dataset="https://me:secret@example.org/table.csv?signature=secret")
+
+    assert settings.as_params()["dataset"] == "https://example.org/table.csv"
+
+
 def test_mlproject_and_command_line_agree_on_names_and_defaults(repository):
     project = yaml.safe_load((repository / "src" / "MLproject").read_text())
     parameters = project["entry_points"]["main"]["parameters"]

@@ -24,6 +24,15 @@ def test_names_urls_and_absolute_paths_stay_as_they_are(dataset, folders):
     assert located_dataset(dataset, folders, NAMES) == dataset
 
 
+@pytest.mark.parametrize(
+    "url", ["s3://bucket/key.csv?signature=secret", "file:///etc/passwd", "ftp://host/x"]
+)
+def test_a_url_of_another_scheme_is_refused_without_its_query(url, folders):
+    with pytest.raises(DataError, match="only http and https are read") as caught:
+        located_dataset(url, folders, NAMES)
+    assert "secret" not in str(caught.value)
+
+
 def test_a_relative_path_is_found_in_the_first_folder_that_has_it(folders):
     assert located_dataset("table.csv", folders, NAMES) == str(folders[0] / "table.csv")
     assert located_dataset("../caller/table.csv", folders[1:], NAMES) == str(folders[0] / "table.csv")
