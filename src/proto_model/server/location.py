@@ -40,7 +40,8 @@ def local_folder(model_uri: str, download: Path) -> Path:
         raise ArtifactError(
             f"There is no folder {model_uri}. Give one, or a URI such as models:/proto_model@champion."
         )
-    environment = os.environ | {
+    environment = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"} | os.environ
+    environment |= {
         "PYTHONPATH": os.pathsep.join(
             (str(Path(proto_model.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")]))
         ),
