@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import re
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -42,14 +44,15 @@ def read_csv(file: BinaryIO, shown: str) -> pa.Table:
     DataError
         If it is not text, or not a table.
     """
-    header, skipped = _header(file, shown)
-    delimiter = max(_DELIMITERS, key=header.count)
-    names = next(csv.reader([header], delimiter=delimiter, skipinitialspace=True))
+    start = _start(file, shown)
+    delimiter, names, n_lines = _header(start, shown)
     keys = [str(position) for position in range(len(names))]
+    if re.search(rf'[{re.escape(delimiter)}\n] +"', start):
+        return _spaced(file, shown, delimiter, names, n_lines)
     try:
         text = pacsv.read_csv(
             file,
-            pacsv.ReadOptions(column_names=keys, skip_rows=skipped, block_size=1 << 24),
+            pacsv.ReadOptions(column_names=keys, skip_rows=n_lines, block_size=1 << 24),
             pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             pacsv.ConvertOptions(
                 column_types=dict.fromkeys(keys, pa.large_string()), strings_can_be_null=False
@@ -61,8 +64,8 @@ def read_csv(file: BinaryIO, shown: str) -> pa.Table:
     return pa.table([_typed(column) for column in text.columns], names=names)
 
 
-def _header(file: BinaryIO, shown: str) -> tuple[str, int]:
-    """First line that is not blank, and the number of lines before the first row; rewinds the file."""
+def _start(file: BinaryIO, shown: str) -> str:
+    """Text that the file begins with; rewinds it."""
     start = file.read(_HEADER_BYTES)
     file.seek(0)
     if b"\0" in start:
@@ -73,11 +76,49 @@ def _header(file: BinaryIO, shown: str) -> tuple[str, int]:
         text = start.decode("utf-8-sig", errors="strict" if len(start) < _HEADER_BYTES else "ignore")
     except UnicodeDecodeError as error:
         raise DataError(f"{shown} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from error
-    lines = text.splitlines()
-    blank = next((position for position, line in enumerate(lines) if line.strip()), None)
-    if blank is None:
+    return text
+
+
+def _header(start: str, shown: str) -> tuple[str, list[str], int]:
+    """Delimiter, column names, and the number of lines before the first row."""
+    text = start.lstrip()
+    if not text:
         raise DataError(f"{shown} is empty. A CSV with a header, or a Parquet file, is needed.")
-    return lines[blank], blank + 1
+    n_blank = len(start[: len(start) - len(text)].splitlines())
+    unquoted = re.sub(r'"[^"]*"', "", text).splitlines()[0]
+    delimiter = max(_DELIMITERS, key=unquoted.count)
+    lines = io.StringIO(text, newline=None)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    try:
+        names = next(reader)
+    except csv.Error as error:
+        raise DataError(f"{shown} has a header that is not CSV: {error}.") from error
+    n_lines = n_blank + reader.line_num
+    if not lines.read(1):
+        raise DataError(f"{shown} has a header but no rows.")
+    return delimiter, names, n_lines
+
+
+def _spaced(file: BinaryIO, shown: str, delimiter: str, names: list[str], n_lines: int) -> pa.Table:
+    """Table whose quoted cells have spaces before the quote, which Arrow takes for parts of the cell."""
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    try:
+        for _ in range(n_lines):
+            text.readline()
+        rows = [row for row in csv.reader(text, delimiter=delimiter, skipinitialspace=True) if row]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{shown} is not a CSV with {len(names)} columns throughout: {error}.") from error
+    finally:
+        text.detach()  # the file is closed by the one who opened it
+    wrong = next((row for row in rows if len(row) != len(names)), None)
+    if wrong is not None:
+        raise DataError(
+            f"{shown} is not a CSV with {len(names)} columns throughout: {len(wrong)} in "
+            f"{delimiter.join(wrong)[:200]!r}."
+        )
+    columns = zip(*rows, strict=True)
+    cells = [pa.chunked_array([pa.array(column, pa.large_string())]) for column in columns]
+    return pa.table([_typed(column) for column in cells], names=names)
 
 
 def _typed(text: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -39,10 +39,8 @@ class TrainingSettings:
 
     def as_params(self) -> dict[str, str]:
         """Texts that `mlflow run` logs for these settings, but for what may be secret in a URL."""
-        from proto_model.data.download import (
-            is_url,
-            shown_url,
-        )  # numpy comes along; --help does not wait for it
+        # Here, since numpy comes along, which --help should not wait for.
+        from proto_model.data.download import is_url, shown_url
 
         return {
             "file_management": str(self.file_management).lower(),

@@ -38,6 +38,22 @@ def test_quoted_cells_may_hold_delimiters_and_line_breaks():
     }
 
 
+def test_spaces_before_a_quote_do_not_end_a_cell_at_the_comma_in_it():
+    assert read('a, b, c\n1, "x, y", "u"\n\n2, "say ""hi""", "v\nw"\n') == {
+        "a": ("int64", [1, 2]),
+        "b": ("large_string", ["x, y", 'say "hi"']),
+        "c": ("large_string", ["u", "v\nw"]),
+    }
+    with pytest.raises(DataError, match=r"not a CSV with 2 columns throughout: 3 in '1,x,2'"):
+        read('a, b\n1, "x", 2\n')
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_header_may_hold_line_breaks_and_other_delimiters(end):
+    text = f'{end}"a{end}b";"c, d, e"{end}1;x{end}'
+    assert list(read(text).values()) == [("int64", [1]), ("large_string", ["x"])]
+
+
 def test_numbers_that_start_with_a_zero_stay_text():
     assert read("zip,rate\n01234,0.5\n90210,-0.25\n") == {
         "zip": ("large_string", ["01234", "90210"]),
@@ -65,6 +81,7 @@ def test_a_byte_order_mark_and_blank_lines_are_passed_over():
     [
         (b"", "is empty"),
         (b"\n \n", "is empty"),
+        (b"a,b", "has a header but no rows"),
         (b"a,b\n1,2\n1,2,3\n", "not a CSV with 2 columns throughout.*Expected 2 columns, got 3"),
         (b"\x00\x01\x02", "binary data"),
         (b"a,b\n\xff\xfe,1\n", "not UTF-8"),
