@@ -50,6 +50,8 @@ $(BIN)/python:
 $(VENV)/.installed: requirements.txt mapper/requirements.txt constraints.txt | $(BIN)/python
 	@echo "Installing what constraints.txt pins into $(VENV); the first time this takes a minute or two"
 	$(PIP) -r requirements.txt -r mapper/requirements.txt -c constraints.txt
+	@$(BIN)/python -c 'import pathlib, sysconfig; \
+		pathlib.Path(sysconfig.get_path("purelib"), "proto_model_turbo.pth").write_text("$(CURDIR)/src\n$(CURDIR)\n")'
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
