@@ -92,12 +92,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _compare(arguments: argparse.Namespace, console: Console) -> tuple[int, dict[str, Any]]:
     from mlflow import MlflowClient
 
+    from proto_model.errors import InputError
     from proto_model.promotion import Criteria, compare_and_promote, write_report
     from proto_model.promotion.terminal import report_sentences, report_table
 
     criteria = Criteria(arguments.min_improvement, arguments.confidence)
     if arguments.report:  # a folder that cannot be is known before anything is moved
-        arguments.report.mkdir(parents=True, exist_ok=True)
+        try:
+            arguments.report.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"--report {arguments.report} cannot be a folder: {error.strerror}. Give another."
+            ) from error
     with console.status(f"Comparing the versions of {arguments.model!r} ..."):
         report = compare_and_promote(
             arguments.model,

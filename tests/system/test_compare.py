@@ -350,6 +350,20 @@ def test_a_criterion_out_of_range_is_refused(run_compare):
     assert "between 0 and 1" in verdict["error"]
 
 
+def test_a_report_folder_that_cannot_be_is_known_before_anything_moves(
+    client, register, run_compare, good, tmp_path
+):
+    register(good, CHALLENGER)
+    (tmp_path / "file").touch()
+    before = everything(client, register.name)
+
+    status, verdict, _ = run_compare("--report", str(tmp_path / "file" / "report"))
+
+    assert status == 2
+    assert "cannot be a folder" in verdict["error"]
+    assert everything(client, register.name) == before
+
+
 def test_versions_of_different_schemas_are_not_compared(client, register, run_compare, train, good):
     register(good, CHAMPION)
     register(train(table(300).rename(columns={"age": "years"})))

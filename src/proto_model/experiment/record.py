@@ -20,6 +20,7 @@ from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.pandas_dataset import PandasDataset, from_pandas
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
+from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
 from proto_model.data import BUILT_IN, TrainingData
 from proto_model.data.split import HASH_COLUMN
@@ -36,6 +37,7 @@ __all__ = [
     "log_search",
     "log_split",
     "log_verdict",
+    "note",
 ]
 
 
@@ -129,6 +131,14 @@ def log_split(data: TrainingData) -> None:
             "dropped_columns": {column.name: column.reason for column in data.dropped},
         }
         (folder / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+
+
+def note(card: str) -> str:
+    """Model card as a run's description, ending with a line where it is longer than MLflow keeps."""
+    if len(card) <= MAX_TAG_VAL_LENGTH:
+        return card
+    end = "\n\n… The rest is in `model_card.md`.\n"
+    return card[: card.rindex("\n", 0, MAX_TAG_VAL_LENGTH - len(end))] + end
 
 
 def log_search(result: SearchResult) -> None:

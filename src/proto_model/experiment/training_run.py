@@ -163,7 +163,7 @@ def _log_variant(
         verdict = judge(result, data, settings.random_state)
         model = log_forest_model(result.pipeline, data, signature_kind=_signature_kind(settings))
         record.log_verdict(result, verdict, model.model_id, inputs["testing"])
-        mlflow.set_tags({"variant": result.variant, "mlflow.note.content": verdict.card})
+        mlflow.set_tags({"variant": result.variant, "mlflow.note.content": record.note(verdict.card)})
     standing = Standing(
         variant=result.variant,
         run_id=child.info.run_id,
