@@ -82,7 +82,6 @@ def model(mlflow_url, tmp_path_factory):
     (folder / "mapper").mkdir()
     (folder / "mapper" / "schema.json").write_text(json.dumps(SCHEMA))
     (folder / "MLmodel").write_text("flavors: {}\n")
-    before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(mlflow_url)
     try:
         client = mlflow.MlflowClient()
@@ -104,7 +103,7 @@ def model(mlflow_url, tmp_path_factory):
         client.log_artifacts(run.info.run_id, str(folder), "old")
         yield {"run_id": run.info.run_id, "model_id": logged.model_id}
     finally:
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(None)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,7 +48,6 @@ def logged(
     folder = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-        before = mlflow.get_tracking_uri()
         uri = f"sqlite:///{folder / 'mlflow.db'}"
         mlflow.set_tracking_uri(uri)
         experiment = mlflow.create_experiment("serving", artifact_location=(folder / "artifacts").as_uri())
@@ -59,5 +57,4 @@ def logged(
             model = log_forest_model(mixed_pipeline, mixed_data)
             explainer = log_explainer(mixed_pipeline, mixed_data)
         yield Logged(uri, run.info.run_id, model.model_uri, explainer.model_uri, Path(folder / "artifacts"))
-        mlflow.set_tracking_uri(before)
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        mlflow.set_tracking_uri(None)
