@@ -28,6 +28,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.json import JSON
+from rich.markup import escape
 from rich.panel import Panel
 from rich.rule import Rule
 
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with contextlib.ExitStack() as servers:
             _run(args, servers)
     except DemoError as error:
-        console.print(f"[red]The demo stopped:[/red] {error}")
+        console.print(f"[red]The demo stopped:[/red] {escape(str(error))}")
         return 1
     except KeyboardInterrupt:
         console.print("[yellow]Interrupted.[/yellow] All servers that the demo started are stopped.")
@@ -139,7 +140,7 @@ def _step(
     command: list[str], *, cwd: Path, env: dict[str, str], accepted: tuple[int, ...] = (0,), **options: Any
 ) -> int:
     """Exit code of a command that is run in the foreground, its output going straight to the terminal."""
-    console.print(f"[dim]$ {' '.join(_shown(part) for part in command)}[/dim]")
+    console.print(f"[dim]$ {escape(' '.join(_shown(part) for part in command))}[/dim]")
     process = subprocess.Popen(command, cwd=cwd, env=env, start_new_session=True, **options)
     try:
         code = process.wait()
@@ -154,7 +155,7 @@ def _step(
 @contextlib.contextmanager
 def _server(command: list[str], ready_url: str, log: Path, cwd: Path, env: dict[str, str]) -> Iterator[None]:
     """A server that answers at `ready_url` while the context is open; its output goes to `log`."""
-    console.print(f"[dim]$ {' '.join(_shown(part) for part in command)}[/dim]")
+    console.print(f"[dim]$ {escape(' '.join(_shown(part) for part in command))}[/dim]")
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=cwd, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True

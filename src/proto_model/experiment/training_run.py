@@ -146,7 +146,12 @@ def _announce(data: TrainingData, console: Console) -> None:
             f"  left out: {data.n_unlabelled:,} rows without a {data.schema.target!r}", markup=False
         )
     for column in data.dropped:
-        console.print(f"  dropped column {column.name!r}: {column.reason}", highlight=False, markup=False)
+        console.print(
+            f"  dropped column {column.name!r}: {column.reason}",
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 def _log_variant(
