@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -62,17 +63,16 @@ def without_credentials(text: str) -> str:
 
 
 def _sqlite_problem(uri: str) -> str | None:
-    """What is wrong with a SQLite file before it is opened: MLflow would try it for a minute and a half."""
+    """What is wrong with a SQLite file, which MLflow would try again and again for a minute and a half."""
     scheme, _, rest = uri.partition(":///")
     path = Path(unquote(rest.partition("?")[0]))
-    if scheme != "sqlite":
-        return None
-    if path.is_dir():
-        return f"{path} is a folder."
-    if path.exists():
-        with path.open("rb") as file:
-            if file.read(16) not in (b"", b"SQLite format 3\0"):
-                return f"{path} is no SQLite database."
+    if scheme != "sqlite" or rest.startswith("file:") or not path.parent.is_dir():
+        return None  # MLflow makes the folder
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA schema_version")
+    except sqlite3.Error as error:
+        return f"{path}: {error}."
     return None
 
 

@@ -24,8 +24,8 @@ def test_a_server_that_is_down_is_said_at_once_without_the_password():
 def test_a_file_that_cannot_be_a_store_is_named(tmp_path):
     (tmp_path / "notes.txt").write_text("not a database at all")
     for path, problem in (
-        ("notes.txt", "is no SQLite database"),
-        ("", "is a folder"),
+        ("notes.txt", "file is not a database"),
+        ("", "unable to open database file"),
     ):
         with pytest.raises(RegistryError, match=problem):
             check_store(f"sqlite:///{tmp_path}/{path}")
