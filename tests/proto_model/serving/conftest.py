@@ -40,7 +40,7 @@ def forest_model(bundle: Path) -> ForestModel:
     return ForestModel.load(bundle)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def logged(
     mixed_pipeline: Pipeline, mixed_data: TrainingData, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Logged]:
