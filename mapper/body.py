@@ -8,7 +8,8 @@ import math
 from typing import Any
 
 import orjson
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
+from aiohttp.http_exceptions import BadHttpMessage
 
 from mapper.errors import MediaTypeError, NotJsonError, RequestTimeoutError, TooLargeError
 
@@ -45,6 +46,10 @@ async def read_body(request: web.Request, max_bytes: int, timeout_s: float) -> b
         raise TooLargeError(too_large) from error
     except TimeoutError as error:
         raise RequestTimeoutError(f"The body did not arrive within {timeout_s:g} s.") from error
+    except (BadHttpMessage, ClientPayloadError, web.RequestPayloadError, ConnectionError) as error:
+        raise NotJsonError(
+            "The body broke off, or its Content-Encoding or Transfer-Encoding is damaged. Send it again."
+        ) from error
     if not body:
         raise NotJsonError('The body is empty, a JSON object expected: {"data": ...}.')
     return body

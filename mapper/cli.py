@@ -83,7 +83,9 @@ def _add_request_command(
     command.add_argument(
         "--model-server-url", metavar="URL", help="ask this model server itself; needs --schema or --model"
     )
-    command.add_argument("--timeout-s", type=float, default=120.0, help="longest wait (default: %(default)s)")
+    command.add_argument(
+        "--timeout-s", type=_seconds, default=120.0, help="longest wait (default: %(default)s)"
+    )
     command.add_argument("--json", action="store_true", help="print the answer as JSON")
     if name == "explain":
         command.add_argument(
@@ -93,6 +95,13 @@ def _add_request_command(
             metavar="NAME=VALUE",
             help="explanation option, such as effort=thorough or immutable_features=age,sex",
         )
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < 1e6:
+        raise argparse.ArgumentTypeError(f"{text} given, a number of seconds above 0 expected")
+    return seconds
 
 
 def _add_target(command: argparse.ArgumentParser) -> None:

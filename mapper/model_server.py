@@ -262,9 +262,16 @@ def shown_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
+        (host or "").encode("idna")  # what the socket will do with it
     except ValueError:
         host = port = None
-    if not host or parts.scheme not in ("http", "https") or not url.isprintable() or " " in url:
+    if (
+        not host
+        or not url.isascii()
+        or parts.scheme not in ("http", "https")
+        or not url.isprintable()
+        or " " in url
+    ):
         raise SettingsError("The URL of a server is mistyped: http://host:port or https://host expected.")
     name = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{name}{f':{port}' if port else ''}{parts.path}"

@@ -12,6 +12,8 @@ from difflib import get_close_matches
 from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
+import orjson
+
 from mapper.errors import InvalidRequestError, TooLargeError
 from mapper.fields import Field, compile_fields
 from mapper.findings import Finding, Findings, shown
@@ -131,6 +133,11 @@ class RequestMapper:
             result.file_id = _map_file(request["file"], result, faults)
         elif request.get("data") is not None:
             result.n_rows = self._map_data(request["data"], result, faults, warnings)
+        if isinstance(session := request.get("session"), dict | list):
+            try:
+                orjson.dumps(session)
+            except TypeError:  # deeper than JSON can be written
+                faults.add("bad_request", "nested too deeply, at most 250 levels expected", field="session")
         if faults.count:
             many = "" if faults.count == 1 else "s"
             raise InvalidRequestError(

@@ -75,6 +75,8 @@ def test_json_is_taken_in_every_form(service, tmp_path, capsys, content):
         (["predict", "--url", "http://127.0.0.1:9", "a=1"], 1, "Start one with"),
         (["predict", "--url", "127.0.0.1:9", "a=1"], 2, "mistyped"),
         (["predict"], 2, "name=value"),
+        (["predict", "--url", "http://m\u00fcller:1", "a=1"], 2, "mistyped"),
+        (["predict", "--url", "http://a..b:1", "a=1"], 2, "mistyped"),
         (["predict", "--model-server-url", "http://127.0.0.1:9", "a=1"], 2, "--schema"),
         (["predict", "--schema", "x.json", "a=1"], 2, "--model-server-url"),
         (["schema", "--schema", "nowhere.json"], 1, "cannot be read"),
@@ -88,6 +90,13 @@ def test_what_goes_wrong_is_said_in_a_sentence(argv, status, message, capsys, mo
 
     assert main(argv) == status
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
+def test_a_time_limit_is_a_positive_number(seconds, capsys):
+    with pytest.raises(SystemExit):
+        main(["predict", "--timeout-s", seconds, "a=1"])
+    assert "above 0 expected" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,19 @@ def test_a_body_that_is_not_json_is_400(service, body):
     expect_problem(service.call("/v1/predict", body), 400, "not-json")
 
 
+def test_a_damaged_encoding_is_400(service):
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+
+    expect_problem(service.call("/v1/predict", b"\x1f\x8bnot", headers), 400, "not-json")
+
+
+def test_a_session_too_deep_to_send_back_is_422(service, record):
+    session = json.loads("[" * 400 + "]" * 400)
+
+    answer = service.call("/v1/predict", json.dumps({"data": record, "session": session}).encode())
+    expect_problem(answer, 422, "invalid-request")
+
+
 def test_an_empty_body_is_400(service):
     connection = http.client.HTTPConnection(urlsplit(service.url).netloc, timeout=5)
     connection.request("POST", "/v1/predict", b"", {"Content-Type": "application/json"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import time
 import urllib.error
@@ -40,7 +41,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
             frame = pd.read_csv(path, skipinitialspace=True)
             records = json.loads(frame.to_json(orient="records", double_precision=15))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
     if not records:
         raise InputError(f"{path} holds no rows. Give one record, or a list of them.")
@@ -112,6 +113,12 @@ def invoke(url: str, body: dict[str, Any], *, wait_s: float, timeout_s: float = 
                 raise InvocationError(
                     f"No answer from {url} within {wait_s:g} s: {reason}. Is the server running there?"
                 ) from error
+        except http.client.InvalidURL as error:
+            raise InvocationError("The URL is mistyped: http://host:port expected.") from error
+        except http.client.HTTPException as error:
+            raise InvocationError(
+                f"{url} does not answer as an HTTP server does. Is its port right?"
+            ) from error
         except ValueError as error:
             raise InvocationError(f"{url} answered something that is not JSON: {error}") from error
         time.sleep(0.2)

@@ -76,6 +76,11 @@ def test_an_error_is_told_in_the_servers_words(body, words):
     assert words in str(caught.value)
 
 
+def test_a_mistyped_url_is_said_in_a_sentence():
+    with pytest.raises(InvocationError, match="mistyped"):
+        invoke("http://127.0.0.1:abc", {}, wait_s=0)
+
+
 def test_an_answer_that_is_not_json_is_an_error():
     with answering((200, b"fine")) as url, pytest.raises(InvocationError, match="not JSON"):
         invoke(url, {}, wait_s=0)
@@ -116,7 +121,7 @@ def test_rows_are_read_from_every_kind_of_file(tmp_path, name, text):
     assert read_records(tmp_path / name) == [{"n": 1.5, "s": "x"}]
 
 
-@pytest.mark.parametrize("text", ["[]", "3", "[1]", "{", ""])
+@pytest.mark.parametrize("text", ["[]", "3", "[1]", "{", "", "[" * 99_999, '{"columns": ["a"], "data": [5]}'])
 def test_a_file_without_rows_is_named(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
 
