@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 from rich.console import Console
 
 from proto_model.errors import InputError, ProtoModelError
-from proto_model.serving.invocation import answered_rows, invoke, read_records, request_body
+from proto_model.serving.invocation import answered_rows, endpoint, invoke, read_records, request_body
 from proto_model.serving.invocation_view import answer_table, explanation_text
 
 MODEL_SERVER_URL = "http://127.0.0.1:5001"
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         records = read_records(arguments.data) if arguments.data else example_records(arguments.model_uri)
         path, body = request_body(records, through_mapper=arguments.mapper, explain=arguments.explain)
-        answer = invoke(url.rstrip("/") + path, body, wait_s=arguments.wait_s)
+        answer = invoke(endpoint(url, path), body, wait_s=arguments.wait_s)
         rows = answered_rows(answer)
     except InputError as error:
         talk.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)

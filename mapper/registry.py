@@ -113,8 +113,8 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
             found = self._json("/registered-models/alias", name=name, alias=alias)
         else:
             found = self._json("/model-versions/get", name=name, version=number)
-        version = found["model_version"]
-        number, source = str(version["version"]), str(version.get("source", ""))
+        version = self._object(found, "model_version")
+        number, source = str(version.get("version")), str(version.get("source", ""))
         tags = {tag.get("key"): tag.get("value") for tag in version.get("tags", ())}
         if source.startswith("models:/m-"):
             content = self._file_of_model(source.removeprefix("models:/"))
@@ -128,13 +128,21 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
         return self._get(f"{path}?{urlencode({'artifact_file_path': SCHEMA_PATH})}", f"model {model_id}").body
 
     def _file_of_run(self, run_id: str, name: str) -> bytes:
-        run = self._json("/runs/get", run_id=run_id)["run"]
+        run = self._object(self._json("/runs/get", run_id=run_id), "run")
         for output in run.get("outputs", {}).get("model_outputs", ()):
-            model = self._json(f"/logged-models/{quote(output['model_id'], safe='')}")["model"]["info"]
-            if model.get("name") == name:
-                return self._file_of_model(output["model_id"])
+            model_id = str(output.get("model_id"))
+            logged = self._object(self._json(f"/logged-models/{quote(model_id, safe='')}"), "model")
+            if self._object(logged, "info").get("name") == name:
+                return self._file_of_model(model_id)
         query = urlencode({"run_id": run_id, "path": f"{name}/{SCHEMA_PATH}"})  # logged by MLflow 2
         return self._get(f"/get-artifact?{query}", f"model {name} of run {run_id}").body
+
+    def _object(self, content: dict[str, Any], key: str) -> dict[str, Any]:
+        """Object under a key of an answer, which MLflow always gives."""
+        part = content.get(key)
+        if not isinstance(part, dict):
+            raise RegistryError(f"{self._client.url} does not answer as an MLflow server does.")
+        return part
 
     def _json(self, path: str, **query: str) -> dict[str, Any]:
         what = ", ".join(f"{key} {value}" for key, value in query.items()) or path.rpartition("/")[2]

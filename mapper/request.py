@@ -135,9 +135,9 @@ class RequestMapper:
             result.n_rows = self._map_data(request["data"], result, faults, warnings)
         if isinstance(session := request.get("session"), dict | list):
             try:
-                orjson.dumps(session)
-            except TypeError:  # deeper than JSON can be written
-                faults.add("bad_request", "nested too deeply, at most 250 levels expected", field="session")
+                orjson.dumps([session])  # the answer holds it one level further in
+            except TypeError as error:
+                faults.add("bad_request", f"cannot be sent back as JSON: {error}", field="session")
         if faults.count:
             many = "" if faults.count == 1 else "s"
             raise InvalidRequestError(

@@ -155,6 +155,15 @@ def test_the_command_line_shows_a_schema_from_the_registry(mlflow_url, model, ca
     assert "tiny predicts t: 0, 1" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("uri", ["models:/tiny@champion", "models:/tiny/1", "runs:/abc/model"])
+def test_an_answer_without_what_mlflow_always_gives_is_told(uri, monkeypatch):
+    connector = MlflowRegistryConnector("http://127.0.0.1:9", {})
+    monkeypatch.setattr(connector, "_json", lambda path, **query: {})
+
+    with pytest.raises(RegistryError, match="does not answer as an MLflow server does"):
+        connector.fetch(uri)
+
+
 def test_a_server_that_is_not_mlflow_is_told(mlflow_url):
     with pytest.raises(RegistryError, match="does not answer"):
         MlflowRegistryConnector("http://127.0.0.1:9", {}).fetch("models:/tiny/1")

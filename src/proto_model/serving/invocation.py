@@ -9,10 +9,19 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from proto_model.errors import InputError, ProtoModelError
 
-__all__ = ["InvocationError", "answered_rows", "invoke", "read_records", "request_body"]
+__all__ = [
+    "InvocationError",
+    "answered_rows",
+    "endpoint",
+    "invoke",
+    "read_records",
+    "request_body",
+    "without_secrets",
+]
 
 
 class InvocationError(ProtoModelError):
@@ -96,7 +105,8 @@ def invoke(url: str, body: dict[str, Any], *, wait_s: float, timeout_s: float = 
         If nothing answers in time, or the answer is an error or not JSON; holds the server's own words.
     """
     if not url.startswith(("http://", "https://")):
-        raise InvocationError(f"{url} is no http or https URL.")
+        raise InvocationError("The URL is mistyped: http://host:port expected.")
+    shown = without_secrets(url)
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     end = time.monotonic() + wait_s
     while True:
@@ -106,22 +116,49 @@ def invoke(url: str, body: dict[str, Any], *, wait_s: float, timeout_s: float = 
         except urllib.error.HTTPError as error:
             text = error.read().decode(errors="replace")
             if error.code != 503 or time.monotonic() >= end:
-                raise InvocationError(f"{url} answered {error.code}: {_said(text)}") from error
+                raise InvocationError(f"{shown} answered {error.code}: {_said(text)}") from error
         except (OSError, urllib.error.URLError) as error:
             reason = getattr(error, "reason", error)
             if time.monotonic() >= end:
                 raise InvocationError(
-                    f"No answer from {url} within {wait_s:g} s: {reason}. Is the server running there?"
+                    f"No answer from {shown} within {wait_s:g} s: {reason}. Is the server running there?"
                 ) from error
         except http.client.InvalidURL as error:
             raise InvocationError("The URL is mistyped: http://host:port expected.") from error
         except http.client.HTTPException as error:
             raise InvocationError(
-                f"{url} does not answer as an HTTP server does. Is its port right?"
+                f"{shown} does not answer as an HTTP server does. Is its port right?"
             ) from error
         except ValueError as error:
-            raise InvocationError(f"{url} answered something that is not JSON: {error}") from error
+            raise InvocationError(f"{shown} answered something that is not JSON: {error}") from error
         time.sleep(0.2)
+
+
+def endpoint(server: str, path: str) -> str:
+    """URL of a path below a server's; what stands behind a `?` there stays at the end.
+
+    Raises
+    ------
+    InvocationError
+        If the server's is no URL.
+    """
+    try:
+        parts = urlsplit(server)
+    except ValueError as error:
+        raise InvocationError("The URL is mistyped: http://host:port expected.") from error
+    return parts._replace(path=parts.path.rstrip("/") + path).geturl()
+
+
+def without_secrets(url: str) -> str:
+    """The URL as it may be shown: without name, password and query.
+
+    Examples
+    --------
+    >>> without_secrets("https://me:secret@models.example:8443/invocations?signature=abc")
+    'https://models.example:8443/invocations'
+    """
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def answered_rows(answer: Any) -> list[dict[str, Any]]:

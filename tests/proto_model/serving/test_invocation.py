@@ -11,6 +11,7 @@ from proto_model.errors import InputError
 from proto_model.serving.invocation import (
     InvocationError,
     answered_rows,
+    endpoint,
     invoke,
     read_records,
     request_body,
@@ -152,3 +153,12 @@ def test_an_explanation_is_told_in_sentences():
         "  a = 0 gives no (not confirmed by the model)",
         "  note: few rows",
     ]
+
+
+def test_a_failure_shows_neither_password_nor_query():
+    url = endpoint("http://me:s3cret@127.0.0.1:9/?signature=s3cret", "/invocations")
+
+    assert url == "http://me:s3cret@127.0.0.1:9/invocations?signature=s3cret"
+    with pytest.raises(InvocationError, match=r"No answer from http://127\.0\.0\.1:9/invocations") as caught:
+        invoke(url, {}, wait_s=0)
+    assert "s3cret" not in str(caught.value)
