@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import gc
 import logging
@@ -25,6 +26,7 @@ __all__ = ["run_service"]
 logger = logging.getLogger(__name__)
 
 RESTART_PAUSE_S = 1.0
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def run_service(settings: MapperSettings, environ: Mapping[str, str]) -> int:
@@ -95,7 +97,7 @@ async def _serve(settings: MapperSettings, published: PublishedModel, listener: 
     gc.freeze()  # what is loaded by now stays; the collector need not walk it again
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.set)
     host, port = listener.getsockname()[:2]
     shown_host = f"[{host}]" if ":" in host else host
@@ -118,12 +120,13 @@ def _run_workers(settings: MapperSettings, published: PublishedModel, placeholde
             nonlocal stopping
             stopping = True
             for pid in workers:
-                os.kill(pid, signal.SIGTERM)
+                with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                    os.kill(pid, signal.SIGTERM)
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
         while not stopping and len(workers) < settings.workers:
-            workers.add(_fork_worker(settings, published, host, port))
+            _fork_worker(workers, settings, published, host, port)
         while workers:
             pid, status = os.wait()
             if pid not in workers:
@@ -133,19 +136,24 @@ def _run_workers(settings: MapperSettings, published: PublishedModel, placeholde
                 logger.error("worker %d ended with status %d; starting another", pid, status)
                 time.sleep(RESTART_PAUSE_S)
             if not stopping:
-                workers.add(_fork_worker(settings, published, host, port))
+                _fork_worker(workers, settings, published, host, port)
     return 0
 
 
-def _fork_worker(settings: MapperSettings, published: PublishedModel, host: str, port: int) -> int:
-    """Process id of a new worker."""
-    pid = os.fork()
-    if pid:
-        return pid
+def _fork_worker(
+    workers: set[int], settings: MapperSettings, published: PublishedModel, host: str, port: int
+) -> None:
+    """Add a new worker's process id; a signal in between waits until it can be handed on to the worker."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    if pid := os.fork():
+        workers.add(pid)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        return
     status = 1
     try:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         own = _listening_socket(_with_address(settings, host, port))
         own.listen(1024)
         asyncio.run(_serve(settings, published, own))
