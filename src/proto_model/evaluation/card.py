@@ -14,7 +14,7 @@ import pandas as pd
 
 from proto_model.schema import Feature, ModelSchema
 
-__all__ = ["CardFacts", "model_card"]
+__all__ = ["CardFacts", "cell", "model_card"]
 
 _MAX_LISTED = 15
 _SMALL_GROUP = 30
@@ -112,7 +112,7 @@ def model_card(facts: CardFacts) -> str:
     n_train, n_test = (sum(rows[part] for rows in facts.class_rows.values()) for part in (0, 1))
     sections = [
         f"# {schema.model_name}: {facts.variant}",
-        f"Predicts **{_cell(schema.target)}** of a row of *{_cell(facts.dataset)}*-like data: one of "
+        f"Predicts **{cell(schema.target)}** of a row of *{cell(facts.dataset)}*-like data: one of "
         f"{len(schema.classes)} classes, with a probability for each and, on request, the reasons. "
         f"Balanced accuracy on {n_test:,} rows that had no part in training or choice: "
         f"**{facts.metrics['balanced_accuracy']:.4f}**.",
@@ -121,7 +121,7 @@ def model_card(facts: CardFacts) -> str:
         "A person should look at a prediction before it decides over people; the explanation that the model "
         "gives with it is there for that.",
         "## Data",
-        f"Table `{_cell(facts.source)}`: {n_train:,} rows to train, {n_test:,} to test. The parts are told "
+        f"Table `{cell(facts.source)}`: {n_train:,} rows to train, {n_test:,} to test. The parts are told "
         "apart by a hash of each row, so that a row of the test part stays there when the table grows or is "
         f"reordered (split digest `{facts.split_digest}`).",
         _table(
@@ -211,7 +211,7 @@ def _groups(groups: pd.DataFrame, schema: ModelSchema) -> list[str]:
         )
         for _, row in groups.head(4 * _MAX_LISTED).iterrows()
     )
-    positive = f' "Positive" is the class {_cell(schema.classes[1])}.' if len(schema.classes) == 2 else ""
+    positive = f' "Positive" is the class {cell(schema.classes[1])}.' if len(schema.classes) == 2 else ""
     return [
         "## By group",
         "The same model for each value of the columns with few of them. Large differences ask for a look "
@@ -229,7 +229,7 @@ def _limits(facts: CardFacts, n_test: int) -> list[str]:
     ]
     rare = [str(label) for label, rows in facts.class_rows.items() if rows[1] < _SMALL_GROUP]
     if rare:
-        shown = ", ".join(map(_cell, rare[:_MAX_LISTED])) + (" …" if len(rare) > _MAX_LISTED else "")
+        shown = ", ".join(map(cell, rare[:_MAX_LISTED])) + (" …" if len(rare) > _MAX_LISTED else "")
         limits.append(f"Fewer than {_SMALL_GROUP} test rows, so that their figures are rough: {shown}.")
     accuracy = facts.metrics["accuracy"]
     margin = 1.96 * (accuracy * (1 - accuracy) / n_test) ** 0.5
@@ -241,10 +241,10 @@ def _limits(facts: CardFacts, n_test: int) -> list[str]:
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(cell(value) for value in line) + " |" for line in lines)
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
     """Text that cannot break out of a Markdown table or be taken for HTML."""
     text = " ".join(str(value).split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
     return text if len(text) <= 200 else text[:199] + "…"

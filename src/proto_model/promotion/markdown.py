@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from proto_model.evaluation.card import cell
+
 __all__ = ["markdown", "verdict_sentence"]
 
 _MAX_CLASSES = 50
@@ -156,8 +158,4 @@ def _share(value: float | None) -> str:
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
+    return "\n".join("| " + " | ".join(cell(text) for text in line) + " |" for line in lines)
