@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.json import JSON
@@ -172,6 +173,7 @@ def _server(command: list[str], ready_url: str, log: Path, cwd: Path, env: dict[
         yield
     finally:
         _stop(process)
+        _wait_until_closed(ready_url)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -187,6 +189,18 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         return
+
+
+def _wait_until_closed(url: str) -> None:
+    """Return once nothing listens at a URL's port: a killed process closes its sockets a moment later."""
+    address = urlsplit(url)
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex((address.hostname or HOST, address.port or 80)) != 0:
+                return
+        time.sleep(0.02)
+    raise DemoError(f"a server that was stopped still listens on port {address.port}.")
 
 
 def _answers(url: str) -> bool:
