@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import orjson
@@ -31,6 +34,9 @@ class Target(Protocol):
         self, command: str, records: Records, parameters: dict[str, Any], first_row: int
     ) -> dict[str, Any]:
         """The mapper's answer; rows in warnings and faults are counted from `first_row`."""
+
+    def ask_file(self, command: str, request: dict[str, Any]) -> dict[str, Any]:
+        """The mapper's answer to a request for one file (`file`, `parameters`, `session`)."""
 
     def close(self) -> None:
         """End the connection."""
@@ -76,27 +82,33 @@ class ServiceTarget:
         MapperError
             If it answers with another problem, or not at all.
         """
-        body = orjson.dumps({"data": records, **({"parameters": parameters} if parameters else {})})
-        reply = self._request("POST", f"/v1/{command}", body)
+        request = {"data": records, **({"parameters": parameters} if parameters else {})}
+        with _counted_from(first_row):
+            return _shifted_warnings(self._answer(command, request), first_row)
+
+    def ask_file(self, command: str, request: dict[str, Any]) -> dict[str, Any]:
+        """The service's answer; raises as `ask` does."""
+        return self._answer(command, request)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._client.close()
+
+    def _answer(self, command: str, request: dict[str, Any]) -> dict[str, Any]:
+        reply = self._request("POST", f"/v1/{command}", orjson.dumps(request))
         try:
-            content = orjson.loads(reply.body)
+            content: dict[str, Any] = orjson.loads(reply.body)
         except orjson.JSONDecodeError as error:
             raise MapperError(f"{self._client.url} does not answer in JSON. Is it a mapper?") from error
         if reply.status == 200:
-            for warning in content["warnings"]:
-                warning["row"] = warning.get("row", 0) + first_row
-            return dict(content)
+            return content
         detail = content.get("detail", f"status {reply.status}")
         if "errors" in content:
             faults = [
                 Finding(f["kind"], f["message"], f.get("row"), f.get("field")) for f in content["errors"]
             ]
-            raise InvalidRequestError(detail, _shifted(faults, first_row), content["error_count"])
+            raise InvalidRequestError(detail, faults, content["error_count"])
         raise MapperError(f"{content.get('title', 'Problem')} ({reply.status}): {detail}")
-
-    def close(self) -> None:
-        """End the connection."""
-        self._client.close()
 
     def _request(self, method: str, path: str, body: bytes | None) -> Reply:
         url = self._client.url
@@ -119,11 +131,14 @@ class ModelServerTarget:
         Of the model server.
     model : TabularModel
         Of the version that it serves.
+    takes : {"rows", "file"} or None
+        What that version takes, where it is known.
     """
 
-    def __init__(self, proxy: ModelServerProxy, model: TabularModel) -> None:
+    def __init__(self, proxy: ModelServerProxy, model: TabularModel, takes: str | None = None) -> None:
         self._proxy = proxy
         self._model = model
+        self._takes = takes
 
     @property
     def schema(self) -> ModelSchema:
@@ -134,16 +149,21 @@ class ModelServerTarget:
         self, command: str, records: Records, parameters: dict[str, Any], first_row: int
     ) -> dict[str, Any]:
         """The mapped answer; raises as the library's calls do."""
+        with _counted_from(first_row):
+            answer = self._answer(command, {"data": records, "parameters": parameters})
+            return _shifted_warnings(answer, first_row)
+
+    def ask_file(self, command: str, request: dict[str, Any]) -> dict[str, Any]:
+        """The mapped answer; raises as the library's calls do."""
+        if self._takes == "rows":
+            raise InvalidRequestError(
+                "The model takes rows, not files. Name a version that was trained with file_management=true."
+            )
+        return self._answer(command, request)
+
+    def _answer(self, command: str, request: dict[str, Any]) -> dict[str, Any]:
         model: TangoModel = self._model if command == "predict" else self._model.get_explainer()
-        try:
-            request = model.map_request({"data": records, "parameters": parameters})
-            answer = model.map_response(self._proxy.invoke(command, request))
-        except InvalidRequestError as error:
-            faults = _shifted(error.errors, first_row)
-            raise InvalidRequestError(error.message, faults, error.error_count) from error
-        for warning in answer["warnings"]:
-            warning["row"] = warning.get("row", 0) + first_row
-        return dict(answer)
+        return dict(model.map_response(self._proxy.invoke(command, model.map_request(request))))
 
     def close(self) -> None:
         """End the connection."""
@@ -153,12 +173,21 @@ class ModelServerTarget:
 def open_target(model_server_url: str, published: PublishedModel, timeout_s: float) -> ModelServerTarget:
     """The model server at a URL, which serves a published version."""
     model = TabularModel(published.schema, published.version)
-    return ModelServerTarget(ModelServerProxy(model_server_url, timeout_s), model)
+    return ModelServerTarget(ModelServerProxy(model_server_url, timeout_s), model, published.signature)
 
 
-def _shifted(faults: tuple[Finding, ...] | list[Finding], first_row: int) -> list[Finding]:
-    """Faults of a chunk with rows counted from the start of the data."""
-    return [
-        Finding(fault.kind, fault.message, None if fault.row is None else fault.row + first_row, fault.field)
-        for fault in faults
-    ]
+@contextmanager
+def _counted_from(first_row: int) -> Iterator[None]:
+    """Faults of a chunk get rows counted from the start of the data."""
+    try:
+        yield
+    except InvalidRequestError as error:
+        faults = [f if f.row is None else dataclasses.replace(f, row=f.row + first_row) for f in error.errors]
+        raise InvalidRequestError(error.message, faults, error.error_count) from error
+
+
+def _shifted_warnings(answer: dict[str, Any], first_row: int) -> dict[str, Any]:
+    """The answer, its warnings' rows counted from the start of the data."""
+    for warning in answer["warnings"]:
+        warning["row"] = warning.get("row", 0) + first_row
+    return answer
