@@ -69,6 +69,7 @@ def run_jobs(
     settings: FileSettings,
     *,
     explain: Explain | None = None,
+    go_on: Callable[[], None] = lambda: None,
     resolve: Resolver = socket.getaddrinfo,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> list[Summary]:
@@ -88,11 +89,15 @@ def run_jobs(
         Limits and the guard's lists.
     explain : callable or None
         Explanations for rows of the coded matrix.
+    go_on : callable
+        Called now and then, by several threads; ends the jobs, which have failed then, by raising.
     resolve, now : callable
         `socket.getaddrinfo` and the time in UTC, unless a test says otherwise.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="upload") as uploads:
-        running = [_Run(job, settings, resolve, now).start(model, options, explain, uploads) for job in jobs]
+        running = [
+            _Run(job, settings, resolve, now, go_on).start(model, options, explain, uploads) for job in jobs
+        ]
         return [future.result() for future in running]
 
 
@@ -100,9 +105,14 @@ class _Run:
     """One job on its way."""
 
     def __init__(
-        self, job: FileJob, settings: FileSettings, resolve: Resolver, now: Callable[[], datetime]
+        self,
+        job: FileJob,
+        settings: FileSettings,
+        resolve: Resolver,
+        now: Callable[[], datetime],
+        go_on: Callable[[], None],
     ) -> None:
-        self._job, self._settings, self._resolve, self._now = job, settings, resolve, now
+        self._job, self._settings, self._resolve, self._now, self._go_on = job, settings, resolve, now, go_on
         self._started_at = now()
         self._urls: list[PresignedUrl] = []
         self._bytes_in: int | None = None
@@ -125,6 +135,7 @@ class _Run:
 
     def _check(self) -> tuple[PresignedUrl, PresignedUrl, Deadline]:
         """Find out what can be known before the work: form, expiry, signed headers, where the URLs lead."""
+        self._go_on()
         input_url = PresignedUrl.parse(self._job.input_url, "input_url")
         self._urls.append(input_url)
         output_url = PresignedUrl.parse(self._job.output_url, "output_url")
@@ -136,7 +147,7 @@ class _Run:
         seconds = self._settings.max_job_s
         if output_url.expires_at is not None:
             seconds = min(seconds, (output_url.expires_at - self._started_at).total_seconds())
-        return input_url, output_url, Deadline(seconds)
+        return input_url, output_url, Deadline(seconds, go_on=self._go_on)
 
     def _score(
         self,

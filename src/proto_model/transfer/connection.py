@@ -55,15 +55,24 @@ class Deadline:
         From now.
     clock : callable
         Seconds from any start, never going back.
+    go_on : callable
+        Called whenever the time is looked at; ends the job by raising.
     """
 
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        go_on: Callable[[], None] = lambda: None,
+    ) -> None:
         self.clock = clock
         self.seconds = seconds
         self._ends = clock() + seconds
+        self._go_on = go_on
 
     def remaining_s(self) -> float:
         """Seconds that are left; raises LimitError when there are none."""
+        self._go_on()
         left = self._ends - self.clock()
         if left <= 0:
             raise LimitError(

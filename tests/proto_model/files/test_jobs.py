@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from proto_model.files import FileJob, FileOptions, Summary, run_jobs
-from proto_model.transfer import FileSettings
+from proto_model.transfer import FileSettings, TransferError
 from scripts.object_store import ObjectStore
 from tests.fault_proxy import (
     FaultProxy,
@@ -349,3 +349,24 @@ def test_scoring_loads_no_heavy_library() -> None:
         [sys.executable, "-c", code], text=True, env=os.environ | {"PYTHONPATH": str(source)}
     )
     assert shown == "[]\n"
+
+
+def test_jobs_that_shall_not_go_on_fail_and_leave_nothing(store, model, settings, rclone, proxy) -> None:
+    ended = threading.Event()
+
+    def go_on() -> None:
+        if ended.is_set():
+            raise TransferError("The server is ending.")
+
+    def end(exchange) -> None:
+        ended.set()
+        exchange.forward()
+
+    proxy.inject(end)
+    jobs = [job(store, "rows.csv", "out1"), job(store, "rows.csv", "out2")]
+    summaries = run_jobs(jobs, model, FileOptions(), settings, go_on=go_on)
+
+    assert [(s.status, s.error_type) for s in summaries] == [("failed", "transfer")] * 2
+    assert summaries[0].error == "The server is ending."
+    assert not list(rclone.path("").glob("out*"))
+    assert not os.listdir(settings.temp_dir)
