@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from proto_model.data.columns import MISSING_MARKERS
 from proto_model.errors import InputError
-from proto_model.files.blocks import block_bytes, csv_record_ends, cut_blocks, last_csv_end
+from proto_model.files.blocks import block_bytes, count_lines, csv_record_ends, cut_blocks, last_csv_end
 from proto_model.files.columns import plan_columns
 from proto_model.files.options import FileOptions
 from proto_model.files.rows import Fault, Rows, coded_matrix
@@ -84,7 +84,7 @@ class CsvReader:
 
     def parse(self, block: bytearray) -> Rows:
         """Rows of a block; called by several threads at once."""
-        n_lines = block.count(b"\n")
+        n_lines = count_lines(block)
         try:
             table = self._read(block, self._convert)
         except (pa.ArrowInvalid, pa.ArrowKeyError):

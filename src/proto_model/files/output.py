@@ -124,8 +124,9 @@ class _CsvWriter:
         texts = sum(pa.types.is_string(field.type) for field in columns)
         plain = not any(_STRUCTURAL & set(label) for label in schema.classes if isinstance(label, str))
         only_labels = texts == (schema.target_type == "string") and not any(map(_is_nested, columns.types))
+        self._unquoted = plain and only_labels
         self._options = pa.csv.WriteOptions(
-            include_header=False, quoting_style="none" if plain and only_labels else "needed"
+            include_header=False, quoting_style="none" if self._unquoted else "needed"
         )
         self._sink = sink
         names = [
@@ -135,6 +136,8 @@ class _CsvWriter:
 
     def encode(self, batch: pa.RecordBatch) -> pa.Buffer:
         buffer = pa.BufferOutputStream()
+        if self._unquoted:
+            batch = pa.record_batch([_as_text(column) for column in batch.columns], batch.schema.names)
         pa.csv.write_csv(batch, buffer, self._options)
         return buffer.getvalue()
 
@@ -233,15 +236,25 @@ def _copied(array: pa.Array, field: pa.Field, from_json: bool, max_bytes: int) -
                 )
         return array.cast(field.type)
     if array.type == pa.string() and from_json and field.metadata != JSON_TEXT:
-        return from_texts([_as_text(text) for text in array.to_pylist()])
+        return from_texts([_json_as_text(text) for text in array.to_pylist()])
     return array
 
 
-def _as_text(json_text: str | None) -> str | None:
+def _json_as_text(json_text: str | None) -> str | None:
     """Value of a JSON Lines file in another layout: a string as it is, anything else as JSON."""
     if json_text is None or json_text == "null":
         return None
     return str(orjson.loads(json_text)) if json_text.startswith('"') else json_text
+
+
+def _as_text(column: pa.Array) -> pa.Array:
+    """Numbers as text where few of them are distinct: each is spelt out once, which is what takes long."""
+    if not pa.types.is_float64(column.type):
+        return column
+    distinct = column.dictionary_encode()
+    if len(distinct.dictionary) > len(column) // 4:
+        return column
+    return distinct.dictionary.cast(pa.string()).take(distinct.indices)
 
 
 def _is_nested(kind: pa.DataType) -> bool:

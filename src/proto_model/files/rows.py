@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,7 @@ from proto_model.errors import InputError
 from proto_model.files.arrays import to_numbers
 from proto_model.schema import Feature, ModelSchema
 
-__all__ = ["Fault", "Rows", "check_type", "coded_matrix"]
+__all__ = ["Fault", "Rows", "check_type", "coded_matrix", "number_faults"]
 
 _MISSING = frozenset(MISSING_MARKERS)
 _LARGEST = float(np.finfo(np.float32).max)  # forests compare in 32 bits
@@ -107,23 +107,55 @@ def coded_matrix(
     """
     matrix = np.empty((n_rows, len(schema.features)))
     faults: list[Fault] = []
+    numbers: list[int] = []
     for position, feature in enumerate(schema.features):
         column = columns.get(feature.name)
         if column is None:
             matrix[:, position] = np.nan
-            continue
-        text = pa.types.is_dictionary(column.type) or pa.types.is_string(column.type)
-        values, missing = (
-            _from_text(column, feature, faults) if text else _from_numbers(column, feature, faults)
-        )
-        matrix[:, position] = values
-        if not feature.nullable and missing.any():
-            faults += [
-                Fault(int(row), feature.name, f"no value given, a {feature.type} expected")
-                for row in np.flatnonzero(missing)
-            ]
-    faults.sort(key=lambda fault: fault.row)
+        elif pa.types.is_dictionary(column.type) or pa.types.is_string(column.type):
+            matrix[:, position] = _from_text(column, feature, faults)
+        else:
+            matrix[:, position] = to_numbers(column)
+            numbers.append(position)
+    faults += number_faults(matrix, schema, numbers)
+    order = {name: position for position, name in enumerate(schema.feature_names)}
+    faults.sort(key=lambda fault: (fault.row, order[fault.column]))
     return matrix, faults
+
+
+def number_faults(matrix: NDArray[np.float64], schema: ModelSchema, positions: Sequence[int]) -> list[Fault]:
+    """What does not fit the schema in columns of numbers, by column.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n_rows, n_features)
+        NaN where a value is missing.
+    schema : ModelSchema
+        Types, and which features may be missing.
+    positions : sequence of int
+        Columns to look at.
+    """
+    features = [schema.features[position] for position in positions]
+    in_range = matrix.size == 0 or (-_LARGEST <= matrix.min() and matrix.max() <= _LARGEST)  # false for NaN
+    if in_range and all(feature.type == "double" for feature in features):
+        return []
+    faults: list[Fault] = []
+    for position, feature in zip(positions, features, strict=True):
+        values = matrix[:, position]
+        missing = np.isnan(values)
+        wrong, expected = np.abs(values) > _LARGEST, f"a number up to {_LARGEST:.2g}"
+        if feature.type == "long":
+            wrong |= ~missing & (values != np.floor(values))
+            expected = "a whole number"
+        elif feature.type == "boolean":
+            wrong = ~missing & (values != 0) & (values != 1)
+            expected = "true or false"
+        faults += [
+            Fault.of_value(int(row), feature.name, float(values[row]), expected)
+            for row in np.flatnonzero(wrong)
+        ]
+        faults += _missing_faults(missing, feature)
+    return faults
 
 
 def check_type(kind: pa.DataType, feature: Feature) -> None:
@@ -138,29 +170,14 @@ def check_type(kind: pa.DataType, feature: Feature) -> None:
         raise InputError(f"Column {feature.name!r}: its type is {kind}, a {feature.type} column expected.")
 
 
-def _from_numbers(
-    column: pa.Array, feature: Feature, faults: list[Fault]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    values = to_numbers(column)
-    missing = np.isnan(values)
-    wrong, expected = np.abs(values) > _LARGEST, f"a number up to {_LARGEST:.2g}"
-    if feature.type == "long":
-        wrong |= ~missing & (values != np.floor(values))
-        expected = "a whole number"
-    elif feature.type == "boolean":
-        wrong = ~missing & (values != 0) & (values != 1)
-        expected = "true or false"
-    if wrong.any():
-        faults += [
-            Fault.of_value(int(row), feature.name, float(values[row]), expected)
-            for row in np.flatnonzero(wrong)
-        ]
-    return values, missing
+def _missing_faults(missing: NDArray[np.bool_], feature: Feature) -> list[Fault]:
+    if feature.nullable:
+        return []
+    reason = f"no value given, a {feature.type} expected"
+    return [Fault(int(row), feature.name, reason) for row in np.flatnonzero(missing)]
 
 
-def _from_text(
-    column: pa.Array, feature: Feature, faults: list[Fault]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _from_text(column: pa.Array, feature: Feature, faults: list[Fault]) -> NDArray[np.float64]:
     """Codes of categories, or 0 and 1; spaces around a text do not count."""
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
@@ -176,4 +193,5 @@ def _from_text(
     if truth:
         for row in np.flatnonzero(np.isnan(values) & ~missing):
             faults.append(Fault.of_value(int(row), feature.name, texts[places[row]], "true or false"))
-    return values, missing
+    faults += _missing_faults(missing, feature)
+    return values
