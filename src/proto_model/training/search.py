@@ -17,6 +17,7 @@ from sklearn.model_selection import ParameterSampler, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
 from proto_model.data.training_data import TrainingData
+from proto_model.training.growth import held_out_predictions
 from proto_model.training.variants import VARIANTS, Variant, make_pipeline
 
 __all__ = ["SearchResult", "search"]
@@ -151,7 +152,7 @@ def _cross_validate(
         started = time.perf_counter()
         learn, judge = folds[fold]
         forest = variant.forest(**candidates[candidate], random_state=random_state, n_jobs=1)
-        y_pred = forest.fit(X[learn], codes[learn]).predict(X[judge])
+        y_pred = held_out_predictions(forest, X[learn], codes[learn], X[judge])
         score = _balanced_accuracy(codes[judge], y_pred)
         return candidate, fold, score, time.perf_counter() - started
 
