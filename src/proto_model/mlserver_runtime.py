@@ -1,13 +1,17 @@
 """MLServer runtime of the served models, over the protocols of the lean server.
 
-`generate_mlserver_configs.sh` names it in `model-settings.json`. `/invocations` and its neighbours are
-MLflow's protocol; V2 over REST and gRPC is MLServer's, with a tensor per column. Use `parallel_workers: 0`:
-with workers, MLServer cannot pass what comes to `/invocations` on to them.
+`generate_mlserver_configs.sh` names it in `model-settings.json`, with its limits under `parameters.extra`.
+`/invocations` and its neighbours are MLflow's protocol; V2 over REST and gRPC is MLServer's, with a tensor
+per column. Use `parallel_workers: 0`: with workers, MLServer cannot pass what comes to `/invocations` on.
 """
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import threading
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import orjson
@@ -19,14 +23,17 @@ from mlserver.utils import get_model_uri
 from starlette.requests import Request
 from starlette.responses import Response
 
+from proto_model.server.endpoints import Endpoints
 from proto_model.server.errors import fault
-from proto_model.server.inference import PLATFORM, Inference, Tensor
-from proto_model.server.invocations import JSON, Invocations
-from proto_model.server.scorer import Answer, Question, Scorer
-from proto_model.server.service import Service
+from proto_model.server.media_type import JSON
+from proto_model.server.scorer import Scorer
 from proto_model.server.settings import ServerSettings
+from proto_model.server.tensor_protocol import PLATFORM, Envelope
+from proto_model.server.tensors import Tensor
 
 __all__ = ["ForestRuntime"]
+
+ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 class ForestRuntime(MLModel):  # type: ignore[misc]  # mlserver is not installed where types are checked
@@ -34,42 +41,44 @@ class ForestRuntime(MLModel):  # type: ignore[misc]  # mlserver is not installed
 
     async def load(self) -> bool:
         """Read the model, and tell its columns."""
+        extra = (self._settings.parameters and self._settings.parameters.extra) or {}
+        limits = ServerSettings.of_numbers(extra, "model-settings.json: parameters.extra: ")
         self.scorer = Scorer.load(Path(await get_model_uri(self._settings)))
-        schema, explains = self.scorer.schema, self.scorer.always_explains
-        limits = ServerSettings()
-        self._service = Service(self.scorer, limits)
-        self._inference = Inference(schema, self.scorer.version, explains, limits.max_rows)
-        self._invocations = Invocations(schema, explains, limits.max_rows)
+        endpoints = Endpoints.of(self.scorer, limits)
+        self._invocations: Any = endpoints.invocations
+        self._inference: Any = endpoints.inference
+        self._service: Any = endpoints.service
         metadata = self._inference.metadata()
         self._settings.platform = PLATFORM
         self.inputs = [MetadataTensor(**tensor) for tensor in metadata["inputs"]]
         self.outputs = [MetadataTensor(**tensor) for tensor in metadata["outputs"]]
+        if self.scorer.files is not None:
+            _after_signal(limits.drain_timeout_s, self._service.close)
         return True
 
     async def unload(self) -> bool:
-        """Let the threads end."""
+        """Have what is at work end, and the threads with it."""
         self._service.close()
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         """Answer of a V2 request, over REST or gRPC."""
 
-        def read() -> tuple[Question, Any]:
+        def read() -> tuple[Any, Any]:
             tensors = [
                 Tensor(item.name, item.shape, item.datatype, _plain(item.data)) for item in payload.inputs
             ]
             params = payload.parameters.model_dump() if payload.parameters else None
-            outputs = [output.name for output in payload.outputs or []]
-            request = self._inference.request(tensors, params, payload.id, outputs)
+            names = [output.name for output in payload.outputs or []]
+            request = self._inference.request(Envelope(tensors, params, payload.id, names))
 
-            def write(answer: Answer) -> InferenceResponse:
-                n_rows = len(answer.probabilities)
-                columns = self._inference.outputs(request, answer)
+            def write(answer: Any) -> InferenceResponse:
+                outputs = self._inference.outputs(request, answer)
                 return InferenceResponse(
                     model_name=self.name,
                     model_version=self.version,
                     id=payload.id,
-                    outputs=[_output(name, [n_rows, 1], datatype, data) for name, datatype, data in columns],
+                    outputs=[_output(*output) for output in outputs],
                 )
 
             return request.question, write
@@ -79,7 +88,8 @@ class ForestRuntime(MLModel):  # type: ignore[misc]  # mlserver is not installed
         except Exception as error:
             status, _, text = fault(error)
             raise MLServerError(text, status) from error
-        return response
+        answer: InferenceResponse = response
+        return answer
 
     @custom_handler(rest_path="/invocations")  # type: ignore[untyped-decorator]
     async def invocations(self, request: Request) -> Response:
@@ -92,7 +102,9 @@ class ForestRuntime(MLModel):  # type: ignore[misc]  # mlserver is not installed
             )
         except Exception as error:
             status, code, text = fault(error)
-            return Response(orjson.dumps({"error_code": code, "message": text}), status, media_type=JSON)
+            headers = {"Retry-After": str(self._service.retry_after_s)} if status == 503 else None
+            content = orjson.dumps({"error_code": code, "message": text})
+            return Response(content, status, headers, media_type=JSON)
         return Response(content, media_type=JSON)
 
     @custom_handler(rest_path="/ping", rest_method="GET")  # type: ignore[untyped-decorator]
@@ -111,8 +123,31 @@ class ForestRuntime(MLModel):  # type: ignore[misc]  # mlserver is not installed
         return Response(self.scorer.mlflow_version, media_type=JSON)
 
 
-def _output(name: str, shape: list[int], datatype: str, data: list[Any]) -> ResponseOutput:
+def _after_signal(seconds: float, end: Any) -> None:
+    """Call a function some time after the signal that ends the server.
+
+    MLServer waits for what it has begun, however long that takes, and tells nobody. The servers that it has
+    started have their handlers in place when a model is loaded; ours comes before them and passes on.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return  # signals come to the main thread only
+    loop = asyncio.get_running_loop()
+
+    def passing_on(before: Any) -> Any:
+        def handler(number: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(loop.call_later, seconds, end)
+            if callable(before):
+                before(number, frame)
+
+        return handler
+
+    for number in ENDING:
+        signal.signal(number, passing_on(signal.getsignal(number)))
+
+
+def _output(name: str, datatype: str, data: list[Any]) -> ResponseOutput:
     """Tensor as gRPC wants it: text as bytes, which REST and MLServer's codecs turn into text again."""
+    shape = [len(data), 1]
     if datatype != "BYTES":
         return ResponseOutput(name=name, shape=shape, datatype=datatype, data=data)
     content = [value.encode() for value in data]

@@ -14,25 +14,13 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from proto_model.server.settings import ServerSettings
+from proto_model.server.settings import NUMBERS, ServerSettings, expected, number
 
 __all__ = ["build_parser", "main"]
-
-# Settings that are options, with the smallest value that makes sense and what they are.
-NUMBERS: tuple[tuple[str, type, float, str], ...] = (
-    ("workers", int, 1, "processes that share the port"),
-    ("max_body_bytes", int, 1, "longest body that is taken"),
-    ("max_rows", int, 1, "most rows in one request"),
-    ("body_timeout_s", float, 0.001, "seconds that a body may take to arrive"),
-    ("answer_timeout_s", float, 0.001, "seconds that an answer may take, waiting included"),
-    ("drain_timeout_s", float, 1, "seconds that requests at work get to finish at the end"),
-    ("threads", int, 1, "large bodies at work at a time in each process, and as many explanations"),
-    ("max_waiting", int, 0, "large bodies, and explanations, that may wait in each process"),
-    ("max_connections", int, 1, "connections open at a time in each process"),
-)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -60,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--host", default=default.host, help="address to listen on; 0.0.0.0 for all (default: %(default)s)"
     )
-    for name, kind, least, summary in NUMBERS:
+    for name, (kind, least, summary) in NUMBERS.items():
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             type=_number(kind, least),
@@ -99,6 +87,8 @@ def _run(model_uri: str, settings: ServerSettings) -> int:
             print(f"error: {error}", file=sys.stderr)
             return 1
         logger.info("settings: %s", dataclasses.asdict(settings))
+        if scorer.files is not None:
+            logger.info("settings of files: %s", dataclasses.asdict(scorer.files))
         host, port = listener.getsockname()[:2]
         logger.info(
             "%s version %s on http://%s:%d",
@@ -107,20 +97,21 @@ def _run(model_uri: str, settings: ServerSettings) -> int:
             f"[{host}]" if ":" in host else host,
             port,
         )
-        return serve(scorer, settings, listener)
+        code = serve(scorer, settings, listener)
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        # A job that was told to end may wait for a store for a while; the time is over.
+        logging.shutdown()
+        os._exit(code)
+    return code
 
 
 def _number(kind: type, least: float) -> Callable[[str], float]:
     """Reader of a number that is not less than another."""
 
     def read(text: str) -> float:
-        try:
-            value: float = kind(text)
-        except ValueError:
-            value = float("nan")
-        if not least <= value < float("inf"):
-            what = "a whole number" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"{text!r} given, {what} from {least} expected")
+        value = number(text, kind, least)
+        if value is None:
+            raise argparse.ArgumentTypeError(f"{text!r} given, {expected(kind, least)} expected")
         return value
 
     return read

@@ -12,12 +12,11 @@ from typing import Any
 import orjson
 
 from proto_model.errors import InputError
+from proto_model.server.endpoints import Endpoints
 from proto_model.server.errors import LengthError, MethodError, NotFoundError, SlowBodyError, fault
-from proto_model.server.inference import Inference
-from proto_model.server.invocations import JSON, Invocations
+from proto_model.server.media_type import JSON
 from proto_model.server.metrics import Metrics
-from proto_model.server.scorer import Answer, Question, Scorer
-from proto_model.server.service import Service
+from proto_model.server.scorer import Scorer
 from proto_model.server.settings import ServerSettings
 
 __all__ = ["App"]
@@ -26,8 +25,7 @@ logger = logging.getLogger(__name__)
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
-Write = Callable[[Answer], bytes]
-Request = tuple[Question, Write]
+Request = tuple[Any, Callable[[Any], bytes]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 # A body that is too long is read to its end, up to so many times the limit, and forgotten: most clients look
@@ -58,9 +56,10 @@ class App:
         self.scorer = scorer
         self.settings = settings
         self.metrics = metrics
-        self._invocations = Invocations(scorer.schema, scorer.always_explains, settings.max_rows)
-        self._inference = Inference(scorer.schema, scorer.version, scorer.always_explains, settings.max_rows)
-        self._service = Service(scorer, settings, metrics.set_jobs)
+        endpoints = Endpoints.of(scorer, settings, metrics.set_jobs)
+        self._invocations: Any = endpoints.invocations
+        self._inference: Any = endpoints.inference
+        self._service: Any = endpoints.service
         self._pages: dict[str, Callable[[], bytes]] = {
             "/ping": lambda: b"\n",
             "/health": lambda: b"\n",
@@ -91,7 +90,7 @@ class App:
             content = orjson.dumps({"error": text} if is_v2 else {"error_code": code, "message": text})
         headers = [header, (b"content-length", b"%d" % len(content))]
         if status == 503:
-            headers.append((b"retry-after", b"1"))
+            headers.append((b"retry-after", b"%d" % self._service.retry_after_s))
         elif status == 405:
             headers.append((b"allow", b"POST" if path.endswith(("/invocations", "/infer")) else b"GET"))
         elif status == 408:
@@ -113,7 +112,7 @@ class App:
             )
 
     def close(self) -> None:
-        """End the threads."""
+        """Have what is at work end at its next step, and the threads with it."""
         self._service.close()
 
     async def _invoke(self, scope: Scope, receive: Receive) -> tuple[bytes, int]:
@@ -126,7 +125,8 @@ class App:
         def read() -> Request:
             return protocol.read(body, content_type), protocol.write
 
-        return await self._service.answer(read, len(body))
+        content: tuple[bytes, int] = await self._service.answer(read, len(body))
+        return content
 
     async def _v2(self, scope: Scope, receive: Receive, path: str) -> tuple[bytes, int]:
         """Answer of a path of the Open Inference Protocol, and its number of rows."""
@@ -146,7 +146,8 @@ class App:
             request = protocol.read(body)
             return request.question, partial(protocol.write, request)
 
-        return await self._service.answer(read, len(body))
+        content: tuple[bytes, int] = await self._service.answer(read, len(body))
+        return content
 
     def _page(self, scope: Scope, path: str) -> bytes:
         """Content of a page that is asked for by GET."""

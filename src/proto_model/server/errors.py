@@ -7,6 +7,7 @@ import logging
 from proto_model.errors import InputError, ProtoModelError
 
 __all__ = [
+    "EndingError",
     "LengthError",
     "MediaTypeError",
     "MethodError",
@@ -41,6 +42,10 @@ class OverloadError(ProtoModelError):
     """As many requests are at work and waiting as this server allows."""
 
 
+class EndingError(ProtoModelError):
+    """The server was told to end, and what it has begun took too long."""
+
+
 class SlowBodyError(ProtoModelError):
     """The body did not arrive in time."""
 
@@ -62,6 +67,7 @@ STATUS: dict[type[Exception], tuple[int, str]] = {
     SlowBodyError: (408, "DEADLINE_EXCEEDED"),
     LengthError: (413, "RESOURCE_LIMIT_EXCEEDED"),
     MediaTypeError: (415, "BAD_REQUEST"),
+    EndingError: (503, "TEMPORARILY_UNAVAILABLE"),
     OverloadError: (503, "TEMPORARILY_UNAVAILABLE"),
     SlowAnswerError: (504, "DEADLINE_EXCEEDED"),
 }

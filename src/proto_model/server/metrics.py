@@ -36,9 +36,12 @@ BUCKETS_S = (
     5,
     10,
     30,
+    120,
+    600,
+    3600,
 )
 
-JOBS = ("body", "explanation")
+JOBS = ("body", "explanation", "file")
 
 _ROUTE = {route: place for place, route in enumerate(ROUTES)}
 _OTHER = _ROUTE["other"]
@@ -93,7 +96,7 @@ class Metrics:
         mine[_ROWS] += n_rows
 
     def set_jobs(self, kind: str, n_jobs: int) -> None:
-        """Say how many jobs of a kind, "body" or "explanation", this worker has, at work and waiting."""
+        """Say how many jobs of a kind, one of `JOBS`, this worker has, at work and waiting."""
         self._mine[_JOBS + JOBS.index(kind)] = n_jobs
 
     def text(self) -> bytes:
@@ -130,7 +133,7 @@ class Metrics:
             "# HELP proto_model_rows_total Rows predicted.",
             "# TYPE proto_model_rows_total counter",
             f"proto_model_rows_total {total[_ROWS]:.0f}",
-            "# HELP proto_model_jobs Large bodies and explanations, at work and waiting.",
+            "# HELP proto_model_jobs Large bodies, explanations and requests for files, at work and waiting.",
             "# TYPE proto_model_jobs gauge",
             *(
                 f'proto_model_jobs{{kind="{kind}"}} {n:.0f}'

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from proto_model.errors import InputError
 
-__all__ = ["LIST_PARAMS", "checked_params"]
+__all__ = ["FILE_PARAMS", "LIST_PARAMS", "ROW_PARAMS", "checked_params"]
+
+Param = tuple[str, type, bool]
 
 # Name, type, and whether it is a list: `proto_model.serving.signature` again, which imports mlflow.
-PARAMS: tuple[tuple[str, type, bool], ...] = (
+ROW_PARAMS: tuple[Param, ...] = (
     ("explain", bool, False),
     ("engine", str, False),
     ("effort", str, False),
@@ -20,11 +22,19 @@ PARAMS: tuple[tuple[str, type, bool], ...] = (
     ("increase_only", str, True),
     ("decrease_only", str, True),
 )
-LIST_PARAMS = frozenset(name for name, _, is_list in PARAMS if is_list)
+# The same of `proto_model.files.model`.
+FILE_PARAMS: tuple[Param, ...] = (
+    *ROW_PARAMS,
+    ("input_format", str, False),
+    ("output_format", str, False),
+    ("passthrough", str, True),
+    ("on_bad_row", str, False),
+)
+LIST_PARAMS = frozenset(name for name, _, is_list in FILE_PARAMS if is_list)
 _WORDS = {bool: "true or false", str: "a string", int: "a whole number"}
 
 
-def checked_params(params: Any) -> dict[str, Any]:
+def checked_params(params: Any, accepted: Iterable[Param] = ROW_PARAMS) -> dict[str, Any]:
     """The known ones of a request's parameters; others are left out.
 
     Raises
@@ -43,7 +53,7 @@ def checked_params(params: Any) -> dict[str, Any]:
         raise InputError(f"params must be an object, such as {{'explain': true}}; {params!r:.40} given.")
     known = {}
     faults = []
-    for name, kind, is_list in PARAMS:
+    for name, kind, is_list in accepted:
         if name not in params:
             continue
         value = params[name]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from proto_model.server.errors import OverloadError, SlowAnswerError
+from proto_model.server.errors import EndingError, OverloadError, SlowAnswerError
 
 __all__ = ["Pool"]
 
@@ -27,15 +27,23 @@ class Pool:
         Longest time for a job, waiting included.
     changed : callable
         Told how many jobs there are, whenever that changes.
+    advice : str
+        What to do about a job that takes too long.
     """
 
     def __init__(
-        self, threads: int, max_waiting: int, timeout_s: float, changed: Callable[[int], None]
+        self,
+        threads: int,
+        max_waiting: int,
+        timeout_s: float,
+        changed: Callable[[int], None],
+        advice: str = "Send fewer rows at a time, or ask for less effort.",
     ) -> None:
         self._executor = ThreadPoolExecutor(threads)
         self._most = threads + max_waiting
         self._timeout_s = timeout_s
         self._changed = changed
+        self._advice = advice
         self._n_jobs = 0
         self._closed = False
 
@@ -46,15 +54,21 @@ class Pool:
         ------
         OverloadError
             If too many jobs are waiting.
+        EndingError
+            If the pool is closed.
         SlowAnswerError
             If time is over. A job that has begun holds its thread until it ends.
         """
+        if self._closed:
+            raise _ending()
         if self._n_jobs >= self._most:
             raise OverloadError("Too many large requests at once. Send it again a little later.")
         end = time.monotonic() + self._timeout_s
 
         def go_on() -> None:
-            if self._closed or time.monotonic() > end:
+            if self._closed:
+                raise _ending()
+            if time.monotonic() > end:
                 raise self._too_slow()
 
         loop = asyncio.get_running_loop()
@@ -71,6 +85,10 @@ class Pool:
                 return await asyncio.wrap_future(future)
         except TimeoutError as error:
             raise self._too_slow() from error
+        except asyncio.CancelledError as error:
+            if self._closed and future.cancelled():  # it was still waiting
+                raise _ending() from error
+            raise
 
     def close(self) -> None:
         """Have the jobs end at their next call, and the threads with them."""
@@ -82,6 +100,8 @@ class Pool:
         self._changed(self._n_jobs)
 
     def _too_slow(self) -> SlowAnswerError:
-        return SlowAnswerError(
-            f"No answer within {self._timeout_s:g} s. Send fewer rows at a time, or ask for less effort."
-        )
+        return SlowAnswerError(f"No answer within {self._timeout_s:g} s. {self._advice}")
+
+
+def _ending() -> EndingError:
+    return EndingError("The server is ending. Send the request again.")

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 # A thread that computes lets go of the interpreter after this time; by default a row waits 5 ms for it.
 SWITCH_INTERVAL_S = 0.0005
 RESTART_PAUSE_S = 1.0
+# What is still at work after this share of the time is told to end, so that its client gets an answer.
+PATIENCE = 0.8
 ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -115,7 +117,14 @@ def _work(
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
         timeout_notify=1,
     )
-    server = Server(config)
+
+    class DrainingServer(Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            """Let requests at work finish, or else answer that the server is ending."""
+            asyncio.get_running_loop().call_later(PATIENCE * settings.drain_timeout_s, app.close)
+            await super().shutdown(sockets)
+
+    server = DrainingServer(config)
 
     async def end_if_alone() -> None:
         if os.getppid() != supervisor:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from proto_model.errors import ArtifactError
 from proto_model.explanation import Explainer, ExplainOptions, make_explainer
 from proto_model.schema import ModelSchema
 from proto_model.serving.bundle import ForestModel
+
+if TYPE_CHECKING:
+    from proto_model.transfer import FileSettings
 
 __all__ = ["Answer", "Question", "Scorer"]
 
@@ -70,6 +74,8 @@ class Scorer:
         Of the MLflow that logged it.
     always_explains : bool
         Whether it is the explainer, whose every answer is an explanation.
+    files : FileSettings or None
+        Limits of file jobs, for a model for files.
     """
 
     def __init__(
@@ -78,39 +84,51 @@ class Scorer:
         version: str | None = None,
         mlflow_version: str = "",
         always_explains: bool = False,
+        files: FileSettings | None = None,
     ) -> None:
         self.model = model
         self.schema: ModelSchema = model.schema
         self.version = version
         self.mlflow_version = mlflow_version
         self.always_explains = always_explains
+        self.files = files
         self._explainers: dict[str, Explainer] = {}
         self._making = threading.Lock()
 
     @classmethod
-    def load(cls, folder: Path) -> Scorer:
+    def load(cls, folder: Path, environment: Mapping[str, str] = os.environ) -> Scorer:
         """Scorer of the folder of a logged model.
+
+        Parameters
+        ----------
+        folder : Path
+            Of a model for rows, for files, or the explainer.
+        environment : mapping of str to str
+            Holds the settings of a model for files, `PROTO_MODEL_FILES_*`.
 
         Raises
         ------
         ArtifactError
-            If it is not one of this package's models for rows, or damaged.
+            If it is not one of this package's models, or damaged.
+        SettingsError
+            If a setting is not known, or has a wrong value.
         """
         if not (folder / BUNDLE / "schema.json").is_file():
             raise ArtifactError(
                 f"{folder} holds no {BUNDLE / 'schema.json'}: not a model of proto_model. Give the folder or "
                 "the URI of one, such as models:/proto_model@champion."
             )
+        files = None
         if (folder / "file.py").is_file():
-            raise ArtifactError(
-                f"{folder} holds a model for files (file_management=true), which this server does not "
-                "answer. Serve it with `mlflow models serve`, or train one for rows."
-            )
+            from proto_model.transfer import FileSettings
+
+            files = FileSettings.from_environment(environment)
         return cls(
             ForestModel.load(folder / BUNDLE),
             version=_line(folder / "registered_model_meta", "model_version"),
             mlflow_version=_line(folder / "MLmodel", "mlflow_version") or "",
             always_explains=(folder / "explainer.py").is_file(),
+            files=files,
         )
 
     def answer(self, question: Question, go_on: Callable[[], None] | None = None) -> Answer:
@@ -128,10 +146,11 @@ class Scorer:
         InputError
             If the parameters do not fit the schema.
         """
-        explanations = self._explain(question, go_on) if question.explain else None
+        explanations = self.explain(question, go_on) if question.explain else None
         return Answer(self.model.predict_proba(question.matrix), explanations)
 
-    def _explain(self, question: Question, go_on: Callable[[], None] | None) -> list[dict[str, Any]]:
+    def explain(self, question: Question, go_on: Callable[[], None] | None = None) -> list[dict[str, Any]]:
+        """Explanation of each row; parameters and errors as for `answer`."""
         options = ExplainOptions.from_params(question.params)
         options.validate(self.schema)
         engine = question.params.get("engine") or DEFAULT_ENGINE

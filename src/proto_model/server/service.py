@@ -36,6 +36,7 @@ class Service:
         self, scorer: Scorer, settings: ServerSettings, changed: Callable[[str, int], None] | None = None
     ) -> None:
         self.scorer = scorer
+        self.retry_after_s = 1
         tell = changed or (lambda kind, n_jobs: None)
         limits = (settings.threads, settings.max_waiting, settings.answer_timeout_s)
         self._bodies = Pool(*limits, changed=partial(tell, "body"))

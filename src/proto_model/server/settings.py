@@ -2,9 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["ServerSettings"]
+from proto_model.errors import ProtoModelError
+
+__all__ = ["NUMBERS", "ServerSettings", "ServerSettingsError", "expected", "number"]
+
+# Settings that are numbers, with the smallest value that makes sense and what they are.
+NUMBERS: dict[str, tuple[type, float, str]] = {
+    "workers": (int, 1, "processes that share the port"),
+    "max_body_bytes": (int, 1, "longest body that is taken"),
+    "max_rows": (int, 1, "most rows in one request"),
+    "body_timeout_s": (float, 0.001, "seconds that a body may take to arrive"),
+    "answer_timeout_s": (float, 0.001, "seconds that an answer may take, waiting included"),
+    "drain_timeout_s": (float, 1, "seconds that requests at work get to finish at the end"),
+    "threads": (int, 1, "large bodies at work at a time in each process, and as many explanations"),
+    "max_waiting": (int, 0, "large bodies, and explanations, that may wait in each process"),
+    "max_connections": (int, 1, "connections open at a time in each process"),
+    "max_files": (int, 1, "most files in one request, for a model for files"),
+    "file_jobs": (int, 1, "requests for files at work at a time in each process"),
+    "max_waiting_files": (int, 0, "requests for files that may wait in each process"),
+    "file_timeout_s": (float, 0.001, "seconds that a request for files may take, waiting included"),
+}
+
+
+class ServerSettingsError(ProtoModelError):
+    """A setting of the server is not known, or has a wrong value."""
+
+
+def number(value: Any, kind: type, least: float) -> float | None:
+    """A finite number that is not less than another, of a number or a text; None for everything else."""
+    try:
+        read = float("nan") if isinstance(value, bool) else kind(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if kind is int and isinstance(value, float) and read != value:
+        return None
+    return read if least <= read < float("inf") else None
 
 
 @dataclass(frozen=True)
@@ -33,6 +69,14 @@ class ServerSettings:
         Large bodies, and explanations, that may wait for a thread.
     max_connections : int
         Connections open at a time; further ones are turned away.
+    max_files : int
+        Most files of a request to a model for files.
+    file_jobs : int
+        Requests for files worked on at a time; each of them uses all cores.
+    max_waiting_files : int
+        Requests for files that may wait.
+    file_timeout_s : float
+        Longest time for a request for files, waiting included.
     access_log : bool
         Whether to write a line per request.
     """
@@ -48,4 +92,40 @@ class ServerSettings:
     threads: int = 2
     max_waiting: int = 32
     max_connections: int = 1000
+    max_files: int = 1000
+    file_jobs: int = 2
+    max_waiting_files: int = 16
+    file_timeout_s: float = 4 * 3600.0
     access_log: bool = False
+
+    @classmethod
+    def of_numbers(cls, values: Mapping[str, Any], where: str) -> ServerSettings:
+        """Settings of which some numbers are given.
+
+        Parameters
+        ----------
+        values : mapping of str to number or text
+            By name, in small or capital letters.
+        where : str
+            What to call it in messages; comes before the name.
+
+        Raises
+        ------
+        ServerSettingsError
+            If a name is not known, or a value cannot be.
+        """
+        known: dict[str, Any] = {}
+        for name, value in values.items():
+            key = name.lower()
+            if key not in NUMBERS:
+                raise ServerSettingsError(f"{where}{name} is not known. Known are: {', '.join(NUMBERS)}.")
+            kind, least, _ = NUMBERS[key]
+            known[key] = number(value, kind, least)
+            if known[key] is None:
+                raise ServerSettingsError(f"{where}{name} is {value!r}, {expected(kind, least)} expected.")
+        return cls(**known)
+
+
+def expected(kind: type, least: float) -> str:
+    """What a number has to be, in words."""
+    return f"{'a whole number' if kind is int else 'a number'} from {least}"

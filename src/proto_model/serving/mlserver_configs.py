@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from proto_model.errors import ArtifactError, ProtoModelError
 from proto_model.schema import FeatureType, ModelSchema
+from proto_model.server.settings import ServerSettings
 
 __all__ = ["model_settings", "server_settings", "write_mlserver_configs"]
 
@@ -34,6 +36,11 @@ PORTS = (
     ("MLSERVER_GRPC_PORT", "grpc_port", 8081),
     ("MLSERVER_METRICS_PORT", "metrics_port", 8082),
 )
+
+# Limits of a model for rows, and of one for files; `PROTO_MODEL_SERVER_<NAME>` changes one.
+ROW_LIMITS = ("max_rows", "answer_timeout_s", "threads", "max_waiting")
+FILE_LIMITS = ("max_files", "file_timeout_s", "file_jobs", "max_waiting_files", "drain_timeout_s")
+LIMIT_PREFIX = "PROTO_MODEL_SERVER_"
 
 # Datatype of the Open Inference Protocol, and MLServer's content type for it.
 TENSORS: dict[FeatureType, tuple[str, str]] = {
@@ -58,7 +65,7 @@ def write_mlserver_configs(model: Path, build: Path, environment: Mapping[str, s
         Folder that `mlserver start` will be given.
     environment : mapping of str to str
         May set host and ports: `MLSERVER_HOST`, `MLSERVER_HTTP_PORT`, `MLSERVER_GRPC_PORT`,
-        `MLSERVER_METRICS_PORT`.
+        `MLSERVER_METRICS_PORT`; and limits: `PROTO_MODEL_SERVER_MAX_ROWS` and so on.
 
     Returns
     -------
@@ -68,7 +75,9 @@ def write_mlserver_configs(model: Path, build: Path, environment: Mapping[str, s
     Raises
     ------
     ArtifactError
-        If the model is not one of this package's models for rows, or a port is not a number.
+        If the model is not one of this package's, or a port is not a number.
+    ServerSettingsError
+        If a limit is not known, or has a wrong value.
     """
     settings = server_settings(environment)
     if not (model / SCHEMA).is_file():
@@ -77,6 +86,8 @@ def write_mlserver_configs(model: Path, build: Path, environment: Mapping[str, s
             "models:/proto_model@champion."
         )
     schema = ModelSchema.read(model / SCHEMA)
+    takes_files = (model / "file.py").is_file()
+    limits = model_limits(FILE_LIMITS if takes_files else ROW_LIMITS, environment)
     configs = build / "mlserver_configs"
     configs.mkdir(parents=True, exist_ok=True)
     target = configs / schema.model_name
@@ -86,7 +97,7 @@ def write_mlserver_configs(model: Path, build: Path, environment: Mapping[str, s
         (new / "artifact").mkdir(parents=True)
         shutil.move(model, new / "artifact" / "model")
         (new / "runtime.py").write_text(RUNTIME, encoding="utf-8")
-        _write_json(new / "model-settings.json", model_settings(schema))
+        _write_json(new / "model-settings.json", model_settings(schema, takes_files, limits))
         _write_json(new / "settings.json", settings)
         if target.exists():
             target.rename(Path(temporary) / "old")
@@ -115,20 +126,48 @@ def server_settings(environment: Mapping[str, str]) -> dict[str, Any]:
     return settings
 
 
-def model_settings(schema: ModelSchema) -> dict[str, Any]:
-    """Content of `model-settings.json`: inputs and outputs of the V2 protocol, one tensor per column."""
-    outputs: list[tuple[str, FeatureType]] = [
-        ("prediction", schema.target_type),
-        ("probability", "double"),
-        *((name, "double") for name in schema.probability_columns),
-    ]
+def model_limits(names: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
+    """Limits of these names, as the runtime reads them; `PROTO_MODEL_SERVER_*` variables change them."""
+    given = {
+        variable.removeprefix(LIMIT_PREFIX): text
+        for variable, text in environment.items()
+        if variable.startswith(LIMIT_PREFIX)
+    }
+    limits = dataclasses.asdict(ServerSettings.of_numbers(given, LIMIT_PREFIX))
+    return {name: limits[name] for name in names}
+
+
+def model_settings(schema: ModelSchema, takes_files: bool, limits: Mapping[str, Any]) -> dict[str, Any]:
+    """Content of `model-settings.json`: inputs and outputs of the V2 protocol, one tensor per column.
+
+    Parameters
+    ----------
+    schema : ModelSchema
+        Of the model.
+    takes_files : bool
+        Whether it takes jobs of two URLs instead of rows.
+    limits : mapping of str to number
+        For the runtime, by the names of `ServerSettings`.
+    """
+    inputs: list[tuple[str, FeatureType]]
+    outputs: list[tuple[str, FeatureType]]
+    if takes_files:
+        inputs = [("input_url", "string"), ("output_url", "string"), ("file_id", "string")]
+        outputs = [("file_id", "string"), ("status", "string"), ("summary", "string")]
+    else:
+        inputs = [(feature.name, feature.type) for feature in schema.features]
+        outputs = [
+            ("prediction", schema.target_type),
+            ("probability", "double"),
+            *((name, "double") for name in schema.probability_columns),
+        ]
     return {
         "name": schema.model_name,
         "implementation": "runtime.ForestRuntime",
         "platform": "proto_model",
-        "inputs": [_tensor(feature.name, feature.type) for feature in schema.features],
+        "inputs": [_tensor(name, kind) for name, kind in inputs],
         "outputs": [_tensor(name, kind) for name, kind in outputs],
-        "parameters": {"uri": "./artifact/model"},
+        "parameters": {"uri": "./artifact/model", "extra": dict(limits)},
     }
 
 

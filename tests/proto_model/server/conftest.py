@@ -165,7 +165,7 @@ class SlowScorer(Scorer):
         self.begun = threading.Semaphore(0)
         self.go = threading.Event()
 
-    def _explain(self, question: Question, go_on: Callable[[], None] | None) -> list[dict[str, Any]]:
+    def explain(self, question: Question, go_on: Callable[[], None] | None = None) -> list[dict[str, Any]]:
         self.begun.release()
         while not self.go.wait(0.01):
             if go_on is not None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proto_model.server.params import PARAMS
+from proto_model.server.params import ROW_PARAMS
 from proto_model.serving.signature import PREDICT_PARAMS
 
 GOOD = {
@@ -249,7 +249,7 @@ def test_other_media_types_are_refused(call, mlflow_server, content_type):
 def test_parameters_are_those_of_the_signature():
     types = {"boolean": bool, "string": str, "long": int}
 
-    assert PARAMS == tuple(
+    assert ROW_PARAMS == tuple(
         (spec.name, types[spec.dtype.name], spec.shape is not None) for spec in PREDICT_PARAMS
     )
 
@@ -257,7 +257,7 @@ def test_parameters_are_those_of_the_signature():
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(
-        st.sampled_from([name for name, _, _ in PARAMS if name != "explain"] + ["other"]),
+        st.sampled_from([name for name, _, _ in ROW_PARAMS if name != "explain"] + ["other"]),
         st.sampled_from([None, True, 0, 3, 2.0, "lore", "fast", [], ["age"], ["age", None], [1], {}, "age"]),
         max_size=2,
     )
