@@ -5,6 +5,7 @@ For example:
   python -m mapper predict radius=14.2 texture=20.1 smoker=false
   python -m mapper explain --url http://127.0.0.1:8080 --data patient.json --option effort=thorough
   python -m mapper predict --model-server-url http://127.0.0.1:5001 --schema schema.json --data big.csv --json
+  python -m mapper predict --file people.parquet --out predictions.parquet --store s3://bucket/folder
   python -m mapper schema --registry-url http://127.0.0.1:5000 --model proto_model@champion
 """
 
@@ -20,6 +21,12 @@ from contextlib import closing
 import orjson
 
 from mapper.errors import InvalidRequestError, MapperError, SettingsError
+from mapper.file_command import (
+    FILE_TIMEOUT_S,
+    add_file_arguments,
+    check_file_arguments,
+    run_file_command,
+)
 from mapper.records import parse_option, read_records
 from mapper.settings import MapperSettings
 from mapper.source import find_model
@@ -30,6 +37,7 @@ __all__ = ["build_parser", "main"]
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 CHUNK_ROWS = 1000
+TIMEOUT_S = 120.0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -84,17 +92,28 @@ def _add_request_command(
         "--model-server-url", metavar="URL", help="ask this model server itself; needs --schema or --model"
     )
     command.add_argument(
-        "--timeout-s", type=_seconds, default=120.0, help="longest wait (default: %(default)s)"
+        "--timeout-s",
+        type=_seconds,
+        help=f"longest wait (default: {TIMEOUT_S:g}, for a file {FILE_TIMEOUT_S:g})",
     )
     command.add_argument("--json", action="store_true", help="print the answer as JSON")
-    if name == "explain":
+    if name == "predict":
         command.add_argument(
-            "--option",
-            action="append",
-            default=[],
-            metavar="NAME=VALUE",
-            help="explanation option, such as effort=thorough or immutable_features=age,sex",
+            "--explain",
+            dest="command",
+            action="store_const",
+            const="explain",
+            default=name,
+            help="as the command explain",
         )
+    command.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="explanation option, such as effort=thorough or immutable_features=age,sex",
+    )
+    add_file_arguments(command)
 
 
 def _seconds(text: str) -> float:
@@ -160,11 +179,15 @@ def _print_schema(args: argparse.Namespace) -> None:
 
 
 def _print_answers(args: argparse.Namespace) -> None:
-    """Ask chunk by chunk."""
-    if bool(args.values) == bool(args.data):
-        raise SettingsError("Give rows either as name=value pairs or by --data. See --help.")
-    parameters = dict(map(parse_option, getattr(args, "option", ())))
+    """Ask about a file, or chunk by chunk about rows."""
+    check_file_arguments(args)
+    if args.file is None and bool(args.values) == bool(args.data):
+        raise SettingsError("Give rows as name=value pairs, by --data or by --file. See --help.")
+    parameters = dict(map(parse_option, args.option))
     with closing(_target(args)) as target:
+        if args.file is not None:
+            run_file_command(args, target, parameters)
+            return
         (_print_json_answers if args.json else _print_text_answers)(args, target, parameters)
 
 
@@ -215,16 +238,17 @@ def _print_json_answers(args: argparse.Namespace, target: Target, parameters: di
 
 
 def _target(args: argparse.Namespace) -> Target:
+    timeout_s = args.timeout_s or (TIMEOUT_S if args.file is None else FILE_TIMEOUT_S)
     if args.model_server_url:
         if args.url:
             raise SettingsError("--url asks a mapper service, --model-server-url a model server: give one.")
         if not args.schema:
             raise SettingsError("--model-server-url needs --schema or --model, to check the rows.")
         published = find_model(args.schema, args.registry_url, os.environ)
-        return open_target(args.model_server_url, published, args.timeout_s)
+        return open_target(args.model_server_url, published, timeout_s)
     if args.schema:
         raise SettingsError("--schema needs --model-server-url: a schema alone predicts nothing.")
-    return ServiceTarget(args.url or DEFAULT_URL, args.timeout_s)
+    return ServiceTarget(args.url or DEFAULT_URL, timeout_s)
 
 
 def _print_json(content: object) -> None:

@@ -1,215 +1,231 @@
-"""The whole round of a file for someone with credentials of an S3 store: up, scored, and down again.
+"""An S3 store that files go through: objects come and go by boto3, and are signed for the model server.
 
-    python -m mapper.store --file people.parquet --out predictions.parquet --store s3://bucket/folder
-
-Uploads the file (in parts where it is large), signs both URLs, asks a running mapper service to score it,
-downloads the predictions and removes both objects. Needs boto3, and credentials where that looks for them.
+boto3 is looked for when a store is opened; nothing else of the mapper needs it.
 """
 
 from __future__ import annotations
 
-import argparse
+import hashlib
 import os
-import sys
-import uuid
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
-import orjson
+from mapper.answer import clean_message
+from mapper.errors import MapperError, SettingsError
+from mapper.model_server import shown_url
+from mapper.progress import Advance
 
-from mapper.errors import MapperError
-from mapper.http import HttpClient
+__all__ = ["Store", "StoredObject"]
 
-__all__ = ["build_parser", "main", "predict_file"]
+MAX_EXPIRY_S = 7 * 24 * 3600  # of signature version 4
+CONNECT_TIMEOUT_S = 10
 
-Progress = Callable[[str, int, int], None]
-"""Told what is going on (`uploaded`, `downloaded`), and how many bytes of how many are done."""
+# What a refusal means to whoever typed the command, by the store's error code.
+ADVICE = {
+    "NoSuchBucket": "There is no such bucket at {endpoint}. Is its name, or --endpoint-url, mistyped?",
+    "NoSuchKey": "The object is not there.",
+    "AccessDenied": "The credentials do not allow it.",
+    "InvalidAccessKeyId": "{endpoint} does not know this access key. Is it that of another store?",
+    "SignatureDoesNotMatch": "The secret key is not the one that belongs to the access key.",
+    "ExpiredToken": "The session token has expired. Log in again.",
+    "RequestTimeTooSkewed": "The clock of this machine differs too much from the store's. Set it right.",
+    "EntityTooLarge": "The file is larger than the store takes.",
+}
+SYNONYMS = {"404": "NoSuchBucket", "403": "AccessDenied", "TokenRefreshRequired": "ExpiredToken"}
 
-_MARGIN_S = 600
+
+class StoredObject(NamedTuple):
+    """Size of an object, and what the store calls its content, without quotes."""
+
+    n_bytes: int
+    etag: str
 
 
-def predict_file(
-    file: Path,
-    out: Path,
-    store: str,
-    ask: Callable[[dict[str, Any]], dict[str, Any]],
-    *,
-    client: Any,
-    parameters: dict[str, Any] | None = None,
-    expires_s: int = 4 * 3600,
-    progress: Progress = lambda what, done, total: None,
-) -> dict[str, Any]:
-    """Summary of a file that was scored by way of a store.
+class Store:
+    """A folder in a bucket, with credentials for it.
 
     Parameters
     ----------
-    file : Path
-        Rows; its name says the format.
-    out : Path
-        Appears when all predictions are there.
-    store : str
-        `s3://bucket` or `s3://bucket/folder`, for two objects that exist meanwhile.
-    ask : callable
-        Sends a request's body to the mapper and gives the answer's.
+    bucket, folder : str
+        Where objects go; the folder is empty or ends with a slash.
     client : S3 client
         Of boto3, signing with version 4.
-    parameters : dict, optional
-        Of the request, such as `passthrough`.
-    expires_s : int
-        How long the signed URLs hold.
-    progress : callable
-        Told about uploads and downloads.
-
-    Raises
-    ------
-    MapperError
-        If the store is not named well, or the job failed.
     """
-    bucket, folder = _location(store)
-    job = uuid.uuid4().hex
-    source, target = f"{folder}{job}-in-{file.name}", f"{folder}{job}-out-{out.name}"
-    left = [source]
-    try:
-        n_bytes = file.stat().st_size
-        client.upload_file(str(file), bucket, source, Callback=_counted(progress, "uploaded", n_bytes))
-        urls = {
-            "input_url": _signed(client, "get_object", bucket, source, expires_s),
-            "output_url": _signed(client, "put_object", bucket, target, expires_s),
-            "file_id": file.name,
-        }
-        answer = ask({"file": urls, **({"parameters": parameters} if parameters else {})})
-        summary: dict[str, Any] = answer["file"]
-        if summary["status"] != "done":
-            raise MapperError(f"{file} was not scored: {summary['error']}")
-        left.append(target)
-        unfinished = out.with_name(f".{out.name}.{os.getpid()}.part")
-        try:
-            counted = _counted(progress, "downloaded", summary["bytes_out"])
-            client.download_file(bucket, target, str(unfinished), Callback=counted)
-            unfinished.replace(out)
-        finally:
-            unfinished.unlink(missing_ok=True)
-        return summary
-    finally:
-        for key in left:
-            client.delete_object(Bucket=bucket, Key=key)
+
+    def __init__(self, bucket: str, folder: str, client: Any) -> None:
+        self._bucket = bucket
+        self._folder = folder
+        self._client = client
+
+    @classmethod
+    def open(cls, location: str, endpoint_url: str | None = None) -> Store:
+        """The store at a location, once it has been seen to be there.
+
+        Parameters
+        ----------
+        location : str
+            `s3://bucket` or `s3://bucket/folder`.
+        endpoint_url : str, optional
+            Of a store other than AWS; by default what boto3 is configured for, such as by AWS_ENDPOINT_URL.
+
+        Raises
+        ------
+        SettingsError
+            If the location is not one, boto3 is not installed, or it finds no credentials.
+        MapperError
+            If the store cannot be reached, or has no such bucket.
+        """
+        bucket, folder = _location(location)
+        if endpoint_url is not None:
+            shown_url(endpoint_url)
+        with _told(f"s3://{bucket} cannot be used", endpoint_url or "the store"):
+            client = _make_client(endpoint_url)
+        store = cls(bucket, folder, client)
+        region = store._region()
+        if region not in (None, client.meta.region_name):  # what is signed has to name the bucket's own
+            with store._told("cannot be used"):
+                store._client = _make_client(endpoint_url, region)
+        return store
+
+    def shown(self, name: str) -> str:
+        """An object as people write it."""
+        return f"s3://{self._bucket}/{self._folder}{name}"
+
+    def upload(self, file: Path, name: str, advance: Advance) -> None:
+        """Put a file into the store, in parts where it is large.
+
+        Raises
+        ------
+        MapperError
+            If the store does not take it.
+        """
+        with self._told(f"{file} cannot be uploaded to {self.shown(name)}"), file.open("rb") as content:
+            self._client.upload_fileobj(content, self._bucket, self._folder + name, Callback=advance)
+
+    def download(self, name: str, file: Path, advance: Advance) -> str:
+        """Get an object into a new file, in parts where it is large; its SHA-256 as hexadecimal digits.
+
+        Raises
+        ------
+        MapperError
+            If the store does not give it.
+        """
+        with file.open("xb+") as content:
+            with self._told(f"{self.shown(name)} cannot be downloaded"):
+                self._client.download_fileobj(self._bucket, self._folder + name, content, Callback=advance)
+            content.seek(0)
+            return hashlib.file_digest(content, "sha256").hexdigest()
+
+    def find(self, name: str) -> StoredObject:
+        """Size and tag of an object; raises MapperError when the store does not tell."""
+        with self._told(f"{self.shown(name)} cannot be looked at"):
+            found = self._client.head_object(Bucket=self._bucket, Key=self._folder + name)
+        return StoredObject(int(found["ContentLength"]), str(found["ETag"]).strip('"'))
+
+    def sign(self, method: Literal["get_object", "put_object"], name: str, expires_s: int) -> str:
+        """Presigned URL of an object; it is a secret while it holds."""
+        wanted = {"Bucket": self._bucket, "Key": self._folder + name}
+        with self._told(f"{self.shown(name)} cannot be signed"):
+            url = self._client.generate_presigned_url(method, wanted, ExpiresIn=min(expires_s, MAX_EXPIRY_S))
+        return str(url)
+
+    def remove(self, name: str) -> None:
+        """Remove an object, if it is there; raises MapperError when the store does not do so."""
+        with self._told(f"{self.shown(name)} cannot be removed"):
+            self._client.delete_object(Bucket=self._bucket, Key=self._folder + name)
+
+    def _region(self) -> str | None:
+        """Region that the bucket says it is in, if it says so; credentials need not cover the question."""
+        refused: type[Exception] = import_module("botocore.exceptions").ClientError
+        with self._told(f"s3://{self._bucket} cannot be used"):
+            try:
+                answer = self._client.head_bucket(Bucket=self._bucket)
+            except refused as error:
+                answer = error.response  # type: ignore[attr-defined]  # a ClientError has it
+                if answer["ResponseMetadata"]["HTTPStatusCode"] != 403:
+                    raise
+        region = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+        return None if region is None else str(region)
+
+    def _told(self, what: str) -> Any:
+        return _told(what, self._client.meta.endpoint_url)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mapper.store",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--file", type=Path, required=True, help="rows: CSV, JSON Lines, Parquet or Arrow")
-    parser.add_argument("--out", type=Path, required=True, help="predictions")
-    parser.add_argument("--store", required=True, metavar="s3://BUCKET/FOLDER", help="where both files go by")
-    parser.add_argument("--endpoint-url", help="of a store other than AWS (default: AWS_ENDPOINT_URL)")
-    parser.add_argument(
-        "--url", default="http://127.0.0.1:8080", help="mapper service (default: %(default)s)"
-    )
-    parser.add_argument("--passthrough", action="append", default=[], metavar="COLUMN", help="column to copy")
-    parser.add_argument(
-        "--output-format", default="", help="format of the predictions (default: the input's)"
-    )
-    parser.add_argument("--on-bad-row", choices=["fail", "mark"], default="fail", help="default: %(default)s")
-    parser.add_argument(
-        "--timeout-s", type=float, default=4 * 3600.0, help="longest wait (default: %(default)s)"
-    )
-    return parser
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the round; 0 when the predictions are there, 1 when not."""
-    args = build_parser().parse_args(argv)
-    parameters: dict[str, Any] = {"on_bad_row": args.on_bad_row}
-    if args.passthrough:
-        parameters["passthrough"] = args.passthrough
-    if args.output_format:
-        parameters["output_format"] = args.output_format
-    try:
-        client = _client(args.endpoint_url)
-        with closing(HttpClient(args.url, {"Content-Type": "application/json"}, args.timeout_s)) as service:
-            summary = predict_file(
-                args.file,
-                args.out,
-                args.store,
-                lambda body: _ask(service, body),
-                client=client,
-                parameters=parameters,
-                expires_s=int(args.timeout_s) + _MARGIN_S,
-                progress=_shown if sys.stderr.isatty() else lambda what, done, total: None,
-            )
-    except (MapperError, OSError) as error:
-        print(f"mapper: {error}", file=sys.stderr)
-        return 1
-    print(orjson.dumps(summary).decode())
-    return 0
-
-
-def _client(endpoint_url: str | None) -> Any:
-    try:
-        boto3, botocore = import_module("boto3"), import_module("botocore.config")  # optional, and heavy
-    except ImportError as error:
-        raise MapperError("The package boto3 is not installed. Run: pip install boto3") from error
-    style = "path" if endpoint_url or os.environ.get("AWS_ENDPOINT_URL") else "auto"
-    config = botocore.Config(signature_version="s3v4", s3={"addressing_style": style})
-    return boto3.client("s3", endpoint_url=endpoint_url, config=config)
-
-
-def _ask(service: HttpClient, body: dict[str, Any]) -> dict[str, Any]:
-    """Answer of the mapper service."""
-    reply = service.request("POST", "/v1/predict", orjson.dumps(body))
-    try:
-        answer: dict[str, Any] = orjson.loads(reply.body)
-    except orjson.JSONDecodeError as error:
-        raise MapperError(f"{service.url} does not answer in JSON. Is it a mapper?") from error
-    if reply.status != 200:
-        faults = "; ".join(str(fault["message"]) for fault in answer.get("errors", ()))
-        detail = answer.get("detail", f"status {reply.status}")
-        raise MapperError(f"{answer.get('title', 'Problem')} ({reply.status}): {detail} {faults}".strip())
-    return answer
-
-
-def _location(store: str) -> tuple[str, str]:
+def _location(location: str) -> tuple[str, str]:
     """Bucket, and the folder with a slash behind it."""
-    scheme, _, rest = store.partition("://")
+    scheme, _, rest = location.partition("://")
     bucket, _, folder = rest.partition("/")
     if scheme != "s3" or not bucket:
-        raise MapperError(f"--store {store} given, s3://bucket or s3://bucket/folder expected.")
+        raise SettingsError(f"--store {location} given, s3://bucket or s3://bucket/folder expected.")
     folder = folder.strip("/")
     return bucket, f"{folder}/" if folder else ""
 
 
-def _signed(client: Any, method: str, bucket: str, key: str, expires_s: int) -> str:
-    return str(
-        client.generate_presigned_url(
-            method, {"Bucket": bucket, "Key": key}, ExpiresIn=min(expires_s, 604_800)
+def _make_client(endpoint_url: str | None, region: str | None = None) -> Any:
+    """S3 client of boto3, with what other stores than AWS need."""
+    try:
+        boto3, botocore = import_module("boto3"), import_module("botocore.config")  # optional, and heavy
+    except ImportError as error:
+        raise SettingsError("Files go by way of boto3, which is not installed: pip install boto3") from error
+    session = boto3.Session()  # of its own: the default one remembers credentials
+
+    def made(**options: Any) -> Any:
+        config = botocore.Config(signature_version="s3v4", connect_timeout=CONNECT_TIMEOUT_S, **options)
+        return session.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
+
+    elsewhere: dict[str, Any] = {"s3": {"addressing_style": "path"}}
+    if "AWS_REQUEST_CHECKSUM_CALCULATION" not in os.environ:  # not every store takes trailing checksums
+        elsewhere["request_checksum_calculation"] = "when_required"
+    try:
+        client = made(**elsewhere)
+    except ValueError as error:  # from the environment or a profile: a flag has been looked at
+        raise SettingsError(f"boto3 cannot use its configuration. {clean_message(str(error))}.") from error
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
+    if host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
+        return made(s3={"addressing_style": "virtual"})  # "auto" signs for no region, which may redirect
+    return client
+
+
+@contextmanager
+def _told(what: str, endpoint: str) -> Iterator[None]:
+    """What boto3 raises, as a sentence without anything secret."""
+    try:
+        yield
+    except Exception as error:
+        message = _message(error, endpoint)
+        if message is None:
+            raise
+        kind = SettingsError if "redential" in type(error).__name__ else MapperError
+        raise kind(f"{what}. {message}") from error
+
+
+def _message(error: Exception, endpoint: str) -> str | None:
+    """Why boto3 failed; None for what is not its own."""
+    try:
+        known = import_module("botocore.exceptions")
+        moving = import_module("s3transfer.exceptions")
+    except ImportError:
+        return None
+    if isinstance(error, moving.RetriesExceededError):
+        error = error.last_exception
+    if isinstance(error, known.ClientError):
+        answer: dict[str, Any] = error.response.get("Error", {})
+        code = SYNONYMS.get(answer.get("Code", ""), answer.get("Code", "unknown"))
+        said = clean_message(str(answer.get("Message", "")))
+        return (
+            ADVICE.get(code, "The store refused: {said}").format(endpoint=endpoint, said=said) + f" ({code})"
         )
-    )
-
-
-def _counted(progress: Progress, what: str, total: int) -> Callable[[int], None]:
-    """What boto3 calls with the number of further bytes."""
-    done = 0
-
-    def count(n_bytes: int) -> None:
-        nonlocal done
-        done += n_bytes
-        progress(what, done, total)
-
-    return count
-
-
-def _shown(what: str, done: int, total: int) -> None:
-    print(f"\r{what} {done / 1e6:,.1f} of {total / 1e6:,.1f} MB", end="", file=sys.stderr)
-    if done >= total:
-        print(file=sys.stderr)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    if isinstance(error, known.NoCredentialsError):
+        return (
+            "No credentials were found. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, "
+            "or log in as your store's documentation says."
+        )
+    if isinstance(error, known.ConnectionError | known.HTTPClientError):
+        return f"{endpoint} does not answer. Is it running, and is --endpoint-url right?"
+    if isinstance(error, known.BotoCoreError):
+        return clean_message(str(error))
+    return None

@@ -1,10 +1,12 @@
-"""An S3 store on this machine, for trying out file jobs: starts `rclone serve s3`, or signs URLs for it.
+"""An S3 store on this machine, for trying out file jobs: `rclone serve s3` with a key that it makes up.
 
     python scripts/object_store.py serve --folder build/store --port 9000
+    eval "$(python scripts/object_store.py env --folder build/store)"
     python scripts/object_store.py presign --folder build/store people.csv people.predictions.csv
 
-`serve` prints the settings that let a model server use it, then waits. `presign` prints the JSON of a request
-that scores the first object into the second one. Objects are plain files in `<folder>/files`.
+`env` prints the variables by which boto3, the aws command and a model server in this shell use the store that
+runs on the folder. `presign` prints the JSON of a request that scores the first object into the second one.
+Objects are plain files in `<folder>/files`: the bucket is `s3://files`.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from typing import Any
 __all__ = ["ObjectStore", "main"]
 
 BUCKET = "files"
+REGION = "us-east-1"
 _KEY_FILE = ".object-store.json"
 _START_S = 10.0
 
@@ -55,6 +58,16 @@ class ObjectStore:
     def endpoint(self) -> str:
         """Address without a path."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """Environment variables by which boto3 and the aws command use this store."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_DEFAULT_REGION": REGION,
+        }
 
     @property
     def settings(self) -> dict[str, str]:
@@ -88,7 +101,7 @@ class ObjectStore:
         client = boto3.client(
             "s3",
             endpoint_url=self.endpoint,
-            region_name="us-east-1",
+            region_name=REGION,
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
             config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
@@ -99,7 +112,10 @@ class ObjectStore:
     @classmethod
     @contextlib.contextmanager
     def running(cls, folder: Path, port: int = 0) -> Iterator[ObjectStore]:
-        """A store that serves a folder until the block ends; port 0 takes a free one."""
+        """A store that serves a folder until the block ends; port 0 takes a free one.
+
+        Meanwhile the folder holds its key, for `on`.
+        """
         port = port or _free_port()
         store = cls(str(folder), port, "access" + secrets.token_hex(4), secrets.token_hex(20))
         (folder / BUCKET).mkdir(parents=True, exist_ok=True)
@@ -108,12 +124,22 @@ class ObjectStore:
         command += ["--dir-cache-time", "1ms", "--exclude", _KEY_FILE]
         key = {"RCLONE_AUTH_KEY": f'"{store.access_key},{store.secret_key}"'}  # not for `ps` to show
         process = subprocess.Popen(command, env=os.environ | key, stderr=subprocess.PIPE, text=True)
+        key_file = folder / _KEY_FILE
         try:
             _await_port(process, port)
+            with open(os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                json.dump(asdict(store), file)
             yield store
         finally:
+            key_file.unlink(missing_ok=True)
             process.terminate()
             process.communicate()
+
+    @classmethod
+    def on(cls, folder: Path) -> ObjectStore | None:
+        """The store that runs on a folder, if one does."""
+        key_file = folder / _KEY_FILE
+        return cls(**json.loads(key_file.read_text())) if key_file.exists() else None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -123,8 +149,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", help="start the store and wait")
+    env = commands.add_parser("env", help="print the variables by which others use it, for `eval`")
     presign = commands.add_parser("presign", help="sign the two URLs of a file job")
-    for command in (serve, presign):
+    for command in (serve, env, presign):
         command.add_argument(
             "--folder", type=Path, default=Path("build/store"), help="where objects are kept"
         )
@@ -140,32 +167,30 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the program; its exit code."""
     arguments = build_parser().parse_args(argv)
-    key_file = arguments.folder / _KEY_FILE
-    if arguments.command == "presign":
-        if not key_file.exists():
-            print(f"No store has been started on {arguments.folder}; run `serve` first.", file=sys.stderr)
-            return 1
-        store = ObjectStore(**json.loads(key_file.read_text()))
-        record = {
-            "input_url": store.presign("get_object", arguments.input, arguments.expires),
-            "output_url": store.presign("put_object", arguments.output, arguments.expires),
-        }
-        print(json.dumps({"dataframe_records": [record]}))
-        return 0
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that rclone ends, too
-    with (
-        ObjectStore.running(arguments.folder, arguments.port) as store,
-        contextlib.suppress(KeyboardInterrupt),
-    ):
-        with open(os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(asdict(store), file)
-        print(
-            f"Store at {store.endpoint}; objects are files in {arguments.folder / BUCKET}.", file=sys.stderr
-        )
-        print("Start the model server with these settings:", file=sys.stderr)
-        for name, value in store.settings.items():
+    if arguments.command == "serve":
+        return _serve(arguments.folder, arguments.port)
+    store = ObjectStore.on(arguments.folder)
+    if store is None:
+        print(f"No store runs on {arguments.folder}; start it by `serve` first.", file=sys.stderr)
+        return 1
+    if arguments.command == "env":
+        for name, value in (store.credentials | store.settings).items():
             print(f"export {name}={value}")
-        sys.stdout.flush()
+        return 0
+    record = {
+        "input_url": store.presign("get_object", arguments.input, arguments.expires),
+        "output_url": store.presign("put_object", arguments.output, arguments.expires),
+    }
+    print(json.dumps({"dataframe_records": [record]}))
+    return 0
+
+
+def _serve(folder: Path, port: int) -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that rclone ends, too
+    with ObjectStore.running(folder, port) as store, contextlib.suppress(KeyboardInterrupt):
+        print(f"Store at {store.endpoint}; the bucket s3://{BUCKET} is {folder / BUCKET}.")
+        print("In every terminal that shall use it:")
+        print(f'  eval "$(python scripts/object_store.py env --folder {folder})"', flush=True)
         while True:
             time.sleep(3600)
     return 0

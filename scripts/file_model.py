@@ -1,0 +1,92 @@
+"""A model for files out of one that was logged for rows: the same forest, without training again.
+
+    python scripts/file_model.py --model models:/proto_model@champion --out build/file_model
+
+Writes the folder of a model that takes presigned URLs; serve it as any other. It replaces one that was there.
+MLFLOW_TRACKING_URI says where the registry is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from proto_model.errors import ProtoModelError
+from proto_model.experiment.noise import quiet_mlflow
+
+__all__ = ["build_parser", "main"]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--model",
+        default="models:/proto_model@champion",
+        help="folder or URI of a model for rows (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("build/file_model"),
+        help="folder of the model for files (default: %(default)s)",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the model; 0 when it is there, 1 when not."""
+    args = build_parser().parse_args(argv)
+    if args.out.exists() and not (args.out / "MLmodel").is_file():
+        print(f"file_model: {args.out} is there and no model; name another folder.", file=sys.stderr)
+        return 1
+    quiet_mlflow()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with tempfile.TemporaryDirectory() as download:
+            _write(_bundle(args.model, download), args.out)
+    except (ProtoModelError, MlflowException, OSError) as error:
+        print(f"file_model: {error}", file=sys.stderr)
+        return 1
+    print(args.out)
+    return 0
+
+
+def _bundle(model: str, download: str) -> Path:
+    """Folder of what a model for rows is made of."""
+    from mlflow.artifacts import download_artifacts
+
+    if Path(model).is_dir():
+        return Path(model) / "artifacts" / "bundle"
+    return Path(download_artifacts(artifact_uri=f"{model}/artifacts/bundle", dst_path=download))
+
+
+def _write(bundle: Path, out: Path) -> None:
+    """Put a bundle under the code and the signature of a model for files."""
+    from mlflow.types import ParamSchema
+
+    from proto_model.files.model import file_signature
+    from proto_model.serving import ForestModel
+    from proto_model.serving.logged_model import CODE, save_model
+    from proto_model.serving.signature import PREDICT_PARAMS
+
+    ForestModel.load(bundle)  # or say what is wrong with it, before anything is replaced
+    shutil.rmtree(out, ignore_errors=True)
+    with warnings.catch_warnings():
+        # A file job's URLs are good for one person and a short time, so there is no example of one.
+        warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
+        warnings.filterwarnings("ignore", ".*Add type hints to the `predict` method", UserWarning)
+        signature = file_signature(ParamSchema(PREDICT_PARAMS))
+        save_model(out, bundle=bundle, code=CODE / "file.py", signature=signature)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
