@@ -8,6 +8,7 @@ per column. Use `parallel_workers: 0`: with workers, MLServer cannot pass what c
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import threading
 from pathlib import Path
@@ -34,6 +35,8 @@ from proto_model.server.tensors import Tensor
 __all__ = ["ForestRuntime"]
 
 ENDING = (signal.SIGTERM, signal.SIGINT)
+# Between the end of jobs and that of the process.
+LAST_S = 5.0
 
 
 class ForestRuntime(MLModel):  # type: ignore[misc]  # mlserver is not installed where types are checked
@@ -127,15 +130,23 @@ def _after_signal(seconds: float, end: Any) -> None:
     """Call a function some time after the signal that ends the server.
 
     MLServer waits for what it has begun, however long that takes, and tells nobody. The servers that it has
-    started have their handlers in place when a model is loaded; ours comes before them and passes on.
+    started have their handlers in place when a model is loaded; ours comes before them and passes on. The
+    process ends even if a thread still waits for a store.
     """
     if threading.current_thread() is not threading.main_thread():
         return  # signals come to the main thread only
     loop = asyncio.get_running_loop()
+    last = threading.Timer(seconds + LAST_S, os._exit, [0])
+    last.daemon = True
+
+    def begin() -> None:
+        loop.call_later(seconds, end)
+        if not last.is_alive():
+            last.start()
 
     def passing_on(before: Any) -> Any:
         def handler(number: int, frame: FrameType | None) -> None:
-            loop.call_soon_threadsafe(loop.call_later, seconds, end)
+            loop.call_soon_threadsafe(begin)
             if callable(before):
                 before(number, frame)
 

@@ -1,5 +1,6 @@
 """`python -m proto_model serve` for real: what it loads, its limits on sockets, its workers and its end."""
 
+import dataclasses
 import http.client
 import json
 import os
@@ -11,6 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,11 +21,17 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from mlflow.types import ParamSchema
 
-from proto_model.data import RawTable, prepare
+from proto_model.data import RawTable, encode, load_training_data, prepare
+from proto_model.files.model import file_signature
 from proto_model.registry import register_version
-from proto_model.serving import log_explainer, log_forest_model
+from proto_model.serving import log_explainer, log_forest_model, write_bundle
+from proto_model.serving.logged_model import CODE, save_model
+from proto_model.serving.signature import PREDICT_PARAMS
 from proto_model.training import make_pipeline
+from scripts.object_store import ObjectStore
+from tests.fault_proxy import FaultProxy, passed
 
 pytestmark = [
     pytest.mark.system,
@@ -256,6 +264,76 @@ def test_sigterm_lets_requests_at_work_finish(local_model, workers):
 
         assert answers[0][0] == 200
         assert server.wait(30) == 0
+
+
+@pytest.fixture(scope="module")
+def file_model(tmp_path_factory):
+    """Folder of a model for files."""
+    folder = tmp_path_factory.mktemp("files")
+    data = load_training_data("iris", None, 0.2, "proto_model")
+    pipeline = make_pipeline("random_forest", data.schema, 0, n_estimators=10).fit(data.X_train, data.y_train)
+    write_bundle(folder / "bundle", pipeline, data.schema, encode(data.X_train, data.schema))
+    signature = file_signature(ParamSchema(PREDICT_PARAMS))
+    with warnings.catch_warnings():
+        # mlflow 3.17 on a model without an input example
+        warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
+        warnings.filterwarnings("ignore", ".*Add type hints to the `predict` method", UserWarning)
+        save_model(folder / "model", bundle=folder / "bundle", code=CODE / "file.py", signature=signature)
+    return folder / "model"
+
+
+@pytest.fixture
+def objects(tmp_path):
+    """A store behind a proxy, with a file to score."""
+    with ObjectStore.running(tmp_path / "store") as rclone, FaultProxy(rclone.port) as proxy:
+        load_training_data("iris", None, 0.2, "x").X_test.to_csv(rclone.path("in.csv"), index=False)
+        yield dataclasses.replace(rclone, port=proxy.port), proxy
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_file_job_that_is_in_the_way_of_the_end_is_stopped_and_leaves_nothing(
+    file_model, objects, tmp_path, workers
+):
+    store, proxy = objects
+    temp = tmp_path / "temp"
+    temp.mkdir()
+    settings = store.settings | {"PROTO_MODEL_FILES_TEMP_DIR": str(temp)}
+    body = {
+        "inputs": {
+            "input_url": store.presign("get_object", "in.csv"),
+            "output_url": store.presign("put_object", "out.csv"),
+        }
+    }
+    in_the_middle = threading.Event()
+
+    def half(exchange):
+        assert exchange.method == "PUT"
+        with socket.create_connection(("127.0.0.1", exchange.port)) as upstream:
+            upstream.sendall(exchange.head + exchange.begun_body[:100])
+            in_the_middle.set()
+            while exchange.client.recv(65536):
+                pass
+
+    options = ("--workers", str(workers), "--drain-timeout-s", "1")
+    with serving(file_model, *options, **settings) as (server, port):
+        status, answer = post(port, "/invocations", body)
+        assert (status, answer["predictions"][0]["status"]) == (200, "done"), answer
+        assert store.path("out.csv").read_text().startswith("prediction,probability,")
+        store.path("out.csv").unlink()
+        proxy.inject(passed, half)
+        answers = []
+        client = threading.Thread(target=lambda: answers.append(post(port, "/invocations", body)))
+        client.start()
+        assert in_the_middle.wait(60)
+
+        server.send_signal(signal.SIGTERM)
+
+        assert server.wait(30) == 0
+        client.join()
+    assert answers[0][0] == 503
+    assert "The server is ending" in answers[0][1]["message"]
+    assert not store.path("out.csv").exists()
+    assert not list(temp.iterdir())
 
 
 def test_workers_share_the_port_and_one_that_dies_is_replaced(local_model):

@@ -13,6 +13,9 @@ from proto_model.server.errors import EndingError, OverloadError, SlowAnswerErro
 
 __all__ = ["Pool"]
 
+# Jobs that are told to end get so long to say so themselves.
+GRACE_S = 1.0
+
 T = TypeVar("T")
 
 
@@ -46,6 +49,7 @@ class Pool:
         self._advice = advice
         self._n_jobs = 0
         self._closed = False
+        self._timeouts: set[asyncio.Timeout] = set()
 
     async def run(self, job: Callable[[Callable[[], None]], T]) -> T:
         """Result of a job, which is given a function to call now and then: it raises when time is over.
@@ -81,18 +85,24 @@ class Pool:
         future = self._executor.submit(job, go_on)
         future.add_done_callback(done)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._timeout_s) as timeout:
+                self._timeouts.add(timeout)
                 return await asyncio.wrap_future(future)
         except TimeoutError as error:
-            raise self._too_slow() from error
+            raise _ending() if self._closed else self._too_slow() from error
         except asyncio.CancelledError as error:
             if self._closed and future.cancelled():  # it was still waiting
                 raise _ending() from error
             raise
+        finally:
+            self._timeouts.discard(timeout)
 
     def close(self) -> None:
-        """Have the jobs end at their next call, and the threads with them."""
+        """Have the jobs end at their next call, and the threads with them; nobody waits much longer."""
         self._closed = True
+        for timeout in self._timeouts:
+            if not timeout.expired():
+                timeout.reschedule(asyncio.get_running_loop().time() + GRACE_S)
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _count(self, more: int) -> None:

@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 # A thread that computes lets go of the interpreter after this time; by default a row waits 5 ms for it.
 SWITCH_INTERVAL_S = 0.0005
 RESTART_PAUSE_S = 1.0
-# What is still at work after this share of the time is told to end, so that its client gets an answer.
-PATIENCE = 0.8
+# Between telling what is still at work to end, so that its client gets an answer, and the end.
+LAST_S = 3
 ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -114,14 +114,14 @@ def _work(
         server_header=False,
         limit_concurrency=settings.max_connections,
         timeout_keep_alive=75,  # longer than clients and balancers keep idle connections
-        timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
+        timeout_graceful_shutdown=round(settings.drain_timeout_s) + LAST_S,
         timeout_notify=1,
     )
 
     class DrainingServer(Server):
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             """Let requests at work finish, or else answer that the server is ending."""
-            asyncio.get_running_loop().call_later(PATIENCE * settings.drain_timeout_s, app.close)
+            asyncio.get_running_loop().call_later(settings.drain_timeout_s, app.close)
             await super().shutdown(sockets)
 
     server = DrainingServer(config)

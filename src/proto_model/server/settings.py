@@ -62,7 +62,8 @@ class ServerSettings:
     answer_timeout_s : float
         Longest time for an answer, waiting included.
     drain_timeout_s : float
-        Longest time that requests at work get to finish when the server is told to end.
+        Longest time that requests at work get to finish when the server is told to end; what takes longer is
+        answered by 503. Some seconds less than the 30 that Kubernetes waits before it kills.
     threads : int
         Large bodies worked on at a time; as many explanations besides. Small bodies take no thread.
     max_waiting : int
@@ -88,7 +89,7 @@ class ServerSettings:
     max_rows: int = 250_000
     body_timeout_s: float = 30.0
     answer_timeout_s: float = 60.0
-    drain_timeout_s: float = 30.0
+    drain_timeout_s: float = 25.0
     threads: int = 2
     max_waiting: int = 32
     max_connections: int = 1000
