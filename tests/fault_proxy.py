@@ -69,14 +69,14 @@ class Exchange:
             head, _, rest = answered.partition(b"\r\n\r\n")
             self.client.sendall(edit_head(head) + b"\r\n\r\n")
             relayed = 0
-            while rest:
+            while rest or (rest := store.recv(65536)):  # a head may come without the body's beginning
                 rest = rest if body_bytes is None else rest[: body_bytes - relayed]
                 self.client.sendall(rest)
                 relayed += len(rest)
                 if body_bytes is not None and relayed >= body_bytes:
                     then()
                     return
-                rest = store.recv(65536)
+                rest = b""
 
     def _length(self) -> int:
         found = re.search(rb"(?i)\r\ncontent-length: *(\d+)", self.head)
