@@ -1,70 +1,83 @@
-"""The body of a request: its type, its size, its JSON."""
+"""The body of a request: its type, its compression, its JSON."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
+import zlib
 from typing import Any
 
 import orjson
-from aiohttp import ClientPayloadError, web
-from aiohttp.http_exceptions import BadHttpMessage
 
-from mapper.errors import MediaTypeError, NotJsonError, RequestTimeoutError, TooLargeError
+from mapper.errors import ContentEncodingError, MediaTypeError, NotJsonError, TooLargeError
+from mapper.message import JSON, Request
+from mapper.problem import ENCODINGS
 
-__all__ = ["parse_body", "read_body"]
+__all__ = ["check_media_type", "decoded_body", "parse_body"]
+
+UTF_8 = ("", "utf-8", "utf8", "us-ascii")
+HUGE = 1 << 1024  # stands for whole numbers of more digits than a float can have
+GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # whichever its first bytes say
 
 
-async def read_body(request: web.Request, max_bytes: int, timeout_s: float) -> bytes:
-    """Body of a request.
+def check_media_type(request: Request) -> None:
+    """Nothing, when the body is JSON in UTF-8; raises MediaTypeError when its header says otherwise."""
+    if request.headers.get(b"content-type") == b"application/json":
+        return
+    given = request.header(b"content-type") or "none"
+    media_type, _, parameters = given.partition(";")
+    names = [p.partition("=") for p in parameters.split(";")]
+    charset = next((value.strip(' "') for name, _, value in names if name.strip().lower() == "charset"), "")
+    if media_type.strip().lower() != JSON or charset.lower() not in UTF_8:
+        raise MediaTypeError(f"Content-Type {given[:100]!r} given, application/json expected.")
+
+
+def decoded_body(request: Request, max_bytes: int) -> bytes:
+    """Body of a request, decompressed.
 
     Raises
     ------
-    MediaTypeError
-        If it is not `application/json` in UTF-8.
+    ContentEncodingError
+        If it is compressed in a way that is not taken.
     TooLargeError
-        If it has more than `max_bytes`, after decompression.
-    RequestTimeoutError
-        If it does not arrive in time.
+        If it has more than `max_bytes` once it is decompressed.
     NotJsonError
-        If it is empty.
+        If it is empty, or its compression is damaged.
     """
-    given = request.headers.get("Content-Type", "none")
-    if given != "application/json" and not _is_json(request):
-        raise MediaTypeError(f"Content-Type {given[:100]!r} given, application/json expected.")
-    too_large = f"The body is larger than {max_bytes} bytes. Send several requests, or a file."
-    if (request.content_length or 0) > max_bytes:
-        raise TooLargeError(too_large)
-    try:
-        if request.content.is_eof():
-            body = await request.read()
-        else:
-            async with asyncio.timeout(timeout_s):
-                body = await request.read()
-    except web.HTTPRequestEntityTooLarge as error:
-        raise TooLargeError(too_large) from error
-    except TimeoutError as error:
-        raise RequestTimeoutError(f"The body did not arrive within {timeout_s:g} s.") from error
-    except (BadHttpMessage, ClientPayloadError, web.RequestPayloadError, ConnectionError) as error:
-        raise NotJsonError(
-            "The body broke off, or its Content-Encoding or Transfer-Encoding is damaged. Send it again."
-        ) from error
+    body = request.body
+    if b"content-encoding" in request.headers:
+        encoding = request.header(b"content-encoding").strip().lower()
+        if encoding in ENCODINGS:
+            body = _decompressed(body, max_bytes)
+        elif encoding not in ("", "identity"):
+            raise ContentEncodingError(
+                f"Content-Encoding {encoding[:100]!r} given, {' or '.join(ENCODINGS)} or none expected."
+            )
     if not body:
         raise NotJsonError('The body is empty, a JSON object expected: {"data": ...}.')
     return body
 
 
-def _is_json(request: web.Request) -> bool:
-    charset = (request.charset or "utf-8").lower()
-    return request.content_type == "application/json" and charset in ("utf-8", "utf8", "us-ascii")
+def _decompressed(body: bytes, max_bytes: int) -> bytes:
+    decompressor = zlib.decompressobj(GZIP_OR_ZLIB)
+    try:
+        decoded = decompressor.decompress(body, max_bytes + 1)
+    except zlib.error as error:
+        raise NotJsonError("The body's Content-Encoding is damaged. Send it again.") from error
+    if len(decoded) > max_bytes:
+        raise TooLargeError(
+            f"The body is larger than {max_bytes} bytes when decompressed. Send several requests, or a file."
+        )
+    if not decompressor.eof or decompressor.unused_data:
+        raise NotJsonError("The body's Content-Encoding breaks off, or more follows it. Send it again.")
+    return decoded
 
 
 def parse_body(body: bytes) -> tuple[Any, NotJsonError | None]:
     """JSON of a body, and the error to raise if the request turns out to have no other fault.
 
-    JSON has no NaN and no infinity, but many programs write them. Such a body is read all the same, so that
-    the fields that hold them can be named together with all other faults.
+    JSON has no NaN and no infinity, but many programs write them, or numbers of hundreds of digits. Such a
+    body is read all the same, so that the fields that hold them can be named together with all other faults.
 
     Raises
     ------
@@ -86,8 +99,16 @@ def parse_body(body: bytes) -> tuple[Any, NotJsonError | None]:
         number = float(text)
         return number if math.isfinite(number) else parse_constant(text)
 
+    def parse_int(text: str) -> int:
+        if math.isfinite(float(text)):
+            return int(text)
+        not_finite.append(text)
+        return -HUGE if text.startswith("-") else HUGE
+
     try:
-        content = json.loads(body, parse_constant=parse_constant, parse_float=parse_float)
+        content = json.loads(
+            body, parse_constant=parse_constant, parse_float=parse_float, parse_int=parse_int
+        )
     except (ValueError, RecursionError):
         raise not_json from None
     if not not_finite:

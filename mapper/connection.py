@@ -8,7 +8,9 @@ server needs and no more: one request at a time, no redirects, no cookies, no pr
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
+from typing import NamedTuple, cast
+
+import httptools
 
 from mapper.errors import ModelServerAnswerError
 
@@ -38,9 +40,9 @@ class Connection(asyncio.Protocol):
         self._max_body_bytes = max_body_bytes
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[HttpAnswer] | None = None
-        self._received = bytearray()
-        self._head: tuple[int, dict[bytes, bytes]] | None = None
-        self._body_bytes: int | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._fault: ModelServerAnswerError | None = None
+        self._start()
         self.idle_since = 0.0
 
     @property
@@ -77,121 +79,85 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop; ends an answer that has no length, breaks off any other."""
         self._transport = None
-        if self._waiter is None or self._waiter.done():
-            return
-        if self._head is not None and self._body_bytes is None and exc is None and not self._is_chunked():
-            self._finish(bytes(self._received))
-        elif self._head is not None or self._received:
-            self._waiter.set_exception(ConnectionAbortedError("closed in the middle of its answer"))
-        else:
-            self._waiter.set_exception(ConnectionResetError("closed before it answered"))
+        if self._waiter is not None and not self._waiter.done():
+            headers = self._headers
+            has_length = b"content-length" in headers or b"transfer-encoding" in headers
+            if self._status and not has_length and exc is None:
+                self._waiter.set_result(HttpAnswer(self._status, headers, b"".join(self._body)))
+            elif self._has_begun:
+                self._waiter.set_exception(ConnectionAbortedError("closed in the middle of its answer"))
+            else:
+                self._waiter.set_exception(ConnectionResetError("closed before it answered"))
+        del self._parser  # they hold each other
 
     def data_received(self, data: bytes) -> None:
         """Called by the event loop."""
         if self._waiter is None or self._waiter.done():  # an answer nobody asked for
             self.close()
             return
-        self._received += data
+        self._has_begun = True
+        self._unparsed += len(data)
         try:
-            self._advance()
-        except (ValueError, ModelServerAnswerError) as error:
-            if not isinstance(error, ModelServerAnswerError):
-                error = ModelServerAnswerError("What the model server sent is not HTTP. Is its URL right?")
-            self._waiter.set_exception(error)
+            self._parser.feed_data(data)
+            if self._unparsed > MAX_HEAD_BYTES:
+                raise httptools.HttpParserError("no end of the headers")
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self._waiter.done():
+                fault = ModelServerAnswerError("What the model server sent is not HTTP. Is its URL right?")
+                fault.__cause__ = error
+                self._waiter.set_exception(self._fault or fault)
             self.close()
 
-    def _advance(self) -> None:
-        """Use what has arrived so far."""
-        while self._head is None:
-            end = self._received.find(b"\r\n\r\n")
-            if end < 0:
-                if len(self._received) > MAX_HEAD_BYTES:
-                    raise ValueError("no end of the headers")
-                return
-            head = bytes(self._received[:end])
-            del self._received[: end + 4]
-            self._start_body(*_parse_head(head))
-        if self._body_bytes is not None:
-            if len(self._received) >= self._body_bytes:
-                body = bytes(self._received[: self._body_bytes])
-                del self._received[: self._body_bytes]
-                self._finish(body)
-        elif len(self._received) > self._max_body_bytes:
-            raise self._too_large()
-        elif self._is_chunked() and (body_or_none := _dechunk(self._received)) is not None:
-            self._received.clear()
-            self._finish(body_or_none)
+    def on_message_begin(self) -> None:
+        """Called by the parser."""
+        if self._waiter is None or self._waiter.done():
+            raise ValueError("a second answer to one request")  # it would be taken for the next one's
 
-    def _start_body(self, status: int, headers: dict[bytes, bytes]) -> None:
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser."""
+        self._headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        """Called by the parser."""
+        self._status = self._parser.get_status_code()
+        if int(self._headers.get(b"content-length", b"0")) > self._max_body_bytes:
+            self._stop_parsing()
+
+    def on_body(self, body: bytes) -> None:
+        """Called by the parser."""
+        self._unparsed = 0
+        self._body_bytes += len(body)
+        if self._body_bytes > self._max_body_bytes:
+            self._stop_parsing()
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """Called by the parser."""
+        status, headers, body = self._status, self._headers, self._body
+        self._start()
         if 100 <= status < 200:  # an interim answer; the real one follows
             return
-        self._head = status, headers
-        if status in (204, 304):
-            self._body_bytes = 0
-        elif b"transfer-encoding" not in headers and b"content-length" in headers:
-            length = headers[b"content-length"]
-            if not length.isdigit():
-                raise ValueError("content-length is not a number")
-            self._body_bytes = int(length)
-            if self._body_bytes > self._max_body_bytes:
-                raise self._too_large()
-
-    def _is_chunked(self) -> bool:
-        return self._head is not None and b"chunked" in self._head[1].get(b"transfer-encoding", b"").lower()
-
-    def _too_large(self) -> ModelServerAnswerError:
-        return ModelServerAnswerError(
-            f"The model server's answer has more than {self._max_body_bytes} bytes."
-        )
-
-    def _finish(self, body: bytes) -> None:
         assert self._waiter is not None
-        assert self._head is not None
-        status, headers = self._head
-        has_end = self._body_bytes is not None or self._is_chunked()
-        self._head = self._body_bytes = None
-        self._waiter.set_result(HttpAnswer(status, headers, body))
-        if (
-            self._received
-            or not has_end
-            or headers.get(b"connection", b"").lower() == b"close"
-            or headers[b":version"] == b"HTTP/1.0"
-        ):
+        self._waiter.set_result(HttpAnswer(status, headers, body[0] if len(body) == 1 else b"".join(body)))
+        if not self._parser.should_keep_alive():
             self.close()
 
+    def _start(self) -> None:
+        """Be ready for an answer."""
+        self._has_begun = False
+        self._status = 0
+        self._headers: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._unparsed = 0  # bytes since the last one of a body: headers must not be endless
 
-def _parse_head(head: bytes) -> tuple[int, dict[bytes, bytes]]:
-    """Status and headers; the protocol's version stands under `:version`."""
-    first, *lines = head.split(b"\r\n")
-    version, status, *_ = first.split(b" ", 2)
-    if not version.startswith(b"HTTP/1.") or len(status) != 3:
-        raise ValueError("not a status line")
-    headers = {b":version": version}
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        if not colon:
-            raise ValueError("not a header")
-        headers[name.lower()] = value.strip()
-    return int(status), headers
-
-
-def _dechunk(received: bytearray) -> bytes | None:
-    """Body of a chunked answer, None while its end has not arrived."""
-    if not received.endswith(b"\r\n\r\n"):  # after the last chunk and its trailers
-        return None
-    parts: list[bytes] = []
-    position = 0
-    while (end := received.find(b"\r\n", position)) >= 0:
-        size = int(received[position:end].split(b";", 1)[0], 16)
-        if size == 0:
-            return b"".join(parts)
-        start = end + 2
-        parts.append(bytes(received[start : start + size]))
-        position = start + size + 2
-    return None
+    def _stop_parsing(self) -> None:
+        self._fault = ModelServerAnswerError(
+            f"The model server's answer has more than {self._max_body_bytes} bytes."
+        )
+        raise self._fault

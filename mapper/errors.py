@@ -8,12 +8,16 @@ from mapper.findings import Finding
 
 __all__ = [
     "BusyError",
+    "ClientGoneError",
+    "ContentEncodingError",
+    "HeadTooLargeError",
     "InvalidRequestError",
     "MapperError",
     "MediaTypeError",
     "ModelServerAnswerError",
     "ModelServerDownError",
     "ModelServerTimeoutError",
+    "NotHttpError",
     "NotJsonError",
     "RefusedByModelError",
     "RegistryError",
@@ -40,6 +44,14 @@ class RegistryError(MapperError):
     """The MLflow server does not give the files of a model version."""
 
 
+class NotHttpError(MapperError):
+    """What a client sent is not HTTP, or cannot be read as such."""
+
+
+class HeadTooLargeError(MapperError):
+    """The line and the headers of a request have more bytes than are taken."""
+
+
 class NotJsonError(MapperError):
     """The body of a request is not JSON."""
 
@@ -48,12 +60,20 @@ class MediaTypeError(MapperError):
     """The body of a request has a content type that is not taken."""
 
 
+class ContentEncodingError(MapperError):
+    """The body of a request is compressed in a way that is not taken."""
+
+
 class TooLargeError(MapperError):
     """A request has more bytes or rows than are taken."""
 
 
 class RequestTimeoutError(MapperError):
-    """A client took too long to send its body."""
+    """A client took too long to send its request."""
+
+
+class ClientGoneError(MapperError):
+    """The client went away before its request's turn came."""
 
 
 class InvalidRequestError(MapperError):

@@ -17,6 +17,7 @@ from mapper.answer import ModelAnswer, read_answer
 from mapper.connection import Connection, HttpAnswer
 from mapper.errors import (
     BusyError,
+    ClientGoneError,
     ModelServerAnswerError,
     ModelServerDownError,
     ModelServerTimeoutError,
@@ -140,13 +141,27 @@ class ModelServer:
             "file": limit.file_timeout_s,
         }
 
-    async def invoke(self, request: ModelRequest, request_id: str = "") -> ModelAnswer:
+    async def invoke(
+        self, request: ModelRequest, request_id: str = "", is_wanted: Callable[[], bool] = lambda: True
+    ) -> ModelAnswer:
         """The model server's answer, with the request attached to it.
+
+        Parameters
+        ----------
+        request : ModelRequest
+            What to ask.
+        request_id : str
+            Goes along as X-Request-ID.
+        is_wanted : callable
+            Asked when the request's turn comes. Once it is sent it goes on, wanted or not: the model server
+            works on it either way, and must not be given more at once than it is meant to get.
 
         Raises
         ------
         BusyError
             If too many wait already.
+        ClientGoneError
+            If nobody waits for the answer any more.
         ModelServerDownError, ModelServerTimeoutError, ModelServerAnswerError, RefusedByModelError
             If it cannot be reached, is too slow, answers wrongly, or refuses the data.
         """
@@ -155,6 +170,8 @@ class ModelServer:
         message = self._message(orjson.dumps(request), request_id)
         try:
             async with asyncio.timeout(timeout_s), self._gates[kind]:
+                if not is_wanted():
+                    raise ClientGoneError("The client went away before the turn of its request came.")
                 started = time.perf_counter()
                 answer = await self._send(message, may_repeat=not request.is_file)
                 if self._observe is not None:

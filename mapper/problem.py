@@ -7,21 +7,25 @@ from typing import Any, NamedTuple
 
 from mapper.errors import (
     BusyError,
+    ContentEncodingError,
+    HeadTooLargeError,
     InvalidRequestError,
     MapperError,
     MediaTypeError,
     ModelServerAnswerError,
     ModelServerDownError,
     ModelServerTimeoutError,
+    NotHttpError,
     NotJsonError,
     RefusedByModelError,
     RequestTimeoutError,
     TooLargeError,
 )
 
-__all__ = ["MEDIA_TYPE", "PROBLEMS", "Problem", "ProblemKind", "problem_of", "problem_of_status"]
+__all__ = ["ENCODINGS", "MEDIA_TYPE", "PROBLEMS", "Problem", "ProblemKind", "problem_of", "problem_of_status"]
 
 MEDIA_TYPE = "application/problem+json"
+ENCODINGS = ("gzip", "deflate")
 
 
 class ProblemKind(NamedTuple):
@@ -42,12 +46,15 @@ class Problem(NamedTuple):
 
 
 PROBLEMS: dict[type[MapperError], ProblemKind] = {
+    NotHttpError: ProblemKind(400, "not-http", "The request is not HTTP"),
     NotJsonError: ProblemKind(400, "not-json", "The body is not JSON"),
-    RequestTimeoutError: ProblemKind(408, "request-timeout", "The body came too slowly"),
+    RequestTimeoutError: ProblemKind(408, "request-timeout", "The request came too slowly"),
     TooLargeError: ProblemKind(413, "too-large", "The request is too large"),
     MediaTypeError: ProblemKind(415, "wrong-media-type", "The content type is not taken"),
+    ContentEncodingError: ProblemKind(415, "wrong-encoding", "The content encoding is not taken"),
     InvalidRequestError: ProblemKind(422, "invalid-request", "The request does not fit the model"),
     RefusedByModelError: ProblemKind(422, "refused-by-model", "The model refused the request"),
+    HeadTooLargeError: ProblemKind(431, "head-too-large", "The headers are too large"),
     ModelServerAnswerError: ProblemKind(502, "wrong-answer", "The model server answered wrongly"),
     BusyError: ProblemKind(503, "busy", "Too many requests are waiting"),
     ModelServerDownError: ProblemKind(503, "model-server-away", "The model server is away"),
@@ -63,7 +70,9 @@ def problem_of(error: MapperError, request_id: str) -> Problem:
     if isinstance(error, InvalidRequestError):
         document["errors"] = [fault.to_dict() for fault in error.errors]
         document["error_count"] = error.error_count
-    if isinstance(error, ModelServerDownError):
+    if isinstance(error, ContentEncodingError):
+        headers["Accept-Encoding"] = ", ".join(ENCODINGS)
+    elif isinstance(error, ModelServerDownError):
         headers["Retry-After"] = str(error.retry_after_s)
     elif isinstance(error, BusyError):
         headers["Retry-After"] = "1"

@@ -13,8 +13,11 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from importlib import import_module
+from importlib.util import find_spec
 from types import FrameType
+from typing import Any
 
 from mapper.errors import SettingsError
 from mapper.registry import PublishedModel
@@ -43,6 +46,8 @@ def run_service(settings: MapperSettings, environ: Mapping[str, str]) -> int:
         stream=sys.stderr,
     )
     logging.raiseExceptions = False  # a closed stderr must not stop the service
+    logging._srcfile = None  # no line of the log names the line of code, so it need not be looked for
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     for sentence in MapperSettings.misspelt(environ):
         logger.warning(sentence)
     logger.info("settings: %s", settings.shown())
@@ -58,7 +63,7 @@ def run_service(settings: MapperSettings, environ: Mapping[str, str]) -> int:
     with _listening_socket(settings) as listener:
         if settings.workers == 1:
             listener.listen(1024)
-            asyncio.run(_serve(settings, published, listener))
+            _run(_serve(settings, published, listener))
             return 0
         return _run_workers(settings, published, listener)
 
@@ -82,18 +87,12 @@ def _listening_socket(settings: MapperSettings) -> socket.socket:
 
 async def _serve(settings: MapperSettings, published: PublishedModel, listener: socket.socket) -> None:
     """Answer requests until a signal comes; then end what was begun."""
-    from aiohttp import web
+    from mapper.listener import Listener
+    from mapper.service import MapperService
 
-    from mapper.service import make_app
-
-    runner = web.AppRunner(
-        make_app(settings, published),
-        access_log=None,
-        shutdown_timeout=settings.drain_s,
-        keepalive_timeout=75,
-    )
-    await runner.setup()
-    await web.SockSite(runner, listener, backlog=1024).start()
+    service = MapperService(settings, published)
+    clients = Listener(service.answer, settings.max_body_bytes, settings.body_timeout_s)
+    await clients.open(listener)
     gc.freeze()  # what is loaded by now stays; the collector need not walk it again
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -104,8 +103,16 @@ async def _serve(settings: MapperSettings, published: PublishedModel, listener: 
     logger.info("listening on http://%s:%d", shown_host, port)
     await stop.wait()
     logger.info("stopping; up to %g s for what has been begun", settings.drain_s)
-    await runner.cleanup()
+    await clients.close(settings.drain_s)
+    service.close()
     logger.info("stopped")
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine by uvloop where it is installed, which is everywhere but on Windows."""
+    new_loop = import_module("uvloop").new_event_loop if find_spec("uvloop") else None
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main)
 
 
 def _run_workers(settings: MapperSettings, published: PublishedModel, placeholder: socket.socket) -> int:
@@ -156,7 +163,7 @@ def _fork_worker(
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         own = _listening_socket(_with_address(settings, host, port))
         own.listen(1024)
-        asyncio.run(_serve(settings, published, own))
+        _run(_serve(settings, published, own))
         status = 0
     except Exception:
         logger.exception("worker failed")

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from importlib.resources import files
-from typing import Any
 
 import orjson
-from aiohttp import web
 
 from mapper.answer import TangoResponse
-from mapper.body import parse_body, read_body
+from mapper.body import check_media_type, decoded_body, parse_body
 from mapper.docs import docs_page
-from mapper.errors import InvalidRequestError, MapperError, ModelServerDownError
+from mapper.errors import ClientGoneError, InvalidRequestError, MapperError, ModelServerDownError
 from mapper.findings import Finding
 from mapper.interfaces import TangoModel
+from mapper.message import Answer, Request
 from mapper.metrics import CONTENT_TYPE, Metrics
 from mapper.model import TabularModel
 from mapper.model_server import ModelServer
@@ -31,48 +30,29 @@ from mapper.registry import PublishedModel
 from mapper.request import ModelRequest
 from mapper.settings import MapperSettings
 
-__all__ = ["MapperService", "make_app"]
+__all__ = ["MapperService"]
 
 logger = logging.getLogger(__name__)
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[Request, str], Awaitable[Answer]]
 
 THREAD_FROM_BYTES = 256 * 1024  # above this, checking a body would hold up the others noticeably
 THREAD_FROM_ROWS = 1000
-REQUEST_ID = re.compile(r"[\w.:@/+=-]{1,128}", re.ASCII)
+REQUEST_ID = re.compile(rb"[\w.:@/+=-]{1,128}")
+CANCELLED = 499  # what nginx logs for a client that has gone; nobody gets to see it
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-PAGE_FILES = {"app.js": "text/javascript", "answer.js": "text/javascript", "style.css": "text/css"}
-
-
-def make_app(settings: MapperSettings, published: PublishedModel) -> web.Application:
-    """The service as an aiohttp application, for one model version."""
-    service = MapperService(settings, published)
-    app = web.Application(client_max_size=settings.max_body_bytes, middlewares=[service.observe])
-    app.add_routes(
-        [
-            web.post("/v1/predict", service.predict),
-            web.post("/v1/explain", service.explain),
-            web.get("/v1/schema", service.schema),
-            web.get("/healthz", service.healthz),
-            web.get("/readyz", service.readyz),
-            web.get("/metrics", service.metrics_page),
-            web.get("/openapi.json", service.openapi),
-            web.get("/docs", service.docs),
-            web.get("/", service.page),
-            *(web.get(f"/page/{name}", service.page_file) for name in PAGE_FILES),
-        ]
-    )
-    app.on_cleanup.append(service.close)
-    return app
+HTML = "text/html; charset=utf-8"
+SCRIPT = "text/javascript; charset=utf-8"
+PAGE_FILES = {"app.js": SCRIPT, "answer.js": SCRIPT, "style.css": "text/css; charset=utf-8"}
 
 
 class MapperService:
-    """Handlers of the routes.
+    """Answers requests for one model version.
 
     Parameters
     ----------
@@ -91,37 +71,112 @@ class MapperService:
         self._server = ModelServer(settings.model_server_url, settings.limits, self._metrics.model_server)
         self._readiness = Readiness(self._model, self._server, takes_files=self._takes == "file")
         self._version = published.version or "-"
+        self._routes: dict[str, tuple[str, Handler]] = {
+            "/v1/predict": ("POST", self._predict),
+            "/v1/explain": ("POST", self._explain),
+            "/v1/schema": ("GET", self._schema_file),
+            "/healthz": ("GET", self._healthz),
+            "/readyz": ("GET", self._readyz),
+            "/metrics": ("GET", self._metrics_page),
+            "/openapi.json": ("GET", self._openapi_file),
+            "/docs": ("GET", self._docs),
+            "/": ("GET", self._page),
+            **{f"/page/{name}": ("GET", self._page_file) for name in PAGE_FILES},
+        }
         openapi = openapi_document(self._model, self._takes)
         self._openapi = orjson.dumps(openapi, option=orjson.OPT_INDENT_2)
         self._schema = orjson.dumps(self._model.schema.content, option=orjson.OPT_INDENT_2)
 
-    async def predict(self, request: web.Request) -> web.Response:
+    async def answer(self, request: Request) -> tuple[Answer, str]:
+        """The answer to a request, errors as problems, and the id that the request goes by.
+
+        Each is counted and gets a line in the log.
+        """
+        given = request.headers.get(b"x-request-id")
+        request_id = given.decode("ascii") if given and REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+        path = request.path
+        self._metrics.in_flight.inc()
+        status, outcome = CANCELLED, "cancelled"
+        try:
+            answer, outcome = await self._answer(path, request, request_id)
+            status = answer.status
+            return answer, request_id
+        except ClientGoneError:
+            return Answer(b""), request_id  # nobody reads it
+        finally:
+            self._metrics.in_flight.dec()
+            seconds = time.perf_counter() - request.started
+            route = path if path in self._routes else "unknown"
+            self._metrics.finish(route, status, outcome, seconds)
+            logger.info(
+                "id=%s route=%s model=%s version=%s duration_ms=%.2f status=%d outcome=%s",
+                request_id,
+                route,
+                self._model.schema.model_name,
+                self._version,
+                seconds * 1000,
+                status,
+                outcome,
+            )
+
+    def close(self) -> None:
+        """End the connections to the model server."""
+        self._server.close()
+
+    async def _answer(self, path: str, request: Request, request_id: str) -> tuple[Answer, str]:
+        """The handler's answer, or the problem that came instead; and what log and metrics call it."""
+        try:
+            if request.fault is not None:
+                raise request.fault
+            method, handler = self._routes.get(path, ("", None))
+            if handler is None:
+                problem = _http_problem(request, path, 404, request_id)
+            elif request.method != method and (request.method != "HEAD" or method != "GET"):
+                problem = _http_problem(request, path, 405, request_id)
+                problem.headers["Allow"] = "GET, HEAD" if method == "GET" else method
+            else:
+                return await handler(request, request_id), "ok"
+        except ClientGoneError:
+            raise
+        except MapperError as error:
+            if isinstance(error, InvalidRequestError):
+                for fault in error.errors:
+                    self._metrics.fault(fault.kind)
+            problem = problem_of(error, request_id)
+            if problem.status >= 500:
+                logger.warning("id=%s %s", request_id, error)
+        except Exception:
+            logger.exception("id=%s failed", request_id)
+            problem = problem_of_status(500, "The mapper failed; its log says why.", request_id)
+        answer = Answer(orjson.dumps(problem.document), MEDIA_TYPE, problem.status, problem.headers)
+        return answer, problem.outcome
+
+    async def _predict(self, request: Request, request_id: str) -> Answer:
         """POST /v1/predict."""
-        return await self._map(self._model, request)
+        return await self._map(self._model, request, request_id)
 
-    async def explain(self, request: web.Request) -> web.Response:
+    async def _explain(self, request: Request, request_id: str) -> Answer:
         """POST /v1/explain."""
-        return await self._map(self._explainer, request)
+        return await self._map(self._explainer, request, request_id)
 
-    async def _map(self, model: TangoModel, request: web.Request) -> web.Response:
+    async def _map(self, model: TangoModel, request: Request, request_id: str) -> Answer:
         """Check, ask the model server, translate its answer."""
-        body = await read_body(request, self._settings.max_body_bytes, self._settings.body_timeout_s)
-        if len(body) > THREAD_FROM_BYTES:
-            mapped = await asyncio.to_thread(self._map_body, model, body)
+        check_media_type(request)
+        if len(request.body) > THREAD_FROM_BYTES or b"content-encoding" in request.headers:
+            mapped = await asyncio.to_thread(self._map_body, model, request)
         else:
-            mapped = self._map_body(model, body)
+            mapped = self._map_body(model, request)
         self._metrics.found(mapped.n_rows, mapped.warning_count)
-        answer = await self._server.invoke(mapped, request["id"])
+        answer = await self._server.invoke(mapped, request_id, lambda: request.is_wanted)
 
         def translate() -> bytes:
             result: TangoResponse = model.map_response(answer)
             return orjson.dumps(result)
 
-        content = await asyncio.to_thread(translate) if mapped.n_rows > THREAD_FROM_ROWS else translate()
-        return web.Response(body=content, headers={"Content-Type": "application/json"})
+        return Answer(await asyncio.to_thread(translate) if mapped.n_rows > THREAD_FROM_ROWS else translate())
 
-    def _map_body(self, model: TangoModel, body: bytes) -> ModelRequest:
-        content, not_json = parse_body(body)
+    def _map_body(self, model: TangoModel, request: Request) -> ModelRequest:
+        content, not_json = parse_body(decoded_body(request, self._settings.max_body_bytes))
         self._check_kind(content)
         mapped = model.map_request(content)
         if not_json is not None:
@@ -142,113 +197,51 @@ class MapperService:
             fault = Finding("bad_request", f"this model takes {what[right]}: send `{right}`", field=wrong)
             raise InvalidRequestError(f"The model takes {what[right]}, not {what[wrong]}.", [fault])
 
-    async def schema(self, _: web.Request) -> web.Response:
+    async def _schema_file(self, *_: object) -> Answer:
         """GET /v1/schema."""
-        return web.Response(body=self._schema, content_type="application/json")
+        return Answer(self._schema)
 
-    async def healthz(self, _: web.Request) -> web.Response:
+    async def _healthz(self, *_: object) -> Answer:
         """GET /healthz: the process lives."""
-        return web.json_response({"status": "alive"})
+        return Answer(b'{"status":"alive"}')
 
-    async def readyz(self, _: web.Request) -> web.Response:
+    async def _readyz(self, *_: object) -> Answer:
         """GET /readyz: a model server answers as the schema says."""
         try:
             await self._readiness.check()
         except MapperError as error:
             raise ModelServerDownError(f"Not ready. {error}") from error
-        return web.json_response({"status": "ready", "model": self._model.answers.model})
+        return Answer(orjson.dumps({"status": "ready", "model": self._model.answers.model}))
 
-    async def metrics_page(self, _: web.Request) -> web.Response:
+    async def _metrics_page(self, *_: object) -> Answer:
         """GET /metrics."""
-        return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+        return Answer(self._metrics.text(), CONTENT_TYPE)
 
-    async def openapi(self, _: web.Request) -> web.Response:
+    async def _openapi_file(self, *_: object) -> Answer:
         """GET /openapi.json."""
-        return web.Response(body=self._openapi, content_type="application/json")
+        return Answer(self._openapi)
 
-    async def docs(self, request: web.Request) -> web.Response:
+    async def _docs(self, request: Request, _: str) -> Answer:
         """GET /docs: its commands name the service as the reader reached it."""
-        url = f"{request.scheme}://{request.host}"
-        page = docs_page(self._model, self._settings, self._takes, url)
-        return web.Response(text=page, content_type="text/html", headers=SECURITY_HEADERS)
+        host = request.header(b"host") or f"{self._settings.host}:{self._settings.port}"
+        page = docs_page(self._model, self._settings, self._takes, f"http://{host}")
+        return Answer(page.encode(), HTML, headers=SECURITY_HEADERS)
 
-    async def page(self, _: web.Request) -> web.Response:
+    async def _page(self, *_: object) -> Answer:
         """GET /: a page to try the model."""
-        return _page_file("index.html", "text/html")
+        return _file("index.html", HTML)
 
-    async def page_file(self, request: web.Request) -> web.Response:
+    async def _page_file(self, request: Request, _: str) -> Answer:
         """GET /page/...: what that page needs."""
         name = request.path.rpartition("/")[2]
-        return _page_file(name, PAGE_FILES[name])
-
-    async def close(self, _: web.Application) -> None:
-        """End the connections to the model server."""
-        self._server.close()
-
-    @web.middleware
-    async def observe(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer errors with problems; give every request an id, a log line and a count."""
-        started = time.perf_counter()
-        given = request.headers.get("X-Request-ID", "")
-        request["id"] = request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        self._metrics.in_flight.inc()
-        outcome = "cancelled"
-        status = 499
-        try:
-            response, outcome = await self._answer(request, handler, request_id)
-            status = response.status
-            response.headers["X-Request-ID"] = request_id
-            return response
-        finally:
-            self._metrics.in_flight.dec()
-            seconds = time.perf_counter() - started
-            resource = request.match_info.route.resource
-            route = resource.canonical if resource is not None else "unknown"
-            self._metrics.finish(route, status, outcome, seconds)
-            logger.info(
-                "id=%s route=%s model=%s version=%s duration_ms=%.2f status=%d outcome=%s",
-                request_id,
-                route,
-                self._model.schema.model_name,
-                self._version,
-                seconds * 1000,
-                status,
-                outcome,
-            )
-
-    async def _answer(
-        self, request: web.Request, handler: Handler, request_id: str
-    ) -> tuple[web.StreamResponse, str]:
-        """The handler's response, or the problem that came instead; and what log and metrics call it."""
-        try:
-            return await handler(request), "ok"
-        except MapperError as error:
-            if isinstance(error, InvalidRequestError):
-                for fault in error.errors:
-                    self._metrics.fault(fault.kind)
-            problem = problem_of(error, request_id)
-            if problem.status >= 500:
-                logger.warning("id=%s %s", request_id, error)
-        except web.HTTPException as error:
-            if error.status < 400:
-                raise
-            detail = f"{request.method} {request.path[:200]}: {HTTPStatus(error.status).phrase}."
-            problem = problem_of_status(error.status, detail, request_id)
-            if "Allow" in error.headers:
-                problem.headers["Allow"] = error.headers["Allow"]
-        except Exception:
-            logger.exception("id=%s failed", request_id)
-            problem = problem_of_status(500, "The mapper failed; its log says why.", request_id)
-        return _problem_response(problem), problem.outcome
+        return _file(name, PAGE_FILES[name])
 
 
-def _problem_response(problem: Problem) -> web.Response:
-    body = orjson.dumps(problem.document)
-    return web.Response(
-        status=problem.status, body=body, headers={"Content-Type": MEDIA_TYPE, **problem.headers}
-    )
+def _http_problem(request: Request, path: str, status: int, request_id: str) -> Problem:
+    detail = f"{request.method} {path[:200]}: {HTTPStatus(status).phrase}."
+    return problem_of_status(status, detail, request_id)
 
 
-def _page_file(name: str, content_type: str) -> web.Response:
-    content: Any = files("mapper").joinpath("page", name).read_bytes()
-    return web.Response(body=content, content_type=content_type, charset="utf-8", headers=SECURITY_HEADERS)
+def _file(name: str, media_type: str) -> Answer:
+    content = files("mapper").joinpath("page", name).read_bytes()
+    return Answer(content, media_type, headers=SECURITY_HEADERS)

@@ -77,9 +77,9 @@ def test_its_command_line_works_there(python, model_server, schema_path):
 def test_importing_it_is_quick_and_small(python):
     code = """if True:
         import re, sys, time
-        started = time.perf_counter()
+        started = time.process_time()
         import mapper
-        seconds = time.perf_counter() - started
+        seconds = time.process_time() - started
         with open("/proc/self/status") as status:
             peak = int(re.search("VmHWM:[^0-9]*([0-9]+)", status.read())[1]) / 1024
         print(seconds, peak)

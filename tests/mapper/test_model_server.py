@@ -129,6 +129,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\n4\r\n\r\n\r\n\r\n0\r\n\r\n", (200, b"\r\n\r\n", True)),
         (b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD + b"Content-Length: 0\r\n\r\n", (200, b"", True)),
         (b"HTTP/1.1 204 No Content\r\n\r\n", (204, b"", True)),
+        (HEAD + b"Content-Length: 5\r\n\r\nhello" + HEAD, (200, b"hello", False)),
     ],
 )
 def test_answers_are_read_however_they_are_cut(wire, expected, size):
