@@ -1,8 +1,8 @@
-"""Show the whole way once: train, compare and promote, serve, map, predict, explain.
+"""Show the whole way once: train, compare and promote, serve, map, predict, explain, score a file.
 
 Everything stays on this machine: MLflow's store is mlflow.db and mlruns/ in the repository's folder, the
-servers listen on 127.0.0.1 and are stopped at the end, also after Ctrl-C or a failure. It can be run again;
-each run trains new versions and lets the better one be promoted.
+servers and an object store listen on 127.0.0.1 and are stopped at the end, also after Ctrl-C or a failure.
+It can be run again; each run trains new versions and lets the better one be promoted.
 
 Example:
     python scripts/demo.py --dataset wine --n-candidates 4
@@ -14,36 +14,26 @@ import argparse
 import contextlib
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
-from urllib.parse import urlsplit
 
-from rich.console import Console
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from processes import HOST, ROOT, DemoError, console, free_port, interrupt_on_signals, server, step
 from rich.json import JSON
 from rich.markup import escape
 from rich.panel import Panel
 from rich.rule import Rule
 
-ROOT = Path(__file__).resolve().parent.parent
-HOST = "127.0.0.1"
-START_TIMEOUT_S = 120.0
-STOP_TIMEOUT_S = 10.0
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-console = Console(stderr=True)
-
-
-class DemoError(Exception):
-    """A step of the demo failed; the message says which, and where its output is."""
+N_FILE_ROWS = 100_000
+_PROGRAMS = ("object_store", "file_model")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -59,6 +49,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--model-port", type=int, default=5001, help="wanted port (default: %(default)s)")
     parser.add_argument("--mapper-port", type=int, default=8080, help="wanted port (default: %(default)s)")
     parser.add_argument(
+        "--file-model-port", type=int, default=5002, help="wanted port (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--object-store-port", type=int, default=9000, help="wanted port (default: %(default)s)"
+    )
+    parser.add_argument(
         "--store", type=Path, default=ROOT, help="folder of mlflow.db, mlruns/ and demo/ (logs)"
     )
     return parser
@@ -67,8 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo; 0 when every step worked, 1 when one failed, 130 after Ctrl-C."""
     args = build_parser().parse_args(argv)
-    for number in _SIGNALS:
-        signal.signal(number, _interrupt)
+    interrupt_on_signals()
     try:
         with contextlib.ExitStack() as servers:
             _run(args, servers)
@@ -93,33 +88,34 @@ def _run(args: argparse.Namespace, servers: contextlib.ExitStack) -> None:
     for name in ("target", "n_candidates"):
         if value := getattr(args, name):
             train += ["-P", f"{name}={value}"]
-    _step(train, cwd=store, env=env)
+    step(train, cwd=store, env=env)
 
     _headline("2  Compare and promote", "the challenger against the champion, on rows neither has seen")
     compare = [sys.executable, str(ROOT / "compare.py")]
-    verdict = _step(compare, cwd=store, env=env, accepted=(0, 1), stdout=subprocess.DEVNULL)
+    verdict = step(compare, cwd=store, env=env, accepted=(0, 1), stdout=subprocess.DEVNULL)
     console.print("The challenger is the champion now." if verdict == 0 else "The champion stays.")
 
     _headline("3  Serve the champion", "MLflow's own server, and the mapper in front of it")
     model_uri = "models:/proto_model@champion"
-    model_port = _free_port(args.model_port, "model server")
-    mapper_port = _free_port(args.mapper_port, "mapper")
+    model_port = free_port(args.model_port, "model server")
+    mapper_port = free_port(args.mapper_port, "mapper")
     model_url, mapper_url = f"http://{HOST}:{model_port}", f"http://{HOST}:{mapper_port}"
     serve = ["mlflow", "models", "serve", "-m", model_uri, "-h", HOST, "-p", str(model_port)]
     servers.enter_context(
-        _server(
-            [*serve, "--env-manager", "local"], f"{model_url}/ping", logs / "model-server.log", store, env
-        )
+        server([*serve, "--env-manager", "local"], f"{model_url}/ping", logs / "model-server.log", store, env)
     )
     schema = _fetch_schema(model_uri, logs, store, env)
     mapper = [sys.executable, "-m", "mapper", "serve", "--model-server-url", model_url]
     mapper += ["--schema", str(schema), "--host", HOST, "--port", str(mapper_port)]
-    servers.enter_context(_server(mapper, f"{mapper_url}/readyz", logs / "mapper.log", ROOT, env))
+    servers.enter_context(server(mapper, f"{mapper_url}/readyz", logs / "mapper.log", ROOT, env))
 
     _headline("4  Ask through the mapper", "a plain HTTP request in the application's words")
     record = _typical_record(json.loads(schema.read_text(encoding="utf-8")))
     _exchange(f"{mapper_url}/v1/predict", {"data": record})
     _exchange(f"{mapper_url}/v1/explain", {"data": record})
+
+    _headline("5  Score a file", "of any size: an S3 store between, presigned URLs, the same forest")
+    _score_file(args, servers, logs, schema, env)
 
     _headline("Done", f"{time.monotonic() - started:.0f} s; the servers are stopped now")
     mlflow_ui = f"mlflow ui --backend-store-uri sqlite:///{store / 'mlflow.db'}"
@@ -128,108 +124,51 @@ def _run(args: argparse.Namespace, servers: contextlib.ExitStack) -> None:
     console.print(f"Logs of the servers:       {logs}")
 
 
+def _score_file(
+    args: argparse.Namespace, servers: contextlib.ExitStack, folder: Path, schema: Path, env: dict[str, str]
+) -> None:
+    """Start an object store and a server for files, and have the mapper do a file's whole round."""
+    store_port = free_port(args.object_store_port, "object store")
+    model_port = free_port(args.file_model_port, "model server for files")
+    objects, model = folder / "store", folder / "file_model"
+    programs = {name: [sys.executable, str(ROOT / "scripts" / f"{name}.py")] for name in _PROGRAMS}
+    store = [*programs["object_store"], "serve", "--folder", str(objects), "--port", str(store_port)]
+    servers.enter_context(server(store, f"tcp://{HOST}:{store_port}", folder / "store.log", ROOT, env))
+    variables = [*programs["object_store"], "env", "--folder", str(objects)]
+    exports = subprocess.run(variables, env=env, capture_output=True, text=True, check=True).stdout
+    env = env | dict(line.removeprefix("export ").split("=", 1) for line in exports.splitlines())
+
+    step([*programs["file_model"], "--out", str(model)], cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
+    model_url = f"http://{HOST}:{model_port}"
+    serve = [sys.executable, "-m", "proto_model", "serve", "-m", str(model), "-p", str(model_port)]
+    servers.enter_context(server(serve, f"{model_url}/ping", folder / "file-model-server.log", ROOT, env))
+
+    rows, out = folder / "rows.parquet", folder / "predictions.csv"
+    pq.write_table(_random_rows(json.loads(schema.read_text(encoding="utf-8"))), rows)
+    predict = [sys.executable, "-m", "mapper", "predict", "--model-server-url", model_url]
+    predict += ["--schema", str(schema), "--store", "s3://files"]
+    predict += ["--file", str(rows), "--out", str(out), "--passthrough", "id"]
+    step(predict, cwd=ROOT, env=env)
+    with out.open(encoding="utf-8") as lines:
+        head = "".join(f"  {line}" for line, _ in zip(lines, range(4), strict=False))
+    console.print(head, markup=False, highlight=False, no_wrap=True, overflow="ellipsis")
+
+
 def _environment(store: Path) -> dict[str, str]:
     """Environment of every step: this interpreter first on the path, and the embedded tracking store."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    foreign = ("MLFLOW_", "AWS_", "PROTO_MODEL_FILES_")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
     env["MLFLOW_TRACKING_URI"] = f"sqlite:///{store / 'mlflow.db'}"
     env["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"  # to show that nothing is unpickled
     return env
 
 
-def _step(
-    command: list[str], *, cwd: Path, env: dict[str, str], accepted: tuple[int, ...] = (0,), **options: Any
-) -> int:
-    """Exit code of a command that is run in the foreground, its output going straight to the terminal."""
-    console.print(f"[dim]$ {escape(' '.join(_shown(part) for part in command))}[/dim]")
-    process = subprocess.Popen(command, cwd=cwd, env=env, start_new_session=True, **options)
-    try:
-        code = process.wait()
-    except BaseException:
-        _stop(process)
-        raise
-    if code not in accepted:
-        raise DemoError(f"`{_shown(command[0])} {' '.join(command[1:3])} ...` ended with {code}; see above.")
-    return code
-
-
-@contextlib.contextmanager
-def _server(command: list[str], ready_url: str, log: Path, cwd: Path, env: dict[str, str]) -> Iterator[None]:
-    """A server that answers at `ready_url` while the context is open; its output goes to `log`."""
-    console.print(f"[dim]$ {escape(' '.join(_shown(part) for part in command))}[/dim]")
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=cwd, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    try:
-        with console.status(f"Waiting for {ready_url}"):
-            deadline = time.monotonic() + START_TIMEOUT_S
-            while not _answers(ready_url):
-                if process.poll() is not None or time.monotonic() > deadline:
-                    tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-                    raise DemoError(f"no answer from {ready_url}. The end of {log}:\n{tail}")
-                time.sleep(0.1)
-        console.print(f"[green]ready[/green] {ready_url}")
-        yield
-    finally:
-        _stop(process)
-        _wait_until_closed(ready_url)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its children, which share its process group: politely first."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            continue
-        if number == signal.SIGTERM:  # a child may outlive its parent; the group tells
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-        return
-
-
-def _wait_until_closed(url: str) -> None:
-    """Return once nothing listens at a URL's port: a killed process closes its sockets a moment later."""
-    address = urlsplit(url)
-    deadline = time.monotonic() + STOP_TIMEOUT_S
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex((address.hostname or HOST, address.port or 80)) != 0:
-                return
-        time.sleep(0.02)
-    raise DemoError(f"a server that was stopped still listens on port {address.port}.")
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=10) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, TimeoutError, ConnectionError):
-        return False
-
-
-def _free_port(wanted: int, purpose: str) -> int:
-    """The wanted port, or any free one when it is taken."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                console.print(f"Port {wanted} is in use; the {purpose} takes another one.")
-                continue
-            return int(probe.getsockname()[1])
-    raise DemoError(f"no free port on {HOST} for the {purpose}.")
-
-
 def _fetch_schema(model_uri: str, folder: Path, cwd: Path, env: dict[str, str]) -> Path:
     """`schema.json` of a version: all that the mapper needs of it."""
     download = [sys.executable, "-m", "mlflow", "artifacts", "download"]
     download += ["-u", f"{model_uri}/mapper/schema.json", "-d", str(folder)]
-    _step(download, cwd=cwd, env=env, stdout=subprocess.DEVNULL)
+    step(download, cwd=cwd, env=env, stdout=subprocess.DEVNULL)
     return next(folder.rglob("schema.json"))
 
 
@@ -247,6 +186,21 @@ def _typical_record(schema: dict[str, Any]) -> dict[str, Any]:
             case _:
                 record[feature["name"]] = float(f"{feature['median']:.6g}")
     return record
+
+
+def _random_rows(schema: dict[str, Any]) -> pa.Table:
+    """Rows within the range of the training table, most of them in its middle, each with an id."""
+    random = np.random.default_rng(0)
+    columns: dict[str, Any] = {"id": np.arange(N_FILE_ROWS)}
+    for feature in schema["features"]:
+        if feature["type"] == "string":
+            columns[feature["name"]] = random.choice(feature["categories"], N_FILE_ROWS)
+            continue
+        low, middle, high = (feature[name] for name in ("minimum", "median", "maximum"))
+        values = random.triangular(low, middle, max(high, np.nextafter(low, np.inf)), N_FILE_ROWS)
+        is_whole = feature["type"] in ("long", "boolean")
+        columns[feature["name"]] = np.rint(values).astype(np.int64) if is_whole else values
+    return pa.table(columns)
 
 
 def _exchange(url: str, body: dict[str, Any]) -> None:
@@ -294,20 +248,6 @@ def _shortened(value: Any, most: int = 6) -> Any:
 def _headline(title: str, text: str) -> None:
     console.print()
     console.print(Rule(f"[bold]{title}[/bold]: {text}", align="left"))
-
-
-def _shown(part: str) -> str:
-    """A command's part as a reader would type it."""
-    for prefix, short in ((sys.executable, "python"), (f"{ROOT}{os.sep}", "")):
-        part = part.replace(prefix, short)
-    return part
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Begin the clean-up, and let no second Ctrl-C cut it short: it would leave servers behind."""
-    for name in _SIGNALS:
-        signal.signal(name, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -66,6 +66,7 @@ class ObjectStore:
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_SESSION_TOKEN": "",  # one of another store would be sent along
             "AWS_DEFAULT_REGION": REGION,
         }
 
@@ -123,17 +124,17 @@ class ObjectStore:
         # Objects may also be put there as files, so listings are not kept; "0s" makes rclone spin.
         command += ["--dir-cache-time", "1ms", "--exclude", _KEY_FILE]
         key = {"RCLONE_AUTH_KEY": f'"{store.access_key},{store.secret_key}"'}  # not for `ps` to show
-        process = subprocess.Popen(command, env=os.environ | key, stderr=subprocess.PIPE, text=True)
         key_file = folder / _KEY_FILE
+        with open(os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(asdict(store), file)
+        process = subprocess.Popen(command, env=os.environ | key, stderr=subprocess.PIPE, text=True)
         try:
             _await_port(process, port)
-            with open(os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                json.dump(asdict(store), file)
             yield store
         finally:
-            key_file.unlink(missing_ok=True)
             process.terminate()
             process.communicate()
+            key_file.unlink(missing_ok=True)
 
     @classmethod
     def on(cls, folder: Path) -> ObjectStore | None:

@@ -26,8 +26,14 @@ def test_the_store_runs_signs_and_says_how_to_use_it(
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as store:
         try:
             assert store.stdout is not None
-            settings = [store.stdout.readline().strip() for _ in range(2)]
-            assert f"export PROTO_MODEL_FILES_ALLOWED_HOSTS=127.0.0.1:{port}" in settings
+            assert f"Store at http://127.0.0.1:{port}" in store.stdout.readline()
+            _, command_line = store.stdout.readline(), store.stdout.readline()
+            assert command_line == f'  eval "$(python scripts/object_store.py env --folder {tmp_path})"\n'
+
+            assert main(["env", "--folder", str(tmp_path)]) == 0
+            variables = capsys.readouterr().out.splitlines()
+            assert f"export AWS_ENDPOINT_URL=http://127.0.0.1:{port}" in variables
+            assert f"export PROTO_MODEL_FILES_ALLOWED_HOSTS=127.0.0.1:{port}" in variables
 
             assert main(["presign", "--folder", str(tmp_path), "in.csv", "out.csv"]) == 0
             [record] = json.loads(capsys.readouterr().out)["dataframe_records"]
@@ -40,9 +46,15 @@ def test_the_store_runs_signs_and_says_how_to_use_it(
         urllib.request.urlopen(record["input_url"])
 
 
-def test_signing_needs_a_store_that_was_started(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["presign", "--folder", str(tmp_path), "in.csv", "out.csv"]) == 1
-    assert "run `serve` first" in capsys.readouterr().err
+@pytest.mark.parametrize("command", [["presign", "in.csv", "out.csv"], ["env"]])
+def test_using_a_store_needs_one_that_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    with ObjectStore.running(tmp_path):
+        assert main([*command, "--folder", str(tmp_path)]) == 0
+
+    assert main([*command, "--folder", str(tmp_path)]) == 1
+    assert "start it by `serve` first" in capsys.readouterr().err
 
 
 def test_only_what_is_signed_is_served(tmp_path: Path) -> None:
