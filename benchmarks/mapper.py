@@ -3,9 +3,10 @@
     python benchmarks/mapper.py
     python benchmarks/mapper.py --features 500 --seconds 10
 
-Prints a table and writes benchmarks/results/mapper.json. The load comes from another process: wrk where it is
-installed, else a client over plain sockets. All on 127.0.0.1; medians over rounds that alternate with the
-constant server alone.
+Prints two tables and writes benchmarks/results/mapper.json. The load comes from another process: wrk where it
+is installed, else a client over plain sockets. All on 127.0.0.1; medians over rounds that alternate with the
+constant server alone. The second table is what checking a request and building the model server's costs per
+field: CPU time in this process, the least of several repeats.
 """
 
 from __future__ import annotations
@@ -22,12 +23,25 @@ import subprocess
 import sys
 import tempfile
 import time
+import timeit
 import urllib.request
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 ROW = {"prediction": "yes", "probability": 0.75, "probability_no": 0.25, "probability_yes": 0.75}
 TICKS = os.sysconf("SC_CLK_TCK")
+NUMBER = {"type": "double", "nullable": False, "minimum": 0.0, "maximum": 1000.0, "median": 1.5}
+CATEGORY = {
+    "type": "string",
+    "nullable": False,
+    "categories": ["no", "rarely", "often", "always"],
+    "most_frequent": "no",
+}
+KINDS = {"numbers": (NUMBER, 41.1), "categories": (CATEGORY, "often")}
+COLUMNS = (10, 30, 100, 500)
+ROWS = (1, 1000)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,15 +71,8 @@ def main(argv: list[str] | None = None) -> int:
 def measure(args: argparse.Namespace, folder: Path) -> None:
     """Start both servers, load them in turns, print and write the figures."""
     schema, body = folder / "schema.json", folder / "body.json"
-    names = [f"feature_{i:03d}" for i in range(args.features)]
-    feature = {"type": "double", "nullable": False, "minimum": 0.0, "maximum": 1000.0, "median": 1.5}
-    content = {
-        "schema_version": "1.0",
-        "model_name": "constant",
-        "target": {"name": "answer", "type": "string"},
-        "classes": ["no", "yes"],
-        "features": [{"name": name, **feature} for name in names],
-    }
+    content = schema_of(NUMBER, args.features)
+    names = [feature["name"] for feature in content["features"]]
     schema.write_text(json.dumps(content))
     body.write_text(json.dumps({"data": {name: i * 1.37 for i, name in enumerate(names)}}))
     env = {k: v for k, v in os.environ.items() if not k.startswith(("MAPPER_", "PYTHONDONTWRITE"))}
@@ -126,10 +133,45 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
     for name, value in table.items():
         print(f"{name:<50}{value:>12,.3f}")
+    per_field = validation()
+    print(f"\n{'validation, us of CPU per field':<34}" + "".join(f"{n:>8} columns" for n in COLUMNS))
+    for name, values in per_field.items():
+        print(f"{name:<34}" + "".join(f"{value:>16.3f}" for value in values.values()))
     results = ROOT / "benchmarks" / "results"
     results.mkdir(exist_ok=True)
-    report = {"machine": machine, "table": table, "rounds": figures}
+    report = {"machine": machine, "table": table, "validation_us_per_field": per_field, "rounds": figures}
     (results / "mapper.json").write_text(json.dumps(report, indent=2) + "\n")
+
+
+def schema_of(feature: dict[str, object], n_features: int) -> dict[str, Any]:
+    """Schema of a model with so many features of one kind."""
+    return {
+        "schema_version": "1.0",
+        "model_name": "constant",
+        "target": {"name": "answer", "type": "string"},
+        "classes": ["no", "yes"],
+        "features": [{"name": f"feature_{i:03d}", **feature} for i in range(n_features)],
+    }
+
+
+def validation() -> dict[str, dict[str, float]]:
+    """Microseconds per field, by kind of field and number of rows, then by number of columns."""
+    sys.path[0] = str(ROOT)  # this file has the package's name
+    from mapper import ModelSchema, TabularModel
+
+    costs: dict[str, dict[str, float]] = {}
+    for kind, (feature, value) in KINDS.items():
+        for n_rows in ROWS:
+            cost = costs.setdefault(f"{kind}, {n_rows} row{'s' if n_rows > 1 else ''}", {})
+            for n_columns in COLUMNS:
+                model = TabularModel(ModelSchema.from_dict(schema_of(feature, n_columns)))
+                record = {name: value for name in model.schema.feature_names}
+                request = {"data": [dict(record) for _ in range(n_rows)]}
+                number = max(1, 100_000 // (n_rows * n_columns))
+                timer = timeit.Timer(partial(model.map_request, request), timer=time.process_time)
+                seconds = min(timer.repeat(repeat=7, number=number)) / number
+                cost[str(n_columns)] = seconds / (n_rows * n_columns) * 1e6
+    return costs
 
 
 def start(command: list[str], log: Path, env: dict[str, str]) -> tuple[subprocess.Popen[str], str, float]:
