@@ -88,6 +88,7 @@ class ServiceTarget:
 
     def ask_file(self, command: str, request: dict[str, Any]) -> dict[str, Any]:
         """The service's answer; raises as `ask` does."""
+        self.close()  # an idle connection may have ended meanwhile, and a file job is not sent twice
         return self._answer(command, request)
 
     def close(self) -> None:
@@ -159,6 +160,7 @@ class ModelServerTarget:
             raise InvalidRequestError(
                 "The model takes rows, not files. Name a version that was trained with file_management=true."
             )
+        self.close()  # an idle connection may have ended meanwhile, and a file job is not sent twice
         return self._answer(command, request)
 
     def _answer(self, command: str, request: dict[str, Any]) -> dict[str, Any]:
