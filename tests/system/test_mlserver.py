@@ -1,15 +1,19 @@
 """The generated configuration under MLServer, in a virtual environment of its own, kept in build/venvs."""
 
+import dataclasses
 import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
@@ -22,13 +26,18 @@ from proto_model.data import RawTable, prepare
 from proto_model.registry import register_version
 from proto_model.serving import log_forest_model
 from proto_model.training import make_pipeline
+from scripts.object_store import ObjectStore
+from tests.fault_proxy import FaultProxy, passed
 
 pytestmark = [
     pytest.mark.system,
-    # mlflow 3.17 on the columns of an input example
+    # mlflow 3.17 on the columns of an input example, and on a model without one
     pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
+    pytest.mark.filterwarnings("ignore:.*An input example was not provided:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*Add type hints to the `predict` method:UserWarning"),
 ]
 ROOT = Path(__file__).parents[2]
+PORTS = ("MLSERVER_HTTP_PORT", "MLSERVER_GRPC_PORT", "MLSERVER_METRICS_PORT")
 
 GRPC = """
 import json, sys, grpc
@@ -48,6 +57,14 @@ print(json.dumps(frame.to_dict("list"), default=bytes.decode))
 """
 
 
+def free_ports():
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    numbers = [str(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return dict(zip(PORTS, numbers, strict=True))
+
+
 def generate(model_uri, environment):
     return subprocess.run(
         [ROOT / "generate_mlserver_configs.sh", *([model_uri] if model_uri else [])],
@@ -60,11 +77,7 @@ def generate(model_uri, environment):
 
 @pytest.fixture(scope="module")
 def ports():
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-    numbers = [str(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return numbers
+    return free_ports()
 
 
 @pytest.fixture(scope="module")
@@ -96,14 +109,17 @@ def environment(data, pipeline, ports, tmp_path_factory):
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         experiment = mlflow.create_experiment("serve", artifact_location=(folder / "artifacts").as_uri())
         with mlflow.start_run(experiment_id=experiment) as run:
-            info = log_forest_model(pipeline, data)
-        register_version(
-            info.model_uri, "proto_model", run_id=run.info.run_id, description="", tags={}, alias="champion"
-        )
-        names = ("MLSERVER_HTTP_PORT", "MLSERVER_GRPC_PORT", "MLSERVER_METRICS_PORT")
+            infos = {
+                "proto_model": log_forest_model(pipeline, data),
+                "files": log_forest_model(pipeline, data, signature_kind="file"),
+            }
+        for name, info in infos.items():
+            register_version(
+                info.model_uri, name, run_id=run.info.run_id, description="", tags={}, alias="champion"
+            )
         yield (
             os.environ
-            | dict(zip(names, ports, strict=True))
+            | ports
             | {"BUILD_DIR": str(folder / "build"), "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
         )
 
@@ -135,15 +151,14 @@ def venv(build):
     return python
 
 
-@pytest.fixture(scope="module")
-def server(venv, build, environment, ports, tmp_path_factory):
-    """URL of MLServer."""
-    folder = tmp_path_factory.mktemp("mlserver")
+@contextmanager
+def serving(venv, build, environment, folder):
+    """URL and process of MLServer."""
     variables = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
     log = (folder / "log").open("w")
     command = [venv.parent / "mlserver", "start", build]
     with log, subprocess.Popen(command, cwd=folder, env=variables, stdout=log, stderr=log) as process:
-        url = f"http://127.0.0.1:{ports[0]}"
+        url = f"http://127.0.0.1:{environment['MLSERVER_HTTP_PORT']}"
         end = time.monotonic() + 60
         try:
             while True:
@@ -154,13 +169,20 @@ def server(venv, build, environment, ports, tmp_path_factory):
                     assert process.poll() is None, (folder / "log").read_text()
                     assert time.monotonic() < end, (folder / "log").read_text()
                     time.sleep(0.1)
-            yield url
+            yield url, process
         finally:
             process.terminate()
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+@pytest.fixture(scope="module")
+def server(venv, build, environment, tmp_path_factory):
+    """URL of MLServer."""
+    with serving(venv, build, environment, tmp_path_factory.mktemp("mlserver")) as (url, _):
+        yield url
 
 
 def call(url, body=None):
@@ -234,7 +256,7 @@ def test_v2_rest_gives_the_same_predictions(server, tensors, data, pipeline):
 
 def test_v2_grpc_gives_the_same_predictions(server, venv, ports, tensors, data, pipeline):
     done = subprocess.run(
-        [venv, "-c", GRPC, f"127.0.0.1:{ports[1]}", json.dumps(tensors)],
+        [venv, "-c", GRPC, f"127.0.0.1:{ports['MLSERVER_GRPC_PORT']}", json.dumps(tensors)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -273,3 +295,76 @@ def test_the_configuration_can_be_written_again_and_a_failure_leaves_it(build, e
 def test_the_script_explains_itself(environment):
     assert "models:/proto_model@champion" in generate("--help", environment).stdout
     assert generate("--nonsense", environment).returncode == 2
+
+
+@pytest.fixture(scope="module")
+def objects(data, tmp_path_factory):
+    """A store behind a proxy, with a file to score."""
+    with ObjectStore.running(tmp_path_factory.mktemp("store")) as rclone, FaultProxy(rclone.port) as proxy:
+        data.X_test.to_csv(rclone.path("in.csv"), index=False)
+        yield dataclasses.replace(rclone, port=proxy.port), proxy
+
+
+def test_a_version_for_files_answers_summaries_and_is_not_in_the_way_of_the_end(
+    venv, environment, objects, data, tmp_path
+):
+    store, proxy = objects
+    temp = tmp_path / "temp"
+    temp.mkdir()
+    environment = (
+        environment
+        | store.settings
+        | free_ports()
+        | {"BUILD_DIR": str(tmp_path / "with space"), "PROTO_MODEL_FILES_TEMP_DIR": str(temp)}
+        | {"PROTO_MODEL_SERVER_DRAIN_TIMEOUT_S": "1"}
+    )
+    job = {
+        "input_url": store.presign("get_object", "in.csv"),
+        "output_url": store.presign("put_object", "out.csv"),
+    }
+    in_the_middle = threading.Event()
+
+    def half(exchange):
+        assert exchange.method == "PUT"
+        with socket.create_connection(("127.0.0.1", exchange.port)) as upstream:
+            upstream.sendall(exchange.head + exchange.begun_body[:100])
+            in_the_middle.set()
+            while exchange.client.recv(65536):
+                pass
+
+    generated = generate("models:/files@champion", environment)
+    assert generated.returncode == 0, generated.stderr
+    with serving(venv, environment["BUILD_DIR"], environment, tmp_path) as (url, process):
+        status, answer = call(f"{url}/invocations", {"inputs": job, "params": {"output_format": "jsonl"}})
+        assert status == 200, answer
+        [summary] = answer["predictions"]
+        assert (summary["status"], summary["rows"]) == ("done", len(data.X_test))
+        assert len(store.path("out.csv").read_text().splitlines()) == len(data.X_test)
+
+        tensors = [
+            {"name": name, "shape": [1, 1], "datatype": "BYTES", "data": [value]}
+            for name, value in job.items()
+        ]
+        status, answer = call(f"{url}/v2/models/proto_model/infer", {"inputs": tensors})
+        assert status == 200, answer
+        outputs = {output["name"]: output["data"] for output in answer["outputs"]}
+        assert outputs["status"] == ["done"]
+        assert json.loads(outputs["summary"][0])["rows"] == len(data.X_test)
+        store.path("out.csv").unlink()
+
+        status, answer = call(f"{url}/invocations", {"inputs": {"input_url": "x"}})
+        assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+
+        proxy.inject(passed, half)
+        answers = []
+        client = threading.Thread(target=lambda: answers.append(call(f"{url}/invocations", {"inputs": job})))
+        client.start()
+        assert in_the_middle.wait(60)
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        client.join()
+
+    assert answers[0][0] == 503
+    assert "The server is ending" in answers[0][1]["message"]
+    assert not store.path("out.csv").exists()
+    assert not list(temp.iterdir())

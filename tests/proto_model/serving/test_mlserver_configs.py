@@ -3,6 +3,7 @@ import json
 import pytest
 
 from proto_model.errors import ArtifactError
+from proto_model.server.settings import ServerSettings, ServerSettingsError
 from proto_model.serving.mlserver_configs import server_settings, write_mlserver_configs
 
 
@@ -55,3 +56,41 @@ def test_the_server_listens_to_this_machine_only_unless_told_otherwise():
 def test_a_port_that_is_none_is_named(port):
     with pytest.raises(ArtifactError, match="MLSERVER_GRPC_PORT"):
         server_settings({"MLSERVER_GRPC_PORT": port})
+
+
+def test_limits_are_written_for_the_runtime_and_read_by_it(downloaded, tmp_path):
+    environment = {"PROTO_MODEL_SERVER_FILE_TIMEOUT_S": "7200", "PROTO_MODEL_SERVER_THREADS": "3"}
+    files = downloaded("files")
+    (files / "file.py").write_text("")
+
+    def extra(model):
+        target = write_mlserver_configs(model, tmp_path / "build", environment)
+        settings = json.loads((target / "model-settings.json").read_text())
+        return settings, settings["parameters"]["extra"]
+
+    _, for_rows = extra(downloaded("rows"))
+    settings, for_files = extra(files)
+
+    assert ServerSettings.of_numbers(for_rows, "") == ServerSettings(threads=3)
+    assert ServerSettings.of_numbers(for_files, "") == ServerSettings(file_timeout_s=7200.0)
+    assert for_rows.keys().isdisjoint(for_files)
+    assert [tensor["name"] for tensor in settings["inputs"]] == ["input_url", "output_url", "file_id"]
+    assert [tensor["name"] for tensor in settings["outputs"]] == ["file_id", "status", "summary"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("FILE_JOBS", "0", "PROTO_MODEL_SERVER_FILE_JOBS is '0', a whole number from 1 expected"),
+        ("FILE_JOBS", "2.5", "a whole number from 1"),
+        ("FILE_TIMEOUT_S", "nan", "a number from 0.001"),
+        ("FILE_JOB", "1", "PROTO_MODEL_SERVER_FILE_JOB is not known. Known are: .*file_jobs"),
+    ],
+)
+def test_a_limit_that_cannot_be_is_named_before_anything_is_written(
+    downloaded, tmp_path, variable, value, words
+):
+    with pytest.raises(ServerSettingsError, match=words):
+        write_mlserver_configs(downloaded("m"), tmp_path / "build", {f"PROTO_MODEL_SERVER_{variable}": value})
+
+    assert not (tmp_path / "build").exists()
