@@ -24,7 +24,7 @@ from proto_model.experiment.settings import TrainingSettings
 from proto_model.experiment.verdict import judge
 from proto_model.serving import log_explainer, log_forest_model
 from proto_model.tracking import check_store
-from proto_model.training import VARIANTS, SearchResult, search, search_progress
+from proto_model.training import VARIANTS, SearchResult, search_progress, searches
 
 __all__ = ["TrainingOutcome", "train"]
 
@@ -96,14 +96,16 @@ def train(settings: TrainingSettings, console: Console) -> TrainingOutcome:
             raise
         _announce(data, console)
         inputs = record.dataset_inputs(data)
-        _log_inputs(inputs)
-        record.log_split(data)
-        mlflow.set_tags({"split_digest": data.split_digest, "schema_digest": data.schema.digest})
-
         standings, results, model_uris = [], {}, {}
-        with search_progress(console) as progress:
-            for name in VARIANTS:
-                result = search(name, data, settings.n_candidates, settings.random_state, progress)
+        with (
+            search_progress(console) as progress,
+            searches(VARIANTS, data, settings.n_candidates, settings.random_state, progress) as found,
+        ):
+            _log_inputs(inputs)
+            record.log_split(data)
+            mlflow.set_tags({"split_digest": data.split_digest, "schema_digest": data.schema.digest})
+            for result in found:
+                name = result.variant
                 standing, model_uris[name] = _log_variant(result, data, settings, inputs)
                 console.print(
                     f"{name}: judged on the test rows and logged, balanced accuracy "

@@ -2,7 +2,7 @@
 
 from proto_model.training.pipeline import compiled_forest, forest_columns
 from proto_model.training.progress import SearchProgress, search_progress
-from proto_model.training.search import SearchResult, search
+from proto_model.training.search import SearchResult, search, searches
 from proto_model.training.variants import VARIANTS, Variant, make_pipeline
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "make_pipeline",
     "search",
     "search_progress",
+    "searches",
 ]

@@ -1,12 +1,15 @@
-"""The search for a variant's best hyperparameters, by cross-validation on the training rows."""
+"""The search for each variant's best hyperparameters, by cross-validation on the training rows."""
 
 from __future__ import annotations
 
 import os
+import sys
+import threading
 import time
 import warnings
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Executor, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +23,14 @@ from proto_model.data.training_data import TrainingData
 from proto_model.training.growth import held_out_predictions
 from proto_model.training.variants import VARIANTS, Variant, make_pipeline
 
-__all__ = ["SearchResult", "search"]
+__all__ = ["SearchResult", "search", "searches"]
+
+Progress = Callable[[str, int, int, float], None]
 
 _N_FOLDS = 5
 _N_FOLDS_LARGE = 3  # enough where a fold's score hardly varies, and it halves the time
 _LARGE_ROWS = 10_000
+_SWITCH_S = 0.0002
 
 
 @dataclass(frozen=True)
@@ -62,34 +68,50 @@ def search(
     data: TrainingData,
     n_candidates: int = 8,
     random_state: int = 0,
-    progress: Callable[[str, int, int, float], None] | None = None,
+    progress: Progress | None = None,
     n_jobs: int | None = None,
 ) -> SearchResult:
-    """Best of a variant's defaults and of random draws from its space.
+    """Best of one variant's defaults and of random draws from its space; parameters as for `searches`."""
+    with searches([variant], data, n_candidates, random_state, progress, n_jobs) as results:
+        return next(results)
+
+
+@contextmanager
+def searches(
+    variants: Iterable[Variant | str],
+    data: TrainingData,
+    n_candidates: int = 8,
+    random_state: int = 0,
+    progress: Progress | None = None,
+    n_jobs: int | None = None,
+) -> Iterator[Iterator[SearchResult]]:
+    """Best of each variant's defaults and of random draws from its space, one variant after the other.
 
     Scored by balanced accuracy over stratified folds, the same for all candidates and variants: five, three
     from 10 000 training rows on, fewer when a class is rarer than that. The result depends on `random_state`,
-    not on `n_jobs`.
+    not on `n_jobs`. While the caller works on a result, the next searches go on; when the context is left,
+    those that are not done end after the fits at hand.
 
     Parameters
     ----------
-    variant : Variant or str
-        Kind of forest, or its name.
+    variants : iterable of Variant or str
+        Kinds of forest, or their names.
     data : TrainingData
         Only its training rows are looked at.
     n_candidates : int
-        How many to try, the defaults included; at least 1.
+        How many to try per variant, the defaults included; at least 1.
     random_state : int
         Seed of the draws, the folds and the forests.
     progress : callable, optional
-        Called after each fit with the variant's name, the fits done, the fits to do and the best mean score
-        of a candidate so far (NaN before the first is complete).
+        Called after each fit, one call at a time but from several threads, with the variant's name, the fits
+        done, the fits to do and the best mean score of a candidate so far (NaN before the first is complete).
     n_jobs : int, optional
         Forests to grow at the same time; None for one per core.
 
-    Returns
-    -------
-    SearchResult
+    Yields
+    ------
+    iterator of SearchResult
+        In the order of `variants`.
 
     Raises
     ------
@@ -98,27 +120,110 @@ def search(
     """
     if n_candidates < 1:
         raise ValueError(f"n_candidates is {n_candidates}; 1 or more are needed.")
-    started = time.perf_counter()
-    chosen = VARIANTS[variant] if isinstance(variant, str) else variant
     n_threads = n_jobs or os.cpu_count() or 1
-    candidates = _candidates(chosen, n_candidates, random_state)
-    scores, seconds = _cross_validate(chosen, candidates, data, random_state, progress, n_threads)
-    best = int(np.argmax(scores.mean(axis=1)))
+    rows = _Rows.of(data, random_state)
+    interval = sys.getswitchinterval()
+    with ThreadPoolExecutor(n_threads) as pool:
+        try:
+            # A thread that has grown a tree should not wait 5 ms for one that draws a plot meanwhile.
+            sys.setswitchinterval(_SWITCH_S)
+            begun = []
+            for variant in variants:
+                chosen = VARIANTS[variant] if isinstance(variant, str) else variant
+                candidates = _candidates(chosen, n_candidates, random_state)
+                begun.append(_CrossValidation(chosen, candidates, rows, random_state, progress, pool))
+            yield (_result(scored, data, random_state, n_threads) for scored in begun)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            sys.setswitchinterval(interval)
 
-    pipeline = make_pipeline(chosen, data.schema, random_state, **candidates[best])
+
+def _result(scored: _CrossValidation, data: TrainingData, random_state: int, n_threads: int) -> SearchResult:
+    """Best candidate, fitted on all training rows, once all fits on folds are done."""
+    scores, seconds, duration = scored.wait()
+    best = int(np.argmax(scores.mean(axis=1)))
+    started = time.perf_counter()
+    pipeline = make_pipeline(scored.variant, data.schema, random_state, **scored.candidates[best])
     # scikit-learn refuses labels such as 0.5, so the forest learns codes and is told its labels afterwards.
     classes, codes = np.unique(data.y_train, return_inverse=True)
     pipeline.set_params(forest__n_jobs=n_threads).fit(data.X_train, codes)
     pipeline.set_params(forest__n_jobs=None).named_steps["forest"].classes_ = classes
     return SearchResult(
-        variant=chosen.name,
+        variant=scored.variant.name,
         pipeline=pipeline,
-        best_params=candidates[best],
+        best_params=scored.candidates[best],
         cv_balanced_accuracy=float(scores[best].mean()),
         cv_std=float(scores[best].std()),
-        table=_table(candidates, scores, seconds, best),
-        fit_seconds=time.perf_counter() - started,
+        table=_table(scored.candidates, scores, seconds, best),
+        fit_seconds=duration + time.perf_counter() - started,
     )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Training rows and folds, the same for all candidates of all variants.
+
+    The rows are coded once, outside the folds: coding a row looks at no other row.
+    """
+
+    X: NDArray[np.float32]
+    y: NDArray[np.int64]
+    folds: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+
+    @classmethod
+    def of(cls, data: TrainingData, random_state: int) -> _Rows:
+        encoder = make_pipeline(next(iter(VARIANTS)), data.schema, random_state).named_steps["encode"]
+        X = encoder.fit_transform(data.X_train).astype(np.float32)
+        codes: NDArray[np.int64] = np.unique(data.y_train, return_inverse=True)[1]
+        return cls(X, codes, _folds(codes, random_state))
+
+
+class _CrossValidation:
+    """All fits of one variant's candidates on the folds, handed to a pool.
+
+    Growing a tree releases the GIL, so threads with a whole forest each keep all cores busy; pools inside
+    each forest do not.
+    """
+
+    def __init__(
+        self,
+        variant: Variant,
+        candidates: list[dict[str, Any]],
+        rows: _Rows,
+        random_state: int,
+        progress: Progress | None,
+        pool: Executor,
+    ) -> None:
+        self.variant, self.candidates = variant, candidates
+        self._rows, self._random_state, self._progress = rows, random_state, progress
+        self._scores = np.full((len(candidates), len(rows.folds)), np.nan)
+        self._times = np.zeros((2, *self._scores.shape))
+        self._n_done = 0
+        self._telling = threading.Lock()
+        self._fits = [pool.submit(self._fit, *place) for place in np.ndindex(self._scores.shape)]
+
+    def wait(self) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """Balanced accuracy and seconds of each candidate (row) on each fold (column); seconds in all."""
+        for fit in wait(self._fits, return_when=FIRST_EXCEPTION).done:
+            fit.result()
+        begin, end = self._times
+        return self._scores, end - begin, float(end.max() - begin.min())
+
+    def _fit(self, candidate: int, fold: int) -> None:
+        self._times[0, candidate, fold] = time.perf_counter()
+        X, y, (learn, judge) = self._rows.X, self._rows.y, self._rows.folds[fold]
+        forest = self.variant.forest(**self.candidates[candidate], random_state=self._random_state, n_jobs=1)
+        y_pred = held_out_predictions(forest, X[learn], y[learn], X[judge])
+        score = _balanced_accuracy(y[judge], y_pred)
+        self._times[1, candidate, fold] = time.perf_counter()
+        with self._telling:
+            self._scores[candidate, fold] = score
+            self._n_done += 1
+            if self._progress is not None:
+                means = self._scores.mean(axis=1)
+                complete = means[~np.isnan(means)]
+                best = complete.max() if len(complete) else np.nan
+                self._progress(self.variant.name, self._n_done, self._scores.size, best)
 
 
 def _candidates(variant: Variant, n_candidates: int, random_state: int) -> list[dict[str, Any]]:
@@ -126,50 +231,6 @@ def _candidates(variant: Variant, n_candidates: int, random_state: int) -> list[
     n_draws = min(n_candidates - 1, int(np.prod([len(values) for values in variant.space.values()])))
     draws = ParameterSampler(variant.space, n_draws, random_state=random_state) if n_draws else []
     return [dict(variant.defaults), *({**variant.defaults, **draw} for draw in draws)]
-
-
-def _cross_validate(
-    variant: Variant,
-    candidates: list[dict[str, Any]],
-    data: TrainingData,
-    random_state: int,
-    progress: Callable[[str, int, int, float], None] | None,
-    n_threads: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Balanced accuracy and seconds of each candidate (row) on each fold (column).
-
-    The rows are coded once, outside the folds: coding a row looks at no other row. Growing a tree releases
-    the GIL, so threads with a whole forest each keep all cores busy; pools inside each forest do not.
-    """
-    encoder = make_pipeline(variant, data.schema, random_state).named_steps["encode"]
-    X = encoder.fit_transform(data.X_train).astype(np.float32)
-    codes: NDArray[np.int64] = np.unique(data.y_train, return_inverse=True)[1]
-    folds = _folds(codes, random_state)
-    scores = np.full((len(candidates), len(folds)), np.nan)
-    seconds = np.zeros_like(scores)
-
-    def fit(candidate: int, fold: int) -> tuple[int, int, float, float]:
-        started = time.perf_counter()
-        learn, judge = folds[fold]
-        forest = variant.forest(**candidates[candidate], random_state=random_state, n_jobs=1)
-        y_pred = held_out_predictions(forest, X[learn], codes[learn], X[judge])
-        score = _balanced_accuracy(codes[judge], y_pred)
-        return candidate, fold, score, time.perf_counter() - started
-
-    with ThreadPoolExecutor(n_threads) as pool:
-        fits = [pool.submit(fit, c, f) for c in range(len(candidates)) for f in range(len(folds))]
-        try:
-            for done, finished in enumerate(as_completed(fits), start=1):
-                candidate, fold, score, duration = finished.result()
-                scores[candidate, fold], seconds[candidate, fold] = score, duration
-                if progress is not None:
-                    means = scores.mean(axis=1)
-                    complete = means[~np.isnan(means)]
-                    progress(variant.name, done, len(fits), complete.max() if len(complete) else np.nan)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return scores, seconds
 
 
 def _folds(codes: NDArray[np.int64], random_state: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
