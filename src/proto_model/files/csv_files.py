@@ -7,15 +7,16 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
 from proto_model.data.columns import MISSING_MARKERS
 from proto_model.errors import InputError
 from proto_model.files.blocks import block_bytes, count_lines, csv_record_ends, cut_blocks, last_csv_end
+from proto_model.files.casts import text_to_numbers, to_text
 from proto_model.files.columns import plan_columns
 from proto_model.files.options import FileOptions
+from proto_model.files.plain_numbers import parse_numbers
 from proto_model.files.rows import Fault, Rows, coded_matrix
 from proto_model.schema import ModelSchema
 from proto_model.transfer import FileSettings
@@ -74,6 +75,17 @@ class CsvReader:
             include_columns=self.plan.needed,
             strings_can_be_null=False,
         )
+        self._texts = pa.csv.ConvertOptions(
+            column_types={column: kind for column, kind in types.items() if kind != pa.float64()},
+            include_columns=[column for column in self.plan.needed if types[column] != pa.float64()],
+            strings_can_be_null=False,
+        )
+        self._number_names = self.plan.features.keys() - texts
+        self._numbers = [i for i, f in enumerate(schema.features) if f.name in self._number_names]
+        self._places = np.full(len(self._names), -1, dtype=np.int32)
+        for position in self._numbers:
+            column = self.plan.features[schema.features[position].name]
+            self._places[self._names.index(column)] = position
 
     def blocks(self) -> Iterator[bytearray]:
         """Whole records, in order."""
@@ -85,23 +97,38 @@ class CsvReader:
     def parse(self, block: bytearray) -> Rows:
         """Rows of a block; called by several threads at once."""
         n_lines = count_lines(block)
+        matrix = self._plain_numbers(block, n_lines)
+        columns: dict[str, pa.Array] = {}
+        passthrough: list[pa.Array] = []
         try:
-            table = self._read(block, self._convert)
+            if matrix is None or self._texts.include_columns:
+                table = self._read(block, self._convert if matrix is None else self._texts)
+                passthrough = [_single(table[column]) for column in self.plan.passthrough.values()]
+                columns = {
+                    name: _single(table[column])
+                    for name, column in self.plan.features.items()
+                    if matrix is None or name not in self._number_names
+                }
         except (pa.ArrowInvalid, pa.ArrowKeyError):
             return self._parse_carefully(block, n_lines)
-        columns = {name: _single(table[column]) for name, column in self.plan.features.items()}
         for name, column in columns.items():
-            if pa.types.is_string(column.type) and self._is_number(name):  # copied to the output as well
-                columns[name], bad = _numbers(column)
+            if pa.types.is_string(column.type) and name in self._number_names:  # copied to the output as well
+                columns[name], bad = text_to_numbers(column)
                 if bad.any():
                     return self._parse_carefully(block, n_lines)
-        matrix, faults = coded_matrix(columns, self._schema, table.num_rows)
-        passthrough = [_single(table[column]) for column in self.plan.passthrough.values()]
+        filled = () if matrix is None else self._numbers
+        n_rows = table.num_rows if matrix is None else len(matrix)
+        matrix, faults = coded_matrix(columns, self._schema, n_rows, matrix, filled)
         lines = _record_lines(block) if faults else None
         return Rows(matrix, passthrough, faults, lines, n_lines)
 
-    def _is_number(self, name: str) -> bool:
-        return any(f.name == name and f.type in ("double", "long") for f in self._schema.features)
+    def _plain_numbers(self, block: bytearray, n_lines: int) -> NDArray[np.float64] | None:
+        """Coded matrix with the columns of numbers filled, None where it takes more than the kernel knows."""
+        passed_over = len(self._numbers) < len(self._names)
+        if not self._numbers or len(self._names) < 2 or (passed_over and b'"' in block):
+            return None
+        n_rows = n_lines + (not block.endswith(b"\n"))
+        return parse_numbers(block, self._places, n_rows, len(self._schema.features))
 
     def _read(
         self, block: bytearray, convert: pa.csv.ConvertOptions, ragged: list[pa.csv.InvalidRow] | None = None
@@ -137,13 +164,13 @@ class CsvReader:
         columns: dict[str, pa.Array] = {}
         for name, column in self.plan.features.items():
             raw = _single(table[column]).take(index)
-            text, bad = _utf8(raw)
+            text, bad = to_text(raw)
             faults += [
                 Fault.of_value(int(at), name, raw[int(at)].as_py(), "UTF-8 text")
                 for at in np.flatnonzero(bad)
             ]
-            if self._is_number(name):
-                columns[name], bad = _numbers(text)
+            if name in self._number_names:
+                columns[name], bad = text_to_numbers(text)
                 faults += [
                     Fault.of_value(int(at), name, text[int(at)].as_py(), "a number")
                     for at in np.flatnonzero(bad)
@@ -153,7 +180,7 @@ class CsvReader:
         passthrough = []
         for name, column in self.plan.passthrough.items():
             raw = _single(table[column]).take(index)
-            text, bad = _utf8(raw)
+            text, bad = to_text(raw)
             faults += [
                 Fault.of_value(int(at), name, raw[int(at)].as_py(), "UTF-8 text")
                 for at in np.flatnonzero(bad)
@@ -208,35 +235,3 @@ def _record_lines(block: bytearray) -> NDArray[np.int64]:
     blank = [not block[start:end].strip(b"\r\n") for start, end in zip(starts, ends, strict=True)]
     lines: NDArray[np.int64] = np.searchsorted(newlines, starts[~np.array(blank, dtype=bool)])
     return lines
-
-
-def _faults(values: pa.Array, bad: NDArray[np.bool_], column: str, expected: str) -> list[Fault]:
-    places = [int(place) for place in np.flatnonzero(bad)]
-    return [Fault.of_value(place, column, values[place].as_py(), expected) for place in places]
-
-
-def _numbers(text: pa.Array) -> tuple[pa.Array, NDArray[np.bool_]]:
-    """Texts as numbers, null where missing or not one, and a mask of the latter."""
-    trimmed = pc.utf8_trim_whitespace(text)
-    missing = pc.is_in(trimmed, value_set=pa.array(MISSING_MARKERS))
-    return _convert(pc.if_else(missing, pa.scalar(None, pa.string()), trimmed), pa.float64())
-
-
-def _utf8(raw: pa.Array) -> tuple[pa.Array, NDArray[np.bool_]]:
-    """Bytes as text, null where they are none, and a mask of those."""
-    return (
-        _convert(raw, pa.string()) if pa.types.is_binary(raw.type) else (raw, np.zeros(len(raw), dtype=bool))
-    )
-
-
-def _convert(values: pa.Array, kind: pa.DataType) -> tuple[pa.Array, NDArray[np.bool_]]:
-    """Cast value by value where the cast of all fails, by halves."""
-    try:
-        return values.cast(kind), np.zeros(len(values), dtype=bool)
-    except pa.ArrowInvalid:
-        if len(values) == 1:
-            return pa.nulls(1, kind), np.ones(1, dtype=bool)
-    half = len(values) // 2
-    left, left_bad = _convert(values[:half], kind)
-    right, right_bad = _convert(values[half:], kind)
-    return pa.concat_arrays([left, right]), np.concatenate([left_bad, right_bad])

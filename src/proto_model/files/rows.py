@@ -84,7 +84,11 @@ class Rows:
 
 
 def coded_matrix(
-    columns: Mapping[str, pa.Array], schema: ModelSchema, n_rows: int
+    columns: Mapping[str, pa.Array],
+    schema: ModelSchema,
+    n_rows: int,
+    matrix: NDArray[np.float64] | None = None,
+    filled: Sequence[int] = (),
 ) -> tuple[NDArray[np.float64], list[Fault]]:
     """Coded matrix of typed columns, and what in them does not fit the schema.
 
@@ -97,6 +101,10 @@ def coded_matrix(
         Types, categories and which features may be missing.
     n_rows : int
         Length of the columns.
+    matrix : ndarray of shape (n_rows, n_features), optional
+        To fill; a new one by default.
+    filled : sequence of int
+        Columns of a matrix given that hold their numbers already.
 
     Returns
     -------
@@ -105,10 +113,13 @@ def coded_matrix(
     faults : list of Fault
         Missing values that may not be missing, infinite numbers, broken whole numbers, by row.
     """
-    matrix = np.empty((n_rows, len(schema.features)))
+    if matrix is None:
+        matrix = np.empty((n_rows, len(schema.features)))
     faults: list[Fault] = []
-    numbers: list[int] = []
-    for position, feature in enumerate(schema.features):
+    numbers = list(filled)
+    others = set(range(len(schema.features))).difference(filled)
+    for position in sorted(others):
+        feature = schema.features[position]
         column = columns.get(feature.name)
         if column is None:
             matrix[:, position] = np.nan

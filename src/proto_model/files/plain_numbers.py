@@ -1,0 +1,110 @@
+"""Numbers of CSV records that are nothing but numbers, in half the time that a parser of all CSV takes."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+
+import llvmlite.binding as llvm
+import numpy as np
+from numpy.typing import NDArray
+
+from proto_model.files.number_kernel import HIGHEST_POWER, LOWEST_POWER, MAX_BYTES_AHEAD, build_module
+
+__all__ = ["parse_numbers"]
+
+_PADDING = b"\n" * MAX_BYTES_AHEAD
+_SIGNATURE = ctypes.CFUNCTYPE(
+    ctypes.c_int64,
+    *(ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64),
+    *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p),
+)
+
+
+def parse_numbers(
+    block: bytearray, places: NDArray[np.int32], n_rows: int, width: int
+) -> NDArray[np.float64] | None:
+    r"""Numbers of whole CSV records, None where a parser that knows more has to look.
+
+    Parameters
+    ----------
+    block : bytearray
+        Records without quotes, of two fields or more.
+    places : ndarray of int32, shape (n_fields,)
+        Column of the result for each field of a record, -1 for those that are passed over.
+    n_rows : int
+        Number of records; the last one may lack its line end.
+    width : int
+        Columns of the result; one without a field is left as it comes.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_rows, width), or None
+        NaN for an empty field; other numbers as `float` reads them.
+
+    Examples
+    --------
+    >>> parse_numbers(bytearray(b"1,x,-.5e3\n,y,7\n"), np.array([0, -1, 1], dtype=np.int32), 2, 2)
+    array([[   1., -500.],
+           [  nan,    7.]])
+    """
+    matrix = np.empty((n_rows, width))
+    n_bytes = len(block)
+    block.extend(_PADDING)
+    try:
+        text = np.frombuffer(block, dtype=np.uint8)
+        n_found = _compiled()(
+            text.ctypes.data,
+            *(n_bytes, places.ctypes.data, len(places), width, matrix.ctypes.data),
+            *(_powers_of_five().ctypes.data, _powers_of_ten().ctypes.data),
+        )
+        del text  # it keeps the block from changing its size
+    finally:
+        del block[n_bytes:]
+    return matrix if n_found == n_rows else None
+
+
+@functools.cache
+def _powers_of_ten() -> NDArray[np.uint64]:
+    """10**n for n digits, and the largest number that n more digits can be added to, in turn."""
+    pairs = [(10**n, (2**64 - 10**n) // 10**n) for n in range(9)]
+    return np.array(pairs, dtype=np.uint64)
+
+
+@functools.cache
+def _powers_of_five() -> NDArray[np.uint64]:
+    """The first 128 bits of 5**q, high and low, as the kernel's source rounds them."""
+    pairs = []
+    for q in range(LOWEST_POWER, HIGHEST_POWER + 1):
+        power = 5 ** abs(q)
+        n_bits = (power - 1).bit_length()
+        if q >= 0:
+            bits = power << 128 >> power.bit_length()
+        elif q >= -27:
+            bits = (1 << (n_bits + 127)) // power + 1
+        else:
+            bits = (1 << (2 * n_bits + 128)) // power + 1
+            bits >>= bits.bit_length() - 128
+        pairs.append((bits >> 64, bits & (2**64 - 1)))
+    return np.array(pairs, dtype=np.uint64)
+
+
+@functools.cache
+def _compiled() -> Callable[..., int]:
+    """The kernel as a function of addresses and lengths, which releases the GIL."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
+    )
+    module = llvm.parse_assembly(build_module())
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
+    passes = llvm.create_new_function_pass_manager()
+    passes.add_sroa_pass()  # variables become registers; LLVM's other passes gain nothing here
+    passes.run(module.get_function("csv_numbers"), builder)
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    function = _SIGNATURE(engine.get_function_address("csv_numbers"))
+    function.engine = engine  # type: ignore[attr-defined]  # it owns the code
+    return function
