@@ -56,20 +56,21 @@ def local_folder(model_uri: str, download: Path) -> Path:
     )
     if done.returncode != 0:
         reason = done.stderr.strip().splitlines() or [f"the download ended with {done.returncode}"]
-        raise ArtifactError(f"{model_uri}: {reason[-1]}")
+        raise ArtifactError(reason[-1])
     return Path(done.stdout.splitlines()[-1])
 
 
 def main(argv: list[str]) -> int:
     """Download a model and print its folder; arguments: model URI, folder."""
     from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
+
+    from proto_model.tracking import without_credentials
 
     model_uri, folder = argv
     try:
         print(download_artifacts(artifact_uri=model_uri, dst_path=folder))
-    except (MlflowException, OSError, ValueError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
+    except Exception as error:  # each kind of store has errors of its own
+        print(without_credentials(f"{model_uri}: {' '.join(str(error).split())}"), file=sys.stderr)
         return 1
     return 0
 
