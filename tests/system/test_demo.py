@@ -34,8 +34,8 @@ def _demo(store: Path, *options: str) -> subprocess.Popen[str]:
 
 def _open_ports(output: str) -> list[int]:
     """Ports on which a server that the demo called ready still listens."""
-    ports = {int(port) for port in re.findall(r"ready http://127\.0\.0\.1:(\d+)", output)}
-    assert len(ports) == 2, output
+    ports = {int(port) for port in re.findall(r"ready \w+://127\.0\.0\.1:(\d+)", output)}
+    assert len(ports) == 4, output
     still_open = []
     for port in ports:
         with socket.socket() as probe:
@@ -56,6 +56,10 @@ def test_the_demo_shows_every_step_avoids_a_busy_port_and_stops_its_servers(
         str(busy_port),
         "--mapper-port",
         "0",
+        "--object-store-port",
+        "0",
+        "--file-model-port",
+        "0",
     ]
     with _demo(tmp_path, *options) as demo:
         output, _ = demo.communicate(timeout=240)
@@ -65,6 +69,10 @@ def test_the_demo_shows_every_step_avoids_a_busy_port_and_stops_its_servers(
     for shown in ("random_forest_balanced", "champion", "/v1/predict", "/v1/explain", '"prediction"', "IF "):
         assert shown in output
     assert "mlflow ui --backend-store-uri" in output
+    assert "predictions.csv: 100,000 rows, 0 of them rejected; csv, " in output
+    assert "  id,prediction,probability,probability_setosa," in output
+    assert len((tmp_path / "demo" / "predictions.csv").read_text().splitlines()) == 100_001
+    assert not any(path.is_file() for path in (tmp_path / "demo" / "store").rglob("*"))
     assert _open_ports(output) == []
 
 
