@@ -112,15 +112,22 @@ class ObjectStore:
 
     @classmethod
     @contextlib.contextmanager
-    def running(cls, folder: Path, port: int = 0) -> Iterator[ObjectStore]:
+    def running(cls, folder: Path, port: int = 0, *, checksums: Path | None = None) -> Iterator[ObjectStore]:
         """A store that serves a folder until the block ends; port 0 takes a free one.
 
-        Meanwhile the folder holds its key, for `on`.
+        Meanwhile the folder holds its key, for `on`. The checksum of an object is worked out anew for every
+        request, unless there is another folder, `checksums`, to keep it in.
         """
         port = port or _free_port()
         store = cls(str(folder), port, "access" + secrets.token_hex(4), secrets.token_hex(20))
         (folder / BUCKET).mkdir(parents=True, exist_ok=True)
-        command = [_rclone(), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--config", "", str(folder)]
+        command = [_rclone(), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--config", ""]
+        if checksums is None:
+            command.append(str(folder))
+        else:
+            quoted = str(folder.resolve()).replace('"', '""')
+            command += [f':hasher,hashes=md5,max_age=off,remote="{quoted}":', "--no-checksum"]
+            command += ["--cache-dir", str(checksums)]
         # Objects may also be put there as files, so listings are not kept; "0s" makes rclone spin.
         command += ["--dir-cache-time", "1ms", "--exclude", _KEY_FILE]
         key = {"RCLONE_AUTH_KEY": f'"{store.access_key},{store.secret_key}"'}  # not for `ps` to show
