@@ -1,0 +1,48 @@
+"""The tables of settings in docs/files.md and README.md name every setting, and the default in force."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from mapper.settings import MapperSettings
+from proto_model.server.settings import ServerSettings
+from proto_model.transfer.settings import PREFIX, FileSettings
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENT = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SETTINGS = [field.name.upper() for field in dataclasses.fields(FileSettings)]
+
+
+def test_every_setting_is_in_the_table_with_its_default_and_no_other_is():
+    table = re.findall(r"^\| `([A-Z_]+)` \|(?: `([^`]+)`)? \|", DOCUMENT, re.MULTILINE)
+
+    assert [name for name, _ in table] == SETTINGS
+    given = {PREFIX + name: default for name, default in table if default}
+    assert FileSettings.from_environment(given) == FileSettings()
+    not_given = [name for name, default in table if not default]
+    assert not any(getattr(FileSettings(), name.lower()) for name in not_given)
+
+
+@pytest.mark.parametrize("text", [README, DOCUMENT])
+def test_settings_that_are_mentioned_exist(text):
+    mentioned = set(re.findall(r"PROTO_MODEL_FILES_([A-Z_]+)|`…_([A-Z_]+)`", text))
+
+    assert {name or short for name, short in mentioned} <= set(SETTINGS)
+
+
+def test_limits_of_servers_are_theirs():
+    server, mapper = ServerSettings(), MapperSettings()
+
+    limit = f"{server.file_timeout_s:g} s |"
+    assert f"| `python -m proto_model serve` | `--file-timeout-s` | {limit}" in DOCUMENT
+    assert f"when `generate_mlserver_configs.sh` is run | {limit}" in DOCUMENT
+    assert f"| `MAPPER_FILE_TIMEOUT_S` or `--file-timeout-s` | {mapper.file_timeout_s:g} s |" in DOCUMENT
+    assert f"| `python -m mapper serve --file-timeout-s` | {mapper.file_timeout_s:g} |" in README
+    served = f"| {server.file_timeout_s:g}, {server.file_jobs} |"
+    assert f"| `python -m proto_model serve --file-timeout-s`, `--file-jobs` {served}" in README
+    assert f"at most {server.max_files} jobs" in DOCUMENT
+    assert f"let {server.max_waiting_files} wait" in DOCUMENT
+    assert f"{server.drain_timeout_s:g} s (`drain_timeout_s`)" in DOCUMENT
