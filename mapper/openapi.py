@@ -12,11 +12,12 @@ __all__ = ["openapi_document"]
 
 JSON_TYPES = {"double": "number", "long": "integer", "boolean": "boolean", "string": "string"}
 PROBLEMS = {
-    "400": "The body is not JSON, or empty.",
-    "408": "The body came too slowly.",
+    "400": "The body is not JSON, or empty; or the request is not HTTP.",
+    "408": "The request came too slowly.",
     "413": "Too many bytes or rows.",
-    "415": "Not application/json.",
+    "415": "Not application/json, or compressed otherwise than by gzip or deflate.",
     "422": "The request does not fit the model; every fault is listed.",
+    "431": "The headers are too large.",
     "502": "The model server answered wrongly.",
     "503": "The model server is away, or too many requests wait; see Retry-After.",
     "504": "The model server took too long.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ __all__ = ["MlflowRegistryConnector", "PublishedModel"]
 
 SCHEMA_PATH = "mapper/schema.json"
 API = "/api/2.0/mlflow"
+ID = re.compile(r"[a-zA-Z0-9][\w-]{0,255}", re.ASCII)  # of a run or a model, as MLflow has it
 FORMS = "models:/name@alias, models:/name/3, models:/m-<id> or runs:/<run id>/model"
 
 
@@ -96,15 +98,17 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
     def _fetch(self, model_uri: str) -> PublishedModel:
         parts = urlsplit(model_uri)
         path = unquote(parts.path).strip("/")
-        if parts.scheme == "runs" and "/" in path:
+        if parts.scheme == "runs":
             run_id, _, name = path.partition("/")
-            return PublishedModel(ModelSchema.from_json(self._file_of_run(run_id, name)))
-        if parts.scheme == "models" and path:
-            if path.startswith("m-") and "/" not in path and "@" not in path:
+            if ID.fullmatch(run_id) and not {"", ".", ".."} & set(name.split("/")):
+                return PublishedModel(ModelSchema.from_json(self._file_of_run(run_id, name)))
+        elif parts.scheme == "models":
+            if path.startswith("m-") and ID.fullmatch(path):
                 return PublishedModel(ModelSchema.from_json(self._file_of_model(path)))
             name, at, alias = path.partition("@")
-            name, slash, version = (name, "", "") if at else path.rpartition("/")
-            if name and (alias if at else slash and version.isdigit()):
+            name, _, version = (name, "", "") if at else path.rpartition("/")
+            is_name = "/" not in name and name not in ("", ".", "..")
+            if is_name and (alias or version.isdecimal()):
                 return self._fetch_version(name, alias if at else None, version)
         raise RegistryError(f"{model_uri!r} names no model. Give {FORMS}.")
 

@@ -117,7 +117,10 @@ class RequestMapper:
             If there are more than `max_rows` rows.
         """
         if not isinstance(request, dict):
-            raise InvalidRequestError(f'{shown(request)} given, an object expected: {{"data": ...}}.')
+            given = f'{shown(request)} given, an object expected: {{"data": ...}}'
+            raise InvalidRequestError(
+                "The request has 1 fault; nothing was predicted.", [Finding("bad_request", given)]
+            )
         faults, warnings = Findings(), Findings()
         for part in request.keys() - set(PARTS):
             faults.add("unknown_part", f"no such part; known are {', '.join(PARTS)}", field=_short(part))

@@ -168,14 +168,20 @@ class ModelSchema:
             If there is no such file, or it is not a model schema.
         """
         places = [path / "mapper" / "schema.json", path / "schema.json"] if path.is_dir() else [path]
-        found = next((place for place in places if place.is_file()), places[0])
+        found = next((place for place in places if place.is_file()), path)
+        if found.is_dir():
+            raise SchemaError(
+                f"{found} is a folder without mapper/schema.json and without schema.json. "
+                "Give the folder of a logged model, or the path of a schema.json."
+            )
         try:
-            text = found.read_bytes()
+            return cls.from_json(found.read_bytes())
         except OSError as error:
             raise SchemaError(
                 f"{found} cannot be read: {error.strerror}. Give the path of a schema.json."
             ) from error
-        return cls.from_json(text)
+        except SchemaError as error:
+            raise SchemaError(f"{found}: {error}") from error
 
 
 def _feature(item: Mapping[str, Any]) -> Feature:

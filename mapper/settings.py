@@ -39,7 +39,7 @@ class MapperSettings:
     workers: int = _setting(1, "processes that answer")
     max_body_bytes: int = _setting(16 * 1024 * 1024, "largest request")
     max_rows: int = _setting(10_000, "most rows in a request")
-    body_timeout_s: float = _setting(30.0, "longest wait for a request's body")
+    body_timeout_s: float = _setting(30.0, "longest time that a request may take to arrive")
     connect_timeout_s: float = _setting(2.0, "longest wait for a connection to the model server")
     predict_timeout_s: float = _setting(30.0, "longest wait for predictions")
     explain_timeout_s: float = _setting(120.0, "longest wait for explanations")

@@ -94,6 +94,10 @@ class FakeModelServer:
     answer_headers: dict[str, str] = field(default_factory=dict)
     chunked: bool = False
     cut: bool = False
+    may_answer: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.may_answer.set()
 
     def reset(self) -> None:
         """Answer properly again, and forget."""
@@ -143,6 +147,7 @@ def _handler(state: FakeModelServer) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
                 return
             time.sleep(state.delay_s)
+            state.may_answer.wait(20)
             content = state.answer_to(request)
             body = content if isinstance(content, bytes) else json.dumps(content).encode()
             self._send(state.status, body)

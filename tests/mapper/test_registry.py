@@ -47,3 +47,42 @@ def test_it_logs_in_as_mlflows_own_client_does(guarded, environ, header):
         MlflowRegistryConnector(url, environ).fetch("models:/my model@champion")
 
     assert seen == [("/api/2.0/mlflow/registered-models/alias?name=my+model&alias=champion", header)]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "runs:/../../x",
+        "runs:/0123abcd/../x",
+        "runs:/0123abcd//x",
+        "runs:/0123abcd",
+        "runs:/%2e%2e/x",
+        "models:/m-../x",
+        "models:/m-..",
+        "models:/a/b/3",
+        "models:/../3",
+        "models:/a/three",
+        "models:/a@",
+        "models:/",
+        "file:/x",
+    ],
+)
+def test_a_uri_of_another_form_is_refused_before_anybody_is_asked(guarded, uri):
+    url, seen = guarded
+
+    with pytest.raises(RegistryError, match="names no model"):
+        MlflowRegistryConnector(url, {}).fetch(uri)
+
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    "uri", ["runs:/0123abcd/model", "runs:/0123abcd/my/model", "models:/m-0123abcd", "models:/a b/3"]
+)
+def test_a_uri_of_the_right_form_is_asked_for(guarded, uri):
+    url, seen = guarded
+
+    with pytest.raises(RegistryError, match="refuses the login"):
+        MlflowRegistryConnector(url, {}).fetch(uri)
+
+    assert len(seen) == 1

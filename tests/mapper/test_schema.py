@@ -35,8 +35,24 @@ def test_it_is_found_in_a_file_and_in_a_models_folder(schema, schema_path, tmp_p
     (tmp_path / "mapper" / "schema.json").write_text(schema_path.read_text())
 
     assert ModelSchema.read(schema_path) == ModelSchema.read(tmp_path) == schema
-    with pytest.raises(SchemaError, match="Give the path of a schema"):
-        ModelSchema.read(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("none.json", "none.json cannot be read: No such file"),
+        ("folder", "folder is a folder without mapper/schema.json and without schema.json"),
+        ("other.json", "other.json: Not a model schema, because not JSON"),
+        ("old.json", "old.json: schema_version 0.9 given"),
+    ],
+)
+def test_a_file_that_is_none_is_named_with_what_is_wrong(schema, tmp_path, name, told):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "other.json").write_text("hello")
+    (tmp_path / "old.json").write_text(json.dumps({**schema.content, "schema_version": "0.9"}))
+
+    with pytest.raises(SchemaError, match=told):
+        ModelSchema.read(tmp_path / name)
 
 
 @pytest.mark.parametrize(

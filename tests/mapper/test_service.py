@@ -1,11 +1,13 @@
 """The service in a process of its own, over a real port, in front of a model server that may misbehave."""
 
 import concurrent.futures
+import gzip
 import http.client
 import json
 import signal
 import socket
 import time
+import zlib
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -86,10 +88,60 @@ def test_a_body_that_is_not_json_is_400(service, body):
     expect_problem(service.call("/v1/predict", body), 400, "not-json")
 
 
-def test_a_damaged_encoding_is_400(service):
-    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+@pytest.mark.parametrize("encode", [gzip.compress, zlib.compress])
+def test_a_compressed_body_is_decompressed(service, record, encode):
+    headers = {"Content-Encoding": "gzip" if encode is gzip.compress else "deflate"}
 
-    expect_problem(service.call("/v1/predict", b"\x1f\x8bnot", headers), 400, "not-json")
+    assert service.call("/v1/predict", encode(json.dumps({"data": record}).encode()), headers)[0] == 200
+    bomb = encode(b'{"data": [' + b" " * 50_000_000 + b"]}")
+    expect_problem(service.call("/v1/predict", bomb, headers), 413, "too-large")
+
+
+@pytest.mark.parametrize(
+    "body", [b"\x1f\x8bnot", gzip.compress(b'{"data": 1}')[:-3], gzip.compress(b"{}") + b"more"]
+)
+def test_a_damaged_encoding_is_400(service, body):
+    answer = service.call("/v1/predict", body, {"Content-Encoding": "gzip"})
+
+    assert "Content-Encoding" in expect_problem(answer, 400, "not-json")["detail"]
+
+
+@pytest.mark.parametrize("encoding", ["zstd", "br", "gzip, gzip"])
+def test_other_encodings_are_415_and_say_which_are_taken(service, record, encoding):
+    answer = service.call("/v1/predict", {"data": record}, {"Content-Encoding": encoding})
+
+    assert encoding in expect_problem(answer, 415, "wrong-encoding")["detail"]
+    assert answer[2]["Accept-Encoding"] == "gzip, deflate"
+
+
+def wire(service, *parts):
+    """Status, problem and headers for bytes as they are."""
+    address = urlsplit(service.url)
+    with socket.create_connection((address.hostname, address.port), timeout=20) as client:
+        for part in parts:
+            client.sendall(part)
+        response = http.client.HTTPResponse(client)
+        response.begin()
+        with response:
+            return response.status, json.loads(response.read()), response.headers
+
+
+@pytest.mark.parametrize(
+    ("request_line", "header", "status", "kind"),
+    [
+        (b"nonsense", b"Host: x", 400, "not-http"),
+        (b"GET / HTTP/1.1", b"no colon", 400, "not-http"),
+        (b"GET / HTTP/1.1", b"Cookie: " + b"x" * 100_000, 431, "head-too-large"),
+        (b"POST /v1/predict HTTP/1.1", b"Content-Length: 99999999", 413, "too-large"),
+    ],
+)
+def test_what_is_not_http_is_a_problem_too(service, request_line, header, status, kind):
+    answer = wire(service, request_line + b"\r\nX-Request-ID: raw\r\n" + header + b"\r\n\r\n")
+
+    problem = expect_problem(answer, status, kind)
+    assert len(problem["detail"]) > 20
+    assert answer[2]["Connection"] == "close"
+    assert f"id={problem['request_id']} route=" in service.log.read_text()
 
 
 def test_a_session_too_deep_to_send_back_is_422(service, record):
@@ -119,6 +171,30 @@ def test_nan_in_a_body_is_a_fault_of_its_field(service):
         ("eggs", "not_finite"),
         ("ringed", "wrong_type"),
     ]
+
+
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_a_whole_number_of_hundreds_of_digits_is_a_fault_of_its_field(service, digits):
+    body = b'{"data": {"mass": 4, "ringed": true, "eggs": -%b, "island": %b}}' % (
+        b"1" * digits,
+        b"1" * digits,
+    )
+
+    problem = expect_problem(service.call("/v1/predict", body), 422, "invalid-request")
+
+    assert [(e["field"], e["kind"]) for e in problem["errors"]] == [
+        ("eggs", "not_finite"),
+        ("island", "wrong_type"),
+    ]
+    assert "64 bits" in problem["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("body", [b"[]", b"3", b"null", b'"data"'])
+def test_json_that_is_no_object_is_a_fault(service, body):
+    problem = expect_problem(service.call("/v1/predict", body), 422, "invalid-request")
+
+    assert problem["error_count"] == 1
+    assert "an object expected" in problem["errors"][0]["message"]
 
 
 def test_nan_outside_of_the_data_is_not_json(service, record):
@@ -392,6 +468,33 @@ def test_workers_share_the_port_and_count_together(start_service, model_server, 
         assert "mapper_rows_total 6.0" in service.call("/metrics")[1]
         service.process.terminate()
         assert service.process.wait(10) == 0
+
+
+def test_a_client_that_gave_up_while_waiting_is_not_asked_for(
+    start_service, model_server, schema_path, record
+):
+    model_server.may_answer.clear()
+    flags = ("--model-server-url", model_server.url, "--schema", str(schema_path))
+    with start_service(*flags, "--max-concurrent", "1") as service:
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            first = pool.submit(service.call, "/v1/predict", {"data": record})
+            while not model_server.requests:
+                time.sleep(0.01)
+            address = urlsplit(service.url)
+            connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
+            body = json.dumps({"data": record})
+            connection.request("POST", "/v1/predict", body, {"Content-Type": "application/json"})
+            while "mapper_requests_in_flight 3.0" not in service.call("/metrics")[1]:
+                time.sleep(0.01)
+            connection.close()
+            service.call("/healthz")  # by now it has been noticed
+            model_server.may_answer.set()
+            assert first.result()[0] == 200
+            while "mapper_requests_in_flight 1.0" not in service.call("/metrics")[1]:
+                time.sleep(0.01)
+
+        assert len(model_server.requests) == 1
+        assert "status=499 outcome=cancelled" in service.log.read_text()
 
 
 def test_settings_in_force_are_logged_without_secrets(start_service, model_server, schema_path):
