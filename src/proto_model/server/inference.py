@@ -13,7 +13,6 @@ from proto_model.server.rows import RowReader
 from proto_model.server.scorer import Answer, Question
 from proto_model.server.tensor_protocol import Envelope, TensorProtocol, listed
 from proto_model.server.tensors import DATATYPES, TAKES
-from proto_model.serving.answer import answer_columns
 
 __all__ = ["Inference", "InferenceRequest"]
 
@@ -102,10 +101,16 @@ class Inference(TensorProtocol):
 
     def outputs(self, request: InferenceRequest, answer: Answer) -> list[tuple[str, str, list[Any]]]:
         """Name, datatype and data of each tensor of an answer, all of shape [n_rows, 1]."""
+        rows = answer.probabilities.tolist()
+        most = list(map(max, rows))
+        classes = self.schema.classes
         columns: dict[str, list[Any]] = {
-            name: column.tolist()
-            for name, column in answer_columns(answer.probabilities, self.schema).items()
+            "prediction": [classes[row.index(highest)] for row, highest in zip(rows, most, strict=True)],
+            "probability": most,
         }
+        if not self.always_explains:
+            by_class = zip(*rows, strict=True) if rows else [()] * len(classes)
+            columns |= zip(self.schema.probability_columns, map(list, by_class), strict=True)
         if answer.explanations is not None:
             columns["explanation"] = [orjson.dumps(item).decode() for item in answer.explanations]
         wanted = request.outputs or self.output_datatypes

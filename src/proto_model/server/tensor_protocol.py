@@ -5,7 +5,9 @@ https://github.com/open-inference/open-inference-protocol
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -15,7 +17,7 @@ from proto_model.errors import InputError
 from proto_model.server.errors import NotFoundError
 from proto_model.server.json_body import parsed
 from proto_model.server.params import LIST_PARAMS
-from proto_model.server.tensors import Tensor, column_values
+from proto_model.server.tensors import Tensor, UsualTensors, column_values
 
 __all__ = ["PLATFORM", "Envelope", "TensorProtocol", "listed"]
 
@@ -23,11 +25,13 @@ PLATFORM = "proto_model"
 
 Output = tuple[str, str, list[Any]]
 
+_parts = itemgetter(*Tensor._fields)
+
 
 class Envelope(NamedTuple):
     """Parts of an `infer` request."""
 
-    tensors: Iterable[Tensor]
+    tensors: Sequence[Tensor]
     params: Any = None
     id: str | None = None
     outputs: Sequence[Any] = ()
@@ -63,6 +67,7 @@ class TensorProtocol:
         self.inputs = inputs
         self.output_datatypes = outputs
         self.max_rows = max_rows
+        self._usual = UsualTensors(inputs)
 
     def page(self, path: str) -> dict[str, Any] | None:
         """JSON of a path that tells about server or model; None for the path of `infer`.
@@ -121,7 +126,10 @@ class TensorProtocol:
             raise InputError("id must be a string.")
         inputs = _objects(content.get("inputs"), "inputs")
         outputs = () if content.get("outputs") is None else _objects(content["outputs"], "outputs")
-        tensors = [Tensor(*(item.get(key) for key in Tensor._fields)) for item in inputs]
+        try:
+            tensors = list(map(_parts, inputs))
+        except KeyError:
+            tensors = [Tensor(*map(item.get, Tensor._fields)) for item in inputs]
         names = [item.get("name") for item in outputs]
         return Envelope(tensors, content.get("parameters"), request_id, names)
 
@@ -138,7 +146,7 @@ class TensorProtocol:
         ]
         return orjson.dumps(content)
 
-    def columns(self, tensors: Iterable[Tensor]) -> dict[str, list[Any]]:
+    def columns(self, tensors: Sequence[Tensor]) -> dict[str, list[Any]]:
         """Values of the inputs that are known, by name; others are left out.
 
         Raises
@@ -146,9 +154,12 @@ class TensorProtocol:
         InputError, LengthError
             If a tensor is not right, there are none that are known, or too many rows.
         """
+        usual = self._usual.columns(tensors, self.max_rows)
+        if usual is not None:
+            return usual
         columns: dict[str, list[Any]] = {}
         n_rows = None
-        for tensor in tensors:
+        for tensor in itertools.starmap(Tensor, tensors):
             if not isinstance(tensor.name, str):
                 raise InputError("Every input needs a name, a shape, a datatype and data.")
             takes = self.inputs.get(tensor.name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from proto_model.errors import InputError
 from proto_model.schema import FeatureType
 from proto_model.server.errors import too_many_rows
 
-__all__ = ["DATATYPES", "TAKES", "Tensor", "column_values"]
+__all__ = ["DATATYPES", "TAKES", "Tensor", "UsualTensors", "column_values"]
 
 DATATYPES: dict[FeatureType, str] = {"double": "FP64", "long": "INT64", "boolean": "BOOL", "string": "BYTES"}
 
@@ -40,6 +41,68 @@ class Tensor(NamedTuple):
     shape: Any
     datatype: Any
     data: Any
+
+
+_Part = tuple[slice, frozenset[type]]
+
+
+class UsualTensors:
+    """Tensors that are as those of the last request: what is the same for all needs no look at each.
+
+    Parameters
+    ----------
+    inputs : mapping of str to sequence of str
+        Datatypes that each input takes.
+    """
+
+    def __init__(self, inputs: Mapping[str, Sequence[str]]) -> None:
+        self._inputs = inputs
+        self._last: tuple[Any, list[_Part]] = (None, [])
+
+    def columns(self, tensors: Sequence[tuple[Any, Any, Any, Any]], max_rows: int) -> dict[str, Any] | None:
+        """Values by name; None for tensors that need a closer look, right or wrong.
+
+        Parameters
+        ----------
+        tensors : sequence of (name, shape, datatype, data)
+            As they came.
+        max_rows : int
+            Most values of a tensor.
+        """
+        if not tensors:
+            return None
+        names, shapes, datatypes, columns = zip(*tensors, strict=True)
+        if set(map(type, columns)) != {list} or set(map(type, shapes)) != {list}:
+            return None
+        (n_rows, *others), shape = set(map(len, columns)), shapes[0]
+        if others or n_rows > max_rows or shape not in ([n_rows], [n_rows, 1]):
+            return None
+        if shapes.count(shape) != len(shapes) or set(map(type, chain.from_iterable(shapes))) != {int}:
+            return None
+        known, holds = self._last
+        if known != (names, datatypes):
+            found = self._holds(names, datatypes)
+            if found is None:
+                return None
+            holds = found
+            self._last = ((names, datatypes), holds)
+        if not all(types.issuperset(map(type, chain.from_iterable(columns[part]))) for part, types in holds):
+            return None
+        return dict(zip(names, columns, strict=True))
+
+    def _holds(self, names: tuple[Any, ...], datatypes: tuple[Any, ...]) -> list[_Part] | None:
+        """Neighbours of the same datatype, and the types of their values; None if a tensor is not taken."""
+        if set(map(type, (*names, *datatypes))) != {str} or len(set(names)) != len(names):
+            return None
+        if any(kind not in self._inputs.get(name, ()) for name, kind in zip(names, datatypes, strict=True)):
+            return None
+        parts: list[_Part] = []
+        begin = 0
+        for kind, same in groupby(datatypes):
+            end = begin + len(list(same))
+            parts.append((slice(begin, end), frozenset(_HOLDS[kind]) - {bytes}))
+            begin = end
+        return parts
 
 
 def column_values(tensor: Tensor, takes: Sequence[str], max_rows: int) -> list[Any]:
