@@ -73,5 +73,5 @@ def shortened(texts: Sequence[object], length: int = 22) -> list[str]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG."""
-    figure.savefig(path, format="png")
+    """Write a figure as PNG; `savefig` would draw it twice to the same end."""
+    FigureCanvasAgg(figure).print_png(path)  # type: ignore[no-untyped-call]  # of matplotlib

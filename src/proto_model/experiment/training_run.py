@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -82,7 +83,10 @@ def train(settings: TrainingSettings, console: Console) -> TrainingOutcome:
     folders = callers_folders(os.environ, Path.cwd())
     check_store(mlflow.get_tracking_uri())
     record.forget_finished_run()
-    with mlflow.start_run(tags=record.environment_tags()) as parent:
+    with (
+        mlflow.start_run(tags=record.environment_tags()) as parent,
+        tempfile.TemporaryDirectory(prefix="proto_model_") as bundles,
+    ):
         record.log_missing_params(settings.as_params())
         try:
             data = load_training_data(
@@ -106,7 +110,9 @@ def train(settings: TrainingSettings, console: Console) -> TrainingOutcome:
             mlflow.set_tags({"split_digest": data.split_digest, "schema_digest": data.schema.digest})
             for result in found:
                 name = result.variant
-                standing, model_uris[name] = _log_variant(result, data, settings, inputs)
+                standing, model_uris[name] = _log_variant(
+                    result, data, settings, inputs, Path(bundles) / name
+                )
                 console.print(
                     f"{name}: judged on the test rows and logged, balanced accuracy "
                     f"{standing.metrics['balanced_accuracy']:.4f}",
@@ -118,8 +124,9 @@ def train(settings: TrainingSettings, console: Console) -> TrainingOutcome:
         standings = leader_board.ranked(standings)
         best = standings[0]
         with mlflow.start_run(run_id=best.run_id, nested=True):
-            explainer = log_explainer(results[best.variant].pipeline, data)
-            log_example_explanations(results[best.variant].pipeline, data)
+            pipeline = results[best.variant].pipeline
+            explainer = log_explainer(pipeline, data, bundle=Path(bundles) / best.variant)
+            log_example_explanations(pipeline, data)
         versions = publish(standings, model_uris, data, settings, parent.info.run_id)
         explainer_version = publish_explainer(
             explainer.model_uri, best, versions[best.variant], data, settings, parent.info.run_id
@@ -161,6 +168,7 @@ def _log_variant(
     data: TrainingData,
     settings: TrainingSettings,
     inputs: dict[str, PandasDataset],
+    bundle: Path,
 ) -> tuple[Standing, str]:
     """Child run of a variant; its standing and the URI of its logged model."""
     with mlflow.start_run(run_name=result.variant, nested=True, tags=record.environment_tags()) as child:
@@ -168,7 +176,9 @@ def _log_variant(
         record.log_search(result)
         _log_inputs(inputs)
         verdict = judge(result, data, settings.random_state)
-        model = log_forest_model(result.pipeline, data, signature_kind=_signature_kind(settings))
+        model = log_forest_model(
+            result.pipeline, data, signature_kind=_signature_kind(settings), bundle=bundle
+        )
         record.log_verdict(result, verdict, model.model_id, inputs["testing"])
         mlflow.set_tags({"variant": result.variant, "mlflow.note.content": record.note(verdict.card)})
     standing = Standing(

@@ -38,7 +38,12 @@ SignatureKind = Literal["rows", "file"]
 
 
 def log_forest_model(
-    pipeline: Pipeline, data: TrainingData, *, signature_kind: SignatureKind = "rows", name: str = "model"
+    pipeline: Pipeline,
+    data: TrainingData,
+    *,
+    signature_kind: SignatureKind = "rows",
+    name: str = "model",
+    bundle: Path | None = None,
 ) -> ModelInfo:
     """Log the model that predicts to the active run.
 
@@ -52,6 +57,9 @@ def log_forest_model(
         Whether the model takes rows with a column per feature, or jobs of an `input_url` and an `output_url`.
     name : str
         Artifact name.
+    bundle : Path or None
+        Folder of the bundle, written there if it is not there yet; a temporary one when None. For more than
+        one model of the same pipeline: writing takes longer than anything else here.
 
     Returns
     -------
@@ -63,23 +71,27 @@ def log_forest_model(
 
         # No input example: MLflow would try it, and these URLs would be someone's.
         signature = file_signature(ParamSchema(PREDICT_PARAMS))
-        return _log(name, pipeline, data, code=CODE / "file.py", signature=signature)
+        return _log(name, pipeline, data, bundle, code=CODE / "file.py", signature=signature)
     return _log(
         name,
         pipeline,
         data,
+        bundle,
         code=CODE / "forest.py",
         signature=rows_signature(data.schema),
         input_example=example_rows(data),
     )
 
 
-def log_explainer(pipeline: Pipeline, data: TrainingData, *, name: str = "explainer") -> ModelInfo:
+def log_explainer(
+    pipeline: Pipeline, data: TrainingData, *, name: str = "explainer", bundle: Path | None = None
+) -> ModelInfo:
     """Log the model that explains to the active run; parameters as for `log_forest_model`."""
     return _log(
         name,
         pipeline,
         data,
+        bundle,
         code=CODE / "explainer.py",
         signature=explainer_signature(data.schema),
         input_example=example_rows(data),
@@ -102,12 +114,13 @@ def _as_sent(column: pd.Series[Any], kind: str) -> pd.Series[Any]:
     return pd.Series([None if value != value else native(value) for value in column], dtype=object)
 
 
-def _log(name: str, pipeline: Pipeline, data: TrainingData, **parts: Any) -> ModelInfo:
-    """Write the bundle and log a model over it."""
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = Path(folder) / "bundle"
-        write_bundle(bundle, pipeline, data.schema, encode(data.X_train, data.schema))
-        info: ModelInfo = Model.log(artifact_path=None, name=name, flavor=_Flavor, bundle=bundle, **parts)
+def _log(name: str, pipeline: Pipeline, data: TrainingData, bundle: Path | None, **parts: Any) -> ModelInfo:
+    """Write the bundle, unless it is there, and log a model over it."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = bundle or Path(temporary) / "bundle"
+        if not folder.exists():
+            write_bundle(folder, pipeline, data.schema, encode(data.X_train, data.schema))
+        info: ModelInfo = Model.log(artifact_path=None, name=name, flavor=_Flavor, bundle=folder, **parts)
         return info
 
 
