@@ -18,7 +18,7 @@ from proto_model.transfer import FileSettings, LimitError
 __all__ = ["ArrowReader", "batch_rows", "plan_typed_columns", "rows_of_batch"]
 
 _MAGIC = b"ARROW1"
-_BATCH_BYTES = 4 << 20
+_BATCH_BYTES = 2 << 20
 _EXPLAINED_BATCH_ROWS = 64
 
 

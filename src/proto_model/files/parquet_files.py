@@ -17,7 +17,7 @@ from proto_model.transfer import FileSettings, LimitError
 
 __all__ = ["ParquetReader"]
 
-_READ_BYTES = 1 << 20
+_READ_BYTES = 1 << 17
 
 
 class ParquetReader:
