@@ -114,7 +114,7 @@ def _run(args: argparse.Namespace, servers: contextlib.ExitStack) -> None:
     _exchange(f"{mapper_url}/v1/predict", {"data": record})
     _exchange(f"{mapper_url}/v1/explain", {"data": record})
 
-    _headline("5  Score a file", "of any size: an S3 store between, presigned URLs, the same forest")
+    _headline("5  Score a file", "of any size, by way of an object store and presigned URLs")
     _score_file(args, servers, logs, schema, env)
 
     _headline("Done", f"{time.monotonic() - started:.0f} s; the servers are stopped now")
@@ -189,15 +189,16 @@ def _typical_record(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _random_rows(schema: dict[str, Any]) -> pa.Table:
-    """Rows within the range of the training table, most of them in its middle, each with an id."""
+    """Rows within the range of the training table, from all low to all high, each with an id."""
     random = np.random.default_rng(0)
     columns: dict[str, Any] = {"id": np.arange(N_FILE_ROWS)}
+    level = random.uniform(size=N_FILE_ROWS)
     for feature in schema["features"]:
         if feature["type"] == "string":
             columns[feature["name"]] = random.choice(feature["categories"], N_FILE_ROWS)
             continue
-        low, middle, high = (feature[name] for name in ("minimum", "median", "maximum"))
-        values = random.triangular(low, middle, max(high, np.nextafter(low, np.inf)), N_FILE_ROWS)
+        known = [feature[name] for name in ("minimum", "median", "maximum")]
+        values = np.interp(level + random.normal(0, 0.1, N_FILE_ROWS), (0, 0.5, 1), known)
         is_whole = feature["type"] in ("long", "boolean")
         columns[feature["name"]] = np.rint(values).astype(np.int64) if is_whole else values
     return pa.table(columns)

@@ -50,11 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     quiet_mlflow()
     from mlflow.exceptions import MlflowException
 
+    from proto_model.tracking import without_credentials
+
     try:
         with tempfile.TemporaryDirectory() as download:
             _write(_bundle(args.model, download), args.out)
     except (ProtoModelError, MlflowException, OSError) as error:
-        print(f"file_model: {error}", file=sys.stderr)
+        print(f"file_model: {without_credentials(str(error))}", file=sys.stderr)
         return 1
     print(args.out)
     return 0

@@ -2,7 +2,8 @@
 
 A comment in front of a block says how it is run; a block without one is run and has to end with 0:
 
-- `<!-- test: server URL -->`: started in the background; the next block waits until URL answers.
+- `<!-- test: server URL -->`: started in the background; the next block waits until URL answers, or at a
+  URL such as `tcp://127.0.0.1:9000` until the port is open.
 - `<!-- test: in FILE -->`: run elsewhere, by that test file, which must exist.
 - `<!-- test: exit N -->`: has to end with N.
 """
@@ -22,6 +23,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -29,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(
     r"(?:<!-- test: (?P<how>.+?) -->\n+)?```(?P<language>bash|python)\n(?P<code>.*?)```", re.DOTALL
 )
-PORTS = ("5001", "8080", "5000", "5005")
+PORTS = ("5001", "8080", "5000", "5005", "5002", "9000")
 
 pytestmark = pytest.mark.system
 
@@ -37,7 +39,8 @@ pytestmark = pytest.mark.system
 def test_every_command_of_the_readme_works(tmp_path: Path) -> None:
     workspace = _copy_of_the_repository(tmp_path / "repo")
     free_ports = _free_ports(len(PORTS))
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "MAPPER_"))}
+    own = ("MLFLOW_", "MAPPER_", "AWS_", "PROTO_MODEL_")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env["PATH"]])
     blocks = list(BLOCK.finditer((ROOT / "README.md").read_text(encoding="utf-8")))
     assert len(blocks) > 5
@@ -88,7 +91,7 @@ def _server(command: list[str], ready_url: str, cwd: Path, env: dict[str, str], 
             command, cwd=cwd, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while not _answers(ready_url):
             assert process.poll() is None, f"{command[-1]}\n{log.read_text()}"
             assert time.monotonic() < deadline, f"{command[-1]}\nno answer at {ready_url}\n{log.read_text()}"
@@ -104,7 +107,11 @@ def _server(command: list[str], ready_url: str, cwd: Path, env: dict[str, str], 
 
 
 def _answers(url: str) -> bool:
+    address = urlsplit(url)
     try:
+        if address.scheme == "tcp":
+            socket.create_connection((address.hostname, address.port), 5).close()
+            return True
         with urllib.request.urlopen(url, timeout=5):
             return True
     except (urllib.error.URLError, OSError):
