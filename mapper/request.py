@@ -91,6 +91,7 @@ class RequestMapper:
     def __init__(self, schema: ModelSchema, max_rows: int = MAX_ROWS) -> None:
         self._fields = compile_fields(schema)
         self._quick = tuple((field.name, field.nullable, field.accepts) for field in self._fields)
+        self._nullable = tuple(field for field in self._fields if field.nullable)
         self._known = frozenset(schema.feature_names)
         self._parameters = ParameterCheck(schema)
         self._max_rows = max_rows
@@ -185,7 +186,7 @@ class RequestMapper:
         if columns is None:
             columns = self._judged_columns(_records(names, rows, faults), faults, warnings)
         if not faults.count:
-            _fill(result, columns, self._fields)
+            _fill(result, columns, self._nullable)
         return len(rows)
 
     def _right_names(self, names: object, faults: Findings) -> bool:
@@ -309,27 +310,26 @@ def _records(names: Any, rows: list[Any], faults: Findings) -> Iterable[tuple[in
             yield position, dict(zip(names, row, strict=True))
 
 
-def _fill(result: ModelRequest, columns: Columns, fields: tuple[Field, ...]) -> None:
+def _fill(result: ModelRequest, columns: Columns, nullable: tuple[Field, ...]) -> None:
     """Write columns in the form that MLflow reads fastest and gets right.
 
     That is `inputs`, a list per column; but there MLflow 3.17 turns the null of a text column into the text
     "None". So columns of nulls only are left out, and any other null among texts asks for `dataframe_split`.
     """
-    inputs: Columns = {}
-    for name, nullable, is_text, _, _ in fields:
+    absent = set()
+    for name, _, is_text, _, _ in nullable:
         column = columns[name]
-        if nullable and None in column:
+        if None in column:
             if column.count(None) == len(column):
-                continue
-            if is_text:
-                inputs = {}
+                absent.add(name)
+            elif is_text:
                 break
-        inputs[name] = column
-    if inputs:
-        result["inputs"] = inputs
     else:
-        rows = list(map(list, zip(*columns.values(), strict=True)))
-        result["dataframe_split"] = {"columns": list(columns), "data": rows}
+        if len(absent) < len(columns):
+            result["inputs"] = {n: c for n, c in columns.items() if n not in absent} if absent else columns
+            return
+    rows = list(map(list, zip(*columns.values(), strict=True)))
+    result["dataframe_split"] = {"columns": list(columns), "data": rows}
 
 
 def _map_file(file: object, result: ModelRequest, faults: Findings) -> str | None:
