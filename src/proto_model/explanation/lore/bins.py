@@ -15,7 +15,7 @@ from proto_model.explanation.background import Background
 
 __all__ = ["Bins"]
 
-MAX_COARSE = 12
+MAX_COARSE = 16
 
 
 @dataclass(frozen=True, eq=False)

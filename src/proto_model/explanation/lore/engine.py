@@ -57,11 +57,12 @@ class Effort:
 
 
 EFFORTS = {
-    "fast": Effort(2600, 400, 1600, 4, 400, 4),
-    "thorough": Effort(6000, 1000, 4000, 8, 1000, 8),
+    "fast": Effort(3600, 400, 2400, 4, 400, 4),
+    "thorough": Effort(9000, 1000, 5000, 8, 1000, 8),
 }
 TARGET = 0.985
 ACCEPTED = 0.975
+N_NEAR = 6  # rows of another class to start counterfactuals from: neighbours, and as many real rows
 WINDOW = 256  # rows handed to the workers at a time
 
 
@@ -184,11 +185,11 @@ def _explain(x: Floats, options: ExplainOptions, knowledge: Knowledge) -> Questi
         return explain_constant(x, probabilities, options.seed, "lore")
 
     rules = knowledge.rules(label)
-    near = knowledge.near(x, label, freedom, hood.X[labels != label], 2 if effort.n_rounds < 4 else 6)
+    near = knowledge.near(x, label, freedom, hood.X[labels != label], N_NEAR)
     checking = _checked_rule(x, own, rules, effort, row_generator(options.seed, x, "rule"), knowledge)
     flipping = search_flips(
-        x, label, background, knowledge.values, freedom, moves, p_moves, near,
-        options.max_counterfactuals, effort.n_rounds,
+        x, label, probabilities, background, knowledge.values, freedom, moves, p_moves, near,
+        options.max_counterfactuals, effort.n_rounds, row_generator(options.seed, x, "trades"),
     )  # fmt: skip
     searches = [checking, flipping] if options.max_counterfactuals else [checking]
     (rule, precision, n_checked), *rest = yield from together(*searches)
@@ -209,7 +210,7 @@ def _explain(x: Floats, options: ExplainOptions, knowledge: Knowledge) -> Questi
         rule=rule,
         precision=precision,
         coverage=float(rule.covers(background.matrix).mean()),
-        counterfactuals=tuple(_counterfactual(flip, surrogate, rules, knowledge) for flip in flips),
+        counterfactuals=_counterfactuals(flips, surrogate, rules, knowledge),
         importances=_importances(hood.kept, p_hood[:, label]),
         fidelity=fidelity,
         size=len(answers) + n_checked,
@@ -287,21 +288,29 @@ def _importances(kept: NDArray[np.bool_], p_label: Floats) -> Floats:
     return importances
 
 
-def _counterfactual(
-    flip: Flip, surrogate: Surrogate, rules: RuleSearch, knowledge: Knowledge
-) -> Counterfactual:
-    """Flip with the rule of the surrogate that leads to it, where the surrogate agrees."""
-    codes = knowledge.pool.bins(flip.values[np.newaxis])[0]
-    position = rules.position[codes]
-    label = int(flip.probabilities.argmax())
-    rule = None
-    if surrogate.predict(position[np.newaxis])[0] == label:
-        rule = Rule(rules.rule(rules.box(surrogate.path(position)), codes).premises, label)
-    return Counterfactual(
-        values=flip.values,
-        prediction=label,
-        probability=float(flip.probabilities[label]),
-        valid=True,
-        distance=flip.distance,
-        rule=rule,
-    )
+def _counterfactuals(
+    flips: list[Flip], surrogate: Surrogate, rules: RuleSearch, knowledge: Knowledge
+) -> tuple[Counterfactual, ...]:
+    """Flips, each with the rule of the surrogate that leads to it where the surrogate agrees."""
+    if not flips:
+        return ()
+    codes = knowledge.pool.bins(np.array([flip.values for flip in flips]))
+    positions = rules.position[codes]
+    told = surrogate.predict(positions)
+    found = []
+    for flip, own, position, label_told in zip(flips, codes, positions, told, strict=True):
+        label = int(flip.probabilities.argmax())
+        rule = None
+        if label_told == label:
+            rule = Rule(rules.rule(rules.box(surrogate.path(position)), own).premises, label)
+        found.append(
+            Counterfactual(
+                values=flip.values,
+                prediction=label,
+                probability=float(flip.probabilities[label]),
+                valid=True,
+                distance=flip.distance,
+                rule=rule,
+            )
+        )
+    return tuple(found)

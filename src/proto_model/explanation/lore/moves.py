@@ -27,7 +27,8 @@ class Values:
     Parameters
     ----------
     known : tuple of ndarray
-        All different values of the background within the training range, increasing.
+        All different values of the background within the training range, increasing; between two neighbouring
+        numbers one more, with as few digits as it takes.
     tried : tuple of ndarray
         A few of them, evenly spread over the rows; of categories the most frequent ones.
     """
@@ -45,7 +46,7 @@ class Values:
             column = background.matrix[:, j]
             column = column[(column >= background.low[j]) & (column <= background.high[j])]
             values, counts = np.unique(column, return_counts=True)
-            known.append(values)
+            known.append(_with_between(values, background.whole[j]) if background.numeric[j] else values)
             if background.numeric[j]:
                 # half of them by rows, half by different values: one value may fill most rows
                 pick = np.linspace(0, 1, max(per_number // 2, 2))
@@ -67,6 +68,30 @@ class Values:
         n = int(values.searchsorted(high, side="left")) - first
         ranks = sorted({n // 4, n // 2, 3 * n // 4}) if n > 0 else []
         return [float(values[first + rank]) for rank in (ranks if a < b else reversed(ranks))]
+
+    def towards(self, j: int, own: float, target: Floats, up: bool) -> Floats:
+        """Known values nearest to targets on `own`'s side of them, or `own` where there is none between."""
+        values = self.known[j]
+        if up:
+            found = values[np.maximum(values.searchsorted(target, side="right") - 1, 0)]
+            return np.where((found > own) & (found <= target), found, own)
+        found = values[np.minimum(values.searchsorted(target, side="left"), len(values) - 1)]
+        return np.where((found < own) & (found >= target), found, own)
+
+
+def _with_between(values: Floats, whole: bool) -> Floats:
+    """Increasing numbers, and between each two of them the one with the fewest digits near the middle."""
+    low, high = values[:-1], values[1:]
+    middle = low + (high - low) / 2
+    found = np.full(len(middle), np.nan)
+    with np.errstate(divide="ignore"):
+        first = -np.floor(np.log10(np.maximum(high - low, 1e-300))).astype(np.int64)
+    for more in range(-1, 2):
+        places = np.clip(first + more, -300, 0 if whole else 300)
+        unit = 10.0 ** -places.astype(np.float64)
+        short = np.round(middle / unit) * unit
+        found = np.where(np.isnan(found) & (low < short) & (short < high), short, found)
+    return np.union1d(values, found[~np.isnan(found)])
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,9 +54,9 @@ class _Counts:
     @classmethod
     def of(cls, positions: NDArray[np.signedinteger], hit: NDArray[np.bool_], n_bins: int) -> _Counts:
         """Counts of rows given by the positions of their values; the last axis is the rows'."""
-        rows = np.bincount(positions.ravel(), minlength=n_bins)
-        hits = np.bincount(positions[..., hit].ravel(), minlength=n_bins)
-        return cls(rows.astype(np.float64), hits.astype(np.float64), int(hit.sum()))
+        both = np.bincount((positions * 2 + hit).ravel(), minlength=2 * n_bins).reshape(-1, 2)
+        hits = both[:, 1].astype(np.float64)
+        return cls(both[:, 0] + hits, hits, int(hit.sum()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,23 +172,26 @@ class RuleSearch:
     def _widen(self, box: Box, target: float, made: _Sample) -> Box:
         """The box with every side as wide as the target allows; sides that reach all over are dropped."""
         bins = self.pool.bins
-        for _ in range(2):
-            before = box
-            sides = [int(j) for j in np.flatnonzero((box.low > bins.first) | (box.high < bins.last))]
-            samples = [(sample, [sample.outside(box, j) for j in sides]) for sample in (made, self._real)]
-            for k, j in enumerate(sides):
-                first, n_bins = int(bins.first[j]), int(bins.last[j] - bins.first[j]) + 1
-                made_counts, real_counts = (
-                    _free_counts(sample, outside, k, j, first, n_bins) for sample, outside in samples
-                )
-                run = int(box.low[j]) - first, int(box.high[j]) - first
-                low, high = _widest(made_counts, real_counts, *run, target)
-                if (low, high) != run:
-                    box = box.with_side(j, low + first, high + first)
-                    for sample, outside in samples:
-                        outside[k] = sample.outside(box, j)
-            if box is before:
+        sides = [int(j) for j in np.flatnonzero((box.low > bins.first) | (box.high < bins.last))]
+        samples = [(sample, [sample.outside(box, j) for j in sides]) for sample in (made, self._real)]
+        settled = 0  # sides in a row that are as wide as the others allow
+        for k, j in [*enumerate(sides)] * 2:
+            if settled == len(sides):
                 break
+            settled += 1
+            first, n_bins = int(bins.first[j]), int(bins.last[j] - bins.first[j]) + 1
+            run = int(box.low[j]) - first, int(box.high[j]) - first
+            if run == (0, n_bins - 1):
+                continue
+            made_counts, real_counts = (
+                _free_counts(sample, outside, k, j, first, n_bins) for sample, outside in samples
+            )
+            low, high = _widest(made_counts, real_counts, *run, target)
+            if (low, high) != run:
+                box = box.with_side(j, low + first, high + first)
+                settled = 1
+                for sample, outside in samples:
+                    outside[k] = sample.outside(box, j)
         return box
 
     def box(self, steps: list[tuple[int, int, bool]]) -> Box:
