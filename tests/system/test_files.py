@@ -1,22 +1,19 @@
-"""File jobs under `mlflow models serve`, through a store that checks signatures."""
+"""File jobs under each of the servers, through a store that checks signatures."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -29,7 +26,8 @@ from proto_model.serving.logged_model import CODE, save_model
 from proto_model.serving.signature import PREDICT_PARAMS
 from proto_model.training import make_pipeline
 from scripts.object_store import ObjectStore
-from tests.fault_proxy import Exchange, FaultProxy, passed
+from tests.fault_proxy import Exchange, FaultProxy, cut_download, passed, status
+from tests.file_servers import Kind, Server, get, mapping, post, serving, wait_until
 
 pytestmark = [
     pytest.mark.system,
@@ -37,7 +35,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*Add type hints to the `predict` method:UserWarning"),
 ]
 
-START_S = 90.0
+KINDS: tuple[Kind, ...] = ("mlflow", "lean", "mlserver")
 
 
 @pytest.fixture(scope="module")
@@ -70,75 +68,21 @@ def store(
         yield dataclasses.replace(rclone, port=proxy.port), proxy
 
 
-@dataclasses.dataclass
-class Server:
-    """A running `mlflow models serve`."""
-
-    process: subprocess.Popen[bytes]
-    url: str
-    log: Path
-    temp: Path
-
-    def invoke(self, *jobs: dict[str, Any], **params: Any) -> list[dict[str, Any]]:
-        body = json.dumps({"dataframe_records": list(jobs), "params": params}).encode()
-        request = urllib.request.Request(
-            f"{self.url}/invocations", body, {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return list(json.load(answer)["predictions"])
-
-
-@contextlib.contextmanager
-def serving(model: Path, store: ObjectStore, folder: Path, **settings: str) -> Iterator[Server]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    temp = folder / "temp"
-    temp.mkdir(exist_ok=True)
-    environment = os.environ | store.settings | settings | {"PROTO_MODEL_FILES_TEMP_DIR": str(temp)}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(model), "-p", str(port)]
-    log = folder / "server.log"
-    with open(log, "ab") as output:
-        process = subprocess.Popen(
-            [*command, "-h", "127.0.0.1", "--env-manager", "local"],
-            env=environment,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    server = Server(process, f"http://127.0.0.1:{port}", log, temp)
-    try:
-        _wait_until(lambda: _answers(server), START_S, process)
-        yield server
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _answers(server: Server) -> bool:
-    with contextlib.suppress(OSError), urllib.request.urlopen(f"{server.url}/ping", timeout=5) as answer:
-        return bool(answer.status == 200)
-    return False
-
-
-def _wait_until(
-    holds: Callable[[], bool], seconds: float, process: subprocess.Popen[bytes] | None = None
-) -> None:
-    until = time.monotonic() + seconds
-    while not holds():
-        assert process is None or process.poll() is None, "the server ended"
-        assert time.monotonic() < until, "waited too long"
-        time.sleep(0.05)
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=KINDS)
 def server(
-    model_folder: Path, store: tuple[ObjectStore, FaultProxy], tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    model_folder: Path,
+    store: tuple[ObjectStore, FaultProxy],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Server]:
-    with serving(model_folder, store[0], tmp_path_factory.mktemp("server")) as server:
+    with serving(
+        request.param, model_folder, tmp_path_factory.mktemp("server"), **_settings(store)
+    ) as server:
         yield server
+
+
+def _settings(store: tuple[ObjectStore, FaultProxy]) -> dict[str, str]:
+    return store[0].settings | {"PROTO_MODEL_FILES_BACKOFF_S": "0.01", "MLFLOW_LOGGING_LEVEL": "DEBUG"}
 
 
 def _job(store: ObjectStore, key: str, out: str) -> dict[str, str]:
@@ -150,7 +94,7 @@ def _job(store: ObjectStore, key: str, out: str) -> dict[str, str]:
 
 
 def test_a_request_of_several_jobs(
-    server: Server, store: tuple[ObjectStore, FaultProxy], data: TrainingData, model_folder: Path
+    server: Server, store: tuple[ObjectStore, FaultProxy], data: TrainingData
 ) -> None:
     signed, _ = store
 
@@ -169,41 +113,93 @@ def test_a_request_of_several_jobs(
 
 def test_a_request_as_the_mapper_sends_it(server: Server, store: tuple[ObjectStore, FaultProxy]) -> None:
     job = {name: [value] for name, value in _job(store[0], "in.csv", "m").items()}
-    body = json.dumps({"inputs": job, "params": {"passthrough": ["petal width (cm)"]}}).encode()
-    request = urllib.request.Request(f"{server.url}/invocations", body, {"Content-Type": "application/json"})
+    body = {"inputs": job, "params": {"passthrough": ["petal width (cm)"]}}
 
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        [summary] = json.load(answer)["predictions"]
+    _, answer = post(f"{server.url}/invocations", body)
 
+    [summary] = answer["predictions"]
     assert (summary["status"], summary["file_id"]) == ("done", "in.csv")
     assert store[0].path("m").read_text().startswith("petal width (cm),prediction,probability,")
 
 
-def test_neither_answers_nor_logs_show_a_signature(
-    server: Server, store: tuple[ObjectStore, FaultProxy]
+def test_nothing_of_a_failing_run_shows_a_signature(
+    server: Server, store: tuple[ObjectStore, FaultProxy], model_folder: Path, tmp_path: Path
 ) -> None:
-    signed, _ = store
-    jobs = [_job(signed, "none", "x"), _job(dataclasses.replace(signed, secret_key="0"), "in.csv", "x")]
-    jobs.append(
-        {**_job(signed, "in.csv", "x"), "input_url": "https://10.1.1.1/k?X-Amz-Signature=aaaa5ec4e7aaaa"}
-    )
+    signed, proxy = store
+    good = _job(signed, "in.csv", "x")
+    wrong_key = dataclasses.replace(signed, secret_key="0")
+    away = "https://10.1.1.1/k?X-Amz-Signature=aaaa5ec4e7aaaa"
+    jobs = [
+        _job(signed, "none", "x"),
+        _job(wrong_key, "in.csv", "x"),
+        good | {"output_url": wrong_key.presign("put_object", "x")},
+        good | {"output_url": signed.presign("get_object", "x")},
+        good | {"input_url": away},
+        good | {"output_url": away},
+        good | {"input_url": f"{good['input_url']}\n"},
+        good | {"input_url": good["input_url"].replace("http", "ftp")},
+        good | {"input_url": good["input_url"].replace("127.0.0.1", "127.1")},
+        good | {"output_url": good["output_url"].replace("http://", "http://me:word@")},
+        good | {"output_url": re.sub("Expires=[0-9]+", "Expires=soon", good["output_url"])},
+        {"input_url": good["input_url"]},
+    ]
+    told_by_the_store = status("302 Found", Location=good["input_url"])
+    bodies = [
+        *({"dataframe_records": [job]} for job in jobs),
+        {"dataframe_records": jobs, "params": {"on_bad_row": "skip"}},
+        {"dataframe_records": jobs, "params": {"nobody": 1}},
+        {"dataframe_records": good["input_url"]},
+        {"dataframe_split": {"columns": ["input_url"], "data": [list(good.values())]}},
+        {"inputs": [good["input_url"]]},
+        {"input_url": good["input_url"]},
+        [good],
+    ]
+    if server.kind != "mlflow":  # MLflow's own server answers a body that is no JSON with that body
+        bodies.append(json.dumps({"dataframe_records": [good]})[:-1].encode())
 
-    shown = json.dumps(server.invoke(*jobs))
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        server.invoke(*jobs, on_bad_row="skip")
-    shown += caught.value.read().decode() + server.log.read_text()
+    shown = []
+    with mapping(model_folder, server.url, tmp_path) as mapper:
+        for body in bodies:
+            shown.append(post(f"{server.url}/invocations", body))
+        for job in jobs:
+            shown.append(post(f"{mapper}/v1/predict", {"file": job}))
+        shown.append(post(f"{mapper}/v1/predict", {"file": good, "parameters": {"on_bad_row": "skip"}}))
+        shown.append(post(f"{mapper}/v1/predict", json.dumps({"file": good})[:-1].encode()))
+        for faults in ([cut_download(10)] * 5, [status("500 Oops")] * 5, [told_by_the_store]):
+            for url, body in (
+                (f"{server.url}/invocations", {"dataframe_records": [good]}),
+                (f"{mapper}/v1/predict", {"file": good}),
+            ):
+                proxy.inject(*faults)
+                shown.append(post(url, body))
+        metrics = [get(f"{mapper}/metrics"), *([get(server.metrics_url)] if server.metrics_url else [])]
+    assert all(code != 200 or '"failed"' in json.dumps(answer) for code, answer in shown), shown
+    text = json.dumps(shown)
+    for expected in ("on_bad_row", "not a public address", "403", "404", "given up after 5", "redirect"):
+        assert expected in text
 
-    assert "on_bad_row='skip' given" in shown
-    assert "X-Amz-Signature" not in shown
+    everything = "\n".join([text, *metrics])
+    for folder in (tmp_path, server.log.parent):
+        for path in folder.rglob("*"):
+            if path.is_file() and "code" not in path.parts:  # the model's code has made-up URLs
+                everything += path.read_bytes().decode("latin-1")
+    secrets = {"X-Amz-", "aaaa5ec4e7aaaa", "word@"}
     for job in jobs:
-        assert job["input_url"].rpartition("Signature=")[2] not in shown
-        assert job["output_url"].rpartition("Signature=")[2] not in shown
+        for url in (job["input_url"], job.get("output_url", "")):
+            secrets.update(re.findall(r"(?:Signature|Credential)=([^&\s]+)", url))
+    found = {
+        secret: everything[max(0, everything.find(secret) - 300) :][:400]
+        for secret in secrets
+        if secret in everything
+    }
+    assert not found
 
 
 def test_a_client_that_goes_away_leaves_no_half_output(
     server: Server, store: tuple[ObjectStore, FaultProxy]
 ) -> None:
     signed, proxy = store
+    signed.path("gone").unlink(missing_ok=True)
     held, go_on = threading.Event(), threading.Event()
 
     def hold(exchange: Exchange) -> None:
@@ -221,7 +217,7 @@ def test_a_client_that_goes_away_leaves_no_half_output(
     assert not signed.path("gone").exists()
     go_on.set()
 
-    _wait_until(lambda: signed.path("gone").exists(), 30)
+    wait_until(signed.path("gone").exists)
     [again] = server.invoke(_job(signed, "in.csv", "whole"))
     assert again["status"] == "done"
     assert signed.path("gone").read_bytes() == signed.path("whole").read_bytes()
@@ -229,29 +225,30 @@ def test_a_client_that_goes_away_leaves_no_half_output(
 
 
 def test_a_server_that_is_killed_or_stopped_leaves_no_output(
-    model_folder: Path, store: tuple[ObjectStore, FaultProxy], server: Server, tmp_path: Path
+    server: Server, model_folder: Path, store: tuple[ObjectStore, FaultProxy], tmp_path: Path
 ) -> None:
     signed, proxy = store
     job = _job(signed, "in.csv", "cut")
+    running = server
+    with contextlib.ExitStack() as stack:
+        # MLflow's server waits for the job on SIGTERM until a supervisor kills it, so one round shows both.
+        for how in [signal.SIGTERM] if server.kind == "mlflow" else [signal.SIGKILL, signal.SIGTERM]:
+            _end_in_the_middle_of_an_upload(running, how, job, proxy)
+            assert not signed.path("cut").exists()
+            assert not list(running.temp.iterdir())
 
-    _end_in_the_middle_of_an_upload(server, signal.SIGKILL, job, proxy)
-    assert not signed.path("cut").exists()
-    assert not list(server.temp.iterdir())
-
-    with serving(model_folder, signed, tmp_path) as another:
-        [again] = another.invoke(job)
-        assert again["status"] == "done"
-        signed.path("cut").unlink()
-
-        _end_in_the_middle_of_an_upload(another, signal.SIGTERM, job, proxy)
-        assert not signed.path("cut").exists()
-        assert not list(another.temp.iterdir())
+            folder = tmp_path / how.name
+            folder.mkdir()
+            running = stack.enter_context(serving(server.kind, model_folder, folder, **_settings(store)))
+            [again] = running.invoke(job)
+            assert again["status"] == "done"
+            signed.path("cut").unlink()
 
 
 def _end_in_the_middle_of_an_upload(
     server: Server, how: signal.Signals, job: dict[str, str], proxy: FaultProxy
 ) -> None:
-    """Send the signal while the store has half of the output; a supervisor kills what does not stop."""
+    """Send the signal while the store has half of the output."""
     in_the_middle = threading.Event()
 
     def half(exchange: Exchange) -> None:
@@ -263,17 +260,18 @@ def _end_in_the_middle_of_an_upload(
                 pass
 
     def ask() -> None:
-        with contextlib.suppress(OSError):
-            server.invoke(job)
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            post(f"{server.url}/invocations", {"dataframe_records": [job]})
 
     proxy.inject(passed, half)
     client = threading.Thread(target=ask)
     client.start()
     assert in_the_middle.wait(60)
     os.killpg(server.process.pid, how)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        server.process.wait(2)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(server.process.pid, signal.SIGKILL)
-    server.process.wait()
+    if how is signal.SIGTERM and server.kind == "mlflow":
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.process.wait(2)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.process.pid, signal.SIGKILL)
+    server.process.wait(60)
     client.join()
