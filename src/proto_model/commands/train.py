@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 import math
 import sys
 from collections.abc import Sequence
@@ -89,6 +90,7 @@ def _run(settings: TrainingSettings) -> int:
     from proto_model.experiment.noise import quiet_mlflow
 
     quiet_mlflow()
+    gc.disable()  # looking for garbage while libraries are imported takes half a second and finds none
     import mlflow
     from mlflow.exceptions import MlflowException
     from rich.console import Console
@@ -99,6 +101,7 @@ def _run(settings: TrainingSettings) -> int:
     from proto_model.experiment.training_run import train
     from proto_model.tracking import without_credentials
 
+    gc.enable()
     talk = Console(stderr=True)
     try:
         with warnings_shown_once(talk):

@@ -1,0 +1,97 @@
+"""CPU seconds that each stage of a training takes, as JSON: for `training.py`.
+
+A stage is what its functions take, without what they call of another stage.
+
+Example: python benchmarks/training_stages.py --dataset wine
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+
+LAST_FITS = "the best of each variant, fitted again"
+REST = "logging to MLflow, reading the data"
+STAGES: dict[str, tuple[str, ...]] = {  # functions where their callers look them up
+    "imports": (),
+    "search": ("training.search:held_out_predictions", "training.search:_folds"),
+    LAST_FITS: ("training.search:_result",),
+    "evaluation": ("experiment.training_run:judge",),
+    "plots": ("experiment.record:save", "experiment.training_run:save"),
+    "bundles": ("serving.logged_model:write_bundle",),
+    "models' folders": ("serving.logged_model:save_model",),
+    "explanation figures": ("experiment.training_run:log_example_explanations",),
+    "registry": ("experiment.training_run:publish", "experiment.training_run:publish_explainer"),
+    REST: (),
+}
+
+_seconds = dict.fromkeys(STAGES, 0.0)
+_adding = threading.Lock()
+_threads = threading.local()
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Count what this thread does inside for a stage, and not for the one around it."""
+    around = getattr(_threads, "stage", None)
+    _count_for(name)
+    try:
+        yield
+    finally:
+        _count_for(around)
+
+
+def _count_for(name: str | None) -> None:
+    """End the stage at hand and begin another."""
+    now = time.thread_time()
+    before = getattr(_threads, "stage", None)
+    if before is not None:
+        with _adding:
+            _seconds[before] += now - _threads.since
+    _threads.stage, _threads.since = name, now
+
+
+def _timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        with stage(name):
+            return function(*args, **kwargs)
+
+    return timed
+
+
+def main(argv: list[str]) -> int:
+    """Train in this folder with a clock at each stage."""
+    with stage("imports"):
+        from proto_model.commands import train
+        from proto_model.experiment.noise import quiet_mlflow
+
+        quiet_mlflow()
+        for name in ("experiment.training_run", "serving.logged_model"):
+            importlib.import_module(f"proto_model.{name}")
+        importlib.import_module("skops.io")
+    for name, places in STAGES.items():
+        for place in places:
+            module_name, _, function = place.partition(":")
+            module = importlib.import_module(f"proto_model.{module_name}")
+            setattr(module, function, _timed(name, getattr(module, function)))
+    with stage(REST):
+        code = train.main(argv)
+    # These fits start threads of their own, the only ones that are in no stage.
+    _seconds[LAST_FITS] += time.process_time() - sum(_seconds.values())
+    print(json.dumps(_seconds))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
