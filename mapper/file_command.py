@@ -124,8 +124,9 @@ def run_file_command(args: argparse.Namespace, target: Target, options: dict[str
 
 def _sentence(out: Path, summary: dict[str, Any]) -> str:
     size = shown_bytes(summary["bytes_out"])
+    name = str(out).encode(errors="replace").decode()
     return (
-        f"{out}: {summary['rows']:,} rows, {summary['rejected_rows']:,} of them rejected; "
+        f"{name}: {summary['rows']:,} rows, {summary['rejected_rows']:,} of them rejected; "
         f"{summary['output_format']}, {size}; scored in {summary['seconds']:.2f} s"
     )
 

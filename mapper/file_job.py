@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -75,11 +76,11 @@ def predict_file(
     """
     n_bytes = _check_paths(file, out)
     request: dict[str, Any] = {"parameters": dict(parameters or {}), "session": session}
-    job = {"file_id": file_id or file.name}
+    job = {"file_id": file_id or file.name.encode(errors="replace").decode()}
     _rehearse(ask, request, job)
     steps = progress or NoProgress()
     run = uuid.uuid4().hex
-    source, target = f"{run}-in-{file.name}", f"{run}-out-{out.name}"
+    source, target = (f"{run}-{part}-{_plain(path.name)}" for part, path in (("in", file), ("out", out)))
     with _upload_undone(store, source), steps.step("upload", n_bytes) as advance:
         store.upload(file, source, advance)
     try:
@@ -114,6 +115,11 @@ def _check_paths(file: Path, out: Path) -> int:
     if out.is_dir() or (out.exists() and out.samefile(file)):
         raise SettingsError(f"{out} cannot be written: it is {'a folder' if out.is_dir() else 'the input'}.")
     return n_bytes
+
+
+def _plain(name: str) -> str:
+    """A name that every store takes; its end says the format."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)[-100:]
 
 
 def _rehearse(ask: Ask, request: Mapping[str, Any], job: Mapping[str, str]) -> None:
@@ -158,7 +164,7 @@ def _fetch(store: Store, target: str, out: Path, summary: Mapping[str, Any], ste
             f"{store.shown(target)} has {n_bytes} bytes and the ETag {etag}, the model wrote {written[0]} "
             f"bytes with the ETag {written[1]}. Does something else write there?"
         )
-    unfinished = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
+    unfinished = out.with_name(f".{uuid.uuid4().hex}.part")
     try:
         with steps.step("download", n_bytes) as advance:
             digest = store.download(target, unfinished, advance)

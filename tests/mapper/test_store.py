@@ -133,6 +133,19 @@ def test_a_file_in_several_parts_arrives_whole(objects, rows, out):
     assert objects() == []
 
 
+def test_any_name_of_a_file_will_do(objects, tmp_path):
+    names = ["ä ?#%&\udcff.csv", "x" * 251 + ".csv"]
+    for name in names:
+        rows, out = tmp_path / name, tmp_path / name.swapcase()
+        rows.write_bytes(b"1,2\n")
+        model = Doubler()
+
+        predict_file(rows, out, Store.open(STORE), model)
+
+        assert out.read_bytes() == b"1,2\n" * 2
+        json.dumps(model.requests, ensure_ascii=False).encode()
+
+
 def test_what_is_to_be_kept_stays_and_the_answer_says_where(objects, rows, out):
     kept = predict_file(rows, out, Store.open(STORE), Doubler(), keep=True)["kept"]
 
@@ -232,6 +245,13 @@ def test_a_file_is_explained_through_the_library_as_well(
     assert answer["session"] == [7]
     assert len(answer["kept"]) == len(objects()) == 2
     assert model.requests[-1]["params"] == {"effort": "thorough", "output_format": "csv", "explain": True}
+
+
+def test_a_service_for_rows_says_so(objects, start_service, model, schema_path, rows, out, capsys):
+    server = ["--model-server-url", model.url, "--schema", str(schema_path)]
+    with start_service(*server, "--signature", "rows") as service:
+        assert main(["predict", "--url", service.url, *_files(rows, out)]) == 1
+    assert "The model takes rows, not files" in capsys.readouterr().err
 
 
 def test_a_round_that_is_interrupted_leaves_nothing(objects, model, schema_path, rows, out):
