@@ -21,7 +21,18 @@ from typing import Any, Literal
 
 from proto_model.serving.mlserver_configs import write_mlserver_configs
 
-__all__ = ["Kind", "Server", "mapping", "mlserver_python", "serving", "wait_until"]
+__all__ = [
+    "ROOT",
+    "Kind",
+    "Server",
+    "free_ports",
+    "get",
+    "mapping",
+    "mlserver_python",
+    "post",
+    "serving",
+    "wait_until",
+]
 
 ROOT = Path(__file__).parents[1]
 START_S = 120.0

@@ -11,6 +11,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ from proto_model.serving.signature import PREDICT_PARAMS
 from proto_model.training import make_pipeline
 from scripts.object_store import ObjectStore
 from tests.fault_proxy import Exchange, FaultProxy, cut_download, passed, status
-from tests.file_servers import Kind, Server, get, mapping, post, serving, wait_until
+from tests.file_servers import ROOT, Kind, Server, get, mapping, mlserver_python, post, serving, wait_until
 
 pytestmark = [
     pytest.mark.system,
@@ -243,6 +244,23 @@ def test_a_server_that_is_killed_or_stopped_leaves_no_output(
             [again] = running.invoke(job)
             assert again["status"] == "done"
             signed.path("cut").unlink()
+
+
+def test_predictions_go_on_while_a_large_file_is_scored(model_folder: Path, tmp_path: Path) -> None:
+    mlserver = mlserver_python(model_folder).with_name("mlserver")
+    command = [sys.executable, ROOT / "benchmarks" / "file_jobs.py", "--size-mb", "40", "--seconds", "1"]
+    command += ["--server", "mlflow", "mlserver", "--mlserver", mlserver, "--json", tmp_path / "figures.json"]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=480)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert [result["server"] for result in figures["servers"]] == ["mlflow", "mlserver"]
+    for result in figures["servers"]:
+        assert result["job"]["rows"] == figures["rows"] > 50_000
+        assert result["before"]["failed"] == result["during"]["failed"] == 0
+        assert result["during"]["asked"] > 0
+        assert (result["killed"], result["left_behind"]) == (0, 0)
 
 
 def _end_in_the_middle_of_an_upload(
