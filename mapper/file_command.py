@@ -22,7 +22,7 @@ from mapper.target import Target
 __all__ = ["FILE_TIMEOUT_S", "add_file_arguments", "check_file_arguments", "run_file_command"]
 
 FILE_TIMEOUT_S = 4 * 3600.0
-EXPIRY_MARGIN_S = 900  # for the upload
+EXPIRY_MARGIN_S = 3600
 
 PARAMETERS = ("input_format", "output_format", "passthrough", "on_bad_row")
 FLAGS = ("out", "store", "endpoint_url", *PARAMETERS, "file_id", "session", "keep")

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 Ask = Callable[[dict[str, Any]], dict[str, Any]]
 
-# Expired since long: a model for files refuses the job by its looks, and opens neither URL.
+# Expired since long: a model for files refuses the job by its looks, and opens no URL.
 REHEARSAL_URL = "https://store.invalid/k?X-Amz-Signature=0&X-Amz-Date=20000101T000000Z&X-Amz-Expires=1"
 
 
@@ -77,10 +77,11 @@ def predict_file(
     n_bytes = _check_paths(file, out)
     request: dict[str, Any] = {"parameters": dict(parameters or {}), "session": session}
     job = {"file_id": file_id or file.name.encode(errors="replace").decode()}
-    _rehearse(ask, request, job)
-    steps = progress or NoProgress()
     run = uuid.uuid4().hex
     source, target = (f"{run}-{part}-{_plain(path.name)}" for part, path in (("in", file), ("out", out)))
+    job["output_url"] = store.sign("put_object", target, expires_s)
+    _rehearse(ask, {**request, "file": {**job, "input_url": REHEARSAL_URL}})
+    steps = progress or NoProgress()
     with _upload_undone(store, source), steps.step("upload", n_bytes) as advance:
         store.upload(file, source, advance)
     try:
@@ -122,14 +123,16 @@ def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", name)[-100:]
 
 
-def _rehearse(ask: Ask, request: Mapping[str, Any], job: Mapping[str, str]) -> None:
-    """Ask for a job that cannot be done, so that a wrong model or parameter shows before a long upload."""
+def _rehearse(ask: Ask, request: dict[str, Any]) -> None:
+    """Ask for a job that cannot be done: a wrong model, parameter or store shows before a long upload."""
     try:
-        ask({**request, "file": {**job, "input_url": REHEARSAL_URL, "output_url": REHEARSAL_URL}})
+        complaint = str(ask(request)["file"].get("error"))
     except RefusedByModelError as error:
         raise RefusedByModelError(
             f"{error} If it is a model for rows, serve one that was trained with file_management=true."
         ) from error
+    if complaint.startswith("output_url"):
+        raise MapperError(f"The model server would not write to the store. {complaint}")
 
 
 @contextmanager

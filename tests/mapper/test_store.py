@@ -182,10 +182,20 @@ def test_a_model_that_takes_no_such_request_is_found_out_before_the_upload(objec
         predict_file(rows, out, Store.open(STORE), refuse)
 
 
+def test_a_store_that_the_server_may_not_open_is_found_out_before_the_upload(objects, rows, out):
+    def refuse(request):
+        assert objects() == []
+        return {"file": {"status": "failed", "error": "output_url http://s/k: not a public address."}}
+
+    with pytest.raises(MapperError, match=r"would not write to the store\. output_url .* not a public"):
+        predict_file(rows, out, Store.open(STORE), refuse)
+
+
 def test_a_job_whose_answer_is_lost_is_warned_about(objects, rows, out, caplog):
     def lose(request):
         if objects():
             raise KeyboardInterrupt
+        return {"file": {"status": "failed", "error": "input_url: expired"}}
 
     with pytest.raises(KeyboardInterrupt):
         predict_file(rows, out, Store.open(STORE), lose)
