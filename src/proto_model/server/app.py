@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,8 +11,9 @@ from typing import Any
 import orjson
 
 from proto_model.errors import InputError
+from proto_model.server.arrival import Arrivals
 from proto_model.server.endpoints import Endpoints
-from proto_model.server.errors import LengthError, MethodError, NotFoundError, SlowBodyError, fault
+from proto_model.server.errors import LengthError, MethodError, NotFoundError, fault
 from proto_model.server.media_type import JSON
 from proto_model.server.metrics import Metrics
 from proto_model.server.scorer import Scorer
@@ -56,6 +56,7 @@ class App:
         self.scorer = scorer
         self.settings = settings
         self.metrics = metrics
+        self._arrivals = Arrivals(settings.body_timeout_s)
         endpoints = Endpoints.of(scorer, settings, metrics.set_jobs)
         self._invocations: Any = endpoints.invocations
         self._inference: Any = endpoints.inference
@@ -167,20 +168,15 @@ class App:
         parts: list[bytes] = []
         length = 0
         more = True
-        try:
-            async with asyncio.timeout(self.settings.body_timeout_s):
-                while more and length <= most * DISCARDED:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise DisconnectedError
-                    more = message.get("more_body", False)
-                    length += len(message["body"])
-                    if length <= most:
-                        parts.append(message["body"])
-        except TimeoutError as error:
-            raise SlowBodyError(
-                f"The body did not arrive within {self.settings.body_timeout_s:g} s. Send it again."
-            ) from error
+        with self._arrivals:
+            while more and length <= most * DISCARDED:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise DisconnectedError
+                more = message.get("more_body", False)
+                length += len(message["body"])
+                if length <= most:
+                    parts.append(message["body"])
         if length > most:
             raise _too_long(most)
         return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -69,9 +69,7 @@ def serve(scorer: Scorer, settings: ServerSettings, listener: socket.socket) -> 
         From `bound`.
     """
     metrics = Metrics(scorer.schema, scorer.version, settings.workers)
-    # What is loaded stays: no collection has to look at it, nor touch pages that workers share.
-    gc.collect()
-    gc.freeze()
+    _freeze()
     if settings.workers == 1:
         return _work(scorer, settings, metrics, listener)
     address = listener.getsockname()
@@ -125,6 +123,8 @@ def _work(
             await super().shutdown(sockets)
 
     server = DrainingServer(config)
+    config.load()
+    _freeze()
 
     async def end_if_alone() -> None:
         if os.getppid() != supervisor:
@@ -136,6 +136,12 @@ def _work(
         runner.run(server.serve(sockets=[listener]))
     app.close()
     return 0
+
+
+def _freeze() -> None:
+    """Keep what is loaded: no collection has to look at it again, nor touch pages that workers share."""
+    gc.collect()
+    gc.freeze()
 
 
 def _supervise(work: Callable[[int], int], n_workers: int) -> int:
