@@ -23,7 +23,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(
-    ("n_bytes", "awaited"), [(2_000_000, "upload     25% of 2.0 MB, "), (None, "upload    0 s")]
+    ("n_bytes", "awaited"), [(2_000_000, "upload     25% of 2.0 MB, "), (None, "\rupload    ")]
 )
 def test_a_terminal_shows_the_step_at_work(n_bytes, awaited):
     terminal = Terminal(awaited)
