@@ -55,6 +55,7 @@ class ClientConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._is_ending = False  # nothing is read any more but to be forgotten
+        self._is_paused = False  # nothing is read for the moment
         self._may_write = True
         self._fault: MapperError | None = None
         self._is_reading = False  # a request has begun and is not complete
@@ -87,6 +88,8 @@ class ClientConnection(asyncio.Protocol):
         except httptools.HttpParserUpgrade as upgrade:
             self._go_on_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
+            if isinstance(error, httptools.HttpParserCallbackError) and self._fault is None:
+                raise  # a mistake of ours
             if not self._is_ending:
                 self._refuse(self._fault or NotHttpError(f"The request is not proper HTTP/1.1: {error}."))
             return
@@ -202,8 +205,9 @@ class ClientConnection(asyncio.Protocol):
         self._waiting.append(request)
         if self._task is None and (self._may_write or self._transport is None):
             self._answer_next()
-        elif self._transport is not None:
+        elif self._transport is not None and not self._is_paused:
             self._transport.pause_reading()
+            self._is_paused = True
 
     def _answer_next(self) -> None:
         if not self._waiting:
@@ -229,27 +233,31 @@ class ClientConnection(asyncio.Protocol):
         transport.write(answer.encode(request, request_id, listener.date))
         self._set_deadline()
         if request.is_last:
-            self._end(linger=request.fault is not None and not listener.is_stopping)
+            self._end(transport, linger=request.fault is not None and not listener.is_stopping)
         elif self._waiting:
             if self._may_write:
                 self._answer_next()
         else:
-            transport.resume_reading()
+            self._resume_reading(transport)
 
-    def _end(self, *, linger: bool) -> None:
+    def _end(self, transport: asyncio.Transport, *, linger: bool) -> None:
         """Close the connection, and if more is on its way, not before the client has read the answer.
 
         A connection that is closed while its client sends takes with it the answer that the client has not
         read yet. So what comes is read and forgotten, until the client closes or its time is over.
         """
-        assert self._transport is not None
         self._is_ending = True
-        if not linger:
-            self._transport.close()
+        if not linger or transport.is_closing():
+            transport.close()
             return
-        self._transport.write_eof()
-        self._transport.resume_reading()
+        transport.write_eof()
+        self._resume_reading(transport)
         self.deadline = self._loop.time() + self._listener.body_timeout_s
+
+    def _resume_reading(self, transport: asyncio.Transport) -> None:
+        if self._is_paused and not transport.is_closing():
+            transport.resume_reading()
+            self._is_paused = False
 
     def _set_deadline(self) -> None:
         if self._task is not None:
@@ -262,17 +270,19 @@ class ClientConnection(asyncio.Protocol):
 
     def expire(self) -> None:
         """End what took too long: an idle connection, a request on its way, an answer that nobody reads."""
-        assert self._transport is not None
-        if self._is_reading:
+        transport = self._transport
+        if transport is None:
+            return
+        if self._is_reading and not transport.is_closing():
             timeout_s = self._listener.body_timeout_s
             self._refuse(RequestTimeoutError(f"The request did not arrive within {timeout_s:g} s."))
             return
-        unsent_bytes = self._transport.get_write_buffer_size()
+        unsent_bytes = transport.get_write_buffer_size()
         if 0 < unsent_bytes != self._unsent_bytes:  # slow, but it goes on
             self._unsent_bytes = unsent_bytes
             self.deadline = self._loop.time() + IDLE_TIMEOUT_S
             return
-        self._transport.abort()
+        transport.abort()
 
     def drain(self) -> None:
         """End the connection as soon as what was begun is answered."""

@@ -77,6 +77,7 @@ def docs_page(model: TabularModel, settings: MapperSettings, takes: str | None, 
     limits = (
         ("largest body", f"{settings.max_body_bytes:,} bytes"),
         ("most rows in a request", f"{settings.max_rows:,}"),
+        ("longest time that a request may take to arrive", f"{settings.body_timeout_s:g} s"),
         ("longest wait for predictions", f"{settings.predict_timeout_s:g} s"),
         ("longest wait for explanations", f"{settings.explain_timeout_s:g} s"),
         ("longest wait for a file", f"{settings.file_timeout_s:g} s"),
@@ -100,8 +101,9 @@ def docs_page(model: TabularModel, settings: MapperSettings, takes: str | None, 
 {_table(("route", "gives"), [(f"<code>{route}</code>", escape(text)) for route, text in ROUTES])}
 <h2>Requests</h2>
 <p><code>data</code> is a record, a list of records, or <code>columns</code> and <code>rows</code>. Whatever
-is sent as <code>session</code> comes back. A category that training never saw and a number outside of the
-range that it saw are accepted, and named in <code>warnings</code>.</p>
+is sent as <code>session</code> comes back. Bodies may be compressed by gzip or deflate. A category that
+training never saw and a number outside of the range that it saw are accepted, and named in
+<code>warnings</code>.</p>
 {shown_examples}
 <h2>Parameters</h2>
 {_table(("name", "for", "value"), [tuple(map(escape, row)) for row in PARAMETERS])}

@@ -29,6 +29,7 @@ __all__ = ["run_service"]
 logger = logging.getLogger(__name__)
 
 RESTART_PAUSE_S = 1.0
+WATCH_S = 0.5
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -85,8 +86,13 @@ def _listening_socket(settings: MapperSettings) -> socket.socket:
     return listener
 
 
-async def _serve(settings: MapperSettings, published: PublishedModel, listener: socket.socket) -> None:
-    """Answer requests until a signal comes; then end what was begun."""
+async def _serve(
+    settings: MapperSettings,
+    published: PublishedModel,
+    listener: socket.socket,
+    supervisor: int | None = None,
+) -> None:
+    """Answer requests until a signal comes, or the supervisor is gone; then end what was begun."""
     from mapper.listener import Listener
     from mapper.service import MapperService
 
@@ -101,11 +107,21 @@ async def _serve(settings: MapperSettings, published: PublishedModel, listener: 
     host, port = listener.getsockname()[:2]
     shown_host = f"[{host}]" if ":" in host else host
     logger.info("listening on http://%s:%d", shown_host, port)
+    watching = None if supervisor is None else loop.create_task(_watch(supervisor, stop))
     await stop.wait()
+    if watching is not None:
+        watching.cancel()
     logger.info("stopping; up to %g s for what has been begun", settings.drain_s)
     await clients.close(settings.drain_s)
     service.close()
     logger.info("stopped")
+
+
+async def _watch(supervisor: int, stop: asyncio.Event) -> None:
+    """Set `stop` when the process that forked this one is gone, by whatever signal."""
+    while os.getppid() == supervisor:
+        await asyncio.sleep(WATCH_S)
+    stop.set()
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
@@ -151,6 +167,7 @@ def _fork_worker(
     workers: set[int], settings: MapperSettings, published: PublishedModel, host: str, port: int
 ) -> None:
     """Add a new worker's process id; a signal in between waits until it can be handed on to the worker."""
+    supervisor = os.getpid()
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     if pid := os.fork():
         workers.add(pid)
@@ -163,7 +180,7 @@ def _fork_worker(
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         own = _listening_socket(_with_address(settings, host, port))
         own.listen(1024)
-        _run(_serve(settings, published, own))
+        _run(_serve(settings, published, own, supervisor))
         status = 0
     except Exception:
         logger.exception("worker failed")

@@ -338,6 +338,19 @@ def test_a_client_that_vanishes_leaves_nothing_behind():
     play(scenario)
 
 
+def test_a_service_that_fails_ends_the_connection():
+    async def scenario(scene):
+        async def fail(_):
+            raise OSError("disk full")
+
+        scene.listener.service = fail
+        client = await scene.connect(b"GET /a HTTP/1.1\r\n\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            assert await client.end() == b""
+
+    play(scenario)
+
+
 def test_stopping_ends_idle_connections_at_once_and_others_with_their_answer():
     async def scenario(scene):
         scene.service.go_on.clear()

@@ -470,6 +470,27 @@ def test_workers_share_the_port_and_count_together(start_service, model_server, 
         assert service.process.wait(10) == 0
 
 
+def is_refused(url):
+    """Whether nobody listens there any more, sooner or later."""
+    address = urlsplit(url)
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        try:
+            socket.create_connection((address.hostname, address.port), timeout=5).close()
+        except ConnectionError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_workers_end_when_their_supervisor_is_killed(start_service, schema_path):
+    with start_service("--schema", str(schema_path), "--workers", "2") as service:
+        service.process.kill()
+        service.process.wait(20)
+
+        assert is_refused(service.url)
+
+
 def test_a_client_that_gave_up_while_waiting_is_not_asked_for(
     start_service, model_server, schema_path, record
 ):
