@@ -64,7 +64,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="end at a row that does not fit, or keep it with an error instead (default: %(default)s)",
     )
     parser.add_argument("--explain", action="store_true", help="add each row's explanation as JSON")
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="threads (default: one per core)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="threads, and processes for many explanations (default: one per core)",
+    )
     return parser
 
 
@@ -80,14 +86,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         folders = callers_folders(os.environ, Path.cwd())
         input_path = Path(located_dataset(str(arguments.input), folders, ()))
         output_path = folders[0] / arguments.output
-        with _progress_bar(Console(stderr=True)) as progress:
+        explaining = _explaining(bundle, settings.workers) if options.explain else contextlib.nullcontext()
+        with _progress_bar(Console(stderr=True)) as progress, explaining as explain:
             scored = score_file(
                 input_path,
                 output_path,
                 OneThreadModel(bundle.schema, bundle.forest),
                 options,
                 settings,
-                explain=_explain(bundle) if options.explain else None,
+                explain=explain,
                 progress=progress,
             )
     except ProtoModelError as error:
@@ -118,11 +125,14 @@ def _bundle_folder(model: str) -> Path:
         raise ProtoModelError(f"The model {model} cannot be had: {error}") from error
 
 
-def _explain(bundle: ForestModel) -> Explain:
-    from proto_model.explanation import ExplainOptions, make_explainer
+@contextlib.contextmanager
+def _explaining(bundle: ForestModel, n_jobs: int) -> Iterator[Explain]:
+    """Explains rows, many of them in processes."""
+    from proto_model.explanation import ExplainOptions, ProcessExplainer, make_explainer
 
     explainer = make_explainer("lore", bundle.schema, bundle.background, bundle.predict_proba)
-    return lambda matrix: explainer.explain(matrix, ExplainOptions())
+    with ProcessExplainer(explainer, n_jobs) as many:
+        yield lambda matrix: many.explain(matrix, ExplainOptions())
 
 
 @contextlib.contextmanager

@@ -11,10 +11,9 @@ from mlflow.models import ModelSignature
 from mlflow.pyfunc import PythonModelContext  # type: ignore[attr-defined]  # exported, but not in __all__
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
-from numpy.typing import NDArray
 
 from proto_model.errors import InputError, ProtoModelError
-from proto_model.explanation import ExplainOptions
+from proto_model.explanation import ExplainOptions, ProcessExplainer
 from proto_model.files.jobs import FileJob, run_jobs
 from proto_model.files.options import FileOptions
 from proto_model.files.scoring import OneThreadModel
@@ -64,18 +63,21 @@ class RandomForestFileModel(RandomForestWrapperModel):
         """
         given = params or {}
         try:
-            options = FileOptions.from_params(given)
+            options, asked = FileOptions.from_params(given), ExplainOptions.from_params(given)
             if options.explain:
-                ExplainOptions.from_params(given).validate(self.model.schema)
+                asked.validate(self.model.schema)
+                explainer = self.explainer(given)
             jobs = _jobs(model_input)
         except ProtoModelError as error:
             raise as_mlflow_error(error) from error
-
-        def explain(matrix: NDArray[np.float64]) -> list[dict[str, Any]]:
-            return self.explain(matrix, given)
-
         model = OneThreadModel(self.model.schema, self.model.forest)
-        summaries = run_jobs(jobs, model, options, self._settings, explain=explain)
+        if not options.explain:
+            summaries = run_jobs(jobs, model, options, self._settings)
+        else:
+            with ProcessExplainer(explainer, self._settings.workers) as many:
+                summaries = run_jobs(
+                    jobs, model, options, self._settings, explain=lambda matrix: many.explain(matrix, asked)
+                )
         rows = [summary.to_dict() for summary in summaries]
         return pd.DataFrame(rows, columns=Summary.columns(), dtype=object)
 
