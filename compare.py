@@ -27,6 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
 PROMOTED, KEPT, NOT_COMPARED = 0, 1, 2
 
+_ONLY_FOR_COMPARING = ("confidence", "min_improvement", "random_state", "report")
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""
@@ -60,7 +62,15 @@ def _seed(text: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the result is the exit status."""
-    arguments = build_parser().parse_args(argv)
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    needless = [
+        f"--{name.replace('_', '-')}"
+        for name in _ONLY_FOR_COMPARING
+        if getattr(arguments, name) != parser.get_default(name)
+    ]
+    if arguments.rollback and needless:
+        parser.error(f"--rollback compares nothing, so it goes without {', '.join(needless)}")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 

@@ -207,18 +207,8 @@ def promote(name: str, *, expected: Aliases, client: MlflowClient | None = None)
     else:
         client.set_model_version_tag(name, challenger, REPLACED_VERSION_TAG, champion)
         client.set_registered_model_alias(name, PREVIOUS_CHAMPION, champion)
-    client.set_registered_model_alias(name, CHAMPION, challenger)
-
-    after = read_aliases(name, client=client)
-    if after.champion != challenger:
-        raise RegistryError(
-            _changed(
-                name,
-                Aliases(challenger, challenger, champion),
-                after,
-                "The later move stands; compare again.",
-            )
-        )
+    meant = Aliases(challenger, challenger, champion)
+    after = _make_champion(client, name, meant, "The later move stands; compare again.")
     if after.challenger == challenger:  # a newer challenger keeps its alias
         client.delete_registered_model_alias(name, CHALLENGER)
     return read_aliases(name, client=client)
@@ -263,10 +253,7 @@ def rollback(name: str, *, expected: Aliases, client: MlflowClient | None = None
         )
 
     before_previous = client.get_model_version(name, previous).tags.get(REPLACED_VERSION_TAG)
-    client.set_registered_model_alias(name, CHAMPION, previous)
-    after = read_aliases(name, client=client)
-    if after.champion != previous:
-        raise RegistryError(_changed(name, Aliases(previous), after, "The later move stands."))
+    _make_champion(client, name, Aliases(previous), "The later move stands.")
     if before_previous is not None and _exists(client, name, before_previous):
         client.set_registered_model_alias(name, PREVIOUS_CHAMPION, before_previous)
     else:
@@ -274,6 +261,15 @@ def rollback(name: str, *, expected: Aliases, client: MlflowClient | None = None
     if champion is not None and _exists(client, name, champion):
         _delete_tag(client, name, champion, REPLACED_VERSION_TAG)
     return read_aliases(name, client=client)
+
+
+def _make_champion(client: MlflowClient, name: str, meant: Aliases, advice: str) -> Aliases:
+    """Point the alias `champion` at a version and make sure that it stays there; the aliases read back."""
+    client.set_registered_model_alias(name, CHAMPION, str(meant.champion))
+    after = read_aliases(name, client=client)
+    if after.champion != meant.champion:
+        raise RegistryError(_changed(name, meant, after, advice))
+    return after
 
 
 def _delete_tag(client: MlflowClient, name: str, version: str, key: str) -> None:

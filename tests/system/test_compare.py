@@ -280,6 +280,14 @@ def test_a_rollback_takes_the_last_promotion_back(client, register, run_compare,
     assert "no promotion" in verdict["error"]
 
 
+def test_a_rollback_refuses_what_it_would_ignore(capsys):
+    with pytest.raises(SystemExit) as ended:
+        compare.main(["--rollback", "--confidence", "0.9", "--report", "somewhere"])
+
+    assert ended.value.code == 2
+    assert "--rollback compares nothing, so it goes without --confidence, --report" in capsys.readouterr().err
+
+
 def test_the_explainer_follows_promotion_and_rollback(client, register, run_compare, good, bad):
     old, new = register(bad, CHAMPION), register(good)
     explainer = f"{register.name}_explainer"
