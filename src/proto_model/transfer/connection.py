@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import logging
 import random
 import re
@@ -130,8 +131,30 @@ class Retry:
         self._deadline.remaining_s()
 
 
+class _Head(io.BufferedReader):
+    """A reader that remembers the last line."""
+
+    line = b""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        self.line = super().readline(size)
+        return self.line
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer whose head came whole; http.client takes what came before a break for all of it."""
+
+    def begin(self) -> None:
+        head = self.fp = _Head(self.fp.detach())
+        super().begin()
+        if not head.line.endswith(b"\n"):
+            raise http.client.HTTPException("the head of the answer broke off")
+
+
 class Connection(http.client.HTTPConnection):
     """HTTP over a socket to an address that was vetted, whatever the name now says."""
+
+    response_class = _Answer
 
     def __init__(
         self, url: PresignedUrl, address: Address, settings: FileSettings, context: ssl.SSLContext | None
