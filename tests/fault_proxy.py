@@ -196,6 +196,30 @@ def cut_upload(after: int) -> Fault:
     return lambda exchange: exchange.forward(request_bytes=after)
 
 
+def stall_upload(exchange: Exchange) -> None:
+    """The request's body is not read."""
+    exchange.released.wait(30)
+
+
+def drip_upload(exchange: Exchange) -> None:
+    """The request's body is read a little at a time."""
+    while not exchange.released.wait(0.02) and exchange.client.recv(1024):
+        pass
+
+
+def stall_after_upload(exchange: Exchange) -> None:
+    """The whole body is read, and no answer comes."""
+    exchange.read_body()
+    exchange.released.wait(30)
+
+
+def drip_head(exchange: Exchange) -> None:
+    """The head of the answer comes one byte at a time, each within any read timeout."""
+    exchange.client.sendall(b"HTTP/1.1 200 OK\r\nX-Padding: ")
+    while not exchange.released.wait(0.02):
+        exchange.client.sendall(b"1")
+
+
 def edited(pattern: bytes, replacement: bytes) -> Fault:
     """The head of the answer is changed."""
     return lambda exchange: exchange.forward(edit_head=lambda head: re.sub(pattern, replacement, head))

@@ -20,33 +20,16 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from numpy.typing import NDArray
 
 from proto_model.files import FileJob, FileOptions, Summary, run_jobs
-from proto_model.schema import Feature, ModelSchema
 from proto_model.transfer import FileSettings
 from tests.fault_proxy import Exchange, FaultProxy, cut_download, cut_upload, passed, status_after_body
+from tests.half_model import HalfModel
 from tests.strict_stores import AzureStore, Store, SwiftStore
 
 pytestmark = pytest.mark.system
 
 N_ROWS = 20_000
-
-
-class HalfModel:
-    """Says `yes` with the probability that stands in the file, rounded to its half."""
-
-    schema = ModelSchema(
-        "halves",
-        "class",
-        "string",
-        ("no", "yes"),
-        (Feature("x", "double", False, minimum=0.0, maximum=1.0, median=0.5),),
-    )
-
-    def predict_proba(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        yes = np.clip(matrix[:, 0], 0, 1) / 2
-        return np.column_stack([1 - yes, yes])
 
 
 TABLE = pa.table({"id": np.arange(N_ROWS), "x": np.random.default_rng(0).random(N_ROWS)})
