@@ -5,8 +5,8 @@ usage() {
     cat <<'HELP'
 usage: ./generate_mlserver_configs.sh [model-uri]
 
-Download a model version and write what MLServer needs to serve it to build/mlserver_configs/.
-The model URI is models:/proto_model@champion unless another is given.
+Download a model version, for rows or for files, and write what MLServer needs to serve it to
+build/mlserver_configs/. The model URI is models:/proto_model@champion unless another is given.
 
     ./generate_mlserver_configs.sh
     pip install -r build/mlserver_configs/proto_model/artifact/model/requirements.txt
@@ -20,6 +20,9 @@ Environment:
     MLSERVER_GRPC_PORT     8081
     MLSERVER_METRICS_PORT  8082
     BUILD_DIR              the folder to write to, build beside this script
+    PROTO_MODEL_SERVER_…   limits that are written: MAX_ROWS, ANSWER_TIMEOUT_S, THREADS, MAX_WAITING; for files
+                           MAX_FILES, FILE_TIMEOUT_S, FILE_JOBS, MAX_WAITING_FILES, DRAIN_TIMEOUT_S
+Host, ports and limits are written to the files; PROTO_MODEL_FILES_… is read when MLServer starts.
 HELP
 }
 

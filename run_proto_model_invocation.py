@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,20 @@ def build_parser() -> argparse.ArgumentParser:
         help="model whose example row is sent; %(default)s unless given",
     )
     parser.add_argument(
-        "--wait-s", type=float, default=60.0, help="wait for a server that is starting, %(default)g s"
+        "--wait-s", type=_seconds, default=60.0, help="wait for a server that is starting, %(default)g s"
     )
     return parser
+
+
+def _seconds(text: str) -> float:
+    """Time to wait, from a command line."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} given, seconds from 0 expected")
+    return seconds
 
 
 def example_records(model_uri: str) -> list[dict[str, Any]]:

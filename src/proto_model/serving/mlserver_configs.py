@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -194,22 +195,54 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Download a model and write its folder; arguments: model URI, build folder."""
-    import mlflow.artifacts
-    from mlflow.exceptions import MlflowException
+    from proto_model.experiment.noise import quiet_mlflow
+
+    quiet_mlflow()
+    from proto_model.tracking import without_credentials
 
     model_uri, build = sys.argv[1:] if argv is None else argv
-    with tempfile.TemporaryDirectory() as temporary:
-        download = Path(temporary) / "model"
-        download.mkdir()
-        try:
-            model = Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=str(download)))
-            folder = write_mlserver_configs(model.resolve(), Path(build), os.environ)
-        except (MlflowException, ProtoModelError, OSError) as error:
-            print(f"{model_uri}: {error}", file=sys.stderr)
-            return 1
-    print(f"pip install -r {folder / 'artifact' / 'model' / 'requirements.txt'}")
-    print(f"mlserver start {build}")
+    try:
+        folder = _configured(model_uri, Path(build))
+    except ProtoModelError as error:
+        print(f"error: {without_credentials(str(error))}", file=sys.stderr)
+        return 1
+    print(shlex.join(["pip", "install", "-r", str(folder / "artifact" / "model" / "requirements.txt")]))
+    print(shlex.join(["mlserver", "start", build]))
     return 0
+
+
+def _configured(model_uri: str, build: Path) -> Path:
+    """Folder of a model that was downloaded; what can be wrong besides the model is found out before."""
+    server_settings(os.environ)
+    model_limits((), os.environ)
+    try:
+        build.mkdir(parents=True, exist_ok=True)
+        # Beside its place, so that it need not be copied again.
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=build) as download:
+            return write_mlserver_configs(_downloaded(model_uri, download), build, os.environ)
+    except OSError as error:
+        raise ArtifactError(
+            f"{model_uri} cannot be written to {build}: {error.strerror or error}. Set BUILD_DIR to a folder "
+            "that may be written to, with room for the model."
+        ) from error
+
+
+def _downloaded(model_uri: str, folder: str) -> Path:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    from proto_model.tracking import check_store
+
+    if model_uri.startswith(("models:", "runs:")):
+        check_store(mlflow.get_tracking_uri())
+    elif ":/" not in model_uri and not Path(model_uri).is_dir():
+        raise ArtifactError(
+            f"There is no folder {model_uri}. Give one, or a URI such as models:/proto_model@champion."
+        )
+    try:
+        return Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=folder))
+    except (MlflowException, OSError, ValueError) as error:
+        raise ArtifactError(f"{model_uri} cannot be had: {' '.join(str(error).split())}") from error
 
 
 if __name__ == "__main__":

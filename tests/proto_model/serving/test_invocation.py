@@ -17,6 +17,7 @@ from proto_model.serving.invocation import (
     request_body,
 )
 from proto_model.serving.invocation_view import answer_table, explanation_text
+from run_proto_model_invocation import build_parser
 
 
 @contextmanager
@@ -162,3 +163,12 @@ def test_a_failure_shows_neither_password_nor_query():
     with pytest.raises(InvocationError, match=r"No answer from http://127\.0\.0\.1:9/invocations") as caught:
         invoke(url, {}, wait_s=0)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", ["nan", "inf", "-1", "soon"])
+def test_a_wait_that_is_no_time_is_refused_with_the_command_line(given, capsys):
+    with pytest.raises(SystemExit) as caught:
+        build_parser().parse_args(["--wait-s", given])
+
+    assert caught.value.code == 2
+    assert f"argument --wait-s: {given!r} given, seconds from 0 expected" in capsys.readouterr().err
