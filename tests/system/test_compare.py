@@ -462,8 +462,11 @@ def test_a_model_of_another_make_is_compared_by_its_labels(folder, register, run
 
 @pytest.mark.filterwarnings("ignore:Operation with range is deprecated")  # mlflow, with pandas 3.1
 @pytest.mark.filterwarnings("ignore:.*An input example was not provided:UserWarning")  # of a file model
-def test_logged_models_are_compared_alike_whether_they_take_rows_or_files(register, run_compare, good, bad):
-    for model, kind, alias in ((bad, "rows", CHAMPION), (good, "file", CHALLENGER)):
+@pytest.mark.parametrize("kinds", [("file", "rows"), ("rows", "file")], ids=["champion", "challenger"])
+def test_logged_models_are_compared_alike_whether_they_take_rows_or_files(
+    register, run_compare, good, bad, kinds
+):
+    for model, kind, alias in zip((bad, good), kinds, (CHAMPION, CHALLENGER), strict=True):
         with mlflow.start_run(experiment_id="1") as run:
             info = log_forest_model(model.pipeline, model.data, signature_kind=kind)
         tags = model.tags | {"signature": kind}
@@ -471,7 +474,9 @@ def test_logged_models_are_compared_alike_whether_they_take_rows_or_files(regist
     status, verdict, _ = run_compare()
 
     assert status == 0
-    assert [verdict[role]["signature"] for role in ("champion", "challenger")] == ["rows", "file"]
+    assert verdict["verdict"] == "promoted"
+    assert tuple(verdict[role]["signature"] for role in ("champion", "challenger")) == kinds
+    assert verdict["rows"]["compared"] == len(good.data.y_test)
     for role, model in (("champion", bad), ("challenger", good)):
         expected = balanced_accuracy_score(model.data.y_test, model.pipeline.predict(model.data.X_test))
         assert verdict[role]["balanced_accuracy"] == pytest.approx(expected)
