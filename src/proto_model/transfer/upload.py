@@ -120,7 +120,9 @@ def _attempt(endpoint: Endpoint, content: Content, deadline: Deadline) -> str | 
         whole = True
         try:
             _send(connection, content, deadline)
-        except (BrokenPipeError, ConnectionResetError):
+        except TimeoutError:
+            raise
+        except OSError:  # of which TLS has its own kinds
             whole = False  # a store that refuses may answer and hang up before it has read everything
         response = endpoint.answer(connection)
         check_status(endpoint, response, _OK)

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
+import socket
+import ssl
 import tempfile
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO
 
 import pytest
@@ -204,3 +209,53 @@ def test_tries_and_time_end(
     with pytest.raises(LimitError):
         put(store, settings, what, seconds=0.0)
     assert not rclone.path("out.csv").exists()
+
+
+def refuses_early(
+    listener: socket.socket, context: ssl.SSLContext | None, n_bytes: int, heads: list[bytes]
+) -> None:
+    """Answer the next request once a part of its body came, and hang up with the rest unread."""
+    client, _ = listener.accept()
+    with context.wrap_socket(client, server_side=True) if context else client as connection:
+        received = b""
+        while b"\r\n\r\n" not in received or len(received) < n_bytes:
+            received += connection.recv(65536)
+        heads.append(received.partition(b"\r\n\r\n")[0])
+        body = b"<Error><Code>QuotaExceeded</Code><Message>The bucket is full</Message></Error>"
+        head = f"HTTP/1.1 403 Forbidden\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        connection.sendall(head.encode() + body)
+
+
+@pytest.mark.parametrize("n_bytes", [0, 200_000])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_what_a_store_says_in_mid_upload_is_the_error(
+    settings: FileSettings, certificate: tuple[Path, Path], file: IO[bytes], scheme: str, n_bytes: int
+) -> None:
+    what = content(file, DATA * 20)  # more than all the buffers on the way hold
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    heads: list[bytes] = []
+    context = None
+    if scheme == "https":
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+    thread = threading.Thread(target=refuse_early, args=(listener, context, n_bytes, heads))
+    thread.start()
+    url = PresignedUrl.parse(f"{scheme}://store.example:{port}/k?Signature=abc", "output_url")
+    allowed = dataclasses.replace(
+        settings,
+        allowed_hosts=("store.example",),
+        ca_file=str(certificate[0]),
+        read_timeout_s=10,
+    )
+
+    with listener, pytest.raises(TransferError, match=r"403 QuotaExceeded \(The bucket is full\)"):
+        upload(url, "output_url", what, allowed, Deadline(20), resolve=at_home)
+
+    thread.join()
+    assert len(heads) == 1
+
+
+def at_home(_name: str, port: int, **_: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+    """Every name is this machine's."""
+    return [(0, 0, 0, "", ("127.0.0.1", port))]
