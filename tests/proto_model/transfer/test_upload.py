@@ -211,7 +211,7 @@ def test_tries_and_time_end(
     assert not rclone.path("out.csv").exists()
 
 
-def refuses_early(
+def refuse_early(
     listener: socket.socket, context: ssl.SSLContext | None, n_bytes: int, heads: list[bytes]
 ) -> None:
     """Answer the next request once a part of its body came, and hang up with the rest unread."""
