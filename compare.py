@@ -79,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rich.console import Console
 
     from proto_model.errors import ProtoModelError
+    from proto_model.experiment.noise import warnings_shown_once
     from proto_model.tracking import check_store, without_credentials
 
     console = Console(stderr=True)
@@ -86,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         mlflow.set_tracking_uri(arguments.tracking_uri)
     try:
         # A tracking server's client prints links to its runs; standard output is for the verdict alone.
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), warnings_shown_once(console):
             check_store(mlflow.get_tracking_uri())
             status, verdict = (_roll_back if arguments.rollback else _compare)(arguments, console)
     except (ProtoModelError, MlflowException, OSError) as error:

@@ -22,6 +22,7 @@ _QUIET_VARIABLES = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
+_GLYPH = re.compile(r"Glyph \d+ .* missing from font\(s\) (.+)\.")
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -57,7 +58,10 @@ def warnings_shown_once(console: Console) -> Iterator[None]:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        text = " ".join(_COLOR.sub("", str(message)).split())
+        text = _GLYPH.sub(
+            r"characters that the font \1 lacks are boxes in the figures",
+            " ".join(_COLOR.sub("", str(message)).split()),
+        )
         if text not in shown and not issubclass(category, (DeprecationWarning, PendingDeprecationWarning)):
             shown.add(text)
             console.print(f"[yellow]warning:[/yellow] {escape(text)}", highlight=False, soft_wrap=True)
@@ -65,5 +69,7 @@ def warnings_shown_once(console: Console) -> Iterator[None]:
     with warnings.catch_warnings():
         # A file job's URLs are good for one person and a short time, so there is no example of one.
         warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
+        # scikit-learn's, of few rows of many classes, such as the test rows are.
+        warnings.filterwarnings("ignore", "The number of unique classes is greater than", UserWarning)
         warnings.showwarning = show
         yield

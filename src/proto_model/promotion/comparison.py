@@ -78,6 +78,7 @@ def score(y: NDArray[np.int64], y_pred: NDArray[np.int64]) -> float:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "y_pred contains classes not in y_true", UserWarning)
         warnings.filterwarnings("ignore", "A single label was found", UserWarning)
+        warnings.filterwarnings("ignore", "The number of unique classes is greater than", UserWarning)
         return float(balanced_accuracy_score(y, y_pred))
 
 

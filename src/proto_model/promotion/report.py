@@ -14,6 +14,7 @@ import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 
 from proto_model import __version__
+from proto_model.evaluation.style import save
 from proto_model.promotion.comparison import Comparison
 from proto_model.promotion.decision import Criteria
 from proto_model.promotion.held_out import HeldOutRows
@@ -184,7 +185,7 @@ def write_report(report: Report, folder: Path) -> None:
     if report.evaluation is not None:
         evaluation = report.evaluation
         figure = comparison_figure(evaluation.classes, evaluation.counts, evaluation.comparison)
-        figure.savefig(folder / "comparison.png", format="png")
+        save(figure, folder / "comparison.png")
         evaluation.predictions.to_parquet(folder / "predictions.parquet", index=False)
 
 
