@@ -133,7 +133,7 @@ def _answers(home: Path, environment: dict[str, str]) -> dict[str, Any]:
     return _in_python("training_answers.py", home, environment)
 
 
-def _stages(home: Path, dataset: str, environment: dict[str, str]) -> dict[str, Any]:
+def _stages(home: Path, dataset: str, environment: dict[str, str]) -> dict[str, float]:
     """CPU seconds per stage of a training in a folder whose store is there already, as under `mlflow run`."""
     return _in_python("training_stages.py", home, environment, "--dataset", dataset)
 
@@ -157,7 +157,7 @@ def _results(
     args: argparse.Namespace,
     runs: dict[str, list[Run]],
     answers: dict[str, dict[str, Any]],
-    stages: list[dict[str, Any]],
+    stages: list[dict[str, float]],
 ) -> dict[str, Any]:
     medians = {
         name: {
@@ -179,12 +179,7 @@ def _results(
         "cpu_ratio": cpu,
         "same": same,
         "reached": wall <= TARGET and all(same.values()),
-        "stages": {
-            name: {
-                kind: statistics.median(each[name][kind] for each in stages) for kind in ("wall_s", "cpu_s")
-            }
-            for name in STAGES
-        },
+        "stages_cpu_s": {name: statistics.median(each[name] for each in stages) for name in STAGES},
     }
 
 
@@ -201,9 +196,9 @@ def _print(results: dict[str, Any]) -> None:
         print(f"  {part}: {'the same' if same else 'DIFFERENT'}")
 
     print("\nwhere the CPU seconds go")
-    inside = sum(results["stages"].values())
+    inside = sum(results["stages_cpu_s"].values())
     around = {"`mlflow run` itself, with the new store": results["versions"]["current"]["cpu_s"] - inside}
-    for name, seconds in (around | results["stages"]).items():
+    for name, seconds in (around | results["stages_cpu_s"]).items():
         print(f"  {name:42} {seconds:6.2f}")
 
 

@@ -101,6 +101,7 @@ def _run(settings: TrainingSettings) -> int:
     from proto_model.experiment.training_run import train
     from proto_model.tracking import without_credentials
 
+    gc.freeze()
     gc.enable()
     talk = Console(stderr=True)
     try:
