@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import logging
 import os
 import platform
 import socket
@@ -43,6 +45,10 @@ class PlainForest(PythonModel):
 '''
 
 
+# What a server that has to be quick does without.
+HEAVY = ("mlflow", "pandas", "sklearn", "scipy", "pyarrow", "fastapi", "pydantic", "matplotlib")
+
+
 @dataclass(frozen=True)
 class Models:
     """Folders of two models of the same forest, and a row for them.
@@ -77,6 +83,9 @@ class Models:
 
 def make_models(folder: Path, dataset: str | int, n_estimators: int = 200, n_rows: int = 20_000) -> Models:
     """Fit a forest, on a built-in dataset or on made-up rows of so many columns, and save it both ways."""
+    from proto_model.experiment.noise import quiet_mlflow
+
+    quiet_mlflow()
     import mlflow.pyfunc
     import pandas as pd
     import pyarrow as pa
@@ -101,13 +110,14 @@ def make_models(folder: Path, dataset: str | int, n_estimators: int = 200, n_row
     pipeline = make_pipeline("random_forest", data.schema, 0, n_estimators=n_estimators)
     pipeline.fit(data.X_train, data.y_train)
     folder.mkdir(parents=True)
+    logging.getLogger("mlflow.pyfunc").setLevel(logging.ERROR)  # that pickles are not safe is the point here
     write_bundle(folder / "bundle", pipeline, data.schema, encode(data.X_train, data.schema))
     module: dict[str, Any] = {"__name__": "__main__"}
-    exec(PLAIN, module)
-    plain = module["PlainForest"](pipeline)
     example = data.X_test.head(5)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        exec(PLAIN, module)
+        plain = module["PlainForest"](pipeline)
         save_model(
             folder / "ours",
             bundle=folder / "bundle",
@@ -196,6 +206,36 @@ def serving(kind: str, models: Models, folder: Path, mlserver: Path | None = Non
             for pid in pids:
                 if Path(f"/proc/{pid}").exists():
                     os.kill(pid, 15)
+
+
+def command(text: str) -> Path:
+    """Path of a program, from a command line; servers run in folders of their own."""
+    path = Path(text).absolute()
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"there is no program {text}")
+    return path
+
+
+def heavy_imports(models: Models, folder: Path) -> list[str]:
+    """Those of `HEAVY` that the lean server imports until it has answered a row and 1000 of them."""
+    [port] = _free_ports(1)
+    command = [sys.executable, "-X", "importtime", "-m", "proto_model", "serve", "-m", str(models.ours)]
+    log = folder / "imports.log"
+    environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+    with (
+        log.open("w") as output,
+        subprocess.Popen([*command, "-p", str(port)], env=environment, stderr=output) as process,
+    ):
+        try:
+            for n_rows in (1, 1000):
+                body = models.body(folder, n_rows).read_bytes()
+                _wait_for_answer(f"http://127.0.0.1:{port}/invocations", body, process, log)
+        finally:
+            process.terminate()
+    lines = [line for line in log.read_text().splitlines() if line.startswith("import time:")]
+    packages = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+    assert "proto_model" in packages
+    return sorted(packages.intersection(HEAVY))
 
 
 def machine() -> dict[str, Any]:
