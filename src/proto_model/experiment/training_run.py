@@ -111,7 +111,7 @@ def train(settings: TrainingSettings, console: Console) -> TrainingOutcome:
             for result in found:
                 name = result.variant
                 standing, model_uris[name] = _log_variant(
-                    result, data, settings, inputs, Path(bundles) / name
+                    result, data, settings, inputs, Path(bundles) / name / "bundle"
                 )
                 console.print(
                     f"{name}: judged on the test rows and logged, balanced accuracy "
@@ -125,7 +125,7 @@ def train(settings: TrainingSettings, console: Console) -> TrainingOutcome:
         best = standings[0]
         with mlflow.start_run(run_id=best.run_id, nested=True):
             pipeline = results[best.variant].pipeline
-            explainer = log_explainer(pipeline, data, bundle=Path(bundles) / best.variant)
+            explainer = log_explainer(pipeline, data, bundle=Path(bundles) / best.variant / "bundle")
             log_example_explanations(pipeline, data)
         versions = publish(standings, model_uris, data, settings, parent.info.run_id)
         explainer_version = publish_explainer(
