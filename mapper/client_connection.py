@@ -291,12 +291,13 @@ class ClientConnection(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.close()
 
-    def abort(self) -> None:
+    async def abort(self) -> None:
         """End the connection at once, and what is done for it."""
-        if self._task is not None:
-            self._task.cancel()
         if self._transport is not None:
             self._transport.abort()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
 
 def _head_too_large() -> MapperError:

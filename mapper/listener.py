@@ -72,8 +72,7 @@ class Listener:
                     self._nobody.clear()
                     await self._nobody.wait()
         except TimeoutError:
-            for connection in list(self.connections):
-                connection.abort()
+            await asyncio.gather(*(connection.abort() for connection in self.connections))
         self._looking.cancel()
 
     def forget(self, connection: ClientConnection) -> None:
