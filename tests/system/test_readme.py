@@ -98,7 +98,8 @@ def _server(command: list[str], ready_url: str, cwd: Path, env: dict[str, str], 
             time.sleep(0.1)
         yield
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):  # it has ended, which the test has complained about
+            os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(15)
         except subprocess.TimeoutExpired:
