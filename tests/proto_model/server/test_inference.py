@@ -2,9 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from proto_model.errors import ProtoModelError
+from proto_model.server.inference import Inference
 
 NAMES = ["age", "income", "job", "owner", "children"]
 DATATYPES = {"age": "INT64", "income": "FP64", "job": "BYTES", "owner": "BOOL", "children": "INT64"}
@@ -218,3 +222,50 @@ def test_what_is_not_here_is_not_found(call, path):
 
         assert reply.status == 404
         assert reply.json.keys() == {"error"}
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(0, 3), st.floats(0, 90), st.sampled_from(["nurse", "clerk", "1"])
+)
+
+
+@st.composite
+def bodies(draw):
+    """Bodies of `infer` that are right, or wrong in a place or two."""
+    n_rows = draw(st.sampled_from([0, 1, 2]))
+    row = {"age": 40, "income": 2e4, "job": "nurse", "owner": True, "children": 1}
+    inputs = [
+        {"name": name, "shape": [n_rows, 1], "datatype": DATATYPES[name], "data": [row[name]] * n_rows}
+        for name in draw(st.permutations(NAMES))
+    ]
+    for _ in range(draw(st.integers(0, 2))):
+        tensor = draw(st.sampled_from(inputs))
+        key = draw(st.sampled_from(list(tensor)))
+        tensor[key] = draw(
+            {
+                "name": st.sampled_from([*NAMES, "other", 3, None]),
+                "shape": st.sampled_from([[n_rows], [True, 1], [n_rows, 1.0], [n_rows, 2], [], "1"]),
+                "datatype": st.sampled_from(["FP64", "INT8", "BOOL", "BYTES", "FP128", None]),
+                "data": st.lists(VALUES, min_size=n_rows, max_size=n_rows) | st.just("x"),
+            }[key]
+        )
+        if draw(st.integers(0, 9)) == 0:
+            del tensor[key]
+            break
+    return json.dumps({"inputs": inputs}).encode()
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=bodies())
+def test_the_short_way_accepts_and_refuses_what_the_long_way_does(scorer, body):
+    quick, slow = Inference(scorer.schema, max_rows=1), Inference(scorer.schema, max_rows=1)
+    quick.read(json.dumps(tensors(ROWS[:1])).encode())  # the next one is held against it
+    slow._usual.columns = lambda tensors, max_rows: None
+
+    def outcome(inference):
+        try:
+            return inference.read(body).question.matrix
+        except ProtoModelError as error:
+            return str(error)
+
+    np.testing.assert_equal(outcome(quick), outcome(slow))
