@@ -290,6 +290,35 @@ def objects(tmp_path):
         yield dataclasses.replace(rclone, port=proxy.port), proxy
 
 
+def test_a_client_that_goes_away_leaves_the_whole_output(file_model, objects, tmp_path):
+    store, proxy = objects
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold(exchange):
+        held.set()
+        assert go_on.wait(60)
+        exchange.forward()
+
+    proxy.inject(hold)
+    job = {
+        "input_url": store.presign("get_object", "in.csv"),
+        "output_url": store.presign("put_object", "out.csv"),
+    }
+    body = json.dumps({"inputs": job}).encode()
+    head = "POST /invocations HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+    with serving(file_model, **store.settings) as (_, port):
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            assert held.wait(60)
+        assert not store.path("out.csv").exists()
+        go_on.set()
+        while b'proto_model_jobs{kind="file"} 0' not in get(port, "/metrics")[1]:
+            time.sleep(0.02)
+        n_lines = len(store.path("out.csv").read_text().splitlines())
+
+    assert n_lines == len(store.path("in.csv").read_text().splitlines())
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_file_job_that_is_in_the_way_of_the_end_is_stopped_and_leaves_nothing(
     file_model, objects, tmp_path, workers
