@@ -216,6 +216,7 @@ def refuse_early(
 ) -> None:
     """Answer the next request once a part of its body came, and hang up with the rest unread."""
     client, _ = listener.accept()
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or the answer could wait, and be dropped
     with context.wrap_socket(client, server_side=True) if context else client as connection:
         received = b""
         while b"\r\n\r\n" not in received or len(received) < n_bytes:
