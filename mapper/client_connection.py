@@ -9,6 +9,7 @@ malformed HTTP with a plain text.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections import deque
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from mapper.listener import Listener
 
 __all__ = ["ClientConnection"]
+
+logger = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES = 32 * 1024
 IDLE_TIMEOUT_S = 75.0  # longer than clients and balancers keep idle connections
@@ -221,10 +224,11 @@ class ClientConnection(asyncio.Protocol):
         listener = self._listener
         try:
             answer, request_id = await listener.service(request)
-        except BaseException:  # the client must not wait for ever
+        except Exception:
+            logger.exception("%s %r got no answer", request.method, request.path)
             if self._transport is not None:
-                self._transport.abort()
-            raise
+                self._transport.abort()  # the client must not wait for ever
+            return
         transport = self._transport
         self._task = self._answered = None
         if transport is None or transport.is_closing():

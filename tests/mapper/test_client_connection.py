@@ -338,7 +338,7 @@ def test_a_client_that_vanishes_leaves_nothing_behind():
     play(scenario)
 
 
-def test_a_service_that_fails_ends_the_connection():
+def test_a_service_that_fails_ends_the_connection_and_is_logged(caplog):
     async def scenario(scene):
         async def fail(_):
             raise OSError("disk full")
@@ -349,6 +349,7 @@ def test_a_service_that_fails_ends_the_connection():
             assert await client.end() == b""
 
     play(scenario)
+    assert "GET '/a' got no answer" in caplog.text
 
 
 def test_stopping_ends_idle_connections_at_once_and_others_with_their_answer():
