@@ -25,6 +25,7 @@ from tests.fault_proxy import (
     Exchange,
     Fault,
     FaultProxy,
+    cut_download,
     drip_head,
     drip_upload,
     edited,
@@ -370,3 +371,20 @@ def test_what_a_store_says_of_a_refusal_is_shown_without_its_secrets(
         assert "400 Odd" in str(summary.error)
         for head in proxy.requests:
             assert head.split(b" ")[1].decode().rpartition("=")[2] not in str(summary)
+
+
+@pytest.mark.parametrize("key", ["many", "many.parquet"])
+def test_a_download_that_breaks_goes_on_at_the_next_address_of_the_host(
+    store: ObjectStore, settings: FileSettings, proxy: FaultProxy, rclone: ObjectStore, key: str
+) -> None:
+    if key == "many.parquet":
+        pq.write_table(pa.csv.read_csv(rclone.path("many")), rclone.path(key), use_dictionary=False)
+    urls = [store.presign("get_object", key), store.presign("put_object", "out")]
+    proxy.inject(*[cut_download(300_000)] * 3)
+
+    def resolve(host: str, port: int, **_: object) -> list[Any]:
+        return [(0, 0, 0, "", (address, port)) for address in ("127.0.0.77", "127.0.0.1")]
+
+    [summary] = run_jobs([FileJob(*urls)], HalfModel(), FileOptions(), settings, resolve=resolve)
+
+    assert (summary.error, summary.rows) == (None, N_ROWS)

@@ -224,7 +224,7 @@ class Endpoint:
 
     def connect(self) -> Connection:
         """An open connection; raises RetryableError when none of the addresses answers."""
-        failure: Exception | None = None
+        failure = ""  # its text, because a kept exception keeps the frames, and with them a reader's buffer
         for address in self.vet():
             connection = Connection(self.url, address, self.settings, self._context)
             try:
@@ -237,10 +237,10 @@ class Endpoint:
                 ) from None
             except OSError as error:
                 connection.close()
-                failure = error
+                failure = f"{type(error).__name__}: {error}"
             else:
                 return connection
-        raise RetryableError(f"no connection ({type(failure).__name__}: {failure})") from None
+        raise RetryableError(f"no connection ({failure})") from None
 
     def send_head(self, connection: Connection, method: str, headers: Mapping[str, str]) -> None:
         """Send the request line, byte for byte as signed, and the headers."""
