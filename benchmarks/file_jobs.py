@@ -4,8 +4,9 @@
 
 A version of a model takes rows or files, so each kind of server runs twice, with a mapper before each: one
 for files, one for rows, on the same cores. A client sends one row at a time to the rows' mapper, at a steady
-rate; latencies count from the moment a request was due. Prints a table, and JSON with `--json FILE`. Ends
-with 1 when a prediction failed, a job was not done, or something was left behind.
+rate; another asks once a second whether the mapper and the server for files are ready. Latencies count from
+the moment a request was due. Prints a table, and JSON with `--json FILE`. Ends with 1 when an answer was
+wrong or missing, a job was not done, or something was left behind.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ def _make_models(folder: Path) -> dict[str, float]:
 
 
 def _make_file(folder: Path, path: Path, size_mb: int, kind: str) -> int:
-    """Write a file of the same rows over and over, of 30 double columns; their number."""
+    """Write a file of 30 double columns, the same 16 384 rows over and over; the number of its rows."""
     import pyarrow as pa
     import pyarrow.csv
     import pyarrow.parquet as pq
@@ -178,17 +179,19 @@ def _measured(
             _await(lambda server=server: _pings(server), process, home / name / "server.log")
         pids = [processes[1].pid, *_descendants(processes[1].pid)]  # of the server for files
 
-        ask = Predictions(mappers["rows"], row, 1 / args.rate)
-        ask.run(lambda: ask.n_asked < 5)
+        predictions = Client(mappers["rows"], "/v1/predict", {"data": row}, 1 / args.rate)
+        readiness = Client(mappers["files"], "/readyz", None, 1.0)
+        predictions.run(lambda: predictions.n_asked < 5)
         ends = time.perf_counter() + args.seconds
-        before = ask.run(lambda: time.perf_counter() < ends)
+        before = predictions.run(lambda: time.perf_counter() < ends)
         idle_mib = max(_status_mib(pid, "VmRSS") for pid in pids)
         for pid in pids:
             Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak counts from here
         cpu_s, began = sum(map(_cpu_s, pids)), time.perf_counter()
-        with ThreadPoolExecutor(1) as thread:
-            job = thread.submit(_post, mappers["files"], {"file": urls})
-            during = ask.run(lambda: not job.done())
+        with ThreadPoolExecutor(2) as threads:
+            job = threads.submit(_post, mappers["files"], {"file": urls})
+            ready = threads.submit(readiness.run, lambda: not job.done())
+            during = predictions.run(lambda: not job.done())
             summary = job.result()["file"]
         wall_s = time.perf_counter() - began
         result = {
@@ -200,16 +203,18 @@ def _measured(
             "peak_mib": max(_status_mib(pid, "VmHWM") for pid in pids),
             "before": before,
             "during": during,
+            "ready": ready.result(),
             "job": summary,
         }
     finally:
         stop_s, n_killed = _stop(processes)
     result |= {"stop_s": stop_s, "killed": n_killed, "left_behind": len(list(temp.iterdir()))}
+    result["failed"] = sum(result[asked]["failed"] for asked in ("before", "during", "ready"))
     result["good"] = (
         summary["status"] == "done"
         and summary["rows"] == n_rows
         and summary["sha256"] == _sha256(store.path(kind))
-        and not (before["failed"] or during["failed"] or n_killed or result["left_behind"])
+        and not (result["failed"] or n_killed or result["left_behind"])
     )
     return result
 
@@ -218,29 +223,30 @@ def _job_urls(kind: str) -> list[tuple[str, str, str]]:
     return [("input_url", "get_object", "in"), ("output_url", "put_object", kind)]
 
 
-class Predictions:
-    """A client that asks for one prediction after another, over one connection, each at its time.
+class Client:
+    """Asks a mapper for the same thing again and again, over one connection, each time when it is due.
 
     Parameters
     ----------
     mapper : str
-        URL of the mapper.
-    row : dict
-        What to predict.
+        Its URL.
+    path : str
+        What is asked for.
+    body : dict or None
+        Of a POST; a GET has none.
     interval_s : float
         From one request to the next. After an answer that took longer the next are late, and that counts.
     """
 
-    def __init__(self, mapper: str, row: dict[str, float], interval_s: float) -> None:
-        self._netloc = urlsplit(mapper).netloc
-        self._body = json.dumps({"data": row})
-        self._interval_s = interval_s
-        self._connection = http.client.HTTPConnection(self._netloc, timeout=60)
+    def __init__(self, mapper: str, path: str, body: dict[str, Any] | None, interval_s: float) -> None:
+        self._path, self._interval_s = path, interval_s
+        self._body = json.dumps(body) if body else None
+        self._connection = http.client.HTTPConnection(urlsplit(mapper).netloc, timeout=60)
         self._expected: Any = None
         self.n_asked = 0
 
     def run(self, go_on: Callable[[], bool]) -> dict[str, Any]:
-        """Ask as long as `go_on` holds; latencies in milliseconds, and how many failed."""
+        """Ask as long as `go_on` holds; latencies in milliseconds, and how many answers were wrong."""
         latencies_ms: list[float] = []
         failed = 0
         due = time.perf_counter()
@@ -254,22 +260,23 @@ class Predictions:
         return {"asked": len(latencies_ms), "failed": failed, "p50_ms": p50, "p99_ms": p99, "max_ms": most}
 
     def _ask(self) -> bool:
-        """Whether the right answer came."""
+        """Whether the answer is the one that came first."""
         self.n_asked += 1
+        headers = {"Content-Type": "application/json"} if self._body else {}
         try:
-            self._connection.request("POST", "/v1/predict", self._body, {"Content-Type": "application/json"})
+            self._connection.request("POST" if self._body else "GET", self._path, self._body, headers)
             answer = self._connection.getresponse()
             content = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            print(f"no prediction: {error!r}", file=sys.stderr)
+            print(f"{self._path}: {error!r}", file=sys.stderr)
             self._connection.close()
             return False
         if answer.status != 200:
-            print(f"no prediction: {answer.status} {content!r}", file=sys.stderr)
+            print(f"{self._path}: {answer.status} {content!r}", file=sys.stderr)
             return False
-        predictions = json.loads(content)["predictions"]
-        self._expected = self._expected or predictions
-        return bool(predictions == self._expected)
+        given = json.loads(content).get("predictions")
+        self._expected = self._expected or given
+        return bool(given == self._expected)
 
 
 def _start_server(
@@ -414,9 +421,9 @@ def _sha256(path: Path) -> str | None:
 def _print_head(results: dict[str, Any]) -> None:
     print(json.dumps(results["machine"]))
     print(f"{results['size_mb']} MB {results['format']}, {results['rows']:,} rows; JSON latencies in ms\n")
-    print(f"{'':24}{'of the job':^46}{'before':^18}{'during':^27}")
-    heads = ("s", "CPU s", "MB/s", "idle MiB", "peak MiB", "p50", "p99", "p50", "p99", "max")
-    widths = (8, 8, 8, 10, 10, 9, 9, 9, 9, 9)
+    print(f"{'':18}{'of the job':^44}{'  predictions before':<18}{'  during the job':<27}{'   ready':9}")
+    heads = ("s", "CPU s", "MB/s", "idle MiB", "peak MiB", "p50", "p99", "p50", "p99", "max", "max")
+    widths = (8, 8, 8, 10, 10, 9, 9, 9, 9, 9, 9)
     line = "".join(f"{head:>{width}}" for head, width in zip(heads, widths, strict=True))
     print(f"{'server':10}{'job':8}{line}{'asked':>7}{'failed':>7}{'stop s':>8}")
 
@@ -428,7 +435,8 @@ def _print(result: dict[str, Any]) -> None:
         f"{result['mb_per_s']:8.0f}{result['idle_mib']:10.0f}{result['peak_mib']:10.0f}"
         f"{before['p50_ms']:9.2f}{before['p99_ms']:9.2f}"
         f"{during['p50_ms']:9.2f}{during['p99_ms']:9.2f}{during['max_ms']:9.2f}"
-        f"{before['asked'] + during['asked']:7}{before['failed'] + during['failed']:7}{result['stop_s']:8.2f}"
+        f"{result['ready']['max_ms']:9.2f}{before['asked'] + during['asked']:7}{result['failed']:7}"
+        f"{result['stop_s']:8.2f}"
     )
     if result["job"]["error"]:
         print(f"  {result['job']['error']}")

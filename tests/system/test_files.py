@@ -258,8 +258,8 @@ def test_predictions_go_on_while_a_large_file_is_scored(model_folder: Path, tmp_
     assert [result["server"] for result in figures["servers"]] == ["mlflow", "mlserver"]
     for result in figures["servers"]:
         assert result["job"]["rows"] == figures["rows"] > 50_000
-        assert result["before"]["failed"] == result["during"]["failed"] == 0
-        assert result["during"]["asked"] > 0
+        assert result["failed"] == 0
+        assert min(result[asked]["asked"] for asked in ("before", "during", "ready")) > 0
         assert (result["killed"], result["left_behind"]) == (0, 0)
 
 
