@@ -2,8 +2,9 @@
 
 Example: python -m proto_model serve -m models:/proto_model@champion -p 5001
 
-The model is a folder or a URI that MLflow understands; MLFLOW_TRACKING_URI says where the registry is.
-SIGTERM and Ctrl+C end the server when what it has begun is answered.
+The model, for rows or for files, is a folder or a URI that MLflow understands; MLFLOW_TRACKING_URI says where
+the registry is. SIGTERM and Ctrl+C end the server when what it has begun is answered, or took too long.
+docs/serving.md says more.
 """
 
 from __future__ import annotations
