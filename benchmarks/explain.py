@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from explain_reach import draw_reach, reach
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -103,7 +104,11 @@ class Table:
     X_train: Matrix
     X_test: Matrix
     pipeline: Any
-    predict_proba: Callable[[Matrix], Matrix]
+    forest: CompiledForest
+
+    def predict_proba(self, X: Matrix) -> Matrix:
+        """The compiled forest's answer, on one thread."""
+        return self.forest.predict_proba(X, n_threads=1)
 
 
 @dataclass
@@ -145,7 +150,7 @@ def load(dataset: str, name: str) -> Table:
         encode(frame, data.schema),
         encode(data.X_test, data.schema),
         pipeline,
-        lambda X: forest.predict_proba(X, n_threads=1),
+        forest,
     )
 
 
@@ -282,6 +287,32 @@ def example(table: Table) -> Figure:
     )
 
 
+def reach_of_adult(table: Table, path: Path, n_rows: int) -> str:
+    """Draw how near counterfactuals are and could be; the medians as text."""
+    background = Background.from_matrix(table.schema, table.X_train)
+    explainer = make_explainer("lore", table.schema, table.X_train, table.predict_proba)
+    trees = [tree.tree_ for tree in table.pipeline.named_steps["forest"].estimators_]
+    columns = np.asarray(forest_columns(table.pipeline, table.schema))
+    features = np.concatenate([columns[tree.feature[tree.feature >= 0]] for tree in trees])
+    values = np.concatenate([tree.threshold[tree.feature >= 0] for tree in trees])
+    thresholds = [np.unique(values[features == j]) for j in range(background.n_features)]
+    result = reach(background, thresholds, chosen_rows(table, n_rows), table.predict_proba, explainer)
+    asked = next(goals["adult"] for key, _, _, goals in MEASURES if key == "distance")
+    draw_reach(result, asked, f"Adult, {n_rows} held-out rows").savefig(path, dpi=100)
+    return (
+        f"median distance of the nearest counterfactual, {n_rows} rows: "
+        f"possible {np.median(result.possible):.3f}, "
+        f"with one change {np.median(result.possible_one):.3f}, found {np.median(result.found):.3f}; "
+        f"within {asked:g}: possible {(result.possible <= asked).mean():.2f}, "
+        f"found {(result.found <= asked).mean():.2f} of the rows"
+    )
+
+
+def chosen_rows(table: Table, n_rows: int) -> Matrix:
+    """The held-out rows that are explained."""
+    return table.X_test[np.random.default_rng(1).permutation(len(table.X_test))[:n_rows]]
+
+
 def _share(hits: NDArray[np.bool_]) -> float:
     """Share of true values; not a number where there are none."""
     return float(hits.mean()) if len(hits) else np.nan
@@ -294,8 +325,7 @@ def _median(values: NDArray[np.float64]) -> float | None:
 
 def run(table: Table, n_rows: int, n_seeds: int, engines: list[str]) -> dict[str, dict[str, Any]]:
     """Measures by engine."""
-    chosen = np.random.default_rng(1).permutation(len(table.X_test))[:n_rows]
-    rows = table.X_test[chosen]
+    rows = chosen_rows(table, n_rows)
     as_frame = FrameModel(table.pipeline.predict_proba, table.schema)
     plans: dict[str, tuple[str, Callable[[Matrix], Matrix], str, int, int]] = {
         "lore": ("lore", table.predict_proba, "fast", n_seeds, 3),
@@ -343,6 +373,31 @@ def report(results: dict[str, dict[str, dict[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
+def summary(results: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """One Markdown table of all tables, as on the documentation's page."""
+    engines = list(next(iter(results.values())))
+    lines = [
+        f"| {' / '.join(results)} | asked | {' | '.join(engines)} |",
+        "|---|---|" + "---|" * len(engines),
+    ]
+    for key, title, better, asked in MEASURES:
+        goals = list(dict.fromkeys(f"{asked[table]:g}" for table in results if table in asked))
+        sign = "" if not goals else ("≥ " if better > 0 else "≤ ") + " / ".join(goals)
+        cells = [
+            " / ".join(_shown(by_engine[engine].get(key)) for by_engine in results.values())
+            for engine in engines
+        ]
+        lines.append(f"| {title} | {sign} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(value: float | None) -> str:
+    """Three digits, or all before the point."""
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+
+
 def machine() -> str:
     """What it ran on."""
     cpu = platform.processor() or platform.machine()
@@ -375,6 +430,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--engines", nargs="*", default=ENGINES, choices=ENGINES, metavar="ENGINE", help=", ".join(ENGINES)
     )
     parser.add_argument("--figure", type=Path, help="draw an example into this file, and measure nothing")
+    parser.add_argument(
+        "--reach",
+        type=Path,
+        help="draw into this file how near counterfactuals of Adult can be and are, and measure no more",
+    )
+    parser.add_argument("--markdown", type=Path, help="where the documentation's table goes")
     parser.add_argument("--json", type=Path, default=Path("build/explain.json"), help="where the numbers go")
     return parser
 
@@ -387,6 +448,11 @@ def main(argv: list[str] | None = None) -> int:
     if args.figure is not None:
         example(load("breast_cancer", "breast_cancer")).savefig(args.figure, dpi=80)
         return 0
+    if args.reach is not None:
+        if not args.adult:
+            build_parser().error("--reach needs --adult")
+        print(reach_of_adult(load(args.adult, "adult"), args.reach, args.rows))
+        return 0
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     tables = [("adult", args.adult)] if args.adult else []
@@ -398,6 +464,8 @@ def main(argv: list[str] | None = None) -> int:
     args.json.parent.mkdir(parents=True, exist_ok=True)
     content = {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "rows": args.rows, "results": results}
     args.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    if args.markdown is not None:
+        args.markdown.write_text(summary(results), encoding="utf-8")
     print(f"{machine()}; {args.rows} held-out rows per table\n\n{report(results)}")
     return 0
 

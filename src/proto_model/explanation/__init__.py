@@ -9,6 +9,7 @@ from proto_model.explanation.interface import (
     Progress,
     make_explainer,
 )
+from proto_model.explanation.processes import ProcessExplainer
 
 __all__ = [
     "ENGINES",
@@ -16,6 +17,7 @@ __all__ = [
     "Explainer",
     "FrameModel",
     "PredictProba",
+    "ProcessExplainer",
     "Progress",
     "make_explainer",
 ]

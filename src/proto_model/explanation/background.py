@@ -148,7 +148,7 @@ class Background:
         """
         with np.errstate(invalid="ignore"):
             change = np.abs(X - x) / self.scale
-        change = np.where(self.numeric, change, change > 0)
+        change = np.where(self.numeric | np.isnan(change), change, change > 0)
         lost = np.isnan(X) != np.isnan(x)
         distances: NDArray[np.float64] = np.where(np.isnan(change), lost, change).sum(axis=1)
         return distances

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,6 +128,10 @@ class ForestModel:
                 f"{expected[0]} and {expected[1]} in {SCHEMA_FILE}. Log the model again."
             )
         return cls(folder, schema, forest)
+
+    def __reduce__(self) -> tuple[Callable[[Path], ForestModel], tuple[Path]]:
+        """Pickled as the place of its bundle, which the other process reads."""
+        return ForestModel.load, (self.folder.absolute(),)
 
     def predict_proba(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Class probabilities, shape (n_rows, n_classes), of a coded matrix."""

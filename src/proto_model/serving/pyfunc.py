@@ -63,13 +63,17 @@ class _BundleModel(PythonModel):
         """Explanations of coded rows."""
         options = ExplainOptions.from_params(params)
         options.validate(self.model.schema)
+        return self.explainer(params).explain(matrix, options)
+
+    def explainer(self, params: Mapping[str, Any]) -> Explainer:
+        """The explainer that the parameters ask for."""
         engine = params.get("engine") or DEFAULT_ENGINE
         with self._making:
             if engine not in self._explainers:
                 self._explainers[engine] = make_explainer(
                     engine, self.model.schema, self.model.background, self.model.predict_proba
                 )
-        return self._explainers[engine].explain(matrix, options)
+            return self._explainers[engine]
 
 
 class RandomForestWrapperModel(_BundleModel):

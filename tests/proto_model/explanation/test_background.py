@@ -49,8 +49,10 @@ def test_distance_counts_spreads_of_numbers_and_changes_of_categories(schema):
     background = Background.from_matrix(schema, X)
     x = np.array([10.0, 0, 0, 0, 40])
     others = np.array([[25.0, 0, 0, 0, 40], [10, 1, 0, 0, 40], [10, 0, 1, 2, 40], [np.nan, 0, 0, 0, 40]])
+    unknown_colour = np.array([10.0, 0, 0, np.nan, 40])
 
     assert background.distance(x, others).tolist() == [1.5, 0.5, 2, 1]
+    assert background.distance(unknown_colour, np.array([x, unknown_colour])).tolist() == [1, 0]
 
 
 def test_values_are_shown_in_the_feature_s_own_type(schema, rows):

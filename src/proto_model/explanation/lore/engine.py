@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from proto_model.explanation.lore.neighborhood import Neighborhood, Questions, t
 from proto_model.explanation.lore.rule_search import RuleSearch
 from proto_model.explanation.lore.surrogate import Surrogate
 from proto_model.explanation.measures import balanced_agreement, draw_inside, row_generator
+from proto_model.explanation.processes import n_cores
 from proto_model.explanation.rule import Rule
 from proto_model.schema import ModelSchema
 
@@ -117,7 +117,7 @@ class LoreExplainer:
     def _explained(self, X: Floats, options: ExplainOptions) -> Iterator[dict[str, Any]]:
         """Explanations in order; as many rows at work as there are cores."""
         knowledge = self.knowledge()
-        n_workers = min(len(X), _n_cores())
+        n_workers = min(len(X), n_cores())
         if n_workers <= 1:
             for x in X:
                 yield self._explain_row(x, options, knowledge)
@@ -155,13 +155,6 @@ class LoreExplainer:
                 "column per class of the schema. Is the schema of another version?"
             )
         return probabilities
-
-
-def _n_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _explain(x: Floats, options: ExplainOptions, knowledge: Knowledge) -> Questions:

@@ -26,6 +26,10 @@ class Values:
 
     Parameters
     ----------
+    directed, whole : ndarray of shape (n_features,)
+        Whether a feature is a number, and whether only whole numbers are possible.
+    gap : ndarray of shape (n_features,)
+        Least difference between values of the background; 1 between whole ones.
     known : tuple of ndarray
         All different values of the background within the training range, increasing; between two neighbouring
         numbers one more, with as few digits as it takes.
@@ -34,19 +38,23 @@ class Values:
     """
 
     directed: NDArray[np.bool_]
+    whole: NDArray[np.bool_]
+    gap: Floats
     known: tuple[Floats, ...]
     tried: tuple[Floats, ...]
 
     @classmethod
     def of(cls, background: Background) -> Values:
         """Values of a background."""
-        known, tried = [], []
+        known, tried, gap = [], [], np.ones(background.n_features)
         per_number = int(np.clip(MAX_MOVES // max(background.n_features, 1), 2, VALUES_PER_NUMBER))
         for j in range(background.n_features):
             column = background.matrix[:, j]
             column = column[(column >= background.low[j]) & (column <= background.high[j])]
             values, counts = np.unique(column, return_counts=True)
             known.append(_with_between(values, background.whole[j]) if background.numeric[j] else values)
+            if not background.whole[j]:
+                gap[j] = np.diff(values).min(initial=np.inf)
             if background.numeric[j]:
                 # half of them by rows, half by different values: one value may fill most rows
                 pick = np.linspace(0, 1, max(per_number // 2, 2))
@@ -58,14 +66,21 @@ class Values:
             else:
                 frequent = np.argsort(-counts, kind="stable")[:VALUES_PER_CATEGORY]
                 tried.append(np.sort(values[frequent]))
-        return cls(background.numeric, tuple(known), tuple(tried))
+        return cls(background.numeric, background.whole, gap, tuple(known), tuple(tried))
 
     def between(self, j: int, a: float, b: float) -> list[float]:
-        """Values a quarter, half and three quarters (by rank) of the way from `a` to `b`, without either."""
+        """Values a quarter, half and three quarters (by rank) of the way from `a` to `b`, without either.
+
+        Where none is known between them, one with few digits, unless they are as near as values ever are.
+        """
         values = self.known[j]
         low, high = (a, b) if a < b else (b, a)
         first = int(values.searchsorted(low, side="right"))
         n = int(values.searchsorted(high, side="left")) - first
+        in_range = len(values) > 0 and values[0] <= low and high <= values[-1]
+        if n <= 0 and self.directed[j] and in_range and high - low > self.gap[j]:
+            values = _with_between(np.array([low, high]), bool(self.whole[j]))
+            first, n = 1, len(values) - 2
         ranks = sorted({n // 4, n // 2, 3 * n // 4}) if n > 0 else []
         return [float(values[first + rank]) for rank in (ranks if a < b else reversed(ranks))]
 

@@ -1,0 +1,163 @@
+"""Many rows explained by worker processes: threads share one interpreter, which is busy most of the time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proto_model.errors import ExplanationError
+from proto_model.explanation.interface import Explainer, ExplainOptions, Progress
+
+__all__ = ["MIN_ROWS", "ProcessExplainer", "n_cores"]
+
+MIN_ROWS = 100  # fewer are explained before the workers have started
+ROWS_PER_TASK = 8
+
+Explanations = list[dict[str, Any]]
+
+
+class ProcessExplainer:
+    """An explainer that shares many rows out to worker processes; to be used in a `with` block.
+
+    The workers are started when `MIN_ROWS` rows have been asked for, in one call or in several; until then,
+    and inside processes that may not have children, the given explainer does the work. They are new
+    interpreters rather than forks, so that threads do no harm; scripts need the usual
+    `if __name__ == "__main__":`. Answers are the same to the byte. Threads may share it.
+
+    Parameters
+    ----------
+    explainer : Explainer
+        Is pickled once; our own explainers can be when their model can, which for a model of a bundle means
+        that each worker reads the bundle.
+    n_jobs : int, optional
+        Worker processes; by default one per core that this process may use. With 1, none is started.
+
+    Raises
+    ------
+    ValueError
+        If `n_jobs` is below 1.
+    """
+
+    def __init__(self, explainer: Explainer, n_jobs: int | None = None) -> None:
+        if n_jobs is not None and n_jobs < 1:
+            raise ValueError(f"n_jobs {n_jobs} given, a whole number from 1 expected.")
+        self._explainer = explainer
+        self._n_jobs = n_cores() if n_jobs is None else n_jobs
+        if multiprocessing.current_process().daemon:
+            self._n_jobs = 1
+        self._workers: ProcessPoolExecutor | None = None
+        self._n_asked = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> ProcessExplainer:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the workers; what has not begun is left."""
+        if self._workers is not None:
+            self._workers.shutdown(cancel_futures=True)
+            self._workers = None
+
+    def explain(
+        self, X: NDArray[np.float64], options: ExplainOptions, progress: Progress | None = None
+    ) -> Explanations:
+        """One explanation per row; see `Explainer.explain`. Tells the progress after every few rows.
+
+        Raises
+        ------
+        ExplanationError
+            If the explainer cannot be sent to a worker, or a worker was ended from outside.
+        """
+        workers = self._started(len(X))
+        if workers is None or np.isinf(X).any():  # the explainer itself says which row is wrong
+            return self._explainer.explain(X, options, progress)
+        explanations: Explanations = []
+        tasks = (X[start : start + ROWS_PER_TASK] for start in range(0, len(X), ROWS_PER_TASK))
+        try:
+            for some in _in_order(workers, tasks, options, 2 * self._n_jobs):
+                for explanation in some:
+                    explanations.append(explanation)
+                    if progress is not None:
+                        progress(len(explanations), len(X))
+        except BrokenProcessPool as error:
+            raise ExplanationError(
+                "A process that explains rows could not start, or was ended from outside, perhaps for want "
+                f"of memory. Use fewer than {self._n_jobs} of them, or 1 for none."
+            ) from error
+        return explanations
+
+    def _started(self, n_rows: int) -> ProcessPoolExecutor | None:
+        """The workers, or None as long as they do not pay."""
+        with self._lock:
+            self._n_asked += n_rows
+            if self._workers is None and self._n_jobs > 1 and self._n_asked >= MIN_ROWS:
+                try:
+                    content = pickle.dumps(self._explainer)
+                except (pickle.PicklingError, AttributeError, TypeError) as error:
+                    raise ExplanationError(
+                        f"This explainer cannot be sent to other processes: {error}. Use n_jobs=1, or a "
+                        "model that pickles, such as a function of a module rather than a lambda."
+                    ) from error
+                self._workers = ProcessPoolExecutor(
+                    self._n_jobs,
+                    multiprocessing.get_context("spawn"),
+                    initializer=_Worker.start,
+                    initargs=(content,),
+                )
+            return self._workers
+
+
+def n_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _in_order(
+    workers: ProcessPoolExecutor,
+    tasks: Iterator[NDArray[np.float64]],
+    options: ExplainOptions,
+    n_ahead: int,
+) -> Iterator[Explanations]:
+    """Explanations of the tasks in their order, with only so many tasks handed out ahead."""
+    waiting: deque[Future[Explanations]] = deque()
+    try:
+        waiting.extend(workers.submit(_Worker.explain, task, options) for task in islice(tasks, n_ahead))
+        while waiting:
+            some = waiting.popleft().result()
+            waiting.extend(workers.submit(_Worker.explain, task, options) for task in islice(tasks, 1))
+            yield some
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+class _Worker:
+    """What a worker process holds."""
+
+    explainer: Explainer
+
+    @classmethod
+    def start(cls, content: bytes) -> None:
+        """Take over the explainer; Ctrl-C is for the process that started this one."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        cls.explainer = pickle.loads(content)
+
+    @classmethod
+    def explain(cls, X: NDArray[np.float64], options: ExplainOptions) -> Explanations:
+        """Explain a few rows."""
+        return [explanation for x in X for explanation in cls.explainer.explain(x[np.newaxis], options)]
