@@ -101,14 +101,18 @@ class ArrivingFile(io.RawIOBase):
         self._watermark, self._position = 0, 0
         self._finished = False
         self.failure: BaseException | None = None
-        if head:
+        try:
             self._put(head, 0)
             self._watermark = len(head)
-        tail = download.tail(_TAIL_BYTES)
-        self._size = download.total_bytes
-        self._tail_start = self._size - len(tail) if tail and self._size is not None else None
-        if tail and self._tail_start is not None:
-            self._put(tail, self._tail_start)
+            tail = download.tail(_TAIL_BYTES)
+            self._size = download.total_bytes
+            self._tail_start = self._size - len(tail) if tail and self._size is not None else None
+            if tail and self._tail_start is not None:
+                self._put(tail, self._tail_start)
+        except BaseException:
+            self._file.close()
+            super().close()
+            raise
         self._thread = threading.Thread(target=self._copy, name="download", daemon=True)
         self._thread.start()
 

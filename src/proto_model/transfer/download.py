@@ -37,6 +37,7 @@ _OK = frozenset({200, 206})
 _CHANGED = frozenset({412, 416})
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _READ_BYTES = 1 << 18
+_END_S = 0.2
 
 
 class Download(io.RawIOBase):
@@ -218,7 +219,23 @@ class Download(io.RawIOBase):
             self._retry.progressed()  # a byte now and then does not count
         if not data:
             self.total_bytes = self.n_bytes  # the last chunk of a chunked answer has come
+        elif self._complete():
+            self._check_end()
         return data
+
+    def _check_end(self) -> None:
+        """Raise TransferError when the answer goes on: its length is wrong then, and the file incomplete."""
+        assert self._response is not None
+        assert self._connection is not None
+        self._connection.wire.settimeout(_END_S)  # the store was asked to close the connection, but may not
+        more = b""
+        with contextlib.suppress(OSError):
+            more = self._response.fp.read1(1)
+        if more:
+            raise TransferError(
+                f"{self._endpoint}: the answer goes on after the {self.total_bytes} bytes that it announced, "
+                "so its length is wrong. Is there a proxy in between that changes answers?"
+            )
 
     def _read(self, n_bytes: int) -> bytes:
         """Bytes from the connection, at least one unless a chunked answer is over."""

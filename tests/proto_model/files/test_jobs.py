@@ -6,6 +6,7 @@ import hashlib
 import io
 import logging
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -160,6 +161,18 @@ def test_faults_of_a_download_that_stay_upload_nothing(
     assert not any(request.startswith(b"PUT") for request in proxy.requests)
 
 
+@pytest.mark.parametrize("key", FILES)
+def test_a_length_that_is_too_small_uploads_nothing(store, model, settings, rclone, proxy, key) -> None:
+    proxy.inject(*[edited(rb"Content-Length: \d+", b"Content-Length: 3000")] * 9)
+
+    summary = run(store, model, settings, key)
+
+    assert summary.status == "failed"
+    # What stands at the wrong end of a Parquet file may be found out first.
+    assert summary.error_type in (("input", "transfer") if key == "rows.parquet" else ("transfer",))
+    assert not rclone.path("out").exists()
+
+
 @pytest.mark.parametrize("fault", [cut_upload(2000), status_after_body("500 Internal Server Error"), hang_up])
 def test_faults_of_an_upload_that_pass_leave_no_trace(store, model, settings, rclone, proxy, fault) -> None:
     def only_for_put(exchange) -> None:
@@ -256,6 +269,24 @@ def test_a_full_disk_is_said_and_uploads_nothing(store, model, settings, rclone,
     )
 
     summary = run(store, model, settings)
+    assert summary.error_type == "limit"
+    assert "disk of the temporary files is full" in str(summary.error)
+    assert not rclone.path("out").exists()
+
+
+@pytest.mark.parametrize("share", [0.2, 0.9])
+def test_a_disk_that_fills_up_while_a_file_arrives_is_said(store, model, settings, rclone, share) -> None:
+    rows = pa.table({"age": np.arange(200_000), "size": np.random.default_rng(0).random(200_000)})
+    with open(rclone.path("large.parquet"), "wb") as file:
+        pq.write_table(rows, file)
+    n_bytes = rclone.path("large.parquet").stat().st_size
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(share * n_bytes), unlimited[1]))
+    try:
+        summary = run(store, model, settings, "large.parquet")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+
     assert summary.error_type == "limit"
     assert "disk of the temporary files is full" in str(summary.error)
     assert not rclone.path("out").exists()

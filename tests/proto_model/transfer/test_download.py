@@ -20,6 +20,7 @@ from proto_model.transfer import (
 )
 from scripts.object_store import ObjectStore
 from tests.fault_proxy import (
+    Exchange,
     FaultProxy,
     cut_download,
     drip_download,
@@ -174,6 +175,27 @@ def test_a_length_that_never_comes_is_an_error(
 
     with pytest.raises(TransferError, match="changed while it was read"):
         fetch(store, settings)
+
+
+def test_a_length_that_is_too_small_is_an_error(
+    store: ObjectStore, settings: FileSettings, proxy: FaultProxy
+) -> None:
+    proxy.inject(edited(rb"Content-Length: \d+", b"Content-Length: 1000"))
+
+    with pytest.raises(TransferError, match="goes on after the 1000 bytes that it announced"):
+        fetch(store, settings)
+
+
+def test_a_connection_that_is_left_open_is_no_error(
+    store: ObjectStore, settings: FileSettings, proxy: FaultProxy
+) -> None:
+    def keep_open(exchange: Exchange) -> None:
+        exchange.answer("200 OK", {"ETag": '"1"'}, CONTENT)
+        exchange.released.wait(30)
+
+    proxy.inject(keep_open)
+
+    assert fetch(store, settings) == CONTENT
 
 
 def test_an_answer_without_length_is_refused(
