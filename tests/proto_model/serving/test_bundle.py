@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -68,3 +69,12 @@ def test_a_damaged_background_is_named(tmp_path, bundle):
 def test_a_background_of_another_width_is_refused(tmp_path, mixed_pipeline, mixed_data):
     with pytest.raises(ArtifactError, match=r"\[>0, 5\] expected"):
         write_bundle(tmp_path, mixed_pipeline, mixed_data.schema, np.zeros((3, 2)))
+
+
+def test_another_process_reads_the_bundle_again(forest_model, mixed_data):
+    X = encode(mixed_data.X_test, mixed_data.schema)
+
+    content = pickle.dumps(forest_model.predict_proba)
+
+    assert len(content) < 1000
+    assert_array_equal(pickle.loads(content)(X), forest_model.predict_proba(X))
