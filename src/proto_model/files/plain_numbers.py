@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import threading
 from collections.abc import Callable
 
 import llvmlite.binding as llvm
@@ -15,6 +16,7 @@ from proto_model.files.number_kernel import HIGHEST_POWER, LOWEST_POWER, MAX_BYT
 __all__ = ["parse_numbers"]
 
 _PADDING = b"\n" * MAX_BYTES_AHEAD
+_compiling = threading.Lock()
 _SIGNATURE = ctypes.CFUNCTYPE(
     ctypes.c_int64,
     *(ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64),
@@ -49,18 +51,20 @@ def parse_numbers(
     array([[   1., -500.],
            [  nan,    7.]])
     """
+    with _compiling:  # the first blocks of a process come on several threads at once
+        kernel = _compiled()
     matrix = np.empty((n_rows, width))
     n_bytes = len(block)
     block.extend(_PADDING)
+    text = np.frombuffer(block, dtype=np.uint8)
     try:
-        text = np.frombuffer(block, dtype=np.uint8)
-        n_found = _compiled()(
+        n_found = kernel(
             text.ctypes.data,
             *(n_bytes, places.ctypes.data, len(places), width, matrix.ctypes.data),
             *(_powers_of_five().ctypes.data, _powers_of_ten().ctypes.data),
         )
-        del text  # it keeps the block from changing its size
     finally:
+        del text  # it keeps the block from changing its size
         del block[n_bytes:]
     return matrix if n_found == n_rows else None
 
