@@ -254,7 +254,7 @@ def machine() -> dict[str, Any]:
 
 
 def _wait_for_answer(url: str, body: bytes, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while True:
         try:
             request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
