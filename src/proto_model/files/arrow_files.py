@@ -9,11 +9,12 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from proto_model.errors import InputError
+from proto_model.files.arrow_messages import MessageStream
 from proto_model.files.columns import ColumnPlan, plan_columns
 from proto_model.files.options import FileOptions
 from proto_model.files.rows import Rows, check_type, coded_matrix
 from proto_model.schema import ModelSchema
-from proto_model.transfer import FileSettings, LimitError
+from proto_model.transfer import FileSettings
 
 __all__ = ["ArrowReader", "batch_rows", "plan_typed_columns", "rows_of_batch"]
 
@@ -34,7 +35,7 @@ class ArrowReader:
     options : FileOptions
         Which columns to copy.
     settings : FileSettings
-        Limits; a record batch has to be in memory at once.
+        Limits; a record batch has to be in memory at once, decompressed.
     """
 
     place = "row"
@@ -43,11 +44,9 @@ class ArrowReader:
     def __init__(
         self, source: io.RawIOBase, schema: ModelSchema, options: FileOptions, settings: FileSettings
     ) -> None:
-        self._source = _WholeReads(source, settings.max_batch_bytes)
+        self._source = MessageStream(source, settings.max_batch_bytes)
         self._schema, self._explain = schema, options.explain
-        self._is_file = self._source.peek(len(_MAGIC)) == _MAGIC
-        if self._is_file:
-            self._source.read(8)
+        self._is_file = self._source.skip(_MAGIC, 8)
         self._stream = pa.ipc.open_stream(pa.PythonFile(self._source, mode="r"))
         self.plan = plan_typed_columns(self._stream.schema, schema, options, settings)
         self.passthrough_fields = [
@@ -59,6 +58,7 @@ class ArrowReader:
         """Record batches, in order; large ones in slices."""
         for batch in self._stream:
             needed = batch.select(self.plan.needed)
+            needed.validate(full=True)  # offsets and indices lead anywhere in a file that means harm
             step = batch_rows(needed.num_columns, self._explain)
             for start in range(0, needed.num_rows, step):
                 yield needed.slice(start, step)
@@ -71,56 +71,15 @@ class ArrowReader:
         return rows_of_batch(block, self.plan, self._schema)
 
 
-class _WholeReads(io.RawIOBase):
-    """Reads as many bytes as asked for, up to a limit, and remembers the last ones."""
-
-    def __init__(self, source: io.RawIOBase, limit: int) -> None:
-        super().__init__()
-        self._source, self._limit = source, limit
-        self._ahead = b""
-        self._last = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def peek(self, n_bytes: int) -> bytes:
-        """First bytes, which are read again."""
-        self._ahead = self.read(n_bytes)
-        return self._ahead
-
-    def read(self, n_bytes: int = -1, /) -> bytes:
-        if n_bytes > self._limit:
-            raise LimitError(
-                f"A record batch of {n_bytes} bytes, at most {self._limit} are accepted "
-                "(PROTO_MODEL_FILES_MAX_BATCH_BYTES). Write the file in smaller batches."
-            )
-        data = bytearray(max(n_bytes, 0))
-        start = min(len(self._ahead), len(data))
-        data[:start] = self._ahead[:start]
-        self._ahead = self._ahead[start:]
-        with memoryview(data) as view:
-            while start < len(view):
-                n_read = self._source.readinto(view[start:])
-                if not n_read:
-                    break
-                start += n_read
-        del data[start:]
-        if start:
-            self._last = (self._last + data[-len(_MAGIC) :])[-len(_MAGIC) :]
-        return bytes(data)
-
-    def drain(self) -> bytes:
-        """Read what is left; the file's last bytes."""
-        while self.read(1 << 16):
-            pass
-        return self._last
-
-
 def plan_typed_columns(
     file_schema: pa.Schema, schema: ModelSchema, options: FileOptions, settings: FileSettings
 ) -> ColumnPlan:
     """Columns of a file that knows their types; raises InputError when one cannot hold its feature."""
-    plan = plan_columns(file_schema.names, schema, options.passthrough, settings.max_columns)
+    try:
+        names = file_schema.names
+    except UnicodeDecodeError:
+        raise InputError("The name of a column is not UTF-8 text: is the file damaged?") from None
+    plan = plan_columns(names, schema, options.passthrough, settings.max_columns)
     features = {feature.name: feature for feature in schema.features}
     for name, column in plan.features.items():
         check_type(file_schema.field(column).type, features[name])
