@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from proto_model.transfer.errors import LimitError, TransferError
@@ -33,6 +34,8 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 _RETRYABLE_CODES = frozenset(
@@ -115,6 +118,18 @@ class Retry:
     def progressed(self) -> None:
         """Start counting anew, because something arrived."""
         self.failures = 0
+
+    def run(self, action: Callable[[], T], after_failure: Callable[[], None] = lambda: None) -> T:
+        """Result of an action, which is tried until it works or fails for good."""
+        while True:
+            try:
+                return action()
+            except RetryableError as error:
+                failure = error.with_traceback(None)  # or a cycle keeps the frames, and what they hold
+            except (OSError, http.client.HTTPException) as error:
+                failure = RetryableError(f"the connection broke ({type(error).__name__})")
+            after_failure()
+            self.wait(failure)
 
     def wait(self, error: RetryableError) -> None:
         """Wait before the next try; raises TransferError when there were enough of them."""

@@ -9,7 +9,7 @@ import re
 import socket
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from proto_model.transfer.connection import (
     Connection,
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 __all__ = ["Download"]
-
-T = TypeVar("T")
 
 _OK = frozenset({200, 206})
 _CHANGED = frozenset({412, 416})
@@ -92,7 +90,7 @@ class Download(io.RawIOBase):
         self.total_bytes: int | None = None
         self.etag: str | None = None
         self.content_type = ""
-        self._until_it_works(self._open)
+        self._retry.run(self._open, self._start_anew)
 
     def readable(self) -> bool:
         """Always true."""
@@ -103,7 +101,8 @@ class Download(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         if len(view) == 0 or self._complete():
             return 0
-        data = self._until_it_works(lambda: self._receive(min(len(view), _READ_BYTES)))
+        self._check_aborted()
+        data = self._retry.run(lambda: self._receive(min(len(view), _READ_BYTES)), self._start_anew)
         view[: len(data)] = data
         return len(data)
 
@@ -136,23 +135,19 @@ class Download(io.RawIOBase):
         self._drop()
         super().close()
 
-    def _until_it_works(self, action: Callable[[], T]) -> T:
-        while True:
-            if self._aborted:
-                raise TransferError(f"{self._endpoint}: the download was stopped.")
-            try:
-                return action()
-            except RetryableError as error:
-                failure = error.with_traceback(None)  # or a cycle keeps the frames, and with them the buffer
-            except (OSError, http.client.HTTPException) as error:
-                failure = RetryableError(f"the connection broke ({type(error).__name__})")
-            self._drop()
-            self._since_failure = 0
-            if not self._aborted:
-                self._retry.wait(failure)
+    def _start_anew(self) -> None:
+        """Let go of a connection that failed."""
+        self._drop()
+        self._since_failure = 0
+        self._check_aborted()
+
+    def _check_aborted(self) -> None:
+        if self._aborted:
+            raise TransferError(f"{self._endpoint}: the download was stopped.")
 
     def _open(self) -> None:
         """Ask for the file, or for the rest of it."""
+        self._check_aborted()
         self._deadline.remaining_s()
         connection = self._endpoint.connect()
         self._connection = connection

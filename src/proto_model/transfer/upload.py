@@ -104,14 +104,7 @@ def upload(
     """
     endpoint = Endpoint(url, name, settings, resolve)
     retry = Retry(str(endpoint), settings, deadline, sleep)
-    while True:
-        try:
-            return _attempt(endpoint, content, deadline)
-        except RetryableError as error:
-            failure = error
-        except (OSError, http.client.HTTPException) as error:
-            failure = RetryableError(f"the connection broke ({type(error).__name__})")
-        retry.wait(failure)
+    return retry.run(lambda: _attempt(endpoint, content, deadline))
 
 
 def _attempt(endpoint: Endpoint, content: Content, deadline: Deadline) -> str | None:
