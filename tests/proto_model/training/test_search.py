@@ -1,5 +1,7 @@
 import dataclasses
 import math
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
-from proto_model.training import VARIANTS, make_pipeline, search
+from proto_model.training import VARIANTS, make_pipeline, search, searches
 from proto_model.training.search import _balanced_accuracy, _folds
 
 SMALL = dataclasses.replace(
@@ -83,6 +85,35 @@ def test_progress_is_told_after_each_fit(result, calls):
     assert [call[:3] for call in calls] == [("random_forest", done, 20) for done in range(1, 21)]
     assert math.isnan(calls[0][3])
     assert calls[-1][3] == result.cv_balanced_accuracy
+
+
+def test_the_next_search_goes_on_while_a_result_is_worked_on(mixed_data):
+    second = dataclasses.replace(SMALL, name="second")
+    going_on = threading.Event()
+
+    def tell(variant, *_):
+        if variant == "second":
+            going_on.set()
+
+    with searches([SMALL, second], mixed_data, 2, progress=tell) as results:
+        first = next(results)
+        assert going_on.wait(60)
+        assert [first.variant, next(results).variant] == ["random_forest", "second"]
+
+
+def test_searches_end_with_their_context(mixed_data):
+    slow = dataclasses.replace(SMALL, defaults={"n_estimators": 300})
+    interval, leaving, calls = sys.getswitchinterval(), threading.Event(), []
+
+    def tell(*call):
+        calls.append(call)
+        leaving.wait(60)
+
+    with searches([slow, slow], mixed_data, 7, progress=tell, n_jobs=1):
+        leaving.set()
+
+    assert len(calls) < 2 * 7 * 5
+    assert sys.getswitchinterval() == interval
 
 
 def test_one_candidate_and_more_than_the_space_holds_are_fine(mixed_data):
