@@ -163,7 +163,7 @@ def _measured(
     temp = home / "temp"
     temp.mkdir(parents=True)
     settings = store.settings | {"PROTO_MODEL_FILES_TEMP_DIR": str(temp)}
-    urls = {name: store.presign(method, key) for name, method, key in _job_urls(kind)}
+    urls = {"input_url": store.presign("get_object", "in"), "output_url": store.presign("put_object", kind)}
     processes: list[subprocess.Popen[bytes]] = []
     try:
         names = ("rows", "files")
@@ -187,13 +187,12 @@ def _measured(
         idle_mib = max(_status_mib(pid, "VmRSS") for pid in pids)
         for pid in pids:
             Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak counts from here
-        cpu_s, began = sum(map(_cpu_s, pids)), time.perf_counter()
+        cpu_s = sum(map(_cpu_s, pids))
         with ThreadPoolExecutor(2) as threads:
-            job = threads.submit(_post, mappers["files"], {"file": urls})
+            job = threads.submit(_scored, mappers["files"], urls)
             ready = threads.submit(readiness.run, lambda: not job.done())
             during = predictions.run(lambda: not job.done())
-            summary = job.result()["file"]
-        wall_s = time.perf_counter() - began
+        summary, wall_s = job.result()
         result = {
             "server": kind,
             "job_s": wall_s,
@@ -217,10 +216,6 @@ def _measured(
         and not (result["failed"] or n_killed or result["left_behind"])
     )
     return result
-
-
-def _job_urls(kind: str) -> list[tuple[str, str, str]]:
-    return [("input_url", "get_object", "in"), ("output_url", "put_object", kind)]
 
 
 class Client:
@@ -377,11 +372,14 @@ def _group_lives(pid: int) -> bool:
     return True
 
 
-def _post(mapper: str, body: dict[str, Any]) -> Any:
-    content = json.dumps(body).encode()
+def _scored(mapper: str, urls: dict[str, str]) -> tuple[dict[str, Any], float]:
+    """Summary of a file job, and how long it took."""
+    content = json.dumps({"file": urls}).encode()
     request = urllib.request.Request(f"{mapper}/v1/predict", content, {"Content-Type": "application/json"})
+    began = time.perf_counter()
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
-        return json.load(answer)
+        summary: dict[str, Any] = json.load(answer)["file"]
+    return summary, time.perf_counter() - began
 
 
 def _pings(url: str) -> bool:
