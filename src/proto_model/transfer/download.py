@@ -222,10 +222,13 @@ class Download(io.RawIOBase):
         """Raise TransferError when the answer goes on: its length is wrong then, and the file incomplete."""
         assert self._response is not None
         assert self._connection is not None
+        reader = self._response.fp
+        if reader is None:  # newer versions of http.client let go of it here
+            return
         self._connection.wire.settimeout(_END_S)  # the store was asked to close the connection, but may not
         more = b""
         with contextlib.suppress(OSError):
-            more = self._response.fp.read1(1)
+            more = reader.read1(1)
         if more:
             raise TransferError(
                 f"{self._endpoint}: the answer goes on after the {self.total_bytes} bytes that it announced, "
