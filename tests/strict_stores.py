@@ -15,6 +15,7 @@ import hmac
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -251,13 +252,18 @@ def _started(command: list[Any], log: Path, **variables: str) -> Iterator[subpro
     with (
         open(log, "w") as errors,
         subprocess.Popen(
-            command, env=os.environ | variables, stdout=subprocess.PIPE, stderr=errors, text=True
+            command,
+            env=os.environ | variables,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,  # PyPI's node is a script that starts the program
         ) as process,
     ):
         try:
             yield process
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _ends(seconds: int) -> str:
