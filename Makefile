@@ -47,9 +47,9 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "No virtual environment could be made. On Debian: apt-get install python3-venv"; exit 2; }
 
-$(VENV)/.installed: requirements.txt mapper/requirements.txt constraints.txt | $(BIN)/python
+$(VENV)/.installed: requirements.txt mapper/requirements.txt requirements-store.txt constraints.txt | $(BIN)/python
 	@echo "Installing what constraints.txt pins into $(VENV); the first time this takes a minute or two"
-	$(PIP) -r requirements.txt -r mapper/requirements.txt -c constraints.txt
+	$(PIP) -r requirements.txt -r mapper/requirements.txt -r requirements-store.txt -c constraints.txt
 	@$(BIN)/python -c 'import pathlib, sysconfig; \
 		pathlib.Path(sysconfig.get_path("purelib"), "proto_model_turbo.pth").write_text("$(CURDIR)/src\n$(CURDIR)\n")'
 	@touch $@
