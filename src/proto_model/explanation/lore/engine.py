@@ -57,7 +57,7 @@ class Effort:
 
 
 EFFORTS = {
-    "fast": Effort(3600, 400, 2400, 4, 400, 4),
+    "fast": Effort(4000, 400, 3000, 4, 400, 4),
     "thorough": Effort(9000, 1000, 5000, 8, 1000, 8),
 }
 TARGET = 0.985
