@@ -14,7 +14,7 @@ import pyarrow.json
 from numpy.typing import NDArray
 
 from proto_model.files.arrays import from_texts
-from proto_model.files.blocks import block_bytes, cut_blocks, last_line_end
+from proto_model.files.blocks import block_bytes, count_lines, cut_blocks, last_line_end
 from proto_model.files.columns import ColumnPlan
 from proto_model.files.options import FileOptions
 from proto_model.files.rows import Fault, Rows, coded_matrix
@@ -73,11 +73,12 @@ class JsonLinesReader:
     def parse(self, block: bytearray) -> Rows:
         """Rows of a block; called by several threads at once."""
         lines = [line for line in block.split(b"\n") if line.strip()]
-        n_lines = block.count(b"\n")
+        n_lines = count_lines(block)
         if not lines:
             return Rows(
                 np.empty((0, len(self._schema.features))),
                 [pa.nulls(0, pa.string())] * len(self.plan.passthrough),
+                n_lines=n_lines,
             )
         faults: list[Fault] = []
         try:

@@ -55,7 +55,7 @@ class FileSettings:
     max_row_bytes : int
         Longest line of a CSV or JSON Lines file.
     max_batch_bytes : int
-        Largest record batch of an Arrow file, which has to be in memory at once.
+        Largest record batch of an Arrow file, decompressed; it has to be in memory at once.
     n_workers : int
         Threads that parse and predict; 0 for one per core.
     temp_dir : str

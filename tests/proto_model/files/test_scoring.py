@@ -250,6 +250,13 @@ def test_a_bad_row_fails_the_file_and_is_named_by_its_line(
         scorer(data, settings=FileSettings(max_row_bytes=max_row_bytes))
 
 
+def test_blank_lines_of_json_that_fill_blocks_are_counted(scorer) -> None:
+    data = b'{"size": 1, "age": 2}\n' + 500 * b"\n" + b'{"size": 1, "age": "old"}\n'
+
+    with pytest.raises(InputError, match="line 502, column 'age'"):
+        scorer(data, "people.jsonl", settings=FileSettings(max_row_bytes=64))
+
+
 def test_bad_lines_of_json_are_named(scorer) -> None:
     good = b'{"age": 1, "size": 1, "job": "clerk", "owner": true}\n'
     for bad, reason in [
