@@ -66,8 +66,7 @@ class ClientConnection(asyncio.Protocol):
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
         self._request: Request | None = None  # whose body is being read
-        self._body: list[bytes] = []
-        self._body_bytes = 0
+        self._body: bytes | bytearray = b""
         self._answered: Request | None = None  # who is being answered
         self._task: asyncio.Task[None] | None = None
         self._waiting: deque[Request] = deque()
@@ -85,11 +84,10 @@ class ClientConnection(asyncio.Protocol):
         """Called by the event loop."""
         if self._is_ending:
             return
-        self._unparsed += len(data)
+        rest: bytes | memoryview = data
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._go_on_without_upgrade(data[upgrade.args[0] :])
+            while rest and not self._is_ending:
+                rest = self._parse(rest)
         except httptools.HttpParserError as error:
             if isinstance(error, httptools.HttpParserCallbackError) and self._fault is None:
                 raise  # a mistake of ours
@@ -147,7 +145,7 @@ class ClientConnection(asyncio.Protocol):
         self._request = request = Request(method, self._target, headers, time.perf_counter())
         self._target, self._headers = b"", {}
         request.is_last = not parser.should_keep_alive() or method == "CONNECT"
-        if int(headers.get(b"content-length", b"0")) > self._listener.max_body_bytes:
+        if float(headers.get(b"content-length", b"0")) > self._listener.max_body_bytes:
             self._stop_parsing(self._too_large())
         if b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and self._answered is None:
             assert self._transport is not None
@@ -156,18 +154,22 @@ class ClientConnection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """Called by the parser."""
         self._unparsed = 0
-        self._body_bytes += len(body)
-        if self._body_bytes > self._listener.max_body_bytes:
+        if len(self._body) + len(body) > self._listener.max_body_bytes:
             self._stop_parsing(self._too_large())
-        self._body.append(body)
+        if not self._body:
+            self._body = body
+            return
+        if isinstance(self._body, bytes):  # not a list: pieces may be as small as the client likes
+            self._body = bytearray(self._body)
+        self._body += body
 
     def on_message_complete(self) -> None:
         """Called by the parser."""
-        request, body = self._request, self._body
+        request = self._request
         assert request is not None
         if self._parser.should_upgrade() and request.method != "CONNECT":
             return  # the parser has left the body to another protocol
-        request.body = body[0] if len(body) == 1 else b"".join(body)
+        request.body = bytes(self._body)
         self._is_ending = request.is_last
         self._submit(request)
 
@@ -188,23 +190,33 @@ class ClientConnection(asyncio.Protocol):
         request.is_last = self._is_ending = True
         self._submit(request)
 
-    def _go_on_without_upgrade(self, rest: bytes) -> None:
-        """Read a request that offers another protocol as if it did not; Java's client offers HTTP/2."""
-        request = self._request
-        if self._is_ending or request is None:
-            return
-        self._request = None
-        lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.target)]
-        lines += [b"%b: %b" % item for item in request.headers.items() if item[0] != b"upgrade"]
-        self._parser = httptools.HttpRequestParser(self)
-        self._unparsed = 0
-        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+    def _parse(self, data: bytes | memoryview) -> bytes | memoryview:
+        """Give the parser what came; what follows the head of a request that offers another protocol.
+
+        Such a request is read as if it did not offer one; Java's client offers HTTP/2 with each.
+        """
+        self._unparsed += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            request, version = self._request, self._parser.get_http_version().encode("ascii")
+            if self._is_ending or request is None:
+                return b""
+            self._request = None
+            lines = [b"%b %b HTTP/%b" % (request.method.encode("ascii"), request.target, version)]
+            dropped = (b"upgrade", b"expect")  # who asked whether to send the body has been answered
+            lines += [b"%b: %b" % item for item in request.headers.items() if item[0] not in dropped]
+            head = b"\r\n".join(lines) + b"\r\n\r\n"
+            self._parser, self._unparsed = httptools.HttpRequestParser(self), len(head)
+            self._parser.feed_data(head)
+            return memoryview(data)[upgrade.args[0] :]
+        return b""
 
     def _submit(self, request: Request) -> None:
         """Answer a request, when those before it have been."""
         self._request = None
         self._is_reading = False
-        self._body, self._body_bytes, self._unparsed = [], 0, 0
+        self._body, self._unparsed = b"", 0
         self._waiting.append(request)
         if self._task is None and (self._may_write or self._transport is None):
             self._answer_next()

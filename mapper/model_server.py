@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import ssl
 import time
 from collections import deque
@@ -85,7 +86,8 @@ class Gate:
             if place.done() and not place.cancelled():  # the place was given in the same moment
                 self._leave()
             else:
-                self._waiting.remove(place)
+                with contextlib.suppress(ValueError):  # whoever left in the same moment has passed over it
+                    self._waiting.remove(place)
             raise
 
     async def __aexit__(self, *_: object) -> None:

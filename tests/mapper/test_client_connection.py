@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import tracemalloc
 
 import pytest
 
@@ -13,6 +14,7 @@ from mapper.message import Answer
 
 POST = b"POST /a?b=c HTTP/1.1\r\nHost: x\r\n"
 BODY = b"Content-Length: 5\r\n\r\nhello"
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
@@ -123,7 +125,9 @@ def short_idle_time(monkeypatch):
         CHUNKED + b"3;a=b\r\nhel\r\n2\r\nlo\r\n0\r\nTrailer: x\r\n\r\n",
         b"POST http://proxied/a HTTP/1.1\r\nHost: x\r\n" + BODY,
         b"POST /%61 HTTP/1.1\r\nHost: x\r\n" + BODY,
-        POST + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n" + BODY,
+        POST + UPGRADE + BODY,
+        CHUNKED[:-2] + UPGRADE + b"\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n",
+        POST + b"Content-Length: " + b"0" * 5000 + b"5\r\n\r\nhello",
     ],
 )
 def test_requests_are_read_however_they_are_written_and_cut(wire, size):
@@ -158,6 +162,39 @@ def test_requests_sent_ahead_are_answered_in_order():
     play(scenario)
 
 
+def test_many_requests_sent_ahead_may_offer_another_protocol(caplog):
+    async def scenario(scene):
+        wire = b"GET /a HTTP/1.1\r\n" + UPGRADE + b"\r\n"
+        client = await scene.connect(wire * 2000)
+        for _ in range(2000):
+            assert (await client.answer())[2]["path"] == "/a"
+
+    play(scenario)
+    assert not caplog.text
+
+
+def test_a_body_in_small_pieces_takes_little_more_memory_than_in_one():
+    async def scenario(scene):
+        n_bytes = 400_000
+        wire = b"2\r\nab\r\n" * (n_bytes // 2)
+        client = await scene.connect(CHUNKED)
+        await until(lambda: scene.listener.connections)
+        (connection,) = scene.listener.connections
+        tracemalloc.start()
+        try:
+            client.send(wire)
+            await until(lambda: len(connection._body) == n_bytes)
+            used_bytes, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+        assert used_bytes < 6 * n_bytes
+        client.send(b"0\r\n\r\n")
+        assert (await client.answer())[2]["body"] == "ab" * (n_bytes // 2)
+
+    play(scenario, max_body_bytes=1_000_000)
+
+
 @pytest.mark.parametrize(
     ("wire", "told", "stays"),
     [
@@ -166,6 +203,7 @@ def test_requests_sent_ahead_are_answered_in_order():
         (b"GET /a HTTP/1.1\r\nConnection: close\r\n\r\n", "close", False),
         (b"GET /a HTTP/1.0\r\n\r\n", "close", False),
         (b"GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "keep-alive", True),
+        (b"GET /a HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", "close", False),
         (b"CONNECT a:1 HTTP/1.1\r\n\r\nwhatever", "close", False),
     ],
 )

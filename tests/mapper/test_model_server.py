@@ -43,6 +43,21 @@ def test_a_place_that_is_given_up_while_waiting_is_not_lost():
     assert asyncio.run(scenario()) == "in"
 
 
+def test_visitors_whose_time_is_over_together_are_all_told_so():
+    async def visitor(gate, over):
+        async with asyncio.timeout_at(over), gate:
+            await asyncio.Event().wait()
+
+    async def scenario():
+        gate, over = Gate(2, 10), asyncio.get_running_loop().time() + 0.1
+        ends = await asyncio.gather(*(visitor(gate, over) for _ in range(8)), return_exceptions=True)
+        assert {type(end) for end in ends} == {TimeoutError}
+        async with asyncio.timeout(1), gate, gate:
+            return "in"
+
+    assert asyncio.run(scenario()) == "in"
+
+
 def test_an_idle_connection_that_the_server_closed_is_replaced(model, record):
     """Servers close idle connections; a request must not fail because of it."""
 
