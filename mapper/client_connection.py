@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from mapper.errors import (
+    BusyError,
     HeadTooLargeError,
     MapperError,
     NotHttpError,
@@ -78,7 +79,12 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
-        self._listener.connections.add(self)
+        listener = self._listener
+        listener.connections.add(self)
+        if listener.is_stopping:  # accepted just before
+            self.drain()
+        elif len(listener.connections) > listener.max_connections:
+            self._refuse(BusyError("As many connections are open as are allowed to. Try again shortly."))
 
     def data_received(self, data: bytes) -> None:
         """Called by the event loop."""
@@ -249,7 +255,8 @@ class ClientConnection(asyncio.Protocol):
         transport.write(answer.encode(request, request_id, listener.date))
         self._set_deadline()
         if request.is_last:
-            self._end(transport, linger=request.fault is not None and not listener.is_stopping)
+            is_cut = request.fault is not None and not isinstance(request.fault, BusyError)
+            self._end(transport, linger=is_cut and not listener.is_stopping)
         elif self._waiting:
             if self._may_write:
                 self._answer_next()

@@ -109,7 +109,7 @@ class ModelServerAnswerError(MapperError):
 
 
 class BusyError(MapperError):
-    """As many requests wait for the model server as are allowed to."""
+    """As many requests wait for the model server, or connections are open, as are allowed to."""
 
 
 class ModelServerDownError(MapperError):

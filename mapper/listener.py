@@ -26,6 +26,8 @@ class Listener:
         Largest body that is read.
     body_timeout_s : float
         Longest time that a request may take to arrive.
+    max_connections : int
+        Connections at once; further ones are told that they are too many.
 
     Attributes
     ----------
@@ -40,10 +42,12 @@ class Listener:
         service: Callable[[Request], Awaitable[tuple[Answer, str]]],
         max_body_bytes: int,
         body_timeout_s: float,
+        max_connections: int,
     ) -> None:
         self.service = service
         self.max_body_bytes = max_body_bytes
         self.body_timeout_s = body_timeout_s
+        self.max_connections = max_connections
         self.connections: set[ClientConnection] = set()
         self.date = formatdate(usegmt=True)
         self.is_stopping = False

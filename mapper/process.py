@@ -97,7 +97,9 @@ async def _serve(
     from mapper.service import MapperService
 
     service = MapperService(settings, published)
-    clients = Listener(service.answer, settings.max_body_bytes, settings.body_timeout_s)
+    clients = Listener(
+        service.answer, settings.max_body_bytes, settings.body_timeout_s, settings.max_connections
+    )
     await clients.open(listener)
     gc.freeze()  # what is loaded by now stays; the collector need not walk it again
     stop = asyncio.Event()

@@ -37,6 +37,9 @@ class MapperSettings:
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(8080, "port to listen on")
     workers: int = _setting(1, "processes that answer")
+    max_connections: int = _setting(
+        800, "connections of clients to each process at once; more get a 503 (each takes a file descriptor)"
+    )
     max_body_bytes: int = _setting(16 * 1024 * 1024, "largest request")
     max_rows: int = _setting(10_000, "most rows in a request")
     body_timeout_s: float = _setting(30.0, "longest time that a request may take to arrive")

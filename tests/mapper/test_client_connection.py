@@ -15,6 +15,7 @@ from mapper.message import Answer
 POST = b"POST /a?b=c HTTP/1.1\r\nHost: x\r\n"
 BODY = b"Content-Length: 5\r\n\r\nhello"
 UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+LIMITS = {"max_body_bytes": 1000, "body_timeout_s": 30.0, "max_connections": 100}
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
@@ -95,7 +96,7 @@ def play(scenario, **limits):
 
     async def run():
         service = Service()
-        listener = Listener(service.answer, **{"max_body_bytes": 1000, "body_timeout_s": 30.0, **limits})
+        listener = Listener(service.answer, **{**LIMITS, **limits})
         bound = socket.create_server(("127.0.0.1", 0))
         scene = Scene(listener, service, bound.getsockname())
         await listener.open(bound)
@@ -321,6 +322,24 @@ def test_idle_connections_are_closed_without_a_word(short_idle_time, wire):
         assert await client.end() == b""
 
     play(scenario, body_timeout_s=0.4)
+
+
+def test_a_connection_too_many_is_told_so_and_the_others_are_served():
+    async def scenario(scene):
+        first, second = [await scene.connect() for _ in range(2)]
+        await until(lambda: len(scene.listener.connections) == 2)
+        third = await scene.connect()
+        assert (await third.answer())[2]["fault"] == "BusyError"
+        assert await third.end() == b""
+
+        for client in (first, second):
+            client.send(b"GET /a HTTP/1.1\r\n\r\n")
+            assert (await client.answer())[0] == 200
+        first.vanish()
+        await until(lambda: len(scene.listener.connections) == 1)
+        assert (await scene.ask(b"GET /a HTTP/1.1\r\n\r\n"))[0] == 200
+
+    play(scenario, max_connections=2)
 
 
 def test_a_client_that_reads_no_answers_is_asked_no_more_and_let_go(short_idle_time):
