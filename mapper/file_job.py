@@ -113,8 +113,9 @@ def _check_paths(file: Path, out: Path) -> int:
     folder = out.absolute().parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise SettingsError(f"{out} cannot be written: {folder} is no folder to write to.")
-    if out.is_dir() or (out.exists() and out.samefile(file)):
-        raise SettingsError(f"{out} cannot be written: it is {'a folder' if out.is_dir() else 'the input'}.")
+    if out.exists() and (not out.is_file() or out.samefile(file)):  # a device would be replaced by a file
+        what = "the input" if out.is_file() else "a folder" if out.is_dir() else "no file but a device"
+        raise SettingsError(f"{out} cannot be written: it is {what}.")
     return n_bytes
 
 

@@ -152,7 +152,7 @@ class Store:
         return None if region is None else str(region)
 
     def _told(self, what: str) -> Any:
-        return _told(what, self._client.meta.endpoint_url)
+        return _told(what, shown_url(self._client.meta.endpoint_url))
 
 
 def _location(location: str) -> tuple[str, str]:

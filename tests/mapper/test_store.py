@@ -16,6 +16,7 @@ from pathlib import Path
 import boto3
 import pytest
 
+import mapper.file_command
 from mapper.cli import main
 from mapper.errors import MapperError, RefusedByModelError, SettingsError
 from mapper.file_job import predict_file
@@ -291,12 +292,35 @@ def test_a_round_that_is_interrupted_leaves_nothing(objects, model, schema_path,
     go_on.set()
 
 
+def test_a_device_is_not_replaced_by_predictions(rows, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(SettingsError, match="no file but a device"):
+        predict_file(rows, pipe, store=None, ask=None)
+
+
+def test_a_round_started_by_nohup_outlives_its_terminal(monkeypatch):
+    def round_of(*_, **__):
+        os.kill(os.getpid(), signal.SIGHUP)
+        return {"file": {"rows": 0, "rejected_rows": 0, "output_format": "csv", "bytes_out": 1, "seconds": 0}}
+
+    monkeypatch.setattr(mapper.file_command, "predict_file", round_of)
+    monkeypatch.setattr(mapper.file_command.Store, "open", lambda *_: None)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert main(["predict", "--file", "a.csv", "--out", "b.csv", "--store", "s3://c"]) == 0
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize(
     ("environment", "flags", "message"),
     [
         ({}, ["--store", "s3://none"], "s3://none cannot be used. There is no such bucket"),
         ({}, ["--store", "bucket"], "s3://bucket or s3://bucket/folder expected"),
         ({}, ["--endpoint-url", "http://127.0.0.1:9"], "http://127.0.0.1:9 does not answer"),
+        ({}, ["--endpoint-url", "http://me:an0ther5ecret@127.0.0.1:9"], "http://127.0.0.1:9 does not answer"),
         ({}, ["--endpoint-url", "127.0.0.1"], "mistyped"),
         ({"AWS_ENDPOINT_URL": "nowhere"}, [], "Invalid endpoint"),
         ({"AWS_ACCESS_KEY_ID": "another"}, [], "does not know this access key"),
