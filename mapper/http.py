@@ -79,6 +79,7 @@ class HttpClient:
             found = {name.lower(): value for name, value in response.getheaders()}
             return Reply(response.status, found, response.read())
         except http.client.HTTPException as error:
+            self.close()  # or the rest of a broken answer stands in the way of all further requests
             raise ConnectionResetError(f"no HTTP reply: {error!r}") from error
         except OSError:
             self.close()

@@ -84,19 +84,19 @@ class ServiceTarget:
         """
         request = {"data": records, **({"parameters": parameters} if parameters else {})}
         with _counted_from(first_row):
-            return _shifted_warnings(self._answer(command, request), first_row)
+            return _shifted_warnings(self._answer(command, request, may_repeat=True), first_row)
 
     def ask_file(self, command: str, request: dict[str, Any]) -> dict[str, Any]:
         """The service's answer; raises as `ask` does."""
         self.close()  # an idle connection may have ended meanwhile, and a file job is not sent twice
-        return self._answer(command, request)
+        return self._answer(command, request, may_repeat=False)
 
     def close(self) -> None:
         """End the connection."""
         self._client.close()
 
-    def _answer(self, command: str, request: dict[str, Any]) -> dict[str, Any]:
-        reply = self._request("POST", f"/v1/{command}", orjson.dumps(request))
+    def _answer(self, command: str, request: dict[str, Any], *, may_repeat: bool) -> dict[str, Any]:
+        reply = self._request("POST", f"/v1/{command}", orjson.dumps(request), may_repeat=may_repeat)
         try:
             content: dict[str, Any] = orjson.loads(reply.body)
         except orjson.JSONDecodeError as error:
@@ -111,10 +111,15 @@ class ServiceTarget:
             raise InvalidRequestError(detail, faults, content["error_count"])
         raise MapperError(f"{content.get('title', 'Problem')} ({reply.status}): {detail}")
 
-    def _request(self, method: str, path: str, body: bytes | None) -> Reply:
+    def _request(self, method: str, path: str, body: bytes | None, *, may_repeat: bool = False) -> Reply:
         url = self._client.url
         try:
-            return self._client.request(method, path, body)
+            try:
+                return self._client.request(method, path, body)
+            except ConnectionError:  # the service ends connections that are idle for long: rows come slowly
+                if not may_repeat:
+                    raise
+                return self._client.request(method, path, body)
         except TimeoutError as error:
             raise ModelServerTimeoutError(f"{url} did not answer within {self._timeout_s:g} s.") from error
         except OSError as error:
