@@ -173,6 +173,8 @@ def save_model(
         mlflow_model=mlflow_model if mlflow_model is not None else Model(),
         metadata={"features": {feature.name: feature.type for feature in schema.features}},
     )
+    for compiled in list(path.rglob("__pycache__")):  # MLflow has run the code where it saved it
+        shutil.rmtree(compiled)
     mapper = path / "mapper"
     mapper.mkdir()
     schema.write(mapper / SCHEMA_FILE)
