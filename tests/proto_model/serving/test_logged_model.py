@@ -22,7 +22,7 @@ def folder(logged, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def model(logged):
+def model(logged, folder):  # the folder first: to load a model leaves bytecode in a local store
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
         return mlflow.pyfunc.load_model(logged.model_uri)
