@@ -16,6 +16,7 @@ import time
 from collections.abc import Coroutine, Mapping
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -157,6 +158,7 @@ def _run_workers(settings: MapperSettings, published: PublishedModel, placeholde
             if pid not in workers:
                 continue
             workers.discard(pid)
+            Path(folder, f"gauge_livesum_{pid}.db").unlink(missing_ok=True)  # what it did, it does no more
             if not stopping:
                 logger.error("worker %d ended with status %d; starting another", pid, status)
                 time.sleep(RESTART_PAUSE_S)

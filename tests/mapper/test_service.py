@@ -4,6 +4,7 @@ import concurrent.futures
 import gzip
 import http.client
 import json
+import os
 import signal
 import socket
 import time
@@ -468,6 +469,28 @@ def test_workers_share_the_port_and_count_together(start_service, model_server, 
         assert "mapper_rows_total 6.0" in service.call("/metrics")[1]
         service.process.terminate()
         assert service.process.wait(10) == 0
+
+
+def test_what_a_killed_worker_was_doing_is_not_counted_for_ever(
+    start_service, model_server, schema_path, record, tmp_path
+):
+    model_server.may_answer.clear()
+    flags = ("--model-server-url", model_server.url, "--schema", str(schema_path), "--workers", "2")
+    with start_service(*flags, TMPDIR=str(tmp_path)) as service:
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            asked = pool.submit(service.call, "/v1/predict", {"data": record})
+            while not model_server.requests:
+                time.sleep(0.01)
+            while len(counted := list(tmp_path.glob("mapper-metrics-*/gauge_livesum_*.db"))) < 2:
+                time.sleep(0.01)
+            for path in counted:
+                os.kill(int(path.stem.rpartition("_")[2]), signal.SIGKILL)
+            assert isinstance(asked.exception(20), OSError | http.client.HTTPException)
+        model_server.may_answer.set()
+        while service.log.read_text().count("listening on") < 4:
+            time.sleep(0.05)
+
+        assert "mapper_requests_in_flight 1.0" in service.call("/metrics")[1]
 
 
 def is_refused(url):
