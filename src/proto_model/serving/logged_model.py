@@ -7,8 +7,10 @@ package, the bundle as an artifact, and `mapper/`: what the mapper of this versi
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -120,8 +122,19 @@ def _log(name: str, pipeline: Pipeline, data: TrainingData, bundle: Path | None,
         folder = bundle or Path(temporary) / "bundle"
         if not folder.exists():
             write_bundle(folder, pipeline, data.schema, encode(data.X_train, data.schema))
-        info: ModelInfo = Model.log(artifact_path=None, name=name, flavor=_Flavor, bundle=folder, **parts)
+        with _without_bytecode():
+            info: ModelInfo = Model.log(artifact_path=None, name=name, flavor=_Flavor, bundle=folder, **parts)
         return info
+
+
+@contextmanager
+def _without_bytecode() -> Iterator[None]:
+    """MLflow tries a model where it lies before it uploads the folder; no `__pycache__` is to go along."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 class _Flavor:
@@ -173,8 +186,6 @@ def save_model(
         mlflow_model=mlflow_model if mlflow_model is not None else Model(),
         metadata={"features": {feature.name: feature.type for feature in schema.features}},
     )
-    for compiled in list(path.rglob("__pycache__")):  # MLflow has run the code where it saved it
-        shutil.rmtree(compiled)
     mapper = path / "mapper"
     mapper.mkdir()
     schema.write(mapper / SCHEMA_FILE)
