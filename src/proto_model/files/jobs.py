@@ -162,7 +162,7 @@ class _Run:
             Download(url, "input_url", self._settings, deadline, resolve=self._resolve)
         ) as download:
             try:
-                return score(
+                scored = score(
                     download,
                     url.path,
                     spool,
@@ -174,6 +174,9 @@ class _Run:
                 )
             finally:
                 self._bytes_in = download.n_bytes
+            # A Parquet file may have been read before all of it came: its end is fetched first.
+            self._bytes_in = download.total_bytes or self._bytes_in
+            return scored
 
     def _finish(self, url: PresignedUrl, deadline: Deadline, spool: Spool, scored: Scored) -> Summary:
         """Upload what was scored."""
