@@ -196,6 +196,20 @@ def cut_upload(after: int) -> Fault:
     return lambda exchange: exchange.forward(request_bytes=after)
 
 
+def hold_upload(begun: threading.Event) -> Fault:
+    """The store gets 100 bytes of the body and never the rest; `begun` is set once it has them."""
+
+    def fault(exchange: Exchange) -> None:
+        assert exchange.method == "PUT"
+        with socket.create_connection(("127.0.0.1", exchange.port)) as upstream:
+            upstream.sendall(exchange.head + exchange.begun_body[:100])
+            begun.set()
+            while exchange.client.recv(65536):
+                pass
+
+    return fault
+
+
 def stall_upload(exchange: Exchange) -> None:
     """The request's body is not read."""
     exchange.released.wait(30)

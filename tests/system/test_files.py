@@ -27,7 +27,7 @@ from proto_model.serving.logged_model import CODE, save_model
 from proto_model.serving.signature import PREDICT_PARAMS
 from proto_model.training import make_pipeline
 from scripts.object_store import ObjectStore
-from tests.fault_proxy import Exchange, FaultProxy, cut_download, passed, status
+from tests.fault_proxy import Exchange, FaultProxy, cut_download, hold_upload, passed, status
 from tests.file_servers import ROOT, Kind, Server, get, mapping, mlserver_python, post, serving, wait_until
 
 pytestmark = [
@@ -269,19 +269,11 @@ def _end_in_the_middle_of_an_upload(
     """Send the signal while the store has half of the output."""
     in_the_middle = threading.Event()
 
-    def half(exchange: Exchange) -> None:
-        assert exchange.method == "PUT"
-        with socket.create_connection(("127.0.0.1", exchange.port)) as upstream:
-            upstream.sendall(exchange.head + exchange.begun_body[:100])
-            in_the_middle.set()
-            while exchange.client.recv(65536):
-                pass
-
     def ask() -> None:
         with contextlib.suppress(OSError, http.client.HTTPException):
             post(f"{server.url}/invocations", {"dataframe_records": [job]})
 
-    proxy.inject(passed, half)
+    proxy.inject(passed, hold_upload(in_the_middle))
     client = threading.Thread(target=ask)
     client.start()
     assert in_the_middle.wait(60)

@@ -31,7 +31,7 @@ from proto_model.serving.logged_model import CODE, save_model
 from proto_model.serving.signature import PREDICT_PARAMS
 from proto_model.training import make_pipeline
 from scripts.object_store import ObjectStore
-from tests.fault_proxy import FaultProxy, passed
+from tests.fault_proxy import FaultProxy, hold_upload, passed
 
 pytestmark = [
     pytest.mark.system,
@@ -335,21 +335,13 @@ def test_a_file_job_that_is_in_the_way_of_the_end_is_stopped_and_leaves_nothing(
     }
     in_the_middle = threading.Event()
 
-    def half(exchange):
-        assert exchange.method == "PUT"
-        with socket.create_connection(("127.0.0.1", exchange.port)) as upstream:
-            upstream.sendall(exchange.head + exchange.begun_body[:100])
-            in_the_middle.set()
-            while exchange.client.recv(65536):
-                pass
-
     options = ("--workers", str(workers), "--drain-timeout-s", "1")
     with serving(file_model, *options, **settings) as (server, port):
         status, answer = post(port, "/invocations", body)
         assert (status, answer["predictions"][0]["status"]) == (200, "done"), answer
         assert store.path("out.csv").read_text().startswith("prediction,probability,")
         store.path("out.csv").unlink()
-        proxy.inject(passed, half)
+        proxy.inject(passed, hold_upload(in_the_middle))
         answers = []
         client = threading.Thread(target=lambda: answers.append(post(port, "/invocations", body)))
         client.start()

@@ -27,7 +27,7 @@ from proto_model.registry import register_version
 from proto_model.serving import log_forest_model
 from proto_model.training import make_pipeline
 from scripts.object_store import ObjectStore
-from tests.fault_proxy import FaultProxy, passed
+from tests.fault_proxy import FaultProxy, hold_upload, passed
 
 pytestmark = [
     pytest.mark.system,
@@ -324,14 +324,6 @@ def test_a_version_for_files_answers_summaries_and_is_not_in_the_way_of_the_end(
     }
     in_the_middle = threading.Event()
 
-    def half(exchange):
-        assert exchange.method == "PUT"
-        with socket.create_connection(("127.0.0.1", exchange.port)) as upstream:
-            upstream.sendall(exchange.head + exchange.begun_body[:100])
-            in_the_middle.set()
-            while exchange.client.recv(65536):
-                pass
-
     generated = generate("models:/files@champion", environment)
     assert generated.returncode == 0, generated.stderr
     with serving(venv, environment["BUILD_DIR"], environment, tmp_path) as (url, process):
@@ -355,7 +347,7 @@ def test_a_version_for_files_answers_summaries_and_is_not_in_the_way_of_the_end(
         status, answer = call(f"{url}/invocations", {"inputs": {"input_url": "x"}})
         assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
 
-        proxy.inject(passed, half)
+        proxy.inject(passed, hold_upload(in_the_middle))
         answers = []
         client = threading.Thread(target=lambda: answers.append(call(f"{url}/invocations", {"inputs": job})))
         client.start()
