@@ -79,8 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rich.console import Console
 
     from proto_model.errors import ProtoModelError
-    from proto_model.experiment.noise import warnings_shown_once
-    from proto_model.tracking import check_store, without_credentials
+    from proto_model.registry.noise import warnings_shown_once
+    from proto_model.registry.tracking import check_store, without_credentials
 
     console = Console(stderr=True)
     if arguments.tracking_uri:
@@ -104,8 +104,8 @@ def _compare(arguments: argparse.Namespace, console: Console) -> tuple[int, dict
     from mlflow import MlflowClient
 
     from proto_model.errors import InputError
-    from proto_model.promotion import Criteria, compare_and_promote, write_report
-    from proto_model.promotion.terminal import report_sentences, report_table
+    from proto_model.registry.promotion import Criteria, compare_and_promote, write_report
+    from proto_model.registry.promotion.terminal import report_sentences, report_table
 
     criteria = Criteria(arguments.min_improvement, arguments.confidence)
     if arguments.report:  # a folder that cannot be is known before anything is moved
@@ -139,7 +139,7 @@ def _compare(arguments: argparse.Namespace, console: Console) -> tuple[int, dict
 def _roll_back(arguments: argparse.Namespace, console: Console) -> tuple[int, dict[str, Any]]:
     from mlflow import MlflowClient
 
-    from proto_model.promotion import roll_back
+    from proto_model.registry.promotion import roll_back
 
     done = roll_back(arguments.model, client=MlflowClient(), now=datetime.now(UTC), dry_run=arguments.dry_run)
     console.print(done.sentence, markup=False, highlight=False, soft_wrap=True)

@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
 from rich.console import Console
 
+from proto_model.cli.invocation import answered_rows, endpoint, invoke, read_records, request_body
+from proto_model.cli.invocation_view import answer_table, explanation_text
 from proto_model.errors import InputError, ProtoModelError
-from proto_model.serving.invocation import answered_rows, endpoint, invoke, read_records, request_body
-from proto_model.serving.invocation_view import answer_table, explanation_text
 
 MODEL_SERVER_URL = "http://127.0.0.1:5001"
 MAPPER_URL = "http://127.0.0.1:8080"

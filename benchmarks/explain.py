@@ -28,7 +28,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from proto_model.data import decode, encode, load_table, prepare
 from proto_model.explanation import Explainer, ExplainOptions, FrameModel, make_explainer
 from proto_model.explanation.background import Background
 from proto_model.explanation.figure import explanation_figure
@@ -36,6 +35,7 @@ from proto_model.explanation.measures import draw_inside
 from proto_model.explanation.rule import Premise, Rule
 from proto_model.forest import CompiledForest
 from proto_model.schema import ModelSchema
+from proto_model.table import decode, encode, load_table, prepare
 from proto_model.training.pipeline import forest_columns
 from proto_model.training.variants import make_pipeline
 

@@ -99,11 +99,11 @@ def _make_models(folder: Path) -> dict[str, float]:
 
     from mlflow.types import ParamSchema
 
-    from proto_model.data import encode, load_training_data
-    from proto_model.files.model import file_signature
-    from proto_model.serving import write_bundle
-    from proto_model.serving.logged_model import CODE, example_rows, save_model
-    from proto_model.serving.signature import PREDICT_PARAMS, rows_signature
+    from proto_model.model import write_bundle
+    from proto_model.registry.logged_model import CODE, example_rows, save_model
+    from proto_model.registry.signature import PREDICT_PARAMS, rows_signature
+    from proto_model.serving.mlflow.file_model import file_signature
+    from proto_model.table import encode, load_training_data
     from proto_model.training import make_pipeline
 
     data = load_training_data("breast_cancer", None, 0.2, "proto_model")
@@ -294,7 +294,7 @@ def _start_server(
         command = [sys.executable, "-m", "proto_model", "serve", "-m", model, "-p", port]
         variables["PYTHONPATH"] = str(ROOT / "src")
     else:
-        from proto_model.serving.mlserver_configs import write_mlserver_configs
+        from proto_model.serving.mlserver.configs import write_mlserver_configs
 
         ports = zip(("HTTP", "GRPC", "METRICS"), (port, *others), strict=True)
         numbers = {f"MLSERVER_{name}_PORT": str(number) for name, number in ports}

@@ -108,8 +108,8 @@ def _make_model(folder: Path) -> None:
     """A forest of 30 double columns, as training would leave it."""
     if (folder / "bundle").exists():
         return
-    from proto_model.data import encode, load_training_data
-    from proto_model.serving import write_bundle
+    from proto_model.model import write_bundle
+    from proto_model.table import encode, load_training_data
     from proto_model.training import make_pipeline
 
     data = load_training_data("breast_cancer", None, 0.2, "proto_model")
@@ -254,7 +254,7 @@ class _Meter:
 def _naive(task: dict[str, Any]) -> dict[str, float]:
     import pandas as pd
 
-    from proto_model.serving import ForestModel
+    from proto_model.model import ForestModel
 
     pipeline = ForestModel.load(Path(task["folder"]) / "bundle").pipeline
     meter = _Meter()
@@ -275,8 +275,8 @@ def _naive(task: dict[str, Any]) -> dict[str, float]:
 def _ours(task: dict[str, Any]) -> dict[str, float]:
     from proto_model.files import FileJob, FileOptions, run_jobs
     from proto_model.files.scoring import OneThreadModel
-    from proto_model.serving import ForestModel
-    from proto_model.transfer import FileSettings
+    from proto_model.files.transfer import FileSettings
+    from proto_model.model import ForestModel
 
     bundle = ForestModel.load(Path(task["folder"]) / "bundle")
     model = OneThreadModel(bundle.schema, bundle.forest)
@@ -290,7 +290,7 @@ def _ours(task: dict[str, Any]) -> dict[str, float]:
 
 def _floor(task: dict[str, Any]) -> dict[str, float]:
     from proto_model.files.arrays import to_numbers
-    from proto_model.serving import ForestModel
+    from proto_model.model import ForestModel
 
     bundle = ForestModel.load(Path(task["folder"]) / "bundle")
     names = bundle.schema.feature_names

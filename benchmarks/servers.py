@@ -83,7 +83,7 @@ class Models:
 
 def make_models(folder: Path, dataset: str | int, n_estimators: int = 200, n_rows: int = 20_000) -> Models:
     """Fit a forest, on a built-in dataset or on made-up rows of so many columns, and save it both ways."""
-    from proto_model.experiment.noise import quiet_mlflow
+    from proto_model.registry.noise import quiet_mlflow
 
     quiet_mlflow()
     import mlflow.pyfunc
@@ -92,10 +92,10 @@ def make_models(folder: Path, dataset: str | int, n_estimators: int = 200, n_row
     from mlflow.models import infer_signature
     from sklearn.datasets import make_classification
 
-    from proto_model.data import RawTable, encode, load_table, prepare
-    from proto_model.serving import write_bundle
-    from proto_model.serving.logged_model import CODE, example_rows, save_model
-    from proto_model.serving.signature import rows_signature
+    from proto_model.model import write_bundle
+    from proto_model.registry.logged_model import CODE, example_rows, save_model
+    from proto_model.registry.signature import rows_signature
+    from proto_model.table import RawTable, encode, load_table, prepare
     from proto_model.training import make_pipeline
 
     if isinstance(dataset, str):
@@ -271,7 +271,7 @@ def _write_mlserver_folder(home: Path, model: Path, port: int, others: list[int]
     code = (
         "import sys\n"
         f"sys.path.insert(0, {str(model / 'code')!r})\n"
-        "from proto_model.mlserver_runtime import ForestRuntime\n"
+        "from proto_model.serving.mlserver.runtime import ForestRuntime\n"
     )
     (home / "runtime.py").write_text(code)
     settings = {"host": "127.0.0.1", "http_port": port, "grpc_port": others[0], "metrics_port": others[1]}

@@ -3,19 +3,19 @@
 It knows the model by its `schema.json` alone, and loads none of the model's libraries.
 """
 
-from mapper.answer import ModelAnswer, TangoResponse
 from mapper.errors import InvalidRequestError, MapperError
-from mapper.interfaces import (
+from mapper.mapping.answer import ModelAnswer, TangoResponse
+from mapper.mapping.interfaces import (
     ExplainableTangoModel,
     TangoModel,
     TangoModelRegistryConnector,
     TangoModelServerProxy,
 )
-from mapper.model import TabularExplainer, TabularModel
-from mapper.proxy import ModelServerProxy
-from mapper.registry import MlflowRegistryConnector
-from mapper.request import ModelRequest, TangoRequest
-from mapper.schema import ModelSchema
+from mapper.mapping.model import TabularExplainer, TabularModel
+from mapper.mapping.request import ModelRequest, TangoRequest
+from mapper.mapping.schema import ModelSchema
+from mapper.model_server.proxy import ModelServerProxy
+from mapper.registry.mlflow import MlflowRegistryConnector
 
 __all__ = [
     "ExplainableTangoModel",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mapper.findings import Finding
+from mapper.mapping.findings import Finding
 
 __all__ = [
     "BusyError",

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from proto_model.errors import ProtoModelError
-from proto_model.experiment.noise import quiet_mlflow
+from proto_model.registry.noise import quiet_mlflow
 
 __all__ = ["build_parser", "main"]
 
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     quiet_mlflow()
     from mlflow.exceptions import MlflowException
 
-    from proto_model.tracking import without_credentials
+    from proto_model.registry.tracking import without_credentials
 
     try:
         with tempfile.TemporaryDirectory() as download:
@@ -75,10 +75,10 @@ def _write(bundle: Path, out: Path) -> None:
     """Put a bundle under the code and the signature of a model for files."""
     from mlflow.types import ParamSchema
 
-    from proto_model.files.model import file_signature
-    from proto_model.serving import ForestModel
-    from proto_model.serving.logged_model import CODE, save_model
-    from proto_model.serving.signature import PREDICT_PARAMS
+    from proto_model.model import ForestModel
+    from proto_model.registry.logged_model import CODE, save_model
+    from proto_model.registry.signature import PREDICT_PARAMS
+    from proto_model.serving.mlflow.file_model import file_signature
 
     ForestModel.load(bundle)  # or say what is wrong with it, before anything is replaced
     shutil.rmtree(out, ignore_errors=True)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from proto_model.serving.mlserver_configs import write_mlserver_configs
+from proto_model.serving.mlserver.configs import write_mlserver_configs
 
 __all__ = [
     "ROOT",

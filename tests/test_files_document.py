@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mapper.settings import MapperSettings
-from proto_model.server.settings import ServerSettings
-from proto_model.transfer.settings import PREFIX, FileSettings
+from mapper.http.settings import MapperSettings
+from proto_model.files.transfer.settings import PREFIX, FileSettings
+from proto_model.serving.http.settings import ServerSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 __all__ = ["COMMANDS", "build_parser", "main"]
 
 COMMANDS = {
-    "train": ("proto_model.commands.train", "train all variants on a table and register them"),
-    "serve": ("proto_model.commands.serve", "answer requests over HTTP, fast and light"),
-    "score": ("proto_model.files.cli", "predictions for a file of any size"),
+    "train": ("proto_model.cli.train", "train all variants on a table and register them"),
+    "serve": ("proto_model.cli.serve", "answer requests over HTTP, fast and light"),
+    "score": ("proto_model.cli.score", "predictions for a file of any size"),
 }
 """Command name to the module whose `main(argv) -> int` it calls (imported only then) and one line of help."""
 

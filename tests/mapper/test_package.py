@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import mapper.errors
-from mapper.findings import Finding
-from mapper.problem import PROBLEMS
+from mapper.http.problem import PROBLEMS
+from mapper.mapping.findings import Finding
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {

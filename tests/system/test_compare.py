@@ -18,11 +18,19 @@ from mlflow import MlflowClient
 from sklearn.metrics import balanced_accuracy_score
 
 import compare
-from proto_model.data import encode, load_training_data
-from proto_model.experiment.record import log_split
-from proto_model.promotion import procedure
-from proto_model.registry import CHALLENGER, CHAMPION, Aliases, read_aliases, register_version, set_alias
-from proto_model.serving import log_forest_model, write_bundle
+from proto_model.model import write_bundle
+from proto_model.registry.logged_model import log_forest_model
+from proto_model.registry.promotion import procedure
+from proto_model.registry.record import log_split
+from proto_model.registry.versions import (
+    CHALLENGER,
+    CHAMPION,
+    Aliases,
+    read_aliases,
+    register_version,
+    set_alias,
+)
+from proto_model.table import encode, load_training_data
 from proto_model.training import make_pipeline
 
 pytestmark = pytest.mark.system

@@ -20,11 +20,11 @@ import pandas as pd
 import pytest
 from mlflow.types import ParamSchema
 
-from proto_model.data import TrainingData, encode, load_training_data
-from proto_model.files.model import file_signature
-from proto_model.serving import write_bundle
-from proto_model.serving.logged_model import CODE, save_model
-from proto_model.serving.signature import PREDICT_PARAMS
+from proto_model.model import write_bundle
+from proto_model.registry.logged_model import CODE, save_model
+from proto_model.registry.signature import PREDICT_PARAMS
+from proto_model.serving.mlflow.file_model import file_signature
+from proto_model.table import TrainingData, encode, load_training_data
 from proto_model.training import make_pipeline
 from scripts.object_store import ObjectStore
 from tests.fault_proxy import Exchange, FaultProxy, cut_download, hold_upload, passed, status

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from proto_model.files import FileJob, FileOptions, Summary, run_jobs
-from proto_model.transfer import FileSettings
+from proto_model.files.transfer import FileSettings
 from scripts.object_store import ObjectStore
 from tests.fault_proxy import (
     Exchange,

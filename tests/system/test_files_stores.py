@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from proto_model.files import FileJob, FileOptions, Summary, run_jobs
-from proto_model.transfer import FileSettings
+from proto_model.files.transfer import FileSettings
 from tests.fault_proxy import Exchange, FaultProxy, cut_download, cut_upload, passed, status_after_body
 from tests.half_model import HalfModel
 from tests.strict_stores import AzureStore, Store, SwiftStore

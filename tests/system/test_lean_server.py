@@ -23,12 +23,12 @@ import pyarrow as pa
 import pytest
 from mlflow.types import ParamSchema
 
-from proto_model.data import RawTable, encode, load_training_data, prepare
-from proto_model.files.model import file_signature
-from proto_model.registry import register_version
-from proto_model.serving import log_explainer, log_forest_model, write_bundle
-from proto_model.serving.logged_model import CODE, save_model
-from proto_model.serving.signature import PREDICT_PARAMS
+from proto_model.model import write_bundle
+from proto_model.registry.logged_model import CODE, log_explainer, log_forest_model, save_model
+from proto_model.registry.signature import PREDICT_PARAMS
+from proto_model.registry.versions import register_version
+from proto_model.serving.mlflow.file_model import file_signature
+from proto_model.table import RawTable, encode, load_training_data, prepare
 from proto_model.training import make_pipeline
 from scripts.object_store import ObjectStore
 from tests.fault_proxy import FaultProxy, hold_upload, passed
@@ -45,8 +45,8 @@ BODY = {"dataframe_records": ROWS}
 HEAVY = ("mlflow", "pandas", "sklearn", "scipy", "pyarrow", "fastapi", "pydantic", "matplotlib")
 IMPORTS = f"""
 import json, sys, threading, urllib.error, urllib.request
-from proto_model.commands import serve
-from proto_model.server import run
+from proto_model.cli import serve
+from proto_model.serving.http import run
 
 def ask():
     for body in json.loads(sys.argv[2]):

@@ -21,12 +21,12 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from proto_model.data import RawTable, encode, prepare
-from proto_model.server import Scorer
-from proto_model.server.app import App
-from proto_model.server.metrics import Metrics
-from proto_model.server.settings import ServerSettings
-from proto_model.serving import ForestModel, write_bundle
+from proto_model.model import ForestModel, write_bundle
+from proto_model.serving.http import Scorer
+from proto_model.serving.http.app import App
+from proto_model.serving.http.metrics import Metrics
+from proto_model.serving.http.settings import ServerSettings
+from proto_model.table import RawTable, encode, prepare
 from proto_model.training import make_pipeline
 
 CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")

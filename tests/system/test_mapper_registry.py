@@ -12,7 +12,7 @@ import mlflow
 import pytest
 
 from mapper import MlflowRegistryConnector
-from mapper.cli import main
+from mapper.cli.main import main
 from mapper.errors import RegistryError, SchemaError
 
 pytestmark = [

@@ -18,9 +18,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from proto_model.data import RawTable, prepare
-from proto_model.registry import register_version
-from proto_model.serving import log_explainer, log_forest_model
+from proto_model.registry.logged_model import log_explainer, log_forest_model
+from proto_model.registry.versions import register_version
+from proto_model.table import RawTable, prepare
 from proto_model.training import make_pipeline
 
 pytestmark = [

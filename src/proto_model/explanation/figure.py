@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from numpy.typing import NDArray
 
-from proto_model.evaluation.style import ACCENT, GRID, INK, MUTED, SECOND, new_figure, shortened
 from proto_model.explanation.interface import Explainer, ExplainOptions
 from proto_model.explanation.rule import shown
 from proto_model.schema import Feature, Label, ModelSchema
+from proto_model.training.evaluation.style import ACCENT, GRID, INK, MUTED, SECOND, new_figure, shortened
 
 __all__ = ["example_figures", "explanation_figure"]
 
@@ -116,7 +116,7 @@ def example_figures(
     options : ExplainOptions or None
         Defaults when None.
     """
-    from proto_model.data.coding import decode
+    from proto_model.coding import decode
 
     predicted = probabilities.argmax(axis=1)
     figures = {}

@@ -13,8 +13,8 @@ from proto_model.files.arrow_messages import MessageStream
 from proto_model.files.columns import ColumnPlan, plan_columns
 from proto_model.files.options import FileOptions
 from proto_model.files.rows import Rows, check_type, coded_matrix
+from proto_model.files.transfer import FileSettings
 from proto_model.schema import ModelSchema
-from proto_model.transfer import FileSettings
 
 __all__ = ["ArrowReader", "batch_rows", "plan_typed_columns", "rows_of_batch"]
 

@@ -6,7 +6,7 @@ import io
 import struct
 
 from proto_model.errors import InputError
-from proto_model.transfer import LimitError
+from proto_model.files.transfer import LimitError
 
 __all__ = ["MessageStream"]
 

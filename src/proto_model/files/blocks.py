@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.transfer import FileSettings, LimitError
+from proto_model.files.transfer import FileSettings, LimitError
 
 __all__ = ["block_bytes", "count_lines", "csv_record_ends", "cut_blocks", "last_csv_end", "last_line_end"]
 

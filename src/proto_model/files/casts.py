@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from proto_model.data.columns import MISSING_MARKERS
+from proto_model.table.columns import MISSING_MARKERS
 
 __all__ = ["text_to_numbers", "to_text"]
 

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from proto_model.data.columns import MISSING_MARKERS
 from proto_model.errors import InputError
 from proto_model.files.blocks import block_bytes, count_lines, csv_record_ends, cut_blocks, last_csv_end
 from proto_model.files.casts import text_to_numbers, to_text
@@ -18,8 +17,9 @@ from proto_model.files.columns import plan_columns
 from proto_model.files.options import FileOptions
 from proto_model.files.plain_numbers import parse_numbers
 from proto_model.files.rows import Fault, Rows, coded_matrix
+from proto_model.files.transfer import FileSettings
 from proto_model.schema import ModelSchema
-from proto_model.transfer import FileSettings
+from proto_model.table.columns import MISSING_MARKERS
 
 __all__ = ["CsvReader"]
 

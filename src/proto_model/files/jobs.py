@@ -15,7 +15,7 @@ from proto_model.files.options import FileOptions
 from proto_model.files.scoring import Explain, Scored, ScoringModel, score
 from proto_model.files.spool import Spool, open_unnamed
 from proto_model.files.summary import ErrorType, Summary
-from proto_model.transfer import (
+from proto_model.files.transfer import (
     Content,
     Deadline,
     Download,
@@ -28,7 +28,7 @@ from proto_model.transfer import (
     upload,
     vetted_addresses,
 )
-from proto_model.transfer.guard import Resolver
+from proto_model.files.transfer.guard import Resolver
 
 __all__ = ["FileJob", "run_jobs"]
 

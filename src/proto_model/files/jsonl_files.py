@@ -18,8 +18,8 @@ from proto_model.files.blocks import block_bytes, count_lines, cut_blocks, last_
 from proto_model.files.columns import ColumnPlan
 from proto_model.files.options import FileOptions
 from proto_model.files.rows import Fault, Rows, coded_matrix
+from proto_model.files.transfer import FileSettings
 from proto_model.schema import Feature, ModelSchema
-from proto_model.transfer import FileSettings
 
 __all__ = ["JSON_TEXT", "JsonLinesReader"]
 

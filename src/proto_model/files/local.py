@@ -12,7 +12,7 @@ from proto_model.files.formats import FileFormat
 from proto_model.files.options import FileOptions
 from proto_model.files.scoring import Explain, Scored, ScoringModel, score
 from proto_model.files.spool import Spool
-from proto_model.transfer import FileSettings
+from proto_model.files.transfer import FileSettings
 
 __all__ = ["score_file"]
 

@@ -21,8 +21,8 @@ from proto_model.files.jsonl_files import JSON_TEXT
 from proto_model.files.options import FileOptions
 from proto_model.files.rows import Rows
 from proto_model.files.spool import Spool
+from proto_model.files.transfer import LimitError
 from proto_model.schema import ModelSchema
-from proto_model.transfer import LimitError
 
 __all__ = ["Writer", "open_writer", "output_batch", "output_schema"]
 

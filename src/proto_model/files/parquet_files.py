@@ -12,8 +12,8 @@ from proto_model.errors import InputError
 from proto_model.files.arrow_files import batch_rows, plan_typed_columns, rows_of_batch
 from proto_model.files.options import FileOptions
 from proto_model.files.rows import Rows
+from proto_model.files.transfer import FileSettings, LimitError
 from proto_model.schema import ModelSchema
-from proto_model.transfer import FileSettings, LimitError
 
 __all__ = ["ParquetReader"]
 

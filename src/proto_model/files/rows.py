@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from proto_model.data.columns import MISSING_MARKERS
 from proto_model.errors import InputError
 from proto_model.files.arrays import to_numbers
 from proto_model.schema import Feature, ModelSchema
+from proto_model.table.columns import MISSING_MARKERS
 
 __all__ = ["Fault", "Rows", "check_type", "coded_matrix", "number_faults"]
 
@@ -62,7 +62,7 @@ class Rows:
     Parameters
     ----------
     matrix : ndarray of shape (n_rows, n_features)
-        Coded as `proto_model.data.encode` does.
+        Coded as `proto_model.table.encode` does.
     passthrough : list of pyarrow.Array
         Columns to copy, in the order of the request.
     faults : list of Fault

@@ -25,9 +25,9 @@ from proto_model.files.pipeline import in_order
 from proto_model.files.rows import Rows
 from proto_model.files.spool import ArrivingFile, Spool
 from proto_model.files.stream import first_line, open_stream
+from proto_model.files.transfer import Download, FileSettings, LimitError
 from proto_model.forest import CompiledForest
 from proto_model.schema import ModelSchema
-from proto_model.transfer import Download, FileSettings, LimitError
 
 __all__ = ["Explain", "OneThreadModel", "Scored", "ScoringModel", "score"]
 

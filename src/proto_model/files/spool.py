@@ -10,7 +10,7 @@ import tempfile
 import threading
 from typing import IO, TYPE_CHECKING
 
-from proto_model.transfer import Download, FileSettings, LimitError
+from proto_model.files.transfer import Download, FileSettings, LimitError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

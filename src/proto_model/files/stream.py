@@ -12,7 +12,7 @@ from proto_model.errors import InputError
 from proto_model.files.formats import FileFormat, codec_of, find_layout
 from proto_model.files.options import FileOptions
 from proto_model.files.spool import ArrivingFile, open_unnamed, write_all
-from proto_model.transfer import Download, FileSettings, LimitError
+from proto_model.files.transfer import Download, FileSettings, LimitError
 
 __all__ = ["first_line", "open_stream"]
 

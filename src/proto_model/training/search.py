@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import ParameterSampler, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
-from proto_model.data.training_data import TrainingData
+from proto_model.table.training_data import TrainingData
 from proto_model.training.growth import held_out_predictions
 from proto_model.training.variants import VARIANTS, Variant, make_pipeline
 

@@ -4,9 +4,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from proto_model.data import decode
 from proto_model.explanation import ExplainOptions, make_explainer
 from proto_model.explanation.figure import example_figures, explanation_figure
+from proto_model.table import decode
 
 
 def texts(figure):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from proto_model.data import decode
 from proto_model.errors import InputError
 from proto_model.explanation import ExplainOptions, FrameModel, make_explainer
+from proto_model.table import decode
 
 
 def test_options_come_out_of_a_request_s_parameters():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from proto_model.files import FileOptions, Scored, score
 from proto_model.files.spool import Spool
+from proto_model.files.transfer import FileSettings
 from proto_model.schema import Feature, ModelSchema
-from proto_model.transfer import FileSettings
-from scripts.object_store import ObjectStore
 
 SCHEMA = ModelSchema(
     "people",
@@ -86,10 +85,3 @@ def model() -> SumModel:
 @pytest.fixture(scope="session")
 def scorer() -> Scorer:
     return Scorer(FileSettings())
-
-
-@pytest.fixture(scope="session")
-def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    """An S3 store that checks signatures."""
-    with ObjectStore.running(tmp_path_factory.mktemp("store")) as store:
-        yield store

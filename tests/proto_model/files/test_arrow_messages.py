@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from proto_model.errors import InputError
 from proto_model.files.arrow_messages import MessageStream
-from proto_model.transfer import FileSettings, LimitError
+from proto_model.files.transfer import FileSettings, LimitError
 
 LAYOUTS = {"arrow": pa.ipc.new_file, "arrows": pa.ipc.new_stream}
 CODECS = [None, "zstd", "lz4"]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proto_model.files.blocks import csv_record_ends, cut_blocks, last_csv_end, last_line_end
-from proto_model.transfer import FileSettings, LimitError
+from proto_model.files.transfer import FileSettings, LimitError
 
 LIMITS = FileSettings(max_row_bytes=400)
 FIELDS = st.text(alphabet=st.sampled_from(list('ab"\n\r, \u00e9\U0001f600')), max_size=12)

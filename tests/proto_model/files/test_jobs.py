@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from proto_model.files import FileJob, FileOptions, Summary, run_jobs
-from proto_model.transfer import FileSettings, TransferError
+from proto_model.files.transfer import FileSettings, TransferError
 from scripts.object_store import ObjectStore
 from tests.fault_proxy import (
     FaultProxy,

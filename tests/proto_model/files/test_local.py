@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from sklearn.pipeline import Pipeline
 
-from proto_model.data import TrainingData, encode
+from proto_model.cli.score import main
 from proto_model.errors import InputError
 from proto_model.files import score_file
-from proto_model.files.cli import main
 from proto_model.files.scoring import OneThreadModel
-from proto_model.serving import ForestModel, write_bundle
+from proto_model.model import ForestModel, write_bundle
+from proto_model.table import TrainingData, encode
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from proto_model.errors import InputError
 from proto_model.files import FORMATS
-from proto_model.transfer import FileSettings, LimitError
+from proto_model.files.transfer import FileSettings, LimitError
 
 CSV = b"""id,age,size,job,owner,extra
 a,30,0.5,clerk,true,x

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from proto_model.data import encode
+from proto_model.table import encode
 from proto_model.training import VARIANTS, forest_columns, make_pipeline
 
 

@@ -1,0 +1,103 @@
+"""Answers and schemas as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mapper.mapping.schema import Feature, ModelSchema
+
+__all__ = ["explanation_text", "prediction_table", "schema_table", "text_table"]
+
+MAX_CLASS_COLUMNS = 6
+BAR_CHARACTERS = 24
+
+
+def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:
+    """Table in aligned columns; those whose positions are in `numbers` are aligned to the right.
+
+    Examples
+    --------
+    >>> print(text_table(["name", "n"], [["apple", "5"], ["fig", "12"]], numbers=[1]))
+    name    n
+    -----  --
+    apple   5
+    fig    12
+    """
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [list(head), ["-" * width for width in widths], *map(list, rows)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if position in numbers else cell.ljust(width)
+            for position, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def prediction_table(predictions: Sequence[dict[str, Any]], first_row: int, schema: ModelSchema) -> str:
+    """Predictions, one row each; probabilities of all classes while they are few."""
+    classes = schema.class_texts if len(schema.class_texts) <= MAX_CLASS_COLUMNS else ()
+    rows = [
+        [
+            str(row),
+            str(item["prediction"]),
+            f"{item['probability']:.3f}",
+            *(f"{item['probabilities'][text]:.3f}" for text in classes),
+        ]
+        for row, item in enumerate(predictions, first_row)
+    ]
+    head = ["row", schema.target, "probability", *(f"p({text})" for text in classes)]
+    return text_table(head, rows, numbers=[0, *range(2, len(head))])
+
+
+def explanation_text(row: int, item: dict[str, Any]) -> str:
+    """One prediction, why, and what would change it."""
+    explanation = item["explanation"]
+    rule = explanation["rule"]
+    lines = [f"row {row}: {item['prediction']} (probability {item['probability']:.3f})", "  because"]
+    lines.append(f"    {rule['text']}")
+    measures = [
+        f"{name} {value:.2f}"
+        for name, value in (
+            ("precision", rule.get("precision")),
+            ("coverage", rule.get("coverage")),
+            ("fidelity", explanation.get("fidelity")),
+        )
+        if value is not None
+    ]
+    if measures:
+        lines.append(f"    ({', '.join(measures)})")
+    importances = sorted(explanation["feature_importances"].items(), key=lambda pair: -pair[1])[:5]
+    lines += ["  what mattered"] if any(value > 0 for _, value in importances) else []
+    longest = max((len(name) for name, value in importances if value > 0), default=0)
+    for name, value in importances:
+        if value > 0:
+            lines.append(
+                f"    {name.ljust(longest)}  {'#' * max(1, round(value * BAR_CHARACTERS))} {value:.2f}"
+            )
+    lines += ["  it would change if"] if explanation["counterfactuals"] else []
+    for found in explanation["counterfactuals"]:
+        doubt = "" if found["valid"] else " (not confirmed by the model)"
+        lines.append(f"    {found['text']}{doubt}")
+    lines += [f"  note: {note}" for note in explanation["notes"]]
+    return "\n".join(lines)
+
+
+def schema_table(schema: ModelSchema) -> str:
+    """What the model takes, feature by feature."""
+    rows = [
+        [f.name, f.type, "may be missing" if f.nullable else "required", _seen(f), str(f.typical)]
+        for f in schema.features
+    ]
+    table = text_table(["feature", "type", "", "training saw", "typical"], rows)
+    return f"{schema.model_name} predicts {schema.target}: {', '.join(schema.class_texts)}\n\n{table}"
+
+
+def _seen(feature: Feature) -> str:
+    if feature.type == "boolean":
+        return "true, false"
+    if feature.type != "string":
+        return f"{feature.minimum:.6g} to {feature.maximum:.6g}"
+    text = ", ".join(feature.categories)
+    return text if len(text) <= 60 else text[:59] + "…"

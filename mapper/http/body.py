@@ -1,0 +1,116 @@
+"""The body of a request: its type, its compression, its JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from typing import Any
+
+import orjson
+
+from mapper.errors import ContentEncodingError, MediaTypeError, NotJsonError, TooLargeError
+from mapper.http.message import JSON, Request
+from mapper.http.problem import ENCODINGS
+
+__all__ = ["check_media_type", "decoded_body", "parse_body"]
+
+UTF_8 = ("", "utf-8", "utf8", "us-ascii")
+HUGE = 1 << 1024  # stands for whole numbers of more digits than a float can have
+GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # whichever its first bytes say
+
+
+def check_media_type(request: Request) -> None:
+    """Nothing, when the body is JSON in UTF-8; raises MediaTypeError when its header says otherwise."""
+    if request.headers.get(b"content-type") == b"application/json":
+        return
+    given = request.header(b"content-type") or "none"
+    media_type, _, parameters = given.partition(";")
+    names = [p.partition("=") for p in parameters.split(";")]
+    charset = next((value.strip(' "') for name, _, value in names if name.strip().lower() == "charset"), "")
+    if media_type.strip().lower() != JSON or charset.lower() not in UTF_8:
+        raise MediaTypeError(f"Content-Type {given[:100]!r} given, application/json expected.")
+
+
+def decoded_body(request: Request, max_bytes: int) -> bytes:
+    """Body of a request, decompressed.
+
+    Raises
+    ------
+    ContentEncodingError
+        If it is compressed in a way that is not taken.
+    TooLargeError
+        If it has more than `max_bytes` once it is decompressed.
+    NotJsonError
+        If it is empty, or its compression is damaged.
+    """
+    body = request.body
+    if b"content-encoding" in request.headers:
+        encoding = request.header(b"content-encoding").strip().lower()
+        if encoding in ENCODINGS:
+            body = _decompressed(body, max_bytes)
+        elif encoding not in ("", "identity"):
+            raise ContentEncodingError(
+                f"Content-Encoding {encoding[:100]!r} given, {' or '.join(ENCODINGS)} or none expected."
+            )
+    if not body:
+        raise NotJsonError('The body is empty, a JSON object expected: {"data": ...}.')
+    return body
+
+
+def _decompressed(body: bytes, max_bytes: int) -> bytes:
+    decompressor = zlib.decompressobj(GZIP_OR_ZLIB)
+    try:
+        decoded = decompressor.decompress(body, max_bytes + 1)
+    except zlib.error as error:
+        raise NotJsonError("The body's Content-Encoding is damaged. Send it again.") from error
+    if len(decoded) > max_bytes:
+        raise TooLargeError(
+            f"The body is larger than {max_bytes} bytes when decompressed. Send several requests, or a file."
+        )
+    if not decompressor.eof or decompressor.unused_data:
+        raise NotJsonError("The body's Content-Encoding breaks off, or more follows it. Send it again.")
+    return decoded
+
+
+def parse_body(body: bytes) -> tuple[Any, NotJsonError | None]:
+    """JSON of a body, and the error to raise if the request turns out to have no other fault.
+
+    JSON has no NaN and no infinity, but many programs write them, or numbers of hundreds of digits. Such a
+    body is read all the same, so that the fields that hold them can be named together with all other faults.
+
+    Raises
+    ------
+    NotJsonError
+        If the body is not JSON in any other way.
+    """
+    try:
+        return orjson.loads(body), None
+    except orjson.JSONDecodeError as error:
+        not_json = NotJsonError(f"{error}.")
+        not_json.__cause__ = error
+    not_finite: list[str] = []
+
+    def parse_constant(text: str) -> float:
+        not_finite.append(text)
+        return float(text)
+
+    def parse_float(text: str) -> float:
+        number = float(text)
+        return number if math.isfinite(number) else parse_constant(text)
+
+    def parse_int(text: str) -> int:
+        if math.isfinite(float(text)):
+            return int(text)
+        not_finite.append(text)
+        return -HUGE if text.startswith("-") else HUGE
+
+    try:
+        content = json.loads(
+            body, parse_constant=parse_constant, parse_float=parse_float, parse_int=parse_int
+        )
+    except (ValueError, RecursionError):
+        raise not_json from None
+    if not not_finite:
+        raise not_json
+    return content, not_json

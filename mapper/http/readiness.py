@@ -1,0 +1,62 @@
+"""Whether a model server is there that serves the version whose schema the mapper has."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from mapper.errors import MapperError
+from mapper.mapping.model import TabularModel
+from mapper.model_server.model_server import ModelServer
+
+__all__ = ["Readiness"]
+
+KEPT_S = 2.0
+
+
+class Readiness:
+    """Asks the model server, and remembers its answer briefly.
+
+    Parameters
+    ----------
+    model : TabularModel
+        Whose schema the answer has to fit.
+    server : ModelServer
+        Who is asked.
+    takes_files : bool
+        Whether the model takes files; then its health check has to do, since a probe would write a file.
+    """
+
+    def __init__(self, model: TabularModel, server: ModelServer, *, takes_files: bool) -> None:
+        self._model = model
+        self._server = server
+        self._takes_files = takes_files
+        self._asked = asyncio.Lock()
+        self._until = 0.0
+        self._error: MapperError | None = None
+
+    async def check(self) -> None:
+        """Nothing, when a row of medians and commonest categories gets an answer that fits the schema.
+
+        Raises
+        ------
+        MapperError
+            What came instead.
+        """
+        async with self._asked:
+            if time.monotonic() >= self._until:
+                self._error = await self._ask()
+                self._until = time.monotonic() + KEPT_S
+        if self._error is not None:
+            raise self._error
+
+    async def _ask(self) -> MapperError | None:
+        try:
+            if self._takes_files:
+                await self._server.ping()
+            else:
+                request = self._model.map_request({"data": self._model.schema.typical_record})
+                self._model.map_response(await self._server.invoke(request))
+        except MapperError as error:
+            return error
+        return None

@@ -1,0 +1,139 @@
+"""What an operator may change, read once at start-up: MAPPER_* variables, and flags, which win."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+from mapper.errors import SettingsError
+from mapper.model_server.model_server import Limits, shown_url
+
+__all__ = ["PREFIX", "MapperSettings"]
+
+PREFIX = "MAPPER_"
+
+
+def _setting(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class MapperSettings:
+    """Settings of the service; the help of each is what `python -m mapper serve --help` prints."""
+
+    model_server_url: str = _setting("http://127.0.0.1:5001", "where the model server listens")
+    schema: str = _setting(
+        "models:/proto_model@champion",
+        "path of a schema.json or model folder, or a model in the registry "
+        "(models:/name@alias, models:/name/3, runs:/id/model)",
+    )
+    registry_url: str = _setting("", "MLflow server with the registry (default: MLFLOW_TRACKING_URI)")
+    signature: str = _setting(
+        "", "what the model takes, rows or file (default: as the registry says, else rows)"
+    )
+    host: str = _setting("127.0.0.1", "address to listen on")
+    port: int = _setting(8080, "port to listen on")
+    workers: int = _setting(1, "processes that answer")
+    max_connections: int = _setting(
+        800, "connections of clients to each process at once; more get a 503 (each takes a file descriptor)"
+    )
+    max_body_bytes: int = _setting(16 * 1024 * 1024, "largest request")
+    max_rows: int = _setting(10_000, "most rows in a request")
+    body_timeout_s: float = _setting(30.0, "longest time that a request may take to arrive")
+    connect_timeout_s: float = _setting(2.0, "longest wait for a connection to the model server")
+    predict_timeout_s: float = _setting(30.0, "longest wait for predictions")
+    explain_timeout_s: float = _setting(120.0, "longest wait for explanations")
+    file_timeout_s: float = _setting(3600.0, "longest wait for a file job")
+    max_concurrent: int = _setting(64, "requests of each kind at the model server at once")
+    max_waiting: int = _setting(256, "requests of each kind that wait for their turn; more get a 503")
+    drain_s: float = _setting(30.0, "how long a stopping service goes on with what it has begun")
+    log_level: str = _setting("info", "debug, info, warning or error")
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str], flags: Mapping[str, Any]) -> MapperSettings:
+        """Settings in force.
+
+        Parameters
+        ----------
+        environ : mapping
+            Environment of the process.
+        flags : mapping
+            Values given on the command line, by setting; None where a flag was not given.
+
+        Raises
+        ------
+        SettingsError
+            If a value cannot be used; it names all of them.
+        """
+        values: dict[str, Any] = {}
+        faults = []
+        for setting in dataclasses.fields(cls):
+            name, variable = setting.name, PREFIX + setting.name.upper()
+            convert: Callable[[str], Any] = type(setting.default)
+            if flags.get(name) is not None:
+                values[name] = flags[name]
+            elif variable in environ:
+                try:
+                    values[name] = convert(environ[variable])
+                except ValueError:
+                    kind = {int: "a whole number", float: "a number"}[type(setting.default)]
+                    faults.append(f"{variable}={environ[variable]!r} given, {kind} expected.")
+        settings = cls(**values)
+        faults += settings._faults()
+        if faults:
+            raise SettingsError(" ".join(faults))
+        return settings
+
+    def _faults(self) -> list[str]:
+        faults = []
+        for setting in dataclasses.fields(self):
+            value = getattr(self, setting.name)
+            least_is_zero = setting.name in ("port", "max_waiting", "drain_s")
+            if isinstance(value, int | float) and not (value >= 0 if least_is_zero else value > 0):
+                faults.append(
+                    f"{setting.name} is {value}, {'at least' if least_is_zero else 'more than'} 0 expected."
+                )
+        if self.port > 65535:
+            faults.append(f"port is {self.port}, at most 65535 expected.")
+        for name, accepted in (
+            ("signature", ("", "rows", "file")),
+            ("log_level", ("debug", "info", "warning", "error")),
+        ):
+            if getattr(self, name) not in accepted:
+                listed = ", ".join(filter(None, accepted))
+                faults.append(f"{name} is {getattr(self, name)!r}, one of {listed} expected.")
+        for name in ("model_server_url", "registry_url"):
+            try:
+                if getattr(self, name):
+                    shown_url(getattr(self, name))
+            except SettingsError as error:
+                faults.append(f"{name}: {error}")
+        return faults
+
+    @property
+    def limits(self) -> Limits:
+        """Times and numbers of the model server's client."""
+        names = [limit.name for limit in dataclasses.fields(Limits) if hasattr(self, limit.name)]
+        return Limits(**{name: getattr(self, name) for name in names})
+
+    def shown(self) -> str:
+        """Settings as the log shows them, without user names, passwords and queries of URLs."""
+        values = dataclasses.asdict(self)
+        for name in ("model_server_url", "registry_url"):
+            values[name] = shown_url(values[name]) if values[name] else ""
+        return " ".join(f"{name}={value}" for name, value in values.items())
+
+    @classmethod
+    def misspelt(cls, environ: Mapping[str, str]) -> list[str]:
+        """A sentence for each MAPPER_* variable that is no setting."""
+        known = [PREFIX + setting.name.upper() for setting in dataclasses.fields(cls)]
+        sentences = []
+        for name in sorted(environ):
+            if name.startswith(PREFIX) and name not in known:
+                near = get_close_matches(name, known, 1)
+                hint = f" Did you mean {near[0]}?" if near else f" Known are {', '.join(known)}."
+                sentences.append(f"{name} is no setting and has no effect.{hint}")
+        return sentences

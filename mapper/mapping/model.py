@@ -1,0 +1,124 @@
+"""The two mapped models of this product: one that predicts, and the one that explains it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mapper.errors import InvalidRequestError
+from mapper.mapping.answer import AnswerMapper, ModelAnswer, TangoResponse
+from mapper.mapping.findings import Findings
+from mapper.mapping.interfaces import ExplainableTangoModel, TangoModel
+from mapper.mapping.parameters import ParameterCheck
+from mapper.mapping.request import MAX_ROWS, ModelRequest, RequestMapper
+from mapper.mapping.schema import ModelSchema
+
+__all__ = ["TabularExplainer", "TabularModel"]
+
+
+class TabularModel(ExplainableTangoModel):
+    """Checks and translates requests and answers of one version of a tabular classifier.
+
+    Parameters
+    ----------
+    schema : ModelSchema
+        Of the version.
+    version : str, optional
+        Number of the version; it stands in every answer.
+    max_rows : int
+        Most rows that one request may hold.
+
+    Examples
+    --------
+    >>> model = TabularModel(ModelSchema.from_dict({
+    ...     "schema_version": "1.0", "model_name": "fruit", "target": {"name": "kind", "type": "string"},
+    ...     "classes": ["apple", "pear"],
+    ...     "features": [{"name": "weight", "type": "double", "nullable": False,
+    ...                   "minimum": 80.0, "maximum": 250.0, "median": 150.0}]}))
+    >>> model.map_request({"data": {"weight": 120}})
+    {'inputs': {'weight': [120]}}
+    """
+
+    def __init__(self, schema: ModelSchema, version: str | None = None, max_rows: int = MAX_ROWS) -> None:
+        self.schema = schema
+        self.requests = RequestMapper(schema, max_rows)
+        self.answers = AnswerMapper(schema, version)
+        self._explainer: TangoModel | None = None
+
+    def map_request(self, tango_request: Any, session: Any = None) -> ModelRequest:
+        """The model server's request; `session` goes back to the client with the answer.
+
+        Raises
+        ------
+        InvalidRequestError
+            If the request does not fit the schema; it lists every fault.
+        TooLargeError
+            If it has too many rows.
+        """
+        request = self.requests.map(tango_request, explain=False)
+        if session is not None:
+            request.session = session
+        return request
+
+    def map_response(self, response: Mapping[str, Any]) -> TangoResponse:
+        """What the client gets.
+
+        Raises
+        ------
+        ModelServerAnswerError
+            If the answer does not fit the schema, or has another number of rows than the request.
+        """
+        return self.answers.map(response, response.request if isinstance(response, ModelAnswer) else None)
+
+    def get_explainer(self, **kwargs: Any) -> TangoModel:
+        """The explaining side of this model, or what `set_explainer` put in its place.
+
+        Parameters
+        ----------
+        **kwargs
+            Explanation options for requests that give none: engine, effort, seed, max_counterfactuals,
+            immutable_features, increase_only, decrease_only.
+
+        Raises
+        ------
+        InvalidRequestError
+            If an option does not fit the schema.
+        """
+        if self._explainer is not None and not kwargs:
+            return self._explainer
+        return TabularExplainer(self, kwargs)
+
+    def set_explainer(self, explainer: TangoModel) -> None:
+        """Explain by another model from now on."""
+        self._explainer = explainer
+
+
+class TabularExplainer(TangoModel):
+    """Maps requests whose answers explain each prediction.
+
+    Parameters
+    ----------
+    model : TabularModel
+        The model to explain.
+    options : mapping
+        Explanation options for requests that give none.
+    """
+
+    def __init__(self, model: TabularModel, options: Mapping[str, Any]) -> None:
+        faults = Findings()
+        ParameterCheck(model.schema).check(options, faults, explain=True, is_file=False)
+        if faults.count:
+            raise InvalidRequestError("Explanation options do not fit the model.", faults.kept, faults.count)
+        self._model = model
+        self._options = dict(options)
+
+    def map_request(self, tango_request: Any, session: Any = None) -> ModelRequest:
+        """The model server's request, as `TabularModel.map_request` with explanations asked for."""
+        request = self._model.requests.map(tango_request, explain=True, defaults=self._options)
+        if session is not None:
+            request.session = session
+        return request
+
+    def map_response(self, response: Mapping[str, Any]) -> TangoResponse:
+        """What the client gets, explanations among it."""
+        return self._model.map_response(response)

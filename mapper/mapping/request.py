@@ -1,0 +1,380 @@
+"""From what a client sends to what the model server takes.
+
+Everything is checked against the schema first. A request whose values are all as in training takes the short
+way: one pass that both checks and builds the columns. Anything odd takes the long way, row by row, which
+finds every fault and puts it into words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, TypedDict
+from urllib.parse import urlsplit
+
+import orjson
+
+from mapper.errors import InvalidRequestError, TooLargeError
+from mapper.mapping.fields import Field, compile_fields
+from mapper.mapping.findings import Finding, Findings, shown
+from mapper.mapping.parameters import ParameterCheck
+from mapper.mapping.schema import ModelSchema
+
+__all__ = ["MAX_ROWS", "FileRequest", "ModelRequest", "RequestMapper", "TangoRequest"]
+
+MAX_ROWS = 10_000
+MAX_URL_CHARACTERS = 8192
+MAX_FILE_ID_CHARACTERS = 256
+PARTS = ("data", "file", "parameters", "session")
+
+Columns = dict[str, list[Any]]
+
+
+class FileRequest(TypedDict, total=False):
+    """The `file` part of a request: presigned URLs to read from and to write to."""
+
+    input_url: str
+    output_url: str
+    file_id: str
+
+
+class TangoRequest(TypedDict, total=False):
+    """What a client sends: `data` or `file`, and options (`schemas/mapper-request.schema.json`)."""
+
+    data: Any
+    file: FileRequest
+    parameters: dict[str, Any]
+    session: Any
+
+
+class ModelRequest(dict[str, Any]):
+    """The JSON object for the model server's /invocations, and what its answer is checked against.
+
+    Attributes
+    ----------
+    n_rows : int
+        How many rows, or file jobs, it asks about.
+    explain, is_file : bool
+        What kind of answer it asks for.
+    file_id : str or None
+        The client's name for the file job.
+    session : object
+        Goes back to the client as it came.
+    warnings : list of Finding
+        The first warnings.
+    warning_count : int
+        How many warnings there are.
+    """
+
+    __slots__ = ("explain", "file_id", "is_file", "n_rows", "session", "warning_count", "warnings")
+
+    n_rows: int
+    explain: bool
+    is_file: bool
+    file_id: str | None
+    session: Any
+    warnings: Sequence[Finding]
+    warning_count: int
+
+
+class RequestMapper:
+    """Checks and translates requests for one model version.
+
+    Parameters
+    ----------
+    schema : ModelSchema
+        Of the version.
+    max_rows : int
+        Most rows that one request may hold.
+    """
+
+    def __init__(self, schema: ModelSchema, max_rows: int = MAX_ROWS) -> None:
+        self._fields = compile_fields(schema)
+        self._quick = tuple((field.name, field.nullable, field.accepts) for field in self._fields)
+        self._nullable = tuple(field for field in self._fields if field.nullable)
+        self._known = frozenset(schema.feature_names)
+        self._parameters = ParameterCheck(schema)
+        self._max_rows = max_rows
+
+    def map(
+        self, request: object, *, explain: bool, defaults: Mapping[str, Any] | None = None
+    ) -> ModelRequest:
+        """The model server's request.
+
+        Parameters
+        ----------
+        request : object
+            What the client sent, from JSON.
+        explain : bool
+            Whether each row's answer shall be explained.
+        defaults : mapping, optional
+            Parameters, already checked, that hold where the request gives none.
+
+        Raises
+        ------
+        InvalidRequestError
+            If anything does not fit; it lists every fault.
+        TooLargeError
+            If there are more than `max_rows` rows.
+        """
+        if not isinstance(request, dict):
+            given = f'{shown(request)} given, an object expected: {{"data": ...}}'
+            raise InvalidRequestError(
+                "The request has 1 fault; nothing was predicted.", [Finding("bad_request", given)]
+            )
+        faults, warnings = Findings(), Findings()
+        for part in request.keys() - set(PARTS):
+            faults.add("unknown_part", f"no such part; known are {', '.join(PARTS)}", field=_short(part))
+        is_file = request.get("file") is not None
+        if is_file == (request.get("data") is not None):
+            given = "both given" if is_file else "neither given"
+            faults.add("bad_request", f"`data` or `file` expected, {given}")
+        params = self._parameters.check(request.get("parameters"), faults, explain=explain, is_file=is_file)
+        result = ModelRequest()
+        result.file_id = None
+        if is_file:
+            result.n_rows = 1
+            result.file_id = _map_file(request["file"], result, faults)
+        elif request.get("data") is not None:
+            result.n_rows = self._map_data(request["data"], result, faults, warnings)
+        if isinstance(session := request.get("session"), dict | list):
+            try:
+                orjson.dumps([session])  # the answer holds it one level further in
+            except TypeError as error:
+                faults.add("bad_request", f"cannot be sent back as JSON: {error}", field="session")
+        if faults.count:
+            many = "" if faults.count == 1 else "s"
+            raise InvalidRequestError(
+                f"The request has {faults.count} fault{many}; nothing was predicted.",
+                faults.kept,
+                faults.count,
+            )
+        if explain:
+            params = {**(defaults or {}), **params, "explain": True}
+        if params:
+            result["params"] = params
+        result.explain = explain
+        result.is_file = is_file
+        result.session = request.get("session")
+        result.warnings = warnings.kept
+        result.warning_count = warnings.count
+        return result
+
+    def _map_data(self, data: object, result: ModelRequest, faults: Findings, warnings: Findings) -> int:
+        """Put the columns of `data` into the result; give the number of rows."""
+        names: Any = None
+        if isinstance(data, dict):
+            if data.keys() == {"columns", "rows"} and isinstance(data["rows"], list):
+                names, rows = data["columns"], data["rows"]
+                if not self._right_names(names, faults):
+                    return 0
+            else:
+                rows = [data]
+        elif isinstance(data, list):
+            rows = data
+        else:
+            message = f"{shown(data)} given; a record, a list of records, or columns and rows expected"
+            faults.add("bad_request", message, field="data")
+            return 0
+        if not rows:
+            faults.add("bad_request", "no rows given, at least one expected", field="data")
+        if len(rows) > self._max_rows:
+            raise TooLargeError(
+                f"{len(rows)} rows given, {self._max_rows} at most. Send several requests, or a file."
+            )
+        columns = self._fast_columns(rows) if names is None else self._fast_transposed(names, rows)
+        if columns is None:
+            columns = self._judged_columns(_records(names, rows, faults), faults, warnings)
+        if not faults.count:
+            _fill(result, columns, self._nullable)
+        return len(rows)
+
+    def _right_names(self, names: object, faults: Findings) -> bool:
+        """Whether `columns` names every required feature once and nothing else."""
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            faults.add("bad_request", "a list of column names expected", field="data.columns")
+            return False
+        before = faults.count
+        for name in sorted(
+            {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()
+        ):
+            faults.add("duplicate_column", f"given {names.count(name)} times, once expected", field=name)
+        for name in names:
+            if name not in self._known:
+                self._add_unknown(name, None, faults)
+        given = frozenset(names)
+        for field in self._fields:
+            if field.name not in given and not field.nullable:
+                faults.add("missing_field", "a required column is missing", field=field.name)
+        return faults.count == before
+
+    def _fast_columns(self, records: list[Any]) -> Columns | None:
+        """Columns of records whose values are all as in training; None when one of them is not."""
+        columns: Columns = {}
+        known = self._known
+        try:
+            if len(records) == 1:
+                get = records[0].get
+                for name, nullable, accepts in self._quick:
+                    value = get(name)
+                    if value is None:
+                        if not nullable:
+                            return None
+                    elif not accepts(value):
+                        return None
+                    columns[name] = [value]
+            else:
+                for field in self._fields:
+                    name = field.name
+                    column = [record.get(name) for record in records]
+                    if not _all_accepted(field, column):
+                        return None
+                    columns[name] = column
+            return columns if all(map(known.issuperset, records)) else None
+        except AttributeError:  # one of them is no record
+            return None
+
+    def _fast_transposed(self, names: list[str], rows: list[Any]) -> Columns | None:
+        """Columns of rows whose values are all as in training; None when one of them is not."""
+        width = len(names)
+        if not all(type(row) is list and len(row) == width for row in rows):
+            return None
+        given = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+        columns: Columns = {}
+        for field in self._fields:
+            column = given.get(field.name)
+            if column is None:
+                column = [None] * len(rows)
+            elif not _all_accepted(field, column):
+                return None
+            columns[field.name] = column
+        return columns
+
+    def _judged_columns(
+        self, records: Iterable[tuple[int, Any]], faults: Findings, warnings: Findings
+    ) -> Columns:
+        """Columns of any records, with every fault and every warning found."""
+        columns: Columns = {field.name: [] for field in self._fields}
+        known = self._known
+        for row, record in records:
+            if not isinstance(record, dict):
+                faults.add("bad_request", f"{shown(record)} given, a record expected", row)
+                continue
+            if not known.issuperset(record):
+                for name in record:
+                    if name not in known:
+                        self._add_unknown(name, row, faults)
+            for name, nullable, _, accepts, judge in self._fields:
+                value = record.get(name)
+                columns[name].append(value)
+                if value is None:
+                    if not nullable:
+                        given = (
+                            "null given, a value expected"
+                            if name in record
+                            else "a required field is missing"
+                        )
+                        faults.add("null_value" if name in record else "missing_field", given, row, name)
+                elif not accepts(value) and (verdict := judge(value)) is not None:
+                    is_fault, kind, message = verdict
+                    (faults if is_fault else warnings).add(kind, message, row, name)
+        return columns
+
+    def _add_unknown(self, name: str, row: int | None, faults: Findings) -> None:
+        near = [] if faults.full else get_close_matches(str(name)[:200], self._known, 1)
+        hint = f"; did you mean {shown(near[0])}?" if near else ""
+        faults.add("unknown_field", f"the model has no such feature{hint}", row, _short(name))
+
+
+def _all_accepted(field: Field, column: list[Any]) -> bool:
+    """Whether a whole column is as in training."""
+    accepts = field.accepts
+    if all(map(accepts, column)):
+        return True
+    return field.nullable and all(value is None or accepts(value) for value in column)
+
+
+def _records(names: Any, rows: list[Any], faults: Findings) -> Iterable[tuple[int, Any]]:
+    """Rows with their positions, as records; rows of the wrong width are faults and left out."""
+    if names is None:
+        yield from enumerate(rows)
+        return
+    for position, row in enumerate(rows):
+        if not isinstance(row, list):
+            faults.add("bad_request", f"{shown(row)} given, a list of {len(names)} values expected", position)
+        elif len(row) != len(names):
+            faults.add(
+                "row_width", f"{len(row)} values given, {len(names)} expected, one per column", position
+            )
+        else:
+            yield position, dict(zip(names, row, strict=True))
+
+
+def _fill(result: ModelRequest, columns: Columns, nullable: tuple[Field, ...]) -> None:
+    """Write columns in the form that MLflow reads fastest and gets right.
+
+    That is `inputs`, a list per column; but there MLflow 3.17 turns the null of a text column into the text
+    "None". So columns of nulls only are left out, and any other null among texts asks for `dataframe_split`.
+    """
+    absent = set()
+    for name, _, is_text, _, _ in nullable:
+        column = columns[name]
+        if None in column:
+            if column.count(None) == len(column):
+                absent.add(name)
+            elif is_text:
+                break
+    else:
+        if len(absent) < len(columns):
+            result["inputs"] = {n: c for n, c in columns.items() if n not in absent} if absent else columns
+            return
+    rows = list(map(list, zip(*columns.values(), strict=True)))
+    result["dataframe_split"] = {"columns": list(columns), "data": rows}
+
+
+def _map_file(file: object, result: ModelRequest, faults: Findings) -> str | None:
+    """Put a file job into the result; give its id."""
+    if not isinstance(file, dict):
+        faults.add("bad_request", f"{shown(file)} given, an object expected", field="file")
+        return None
+    for name in file.keys() - {"input_url", "output_url", "file_id"}:
+        message = "no such part; known are input_url, output_url, file_id"
+        faults.add("unknown_part", message, field=f"file.{_short(name)}")
+    for name in ("input_url", "output_url"):
+        complaint = _url_complaint(file.get(name))
+        if complaint is not None:
+            faults.add("bad_url", complaint, field=f"file.{name}")
+    file_id = file.get("file_id")
+    if file_id is not None and not (isinstance(file_id, str) and 0 < len(file_id) <= MAX_FILE_ID_CHARACTERS):
+        message = f"a text of 1 to {MAX_FILE_ID_CHARACTERS} characters expected"
+        faults.add("bad_request", message, field="file.file_id")
+    result["inputs"] = {name: [value] for name, value in file.items() if value is not None}
+    return file_id if isinstance(file_id, str) else None
+
+
+def _url_complaint(url: object) -> str | None:
+    """What is wrong with the form of a presigned URL; never the URL itself, whose query is a secret."""
+    if url is None:
+        return "a presigned http or https URL is missing"
+    if not isinstance(url, str):
+        return f"a {type(url).__name__} given, a presigned http or https URL expected"
+    if len(url) > MAX_URL_CHARACTERS:
+        return f"{len(url)} characters given, {MAX_URL_CHARACTERS} at most"
+    if not url.isprintable() or " " in url:
+        return "a URL without blanks and control characters expected"
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "not a URL; is its host or port mistyped?"
+    if parts.scheme not in ("http", "https") or not host:
+        return "not an absolute http or https URL"
+    if parts.username is not None or parts.password is not None:
+        return "a URL with a user name or password is not taken; presign it instead"
+    return "a URL without fragment (#...) expected" if parts.fragment else None
+
+
+def _short(name: object) -> str:
+    """A name as given, cut when it is absurdly long, and such that it can be written as JSON."""
+    text = str(name).encode(errors="replace").decode()
+    return text if len(text) <= 100 else text[:99] + "…"

@@ -1,0 +1,205 @@
+"""A version's mapper files from an MLflow server, over its REST API; MLflow itself is not needed here."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote, urlencode, urlsplit
+
+import orjson
+
+from mapper.errors import RegistryError
+from mapper.mapping.interfaces import TangoModelRegistryConnector
+from mapper.mapping.model import TabularModel
+from mapper.mapping.schema import ModelSchema
+from mapper.model_server.client import HttpClient, Reply
+
+__all__ = ["MlflowRegistryConnector", "PublishedModel"]
+
+SCHEMA_PATH = "mapper/schema.json"
+API = "/api/2.0/mlflow"
+ID = re.compile(r"[a-zA-Z0-9][\w-]{0,255}", re.ASCII)  # of a run or a model, as MLflow has it
+FORMS = "models:/name@alias, models:/name/3, models:/m-<id> or runs:/<run id>/model"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedModel:
+    """What the registry says of a model.
+
+    Parameters
+    ----------
+    schema : ModelSchema
+        From its mapper files.
+    version : str or None
+        Number of the registered version; None for a model named by its run or its id.
+    signature : str or None
+        Its tag `signature`: whether it takes `rows` or a `file`.
+    """
+
+    schema: ModelSchema
+    version: str | None = None
+    signature: str | None = None
+
+
+class MlflowRegistryConnector(TangoModelRegistryConnector):
+    """Client of an MLflow tracking server with a model registry.
+
+    Parameters
+    ----------
+    url : str
+        Where it listens, such as `http://127.0.0.1:5000`.
+    environ : mapping, optional
+        Variables to log in by, as MLflow's own client reads them: MLFLOW_TRACKING_USERNAME and
+        MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN; MLFLOW_TRACKING_SERVER_CERT_PATH and
+        MLFLOW_TRACKING_INSECURE_TLS. By default those of the process.
+    timeout_s : float
+        Longest wait for each answer.
+
+    Raises
+    ------
+    SettingsError
+        If the URL is not one.
+    """
+
+    def __init__(self, url: str, environ: Mapping[str, str] | None = None, timeout_s: float = 30.0) -> None:
+        environ = os.environ if environ is None else environ
+        self._client = HttpClient(url, _login(environ), timeout_s, _trust(url, environ))
+
+    def get_model(self, model_uri: str) -> TabularModel:
+        """The model behind a URI, ready to map requests; raises as `fetch` does."""
+        published = self.fetch(model_uri)
+        return TabularModel(published.schema, published.version)
+
+    def fetch(self, model_uri: str) -> PublishedModel:
+        """Schema and version of a model.
+
+        Parameters
+        ----------
+        model_uri : str
+            `models:/name@alias`, `models:/name/3`, `models:/m-<id>` or `runs:/<run id>/model`.
+
+        Raises
+        ------
+        RegistryError
+            If the server cannot be reached, refuses the login, or has no such model.
+        SchemaError
+            If its `schema.json` is damaged.
+        """
+        try:
+            return self._fetch(model_uri)
+        finally:
+            self._client.close()
+
+    def _fetch(self, model_uri: str) -> PublishedModel:
+        parts = urlsplit(model_uri)
+        path = unquote(parts.path).strip("/")
+        if parts.scheme == "runs":
+            run_id, _, name = path.partition("/")
+            if ID.fullmatch(run_id) and not {"", ".", ".."} & set(name.split("/")):
+                return PublishedModel(ModelSchema.from_json(self._file_of_run(run_id, name)))
+        elif parts.scheme == "models":
+            if path.startswith("m-") and ID.fullmatch(path):
+                return PublishedModel(ModelSchema.from_json(self._file_of_model(path)))
+            name, at, alias = path.partition("@")
+            name, _, version = (name, "", "") if at else path.rpartition("/")
+            is_name = "/" not in name and name not in ("", ".", "..")
+            if is_name and (alias or version.isdecimal()):
+                return self._fetch_version(name, alias if at else None, version)
+        raise RegistryError(f"{model_uri!r} names no model. Give {FORMS}.")
+
+    def _fetch_version(self, name: str, alias: str | None, number: str) -> PublishedModel:
+        if alias is not None:
+            found = self._json("/registered-models/alias", name=name, alias=alias)
+        else:
+            found = self._json("/model-versions/get", name=name, version=number)
+        version = self._object(found, "model_version")
+        number, source = str(version.get("version")), str(version.get("source", ""))
+        tags = {tag.get("key"): tag.get("value") for tag in version.get("tags", ())}
+        if source.startswith("models:/m-"):
+            content = self._file_of_model(source.removeprefix("models:/"))
+        else:
+            query = urlencode({"name": name, "version": number, "path": SCHEMA_PATH})
+            content = self._get(f"/model-versions/get-artifact?{query}", f"version {number} of {name}").body
+        return PublishedModel(ModelSchema.from_json(content), number, tags.get("signature"))
+
+    def _file_of_model(self, model_id: str) -> bytes:
+        path = f"/ajax-api/2.0/mlflow/logged-models/{quote(model_id, safe='')}/artifacts/files"
+        return self._get(f"{path}?{urlencode({'artifact_file_path': SCHEMA_PATH})}", f"model {model_id}").body
+
+    def _file_of_run(self, run_id: str, name: str) -> bytes:
+        run = self._object(self._json("/runs/get", run_id=run_id), "run")
+        for output in run.get("outputs", {}).get("model_outputs", ()):
+            model_id = str(output.get("model_id"))
+            logged = self._object(self._json(f"/logged-models/{quote(model_id, safe='')}"), "model")
+            if self._object(logged, "info").get("name") == name:
+                return self._file_of_model(model_id)
+        query = urlencode({"run_id": run_id, "path": f"{name}/{SCHEMA_PATH}"})  # logged by MLflow 2
+        return self._get(f"/get-artifact?{query}", f"model {name} of run {run_id}").body
+
+    def _object(self, content: dict[str, Any], key: str) -> dict[str, Any]:
+        """Object under a key of an answer, which MLflow always gives."""
+        part = content.get(key)
+        if not isinstance(part, dict):
+            raise RegistryError(f"{self._client.url} does not answer as an MLflow server does.")
+        return part
+
+    def _json(self, path: str, **query: str) -> dict[str, Any]:
+        what = ", ".join(f"{key} {value}" for key, value in query.items()) or path.rpartition("/")[2]
+        reply = self._get(f"{API}{path}{'?' if query else ''}{urlencode(query)}", what)
+        try:
+            content = orjson.loads(reply.body)
+        except orjson.JSONDecodeError as error:
+            raise RegistryError(f"{self._client.url} does not answer as an MLflow server does.") from error
+        if not isinstance(content, dict):
+            raise RegistryError(f"{self._client.url} does not answer as an MLflow server does.")
+        return content
+
+    def _get(self, path: str, what: str) -> Reply:
+        url = self._client.url
+        try:
+            reply = self._client.request("GET", path)
+        except OSError as error:
+            raise RegistryError(
+                f"The MLflow server at {url} does not answer: {error}. Is it running?"
+            ) from error
+        if reply.status in (401, 403):
+            raise RegistryError(
+                f"The MLflow server at {url} refuses the login ({reply.status}). Set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
+            )
+        if reply.status != 200:
+            raise RegistryError(
+                f"{what}: the MLflow server at {url} answered {reply.status}{_reason(reply.body)}"
+            )
+        return reply
+
+
+def _reason(body: bytes) -> str:
+    """What an MLflow error says."""
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return "."
+    message = content.get("message") if isinstance(content, dict) else None
+    return f": {message[:500]}" if isinstance(message, str) else "."
+
+
+def _login(environ: Mapping[str, str]) -> dict[str, str]:
+    user, password = environ.get("MLFLOW_TRACKING_USERNAME"), environ.get("MLFLOW_TRACKING_PASSWORD")
+    if user and password:
+        return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
+    token = environ.get("MLFLOW_TRACKING_TOKEN")
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _trust(url: str, environ: Mapping[str, str]) -> ssl.SSLContext | None:
+    if not url.startswith("https:"):
+        return None
+    if environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1"):
+        return ssl._create_unverified_context()
+    return ssl.create_default_context(cafile=environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or None)

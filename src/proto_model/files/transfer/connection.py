@@ -1,0 +1,346 @@
+"""One HTTP exchange with a store: a pinned connection, the answer's head, and when to try again."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import logging
+import random
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from proto_model.files.transfer.errors import LimitError, TransferError
+from proto_model.files.transfer.guard import Address, Resolver, vetted_addresses
+from proto_model.files.transfer.settings import FileSettings
+from proto_model.files.transfer.url import PresignedUrl
+
+__all__ = [
+    "Connection",
+    "Deadline",
+    "Endpoint",
+    "Retry",
+    "RetryableError",
+    "check_status",
+    "cut_off_after",
+    "header",
+]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
+_RETRYABLE_CODES = frozenset(
+    {"RequestTimeout", "SlowDown", "ServerBusy", "InternalError", "OperationAborted"}
+)
+_ERROR_BODY_BYTES = 16_384
+
+
+class RetryableError(Exception):
+    """An attempt failed in a way that may pass; the message says how, without the URL."""
+
+    retry_after_s: float | None = None
+
+
+class Deadline:
+    """The moment by which a job has to be done.
+
+    Parameters
+    ----------
+    seconds : float
+        From now.
+    clock : callable
+        Seconds from any start, never going back.
+    go_on : callable
+        Called whenever the time is looked at; ends the job by raising.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        go_on: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.clock = clock
+        self.seconds = seconds
+        self._ends = clock() + seconds
+        self._go_on = go_on
+
+    def remaining_s(self) -> float:
+        """Seconds that are left; raises LimitError when there are none."""
+        self._go_on()
+        left = self._ends - self.clock()
+        if left <= 0:
+            raise LimitError(
+                f"The job took longer than the {self.seconds:g} s it may (PROTO_MODEL_FILES_MAX_JOB_S, or "
+                "until its output_url expires)."
+            )
+        return left
+
+    def check(self) -> None:
+        """Raise LimitError when the time is up."""
+        self.remaining_s()
+
+
+class Retry:
+    """Counts the tries without progress and waits between them.
+
+    Parameters
+    ----------
+    what : str
+        What is being tried, for the message when it is given up.
+    settings : FileSettings
+        Number of tries and waits.
+    deadline : Deadline
+        Waits end here at the latest.
+    sleep : callable
+        Takes the seconds to wait.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        settings: FileSettings,
+        deadline: Deadline,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._what, self._settings, self._deadline, self._sleep = what, settings, deadline, sleep
+        self.failures = 0
+
+    def progressed(self) -> None:
+        """Start counting anew, because something arrived."""
+        self.failures = 0
+
+    def run(self, action: Callable[[], T], after_failure: Callable[[], None] = lambda: None) -> T:
+        """Result of an action, which is tried until it works or fails for good."""
+        while True:
+            try:
+                return action()
+            except RetryableError as error:
+                failure = error.with_traceback(None)  # or a cycle keeps the frames, and what they hold
+            except (OSError, http.client.HTTPException) as error:
+                failure = RetryableError(f"the connection broke ({type(error).__name__})")
+            after_failure()
+            self.wait(failure)
+
+    def wait(self, error: RetryableError) -> None:
+        """Wait before the next try; raises TransferError when there were enough of them."""
+        self.failures += 1
+        if self.failures >= self._settings.max_attempts:
+            raise TransferError(
+                f"{self._what}: given up after {self.failures} tries; the last one: {error}"
+            ) from None
+        pause = self._settings.backoff_s * 2 ** (self.failures - 1) * random.uniform(0.5, 1.0)
+        pause = max(pause, error.retry_after_s or 0.0)
+        pause = min(pause, self._settings.max_backoff_s, self._deadline.remaining_s())
+        logger.info("%s: try %d failed (%s); the next one in %.1f s", self._what, self.failures, error, pause)
+        self._sleep(pause)
+        self._deadline.remaining_s()
+
+
+class _Head(io.BufferedReader):
+    """A reader that remembers the last line."""
+
+    line = b""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        self.line = super().readline(size)
+        return self.line
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer whose head came whole; http.client takes what came before a break for all of it."""
+
+    def begin(self) -> None:
+        head = self.fp = _Head(self.fp.detach())
+        super().begin()
+        if not head.line.endswith(b"\n"):
+            raise http.client.HTTPException("the head of the answer broke off")
+
+
+class Connection(http.client.HTTPConnection):
+    """HTTP over a socket to an address that was vetted, whatever the name now says."""
+
+    response_class = _Answer
+
+    def __init__(
+        self, url: PresignedUrl, address: Address, settings: FileSettings, context: ssl.SSLContext | None
+    ) -> None:
+        super().__init__(url.host, url.port, timeout=settings.connect_timeout_s)
+        self._address, self._context, self._read_timeout_s = address, context, settings.read_timeout_s
+        self._answer: http.client.HTTPResponse | None = None
+
+    def getresponse(self) -> http.client.HTTPResponse:
+        """The answer's status and headers."""
+        self._answer = super().getresponse()
+        return self._answer
+
+    def connect(self) -> None:
+        """Open the socket and, for https, check the certificate against the URL's host."""
+        raw = socket.create_connection((str(self._address), self.port), self.timeout)
+        self.wire: socket.socket = raw  # http.client forgets `sock` once the answer's head is read
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._context is not None:
+            with cut_off_after(raw, self.timeout or 0):
+                self.wire = self._context.wrap_socket(raw, server_hostname=self.host)
+        self.wire.settimeout(self._read_timeout_s)
+        self.sock = self.wire
+
+    def close(self) -> None:
+        """Close the socket, also where an answer that was not read to its end still holds it."""
+        if self._answer is not None:
+            self._answer.close()
+        super().close()
+
+    def abort(self) -> None:
+        """End the exchange from another thread."""
+        with contextlib.suppress(OSError):
+            self.wire.shutdown(socket.SHUT_RDWR)
+
+
+class Endpoint:
+    """Where one URL's requests go.
+
+    Parameters
+    ----------
+    url : PresignedUrl
+        The URL.
+    name : str
+        What it is called in messages, such as `input_url`.
+    settings : FileSettings
+        What is allowed, and timeouts.
+    resolve : callable
+        As `socket.getaddrinfo`.
+    """
+
+    def __init__(
+        self, url: PresignedUrl, name: str, settings: FileSettings, resolve: Resolver = socket.getaddrinfo
+    ) -> None:
+        self.url, self.name, self.settings, self._resolve = url, name, settings, resolve
+        self._context = (
+            ssl.create_default_context(cafile=settings.ca_file or None) if url.scheme == "https" else None
+        )
+
+    def __str__(self) -> str:
+        """Name and URL, without its query."""
+        return f"{self.name} {self.url}"
+
+    def vet(self) -> list[Address]:
+        """Addresses that may be connected to; raises UrlError when the URL leads where it must not."""
+        return vetted_addresses(self.url, self.name, self.settings, self._resolve)
+
+    def connect(self) -> Connection:
+        """An open connection; raises RetryableError when none of the addresses answers."""
+        failure = ""  # its text, because a kept exception keeps the frames, and with them a reader's buffer
+        for address in self.vet():
+            connection = Connection(self.url, address, self.settings, self._context)
+            try:
+                connection.connect()
+            except ssl.SSLCertVerificationError as error:
+                connection.close()
+                raise TransferError(
+                    f"{self}: its certificate is not accepted ({error.verify_message}). An operator can name "
+                    "other authorities by PROTO_MODEL_FILES_CA_FILE."
+                ) from None
+            except OSError as error:
+                connection.close()
+                failure = f"{type(error).__name__}: {error}"
+            else:
+                return connection
+        raise RetryableError(f"no connection ({failure})") from None
+
+    def send_head(self, connection: Connection, method: str, headers: Mapping[str, str]) -> None:
+        """Send the request line, byte for byte as signed, and the headers."""
+        connection.putrequest(method, self.url.target, skip_host=True, skip_accept_encoding=True)
+        connection.putheader("Host", self.url.netloc)
+        for key, value in headers.items():
+            connection.putheader(key, value)
+        connection.endheaders()
+
+    def answer(self, connection: Connection) -> http.client.HTTPResponse:
+        """The answer's status and headers, within the read timeout in all."""
+        with cut_off_after(connection.wire, self.settings.read_timeout_s):
+            return connection.getresponse()
+
+
+@contextlib.contextmanager
+def cut_off_after(sock: socket.socket, seconds: float) -> Iterator[None]:
+    """Shut a socket down when the block takes longer; a socket's own timeout begins anew with every byte."""
+
+    def shut() -> None:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, shut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def check_status(endpoint: Endpoint, response: http.client.HTTPResponse, accepted: frozenset[int]) -> None:
+    """Nothing for an accepted status, RetryableError for one that may pass, TransferError for the others."""
+    if response.status in accepted:
+        return
+    if 300 <= response.status < 400:
+        raise TransferError(
+            f"{endpoint}: answered {response.status}, a redirect to {_host(header(response, 'Location'))}; "
+            "redirects are not followed. Sign the URL for the host that holds the file."
+        )
+    body = b""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        body = response.read(_ERROR_BODY_BYTES)
+    code, message = (endpoint.url.redact(_element(body, tag)) for tag in (b"Code", b"Message"))
+    said = f"{response.status} {code or response.reason}{f' ({message})' if message else ''}"
+    if response.status in _RETRYABLE or code in _RETRYABLE_CODES:
+        error = RetryableError(f"answered {said}")
+        error.retry_after_s = _retry_after(response.headers.get("Retry-After", ""))
+        raise error
+    raise TransferError(
+        f"{endpoint}: answered {said}. {_ADVICE.get(response.status, 'Is the URL the right one?')}"
+    )
+
+
+_ADVICE = {
+    400: "Presigned URLs expire, and hold for one method only; sign a new one.",
+    403: "Presigned URLs expire, and hold for one method, one key and the headers signed; sign a new one.",
+    404: "Nothing is stored under this key.",
+    411: "The store wants a length, which was sent; is there a proxy in between?",
+    413: "The store does not take a file of this size.",
+}
+
+
+def header(response: http.client.HTTPResponse, name: str) -> str | None:
+    """Value of a header without the spaces around it, None where there is none."""
+    value = response.headers.get(name)
+    return value.strip() if value is not None else None
+
+
+def _host(location: str | None) -> str:
+    with contextlib.suppress(ValueError):
+        return urlsplit(location or "").hostname or "nowhere"
+    return "nowhere"
+
+
+def _element(body: bytes, tag: bytes) -> str:
+    found = re.search(rb"<%s>([^<]{1,200})" % tag, body)
+    return " ".join(found[1].decode("utf-8", "replace").split()) if found else ""
+
+
+def _retry_after(text: str) -> float | None:
+    if text.strip().isdigit():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return None

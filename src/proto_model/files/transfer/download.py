@@ -1,0 +1,277 @@
+"""A presigned GET as a stream of bytes that is complete or fails: counted, resumed, limited."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import re
+import socket
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from proto_model.files.transfer.connection import (
+    Connection,
+    Deadline,
+    Endpoint,
+    Retry,
+    RetryableError,
+    check_status,
+    cut_off_after,
+    header,
+)
+from proto_model.files.transfer.errors import LimitError, TransferError
+from proto_model.files.transfer.guard import Resolver
+from proto_model.files.transfer.settings import FileSettings
+from proto_model.files.transfer.url import PresignedUrl
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["Download"]
+
+_OK = frozenset({200, 206})
+_CHANGED = frozenset({412, 416})
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_READ_BYTES = 1 << 18
+_END_S = 0.2
+
+
+class Download(io.RawIOBase):
+    """Bytes behind a presigned GET, read once from start to end.
+
+    A connection that breaks, stalls or is refused for the moment is opened again where it broke, as long as
+    the file is still the same one by its ETag.
+
+    Parameters
+    ----------
+    url : PresignedUrl
+        Where the file is.
+    name : str
+        What the URL is called in messages.
+    settings : FileSettings
+        Limits, waits and the guard's lists.
+    deadline : Deadline
+        When the whole job has to be done.
+    resolve, sleep : callable
+        `socket.getaddrinfo` and `time.sleep`, unless a test says otherwise.
+
+    Raises
+    ------
+    TransferError
+        If the store does not give the file, or gives another one half-way.
+    UrlError
+        If the URL leads to a place that is not allowed.
+    LimitError
+        If the file is too large or the time is up.
+    """
+
+    def __init__(
+        self,
+        url: PresignedUrl,
+        name: str,
+        settings: FileSettings,
+        deadline: Deadline,
+        *,
+        resolve: Resolver = socket.getaddrinfo,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__()
+        self._endpoint = Endpoint(url, name, settings, resolve)
+        self._settings, self._deadline = settings, deadline
+        self._retry = Retry(str(self._endpoint), settings, deadline, sleep)
+        self._connection: Connection | None = None
+        self._response: http.client.HTTPResponse | None = None
+        self._aborted = False
+        self._window_s, self._window_bytes, self._since_failure = 0.0, 0, 0
+        self._last_modified: str | None = None
+        self.n_bytes = 0
+        self.total_bytes: int | None = None
+        self.etag: str | None = None
+        self.content_type = ""
+        self._retry.run(self._open, self._start_anew)
+
+    def readable(self) -> bool:
+        """Always true."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Next bytes into a buffer; 0 only when the whole file was read."""
+        view = memoryview(buffer).cast("B")
+        if len(view) == 0 or self._complete():
+            return 0
+        self._check_aborted()
+        data = self._retry.run(lambda: self._receive(min(len(view), _READ_BYTES)), self._start_anew)
+        view[: len(data)] = data
+        return len(data)
+
+    def tail(self, n_bytes: int) -> bytes | None:
+        """Last bytes of the file by a request of their own, None where the store gives no ranges."""
+        if self.total_bytes is None:
+            return None
+        first = max(0, self.total_bytes - n_bytes)
+        try:
+            with contextlib.closing(self._endpoint.connect()) as connection:
+                response = self._request(connection, f"bytes={first}-{self.total_bytes - 1}")
+                if response.status not in _OK or _first_byte(response) != first or self._differs(response):
+                    return None
+                with cut_off_after(
+                    connection.wire, min(self._settings.read_timeout_s, self._deadline.remaining_s())
+                ):
+                    data = response.read(self.total_bytes - first)
+        except (RetryableError, OSError, http.client.HTTPException):
+            return None  # the whole file comes anyway
+        return data if len(data) == self.total_bytes - first else None
+
+    def abort(self) -> None:
+        """Stop reading, also from another thread; a read that waits fails."""
+        self._aborted = True
+        if self._connection is not None:
+            self._connection.abort()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._drop()
+        super().close()
+
+    def _start_anew(self) -> None:
+        """Let go of a connection that failed."""
+        self._drop()
+        self._since_failure = 0
+        self._check_aborted()
+
+    def _check_aborted(self) -> None:
+        if self._aborted:
+            raise TransferError(f"{self._endpoint}: the download was stopped.")
+
+    def _open(self) -> None:
+        """Ask for the file, or for the rest of it."""
+        self._check_aborted()
+        self._deadline.remaining_s()
+        connection = self._endpoint.connect()
+        self._connection = connection
+        response = self._request(connection, f"bytes={self.n_bytes}-" if self.n_bytes else None)
+        if self.n_bytes and (
+            response.status in _CHANGED or (response.status in _OK and self._differs(response))
+        ):
+            raise TransferError(
+                f"{self._endpoint}: the file changed while it was read. Send the request again."
+            )
+        check_status(self._endpoint, response, _OK)
+        skip = 0
+        if self.n_bytes:
+            first = _first_byte(response)
+            if first is None:
+                skip = self.n_bytes
+            elif first != self.n_bytes:
+                raise TransferError(f"{self._endpoint}: byte {self.n_bytes} asked for, byte {first} given.")
+        else:
+            self._learn(response)
+        self._response = response
+        self._window_s, self._window_bytes = 0.0, 0
+        while skip:
+            skip -= len(self._read(min(skip, _READ_BYTES)))
+
+    def _request(self, connection: Connection, byte_range: str | None) -> http.client.HTTPResponse:
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
+        if byte_range is not None:
+            headers["Range"] = byte_range
+            if self.etag and self.etag.startswith('"'):
+                headers["If-Match"] = self.etag
+        self._endpoint.send_head(connection, "GET", headers)
+        return self._endpoint.answer(connection)
+
+    def _learn(self, response: http.client.HTTPResponse) -> None:
+        """Take length, ETag and type from the first answer."""
+        length = header(response, "Content-Length")
+        chunked = (header(response, "Transfer-Encoding") or "").lower() == "chunked"
+        if not chunked and not (length or "").isdigit():
+            raise TransferError(
+                f"{self._endpoint}: the answer has no length, so a part of the "
+                "file could not be told from all of it."
+            )
+        self.total_bytes = None if chunked else int(length or 0)
+        self._limit(self.total_bytes or 0)
+        self.etag = header(response, "ETag")
+        self._last_modified = header(response, "Last-Modified")
+        self.content_type = header(response, "Content-Type") or ""
+
+    def _differs(self, response: http.client.HTTPResponse) -> bool:
+        """Whether an answer is about another version of the file, or cannot be told to be about the same."""
+        if self.etag is not None:
+            return header(response, "ETag") != self.etag
+        return self._last_modified is None or header(response, "Last-Modified") != self._last_modified
+
+    def _receive(self, n_bytes: int) -> bytes:
+        if self._response is None:
+            self._open()
+        data = self._read(n_bytes)
+        self.n_bytes += len(data)
+        self._limit(self.n_bytes)
+        self._since_failure += len(data)
+        if self._since_failure > self._settings.min_bytes_per_s * self._settings.read_timeout_s:
+            self._retry.progressed()  # a byte now and then does not count
+        if not data:
+            self.total_bytes = self.n_bytes  # the last chunk of a chunked answer has come
+        elif self._complete():
+            self._check_end()
+        return data
+
+    def _check_end(self) -> None:
+        """Raise TransferError when the answer goes on: its length is wrong then, and the file incomplete."""
+        assert self._response is not None
+        assert self._connection is not None
+        reader = self._response.fp
+        if reader is None:  # newer versions of http.client let go of it here
+            return
+        self._connection.wire.settimeout(_END_S)  # the store was asked to close the connection, but may not
+        more = b""
+        with contextlib.suppress(OSError):
+            more = reader.read1(1)
+        if more:
+            raise TransferError(
+                f"{self._endpoint}: the answer goes on after the {self.total_bytes} bytes that it announced, "
+                "so its length is wrong. Is there a proxy in between that changes answers?"
+            )
+
+    def _read(self, n_bytes: int) -> bytes:
+        """Bytes from the connection, at least one unless a chunked answer is over."""
+        assert self._response is not None
+        started = self._deadline.clock()
+        data = self._response.read1(n_bytes)
+        self._window_s += self._deadline.clock() - started
+        self._window_bytes += len(data)
+        self._deadline.remaining_s()
+        if not data and self.total_bytes is not None:
+            raise RetryableError(f"it broke off after {self.n_bytes} of {self.total_bytes} bytes")
+        if self._window_s >= self._settings.read_timeout_s:
+            if self._window_bytes < self._settings.min_bytes_per_s * self._window_s:
+                raise RetryableError(
+                    f"{self._window_bytes} bytes in {self._window_s:.0f} s, at least "
+                    f"{self._settings.min_bytes_per_s} a second expected"
+                )
+            self._window_s, self._window_bytes = 0.0, 0
+        return data
+
+    def _limit(self, n_bytes: int) -> None:
+        if n_bytes > self._settings.max_input_bytes:
+            raise LimitError(
+                f"{self._endpoint}: {n_bytes} bytes, at most {self._settings.max_input_bytes} are accepted "
+                "(PROTO_MODEL_FILES_MAX_INPUT_BYTES)."
+            )
+
+    def _complete(self) -> bool:
+        return self.total_bytes is not None and self.n_bytes >= self.total_bytes
+
+    def _drop(self) -> None:
+        self._response = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _first_byte(response: http.client.HTTPResponse) -> int | None:
+    """First byte by Content-Range; rclone sends one with status 200."""
+    found = _RANGE.fullmatch(header(response, "Content-Range") or "")
+    return int(found[1]) if found else None

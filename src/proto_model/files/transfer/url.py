@@ -1,0 +1,182 @@
+"""Presigned URLs: their parts, what they sign, until when they hold, and how to show them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv6Address
+from typing import Literal
+from urllib.parse import parse_qsl, urlsplit
+
+from proto_model.files.transfer.errors import UrlError
+
+__all__ = ["PresignedUrl", "SignatureKind"]
+
+SignatureKind = Literal["s3v4", "s3v2", "gcs", "azure", "none"]
+
+_ALLOWED = re.compile(r"[!-~]+")  # printable ASCII without the space: what may stand in a request line
+_HOST = re.compile(r"[a-z0-9._-]+")
+_LONGEST = 16_384
+_SHOWN = 300
+
+
+@dataclass(frozen=True, repr=False)
+class PresignedUrl:
+    """A URL that carries its own permission.
+
+    Parameters
+    ----------
+    scheme : {"https", "http"}
+        As in the URL.
+    host : str
+        Name or address in lower case, IPv6 without its brackets.
+    port : int
+        The scheme's own when the URL names none.
+    netloc : str
+        Host and port as they stand in the URL, for the `Host` header, which is signed.
+    target : str
+        Path and query, byte for byte as signed.
+    kind : {"s3v4", "s3v2", "gcs", "azure", "none"}
+        Whose signature it carries.
+    signed_headers : tuple of str
+        Headers, without `host`, that have to be sent as they were signed.
+    expires_at : datetime or None
+        When the signature ends, if the URL says so.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    netloc: str
+    target: str
+    kind: SignatureKind
+    signed_headers: tuple[str, ...]
+    expires_at: datetime | None
+
+    @property
+    def path(self) -> str:
+        """Path without the query."""
+        return self.target.partition("?")[0]
+
+    def __str__(self) -> str:
+        """URL without its query, for messages and logs."""
+        shown = f"{self.scheme}://{self.netloc}{self.path}"
+        return shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."
+
+    __repr__ = __str__
+
+    def redact(self, text: str) -> str:
+        """Text with every value of the query replaced, in case a store repeats one in its answer."""
+        values = [value for _, value in parse_qsl(self.target.partition("?")[2])]
+        values += [part.partition("=")[2] for part in self.target.partition("?")[2].split("&")]
+        for value in sorted(values, key=len, reverse=True):
+            if len(value) >= 6:
+                text = text.replace(value, "[hidden]")
+        return text
+
+    def check_expiry(self, name: str, now: datetime) -> None:
+        """Raise UrlError, naming the URL `name`, when its signature has ended."""
+        if self.expires_at is not None and self.expires_at <= now:
+            raise UrlError(
+                f"{name} {self}: expired at {self.expires_at:%Y-%m-%d %H:%M:%S} UTC. "
+                "Sign a new one and send the request again."
+            )
+
+    @classmethod
+    def parse(cls, text: object, name: str) -> PresignedUrl:
+        """URL from its text.
+
+        Parameters
+        ----------
+        text : object
+            What the request holds; anything but a str is refused.
+        name : str
+            What the URL is called in messages, such as `input_url`.
+
+        Raises
+        ------
+        UrlError
+            If the text is no absolute http(s) URL, or has parts that hide where it leads.
+
+        Examples
+        --------
+        >>> url = PresignedUrl.parse("https://b.s3.example/k.csv?X-Amz-Signature=5e", "input_url")
+        >>> url, url.kind, url.target
+        (https://b.s3.example/k.csv, 's3v4', '/k.csv?X-Amz-Signature=5e')
+        """
+        if not isinstance(text, str) or not text:
+            raise UrlError(f"{name}: a presigned http(s) URL expected, {type(text).__name__} given.")
+        if len(text) > _LONGEST:
+            raise UrlError(f"{name}: the URL has {len(text)} characters, at most {_LONGEST} are accepted.")
+        if not _ALLOWED.fullmatch(text) or "\\" in text:
+            raise UrlError(
+                f"{name}: a URL has no spaces, line ends, backslashes or letters beyond ASCII; encode them."
+            )
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+        except ValueError:
+            raise UrlError(f"{name}: not a URL.") from None  # its text could hold the query
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UrlError(f"{name}: the URL has to start with https:// and a host.")
+        if "@" in parts.netloc or "#" in text:
+            raise UrlError(f"{name}: a user name, a password or a #fragment in the URL is not accepted.")
+        host = parts.hostname
+        if not (_is_ipv6(host) if "[" in parts.netloc else _HOST.fullmatch(host)):
+            raise UrlError(f"{name}: the host of the URL is not accepted.")
+        query = {key.lower(): value for key, value in parse_qsl(parts.query, keep_blank_values=True)}
+        kind = _kind(query)
+        return cls(
+            scheme=parts.scheme,
+            host=host,
+            port=port or (443 if parts.scheme == "https" else 80),
+            netloc=parts.netloc,
+            target=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
+            kind=kind,
+            signed_headers=_signed_headers(query, kind),
+            expires_at=_expiry(query, kind, name),
+        )
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return IPv6Address(host).scope_id is None
+    except ValueError:
+        return False
+
+
+def _kind(query: dict[str, str]) -> SignatureKind:
+    if "x-amz-signature" in query:
+        return "s3v4"
+    if "x-goog-signature" in query:
+        return "gcs"
+    if "signature" in query and "expires" in query:
+        return "s3v2"  # and Google's older form, which signs the same things
+    if "sig" in query and "se" in query:
+        return "azure"
+    return "none"
+
+
+def _signed_headers(query: dict[str, str], kind: SignatureKind) -> tuple[str, ...]:
+    listed = query.get("x-amz-signedheaders" if kind == "s3v4" else "x-goog-signedheaders", "")
+    names = {header.strip().lower() for header in listed.split(";")}
+    return tuple(sorted(names - {"", "host"}))
+
+
+def _expiry(query: dict[str, str], kind: SignatureKind, name: str) -> datetime | None:
+    try:
+        if kind in ("s3v4", "gcs"):
+            vendor = "amz" if kind == "s3v4" else "goog"
+            signed_at = datetime.strptime(query[f"x-{vendor}-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            return signed_at + timedelta(seconds=int(query[f"x-{vendor}-expires"]))
+        if kind == "s3v2":
+            return datetime.fromtimestamp(int(query["expires"]), UTC)
+        if kind == "azure":
+            ends = datetime.fromisoformat(query["se"])
+            return ends if ends.tzinfo else ends.replace(tzinfo=UTC)
+    except KeyError:
+        return None
+    except (ValueError, OverflowError, OSError):
+        raise UrlError(f"{name}: the expiry in the URL cannot be read. Was the URL cut or edited?") from None
+    return None

@@ -1,0 +1,1 @@
+"""All that talks to MLflow: runs, versions, aliases and their promotion."""

@@ -1,0 +1,192 @@
+"""Logging of the served models, so that they can be served wherever their folder is.
+
+A model's folder holds `MLmodel` with signature and input example, pinned requirements, the code of this
+package, the bundle as an artifact, and `mapper/`: what the mapper of this version needs, to be fetched alone.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import mlflow.pyfunc
+import pandas as pd
+from mlflow.models import Model, ModelSignature
+from mlflow.models.model import ModelInfo
+from mlflow.types import ParamSchema
+
+import proto_model
+from proto_model.model.bundle import SCHEMA_FILE, write_bundle
+from proto_model.registry.requirements import pinned_requirements
+from proto_model.registry.signature import PREDICT_PARAMS, explainer_signature, rows_signature
+from proto_model.schema import ModelSchema
+from proto_model.table import TrainingData, encode
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+__all__ = ["log_explainer", "log_forest_model", "save_model"]
+
+CODE = Path(proto_model.__file__).parent / "serving" / "mlflow" / "code"
+MAPPER_REQUIREMENTS = Path(__file__).parent / "mapper_requirements.txt"
+N_EXAMPLE_ROWS = 5
+
+SignatureKind = Literal["rows", "file"]
+
+
+def log_forest_model(
+    pipeline: Pipeline,
+    data: TrainingData,
+    *,
+    signature_kind: SignatureKind = "rows",
+    name: str = "model",
+    bundle: Path | None = None,
+) -> ModelInfo:
+    """Log the model that predicts to the active run.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Fitted on `data`.
+    data : TrainingData
+        Gives the schema, the background of explanations and the input example.
+    signature_kind : {"rows", "file"}
+        Whether the model takes rows with a column per feature, or jobs of an `input_url` and an `output_url`.
+    name : str
+        Artifact name.
+    bundle : Path or None
+        Folder of the bundle, written there if it is not there yet; a temporary one when None. For more than
+        one model of the same pipeline: writing takes longer than anything else here.
+
+    Returns
+    -------
+    ModelInfo
+        With `model_uri`, to be registered or loaded.
+    """
+    if signature_kind == "file":
+        from proto_model.serving.mlflow.file_model import file_signature
+
+        # No input example: MLflow would try it, and these URLs would be someone's.
+        signature = file_signature(ParamSchema(PREDICT_PARAMS))
+        return _log(name, pipeline, data, bundle, code=CODE / "file.py", signature=signature)
+    return _log(
+        name,
+        pipeline,
+        data,
+        bundle,
+        code=CODE / "forest.py",
+        signature=rows_signature(data.schema),
+        input_example=example_rows(data),
+    )
+
+
+def log_explainer(
+    pipeline: Pipeline, data: TrainingData, *, name: str = "explainer", bundle: Path | None = None
+) -> ModelInfo:
+    """Log the model that explains to the active run; parameters as for `log_forest_model`."""
+    return _log(
+        name,
+        pipeline,
+        data,
+        bundle,
+        code=CODE / "explainer.py",
+        signature=explainer_signature(data.schema),
+        input_example=example_rows(data),
+    )
+
+
+def example_rows(data: TrainingData) -> pd.DataFrame:
+    """Some test rows as a client would send them: whole numbers and truth values as such."""
+    rows = data.X_test.head(N_EXAMPLE_ROWS).reset_index(drop=True)
+    return pd.DataFrame({f.name: _as_sent(rows[f.name], f.type) for f in data.schema.features})
+
+
+def _as_sent(column: pd.Series[Any], kind: str) -> pd.Series[Any]:
+    """A column of a canonical frame in its own type."""
+    if kind == "string" or kind == "double":
+        return column
+    native = int if kind == "long" else bool
+    if column.notna().all():
+        return column.astype(native)
+    return pd.Series([None if value != value else native(value) for value in column], dtype=object)
+
+
+def _log(name: str, pipeline: Pipeline, data: TrainingData, bundle: Path | None, **parts: Any) -> ModelInfo:
+    """Write the bundle, unless it is there, and log a model over it."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = bundle or Path(temporary) / "bundle"
+        if not folder.exists():
+            write_bundle(folder, pipeline, data.schema, encode(data.X_train, data.schema))
+        with _without_bytecode():
+            info: ModelInfo = Model.log(artifact_path=None, name=name, flavor=_Flavor, bundle=folder, **parts)
+        return info
+
+
+@contextmanager
+def _without_bytecode() -> Iterator[None]:
+    """MLflow tries a model where it lies before it uploads the folder; no `__pycache__` is to go along."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
+
+
+class _Flavor:
+    """What `Model.log` asks for: something with a name and `save_model`."""
+
+    __name__ = "mlflow.pyfunc"
+
+    @staticmethod
+    def save_model(path: str, mlflow_model: Model, **parts: Any) -> None:
+        """Write the model's folder."""
+        save_model(Path(path), mlflow_model=mlflow_model, **parts)
+
+
+def save_model(
+    path: Path,
+    *,
+    bundle: Path,
+    code: Path,
+    signature: ModelSignature,
+    input_example: pd.DataFrame | Mapping[str, Any] | None = None,
+    mlflow_model: Model | None = None,
+) -> None:
+    """Write the folder of a served model.
+
+    Parameters
+    ----------
+    path : Path
+        The folder; it must not exist.
+    bundle : Path
+        As `write_bundle` left it.
+    code : Path
+        Python file that sets the model (MLflow's models from code).
+    signature : ModelSignature
+        What the model takes and gives.
+    input_example : DataFrame or mapping
+        Rows that the model takes.
+    mlflow_model : Model or None
+        Identity of a model that is being logged.
+    """
+    schema = ModelSchema.read(bundle / SCHEMA_FILE)
+    mlflow.pyfunc.save_model(
+        path=str(path),
+        python_model=str(code),
+        artifacts={"bundle": str(bundle)},
+        code_paths=[str(Path(proto_model.__file__).parent)],
+        signature=signature,
+        input_example=input_example,
+        pip_requirements=pinned_requirements(),
+        mlflow_model=mlflow_model if mlflow_model is not None else Model(),
+        metadata={"features": {feature.name: feature.type for feature in schema.features}},
+    )
+    mapper = path / "mapper"
+    mapper.mkdir()
+    schema.write(mapper / SCHEMA_FILE)
+    shutil.copyfile(MAPPER_REQUIREMENTS, mapper / "requirements.txt")

@@ -1,0 +1,177 @@
+"""What a comparison leaves in MLflow: a run with the report, and the verdict on both versions."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from proto_model.registry.promotion.markdown import markdown
+from proto_model.registry.promotion.report import Report, write_report, write_texts
+
+__all__ = ["ReportRun", "mark_rollback", "mark_versions"]
+
+VERDICT_TAG = "comparison_verdict"
+
+_PARAGRAPH = re.compile(r"\n*^\*\*(?:Comparison|Rollback) of .*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class ReportRun:
+    """MLflow run that holds the report of one comparison."""
+
+    client: MlflowClient
+    run_id: str
+
+    @classmethod
+    def start(cls, client: MlflowClient, run_id: str | None, beside: str | None, name: str) -> ReportRun:
+        """Run to log to.
+
+        Parameters
+        ----------
+        client : MlflowClient
+            Of the tracking server.
+        run_id : str or None
+            Run to use if it is still running, as `mlflow run` makes one; otherwise a new one is made.
+        beside : str or None
+            Run whose experiment the new one belongs to; the default experiment when it is not known.
+        name : str
+            Name of the new run.
+        """
+        given = _run(client, run_id)
+        # The variable MLFLOW_RUN_ID may as well name a finished training run that somebody serves.
+        if given is not None and given.info.status == "RUNNING":
+            return cls(client, given.info.run_id)
+        neighbor = _run(client, beside)
+        experiment_id = "0" if neighbor is None else neighbor.info.experiment_id
+        return cls(client, client.create_run(experiment_id, run_name=name).info.run_id)
+
+    def log(self, report: Report) -> None:
+        """Write the report, its numbers as metrics."""
+        content = report.to_dict()
+        with tempfile.TemporaryDirectory() as folder:
+            write_report(report, Path(folder))
+            self.client.log_artifacts(self.run_id, folder, "comparison")
+        # The UI shows the note on the run's page, where the picture's relative link would be broken.
+        self.client.set_tag(self.run_id, "mlflow.note.content", re.sub(r"!\[.*\n+", "", markdown(content)))
+        self.client.set_tag(self.run_id, VERDICT_TAG, report.verdict)
+        interval, mcnemar = content["interval"] or {}, content["mcnemar"] or {}
+        numbers = {
+            "champion_balanced_accuracy": (content["champion"] or {}).get("balanced_accuracy"),
+            "challenger_balanced_accuracy": content["challenger"]["balanced_accuracy"],
+            "difference": content["difference"],
+            "difference_low": interval.get("low"),
+            "difference_high": interval.get("high"),
+            "mcnemar_p_value": mcnemar.get("p_value"),
+        }
+        for name, value in numbers.items():
+            if value is not None:
+                self.client.log_metric(self.run_id, name, value)
+
+    def amend(self, report: Report) -> None:
+        """Replace the texts of the report, now that the aliases have moved."""
+        with tempfile.TemporaryDirectory() as folder:
+            write_texts(report, Path(folder))
+            self.client.log_artifacts(self.run_id, folder, "comparison")
+
+    def finish(self) -> None:
+        """Close the run."""
+        self.client.set_terminated(self.run_id, "FINISHED")
+
+    def fail(self, reason: str) -> None:
+        """Close the run, and say on its page that its report came to nothing."""
+        self.client.set_tag(self.run_id, VERDICT_TAG, "not_compared")
+        self.client.set_tag(self.run_id, "mlflow.note.content", reason)
+        self.client.set_terminated(self.run_id, "FAILED")
+
+
+def _run(client: MlflowClient, run_id: str | None) -> Run | None:
+    if run_id is None:
+        return None
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def mark_versions(client: MlflowClient, report: Report) -> None:
+    """Write the verdict as tags and as a paragraph of the description on both versions."""
+    promoted = report.verdict == "promoted"
+    champion, challenger = report.champion, report.challenger
+    sentence = f"{report.reason} Report: run `{report.run_id}`."
+    comparison = report.comparison
+    tags = {
+        "comparison_run_id": report.run_id,
+        "comparison_at": report.created_at.isoformat(timespec="seconds"),
+        "comparison_difference": None if comparison is None else f"{comparison.difference:.6f}",
+    }
+    paragraph = f"**Comparison of {report.created_at:%Y-%m-%d}:**"
+    over = "as the first champion" if champion is None else f"over version {champion.version}"
+    against = "" if champion is None else f"against version {champion.version}"
+    _mark(
+        client,
+        report.model,
+        challenger.version,
+        tags
+        | {
+            VERDICT_TAG: report.verdict,
+            "comparison_opponent": None if champion is None else champion.version,
+        }
+        # Later comparisons replace `comparison_run_id`; this one stays.
+        | ({"promotion_run_id": report.run_id} if promoted else {}),
+        f"{paragraph} {f'promoted {over}' if promoted else f'not promoted {against}'}. {sentence}",
+    )
+    if champion is not None:
+        verb = "replaced by" if promoted else "stays champion against"
+        _mark(
+            client,
+            report.model,
+            champion.version,
+            tags
+            | {
+                VERDICT_TAG: "replaced" if promoted else "defended",
+                "comparison_opponent": challenger.version,
+            },
+            f"{paragraph} {verb} version {challenger.version}. {sentence}",
+        )
+
+
+def mark_rollback(client: MlflowClient, model: str, taken_back: str | None, restored: str, now: str) -> None:
+    """Write on both versions of a rollback what became of them."""
+    paragraph = f"**Rollback of {now[:10]}:**"
+    if taken_back is not None:
+        _mark(
+            client,
+            model,
+            taken_back,
+            {VERDICT_TAG: "rolled_back", "comparison_at": now},
+            f"{paragraph} its promotion was taken back; version {restored} is champion again.",
+        )
+    whose = "" if taken_back is None else f" in place of version {taken_back}"
+    _mark(
+        client,
+        model,
+        restored,
+        {VERDICT_TAG: "restored", "comparison_at": now},
+        f"{paragraph} champion again{whose}.",
+    )
+
+
+def _mark(
+    client: MlflowClient, model: str, version: str, tags: dict[str, str | None], paragraph: str
+) -> None:
+    present = client.get_model_version(model, version)
+    for key, value in tags.items():
+        if value is not None:
+            client.set_model_version_tag(model, version, key, value)
+        elif key in present.tags:
+            client.delete_model_version_tag(model, version, key)
+    kept = _PARAGRAPH.sub("", present.description or "").strip()
+    client.update_model_version(model, version, f"{kept}\n\n{paragraph}".strip())

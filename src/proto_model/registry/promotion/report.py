@@ -1,0 +1,253 @@
+"""The report of a comparison: all that was decided and all that is needed to recompute it."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from importlib.metadata import version as library_version
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from mlflow.entities.model_registry import ModelVersion
+
+from proto_model import __version__
+from proto_model.registry.promotion.comparison import Comparison
+from proto_model.registry.promotion.decision import Criteria
+from proto_model.registry.promotion.held_out import HeldOutRows
+from proto_model.registry.promotion.markdown import markdown
+from proto_model.registry.promotion.plot import comparison_figure
+from proto_model.registry.promotion.statistics import PairedCounts
+from proto_model.registry.versions import Aliases
+from proto_model.schema import Label
+from proto_model.training.evaluation.style import save
+
+__all__ = ["Evaluation", "Report", "Side", "write_report", "write_texts"]
+
+REPORT_VERSION = "1.0"
+
+_LIBRARIES = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy")
+
+
+@dataclass(frozen=True)
+class Side:
+    """Facts of one version in the comparison; None where its training did not leave them."""
+
+    version: str
+    run_id: str | None
+    variant: str | None
+    dataset: str | None
+    signature: str | None
+    schema_digest: str | None
+
+    @classmethod
+    def of(cls, version: ModelVersion) -> Side:
+        """Facts of a version, from its tags."""
+        tags = version.tags
+        return cls(
+            version=str(version.version),
+            run_id=version.run_id or None,
+            variant=tags.get("variant"),
+            dataset=tags.get("dataset"),
+            signature=tags.get("signature"),
+            schema_digest=tags.get("schema_digest"),
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the held-out rows say.
+
+    Parameters
+    ----------
+    rows : HeldOutRows
+        The rows.
+    rows_run_id : str or None
+        Run whose test rows they are.
+    classes : tuple
+        Class labels.
+    counts : PairedCounts
+        Per class; "first" is the champion, "second" the challenger; both the challenger if it is alone.
+    challenger_score : float
+        Balanced accuracy of the challenger.
+    comparison : Comparison or None
+        None when there is no champion yet.
+    predictions : DataFrame
+        Row hash, true label and both predictions of each row.
+    """
+
+    rows: HeldOutRows
+    rows_run_id: str | None
+    classes: tuple[Label, ...]
+    counts: PairedCounts
+    challenger_score: float
+    comparison: Comparison | None
+    predictions: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Report:
+    """Outcome of one comparison.
+
+    Parameters
+    ----------
+    model : str
+        Registered model name.
+    verdict : {"promoted", "kept"}
+        Whether the challenger became champion; of a dry run, whether it would.
+    reason : str
+        One or two sentences.
+    criteria : Criteria
+        What was asked for.
+    champion, challenger : Side
+        The two versions; no champion yet is None.
+    evaluation : Evaluation or None
+        None when a first champion could not be evaluated.
+    aliases_before : Aliases
+        What the decision was based on.
+    aliases_after : Aliases or None
+        As read back; None when nothing was moved, or not yet.
+    created_at : datetime
+        With a time zone.
+    dry_run : bool
+        Whether nothing was to be changed.
+    run_id : str or None
+        MLflow run that holds the report; None when it is not logged.
+    """
+
+    model: str
+    verdict: Literal["promoted", "kept"]
+    reason: str
+    criteria: Criteria
+    champion: Side | None
+    challenger: Side
+    evaluation: Evaluation | None
+    aliases_before: Aliases
+    aliases_after: Aliases | None
+    created_at: datetime
+    dry_run: bool
+    run_id: str | None
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """The two versions side by side; None when there was nothing to compare with."""
+        return None if self.evaluation is None else self.evaluation.comparison
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON object of the report."""
+        evaluation, comparison = self.evaluation, self.comparison
+        champion = None
+        if self.champion is not None:
+            champion = asdict(self.champion) | {
+                "balanced_accuracy": comparison.champion_score if comparison else None
+            }
+        return {
+            "report_version": REPORT_VERSION,
+            "model": self.model,
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "dry_run": self.dry_run,
+            "created_at": self.created_at.isoformat(timespec="seconds"),
+            "run_id": self.run_id,
+            "criteria": {"metric": "balanced_accuracy", **asdict(self.criteria)},
+            "champion": champion,
+            "challenger": asdict(self.challenger)
+            | {"balanced_accuracy": evaluation.challenger_score if evaluation else None},
+            "rows": _rows(evaluation) if evaluation else None,
+            **_comparison(comparison),
+            "classes": _classes(evaluation, self.champion is not None) if evaluation else [],
+            "aliases": {
+                "before": asdict(self.aliases_before),
+                "after": asdict(self.aliases_after) if self.aliases_after else None,
+            },
+            "libraries": {
+                "python": platform.python_version(),
+                "proto_model": __version__,
+                **{name: library_version(name) for name in _LIBRARIES},
+            },
+        }
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Write `report.json`, `report.md` and, of an evaluation, `comparison.png` and `predictions.parquet`.
+
+    Parameters
+    ----------
+    report : Report
+        What happened.
+    folder : Path
+        Is made when it does not exist; files of an earlier report in it are replaced.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_texts(report, folder)
+    if report.evaluation is not None:
+        evaluation = report.evaluation
+        figure = comparison_figure(evaluation.classes, evaluation.counts, evaluation.comparison)
+        save(figure, folder / "comparison.png")
+        evaluation.predictions.to_parquet(folder / "predictions.parquet", index=False)
+
+
+def write_texts(report: Report, folder: Path) -> None:
+    """Write `report.json` and `report.md` only, into an existing folder."""
+    content = report.to_dict()
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "report.md").write_text(markdown(content), encoding="utf-8")
+
+
+def _rows(evaluation: Evaluation) -> dict[str, Any]:
+    rows = evaluation.rows
+    return {
+        "source_run_id": evaluation.rows_run_id,
+        "test_rows": rows.n_test_rows,
+        "set_aside": rows.n_set_aside,
+        "compared": len(rows.frame),
+        "digest": rows.digest,
+        "unseen_by_both": not rows.caveats,
+        "caveats": list(rows.caveats),
+    }
+
+
+def _comparison(comparison: Comparison | None) -> dict[str, Any]:
+    if comparison is None:
+        return {"difference": None, "interval": None, "mcnemar": None}
+    low, high = comparison.interval
+    return {
+        "difference": comparison.difference,
+        "interval": {
+            "low": low,
+            "high": high,
+            "confidence": comparison.confidence,
+            "method": "percentile of a paired bootstrap, stratified by class",
+            "n_resamples": comparison.n_resamples,
+            "random_state": comparison.random_state,
+        },
+        "mcnemar": {
+            "p_value": comparison.mcnemar_p_value,
+            "champion_only": int(comparison.counts.first_only.sum()),
+            "challenger_only": int(comparison.counts.second_only.sum()),
+            "method": "exact, two-sided",
+        },
+    }
+
+
+def _classes(evaluation: Evaluation, with_champion: bool) -> list[dict[str, Any]]:
+    counts = evaluation.counts
+    champion_recalls, challenger_recalls = counts.recalls()
+    items = []
+    for index, label in enumerate(evaluation.classes):
+        n_rows = int(counts.n_rows[index])
+        item: dict[str, Any] = {"label": label, "rows": n_rows}
+        if with_champion:
+            right = {
+                "both_right": int(counts.both[index]),
+                "champion_only_right": int(counts.first_only[index]),
+                "challenger_only_right": int(counts.second_only[index]),
+            }
+            item |= right | {"both_wrong": n_rows - sum(right.values())}
+            item["champion_recall"] = float(champion_recalls[index]) if n_rows else None
+        item["challenger_recall"] = float(challenger_recalls[index]) if n_rows else None
+        items.append(item)
+    return items

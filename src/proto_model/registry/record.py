@@ -1,0 +1,171 @@
+"""What is written into the runs: parameters, the data set, the split, figures and files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.pandas_dataset import PandasDataset, from_pandas
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
+from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
+
+from proto_model.table import BUILT_IN, TrainingData
+from proto_model.table.split import HASH_COLUMN
+from proto_model.training import SearchResult
+from proto_model.training.evaluation import save
+from proto_model.training.verdict import Verdict, library_versions
+
+__all__ = [
+    "artifact_folder",
+    "dataset_inputs",
+    "environment_tags",
+    "forget_finished_run",
+    "log_missing_params",
+    "log_search",
+    "log_split",
+    "log_verdict",
+    "note",
+]
+
+
+def forget_finished_run() -> None:
+    """Take `MLFLOW_RUN_ID` out of the environment unless it is the run that `mlflow run` has just begun.
+
+    The README has users export the run to serve under that name; MLflow would take it up and write into it.
+    """
+    run_id = os.environ.get("MLFLOW_RUN_ID")
+    if not run_id:
+        return
+    try:
+        run = MlflowClient().get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+    else:
+        if run.info.status == "RUNNING" and MLFLOW_PROJECT_ENTRY_POINT in run.data.tags:
+            return
+    del os.environ["MLFLOW_RUN_ID"]
+
+
+@contextmanager
+def artifact_folder(artifact_path: str | None = None) -> Iterator[Path]:
+    """Temporary folder whose files become artifacts of the active run when it is left without an error."""
+    with tempfile.TemporaryDirectory(prefix="proto_model_") as name:
+        yield Path(name)
+        mlflow.log_artifacts(name, artifact_path)
+
+
+def log_missing_params(params: Mapping[str, str]) -> None:
+    """Log those parameters that the active run does not have yet: `mlflow run` has logged its own."""
+    run = mlflow.active_run()
+    assert run is not None
+    known = MlflowClient().get_run(run.info.run_id).data.params
+    mlflow.log_params({name: value for name, value in params.items() if name not in known})
+
+
+def environment_tags() -> dict[str, str]:
+    """Tags that tell what a run was made with."""
+    libraries = {f"env.{name.lower()}": version for name, version in library_versions().items()}
+    return libraries | {"env.platform": platform.platform(), "env.cpu_count": str(os.cpu_count())}
+
+
+def dataset_inputs(data: TrainingData) -> dict[str, PandasDataset]:
+    """Both parts of the data as MLflow datasets, by their context; equal digests mean the same rows."""
+    source = (
+        CodeDatasetSource({"mlflow.source.name": data.source})
+        if data.name in BUILT_IN and data.source.startswith("sklearn.")
+        else data.source
+    )
+    parts = {
+        "training": (data.X_train, data.y_train, data.train_hashes),
+        "testing": (data.X_test, data.y_test, data.test_hashes),
+    }
+    with warnings.catch_warnings():
+        # Two of MLflow's own sources take a local path; integer labels never are missing.
+        warnings.filterwarnings("ignore", "The specified dataset source can be interpreted", UserWarning)
+        warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer column", UserWarning)
+        inputs = {
+            context: from_pandas(
+                X.assign(**{data.schema.target: y}),
+                source=source,
+                targets=data.schema.target,
+                name=data.name,
+                digest=hashlib.sha256(np.sort(hashes).astype("<u8").tobytes()).hexdigest()[:16],
+            )
+            for context, (X, y, hashes) in parts.items()
+        }
+        for dataset in inputs.values():
+            _ = dataset.schema  # inferred and kept now, while the warnings are off
+    return inputs
+
+
+def log_split(data: TrainingData) -> None:
+    """Test rows, the hash of every row and what became of the columns, as `split/` of the active run."""
+    with artifact_folder("split") as folder:
+        tests = data.X_test.assign(**{data.schema.target: data.y_test, HASH_COLUMN: data.test_hashes})
+        tests.to_parquet(folder / "test_rows.parquet", index=False)
+        hashes = np.concatenate([data.train_hashes, data.test_hashes])
+        parts = np.repeat(["train", "test"], [len(data.train_hashes), len(data.test_hashes)])
+        pd.DataFrame({"row_hash": hashes, "part": parts}).to_parquet(folder / "rows.parquet", index=False)
+        summary = {
+            "dataset": data.name,
+            "source": data.source,
+            "rows": data.n_rows,
+            "rows_without_label": data.n_unlabelled,
+            "training_rows": len(data.y_train),
+            "test_rows": len(data.y_test),
+            "split_digest": data.split_digest,
+            "dropped_columns": {column.name: column.reason for column in data.dropped},
+        }
+        (folder / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+
+
+def note(card: str) -> str:
+    """Model card as a run's description, ending with a line where it is longer than MLflow keeps."""
+    if len(card) <= MAX_TAG_VAL_LENGTH:
+        return card
+    end = "\n\n… The rest is in `model_card.md`.\n"
+    return card[: card.rindex("\n", 0, MAX_TAG_VAL_LENGTH - len(end))] + end
+
+
+def log_search(result: SearchResult) -> None:
+    """Chosen hyperparameters, cross-validation figures and the table of all candidates."""
+    mlflow.log_params({"variant": result.variant} | result.best_params)
+    mlflow.log_metrics(
+        {
+            "cv_balanced_accuracy": result.cv_balanced_accuracy,
+            "cv_std": result.cv_std,
+            "fit_seconds": result.fit_seconds,
+        }
+    )
+
+
+def log_verdict(result: SearchResult, verdict: Verdict, model_id: str | None, test: PandasDataset) -> None:
+    """Figures of the test rows, tied to the logged model and the test data, and all files of a variant."""
+    figures = {f"test_{name}": value for name, value in verdict.metrics.items()}
+    mlflow.log_metrics(figures, model_id=model_id, dataset=test)
+    with artifact_folder() as folder:
+        for name in ("plots", "tables"):
+            (folder / name).mkdir()
+        for name, figure in verdict.plots.items():
+            save(figure, folder / "plots" / name)
+        tables = folder / "tables"
+        result.table.to_csv(tables / "search.csv", index=False)
+        verdict.importances.to_csv(tables / "permutation_importance.csv", index=False)
+        if not verdict.groups.empty:
+            verdict.groups.to_csv(tables / "fairness.csv", index=False)
+        (tables / "metrics.json").write_text(json.dumps(dict(verdict.metrics), indent=2) + "\n")
+        (folder / "model_card.md").write_text(verdict.card, encoding="utf-8")

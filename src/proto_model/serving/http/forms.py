@@ -1,0 +1,112 @@
+"""The four forms of a JSON body of `/invocations`, whatever its rows are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from proto_model.errors import InputError
+from proto_model.serving.http.errors import too_many_rows
+
+__all__ = ["FORMATS", "Forms", "TableReader"]
+
+FORMATS = ("dataframe_split", "dataframe_records", "inputs", "instances")
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class TableReader(Protocol[T_co]):
+    """Makes something of a table, in the three ways in which JSON can hold one."""
+
+    def table(self, columns: Any, rows: Any) -> T_co:
+        """Rows that are lists, below a list of column names."""
+
+    def records(self, records: Sequence[Mapping[str, Any]]) -> T_co:
+        """Rows that are objects."""
+
+    def columns(self, columns: Mapping[str, Any]) -> T_co:
+        """Object of columns, each a list of values, or one value."""
+
+
+class Forms(Generic[T]):
+    """Finds the table in a body.
+
+    Parameters
+    ----------
+    reader : TableReader
+        What is made of it.
+    max_rows : int
+        Most rows of a table.
+    """
+
+    def __init__(self, reader: TableReader[T], max_rows: int) -> None:
+        self.reader = reader
+        self.max_rows = max_rows
+        self._forms = {
+            "dataframe_split": self._split,
+            "dataframe_records": self._records,
+            "inputs": self._inputs,
+            "instances": self._instances,
+        }
+
+    def read(self, content: dict[str, Any]) -> T:
+        """What the reader makes of the table in a JSON body.
+
+        Raises
+        ------
+        LengthError, InputError
+            If the table has too many rows, or there is none.
+        """
+        given = [name for name in FORMATS if name in content]
+        if len(given) != 1:
+            found = ", ".join(map(repr, list(content)[:5])) or "nothing"
+            raise InputError(f"Exactly one of {', '.join(FORMATS)} expected in the body, {found} given.")
+        return self._forms[given[0]](content[given[0]])
+
+    def _split(self, split: Any) -> T:
+        if not isinstance(split, dict) or "data" not in split or split.keys() - {"columns", "data", "index"}:
+            raise InputError(
+                "dataframe_split must be an object with columns (names), data (a list of rows) and nothing "
+                "else but index."
+            )
+        rows, index = split["data"], split.get("index")
+        self._refuse_many(rows)
+        if index is not None and (not isinstance(index, list) or len(index) != len(rows)):
+            raise InputError(
+                "The index of dataframe_split must be a list with one entry per row; leave it out."
+            )
+        return self.reader.table(split.get("columns"), rows)
+
+    def _records(self, records: Any) -> T:
+        if not isinstance(records, list) or set(map(type, records)) - {dict}:
+            raise InputError('dataframe_records must be a list of objects such as [{"column": value, ...}].')
+        self._refuse_many(records)
+        return self.reader.records(records)
+
+    def _inputs(self, inputs: Any) -> T:
+        if isinstance(inputs, dict):
+            self._refuse_many(next(iter(inputs.values()), None))
+            return self.reader.columns(inputs)
+        if isinstance(inputs, list) and set(map(type, inputs)) <= {dict}:
+            return self._records(inputs)
+        raise InputError(
+            'inputs and instances must be a list of objects such as [{"column": value, ...}], or an object '
+            'of columns such as {"column": [value, ...], ...}.'
+        )
+
+    def _instances(self, instances: Any) -> T:
+        if isinstance(instances, list) and instances and isinstance(instances[0], dict):
+            names = instances[0].keys()
+            for number, record in enumerate(instances):
+                if not isinstance(record, dict) or record.keys() != names:
+                    raise InputError(
+                        f"instances: row {number} has other columns than row 0. Send null for missing values."
+                    )
+        elif isinstance(instances, dict) and set(map(type, instances.values())) - {list}:
+            raise InputError("instances: an object of columns needs a list of values for each of them.")
+        return self._inputs(instances)
+
+    def _refuse_many(self, rows: Any) -> None:
+        if isinstance(rows, list) and len(rows) > self.max_rows:
+            raise too_many_rows(len(rows), self.max_rows)

@@ -1,0 +1,217 @@
+"""The Open Inference Protocol V2 around one model: pages that tell about it, and what all bodies have.
+
+https://github.com/open-inference/open-inference-protocol
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import orjson
+
+import proto_model
+from proto_model.errors import InputError
+from proto_model.serving.http.errors import NotFoundError
+from proto_model.serving.http.json_body import parsed
+from proto_model.serving.http.params import LIST_PARAMS
+from proto_model.serving.http.tensors import Tensor, UsualTensors, column_values
+
+__all__ = ["PLATFORM", "Envelope", "TensorProtocol", "listed"]
+
+PLATFORM = "proto_model"
+
+Output = tuple[str, str, list[Any]]
+
+_parts = itemgetter(*Tensor._fields)
+
+
+class Envelope(NamedTuple):
+    """Parts of an `infer` request."""
+
+    tensors: Sequence[Tensor]
+    params: Any = None
+    id: str | None = None
+    outputs: Sequence[Any] = ()
+
+
+class TensorProtocol:
+    """What the V2 protocol says about one model.
+
+    Parameters
+    ----------
+    model_name : str
+        As in paths.
+    version : str or None
+        Version in the registry, when it is known.
+    inputs : mapping of str to sequence of str
+        Datatypes that each input takes, the one to be announced first.
+    outputs : mapping of str to str
+        Datatype of each output.
+    max_rows : int
+        Most rows of a request.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        version: str | None,
+        inputs: Mapping[str, Sequence[str]],
+        outputs: Mapping[str, str],
+        max_rows: int,
+    ) -> None:
+        self.model_name = model_name
+        self.version = version
+        self.inputs = inputs
+        self.output_datatypes = outputs
+        self.max_rows = max_rows
+        self._usual = UsualTensors(inputs)
+
+    def page(self, path: str) -> dict[str, Any] | None:
+        """JSON of a path that tells about server or model; None for the path of `infer`.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such path, model or version.
+        """
+        parts = path.strip("/").split("/")[1:]
+        if not parts:
+            return {"name": "proto-model-turbo", "version": proto_model.__version__, "extensions": []}
+        if parts == ["health", "live"]:
+            return {"live": True}
+        if parts == ["health", "ready"]:
+            return {"ready": True}
+        if parts[0] == "models" and len(parts) > 1:
+            name, rest = parts[1], parts[2:]
+            if name != self.model_name:
+                raise NotFoundError(f"No model {name[:80]!r} here, but {self.model_name!r}.")
+            if rest[:1] == ["versions"] and len(rest) > 1:
+                self._check_version(rest[1])
+                rest = rest[2:]
+            if not rest:
+                return self.metadata()
+            if rest == ["ready"]:
+                return {"name": name, "ready": True}
+            if rest == ["infer"]:
+                return None
+        raise NotFoundError(
+            f"Nothing is at {path[:80]!r}. There are /v2, /v2/health/live, /v2/health/ready and, below "
+            f"/v2/models/{self.model_name}: ready, infer, versions."
+        )
+
+    def metadata(self) -> dict[str, Any]:
+        """Names, datatypes and shapes of inputs and outputs; some outputs come only when asked for."""
+        return {
+            "name": self.model_name,
+            "versions": [self.version] if self.version else [],
+            "platform": PLATFORM,
+            "inputs": [_metadata(name, takes[0]) for name, takes in self.inputs.items()],
+            "outputs": [_metadata(*pair) for pair in self.output_datatypes.items()],
+        }
+
+    def opened(self, body: bytes) -> Envelope:
+        """Parts of a JSON body.
+
+        Raises
+        ------
+        InputError
+            If it is not the body of an `infer` request.
+        """
+        content = parsed(body)
+        request_id = content.get("id")
+        if request_id is not None and not _is_text(request_id):
+            raise InputError("id must be a string.")
+        inputs = _objects(content.get("inputs"), "inputs")
+        outputs = () if content.get("outputs") is None else _objects(content["outputs"], "outputs")
+        try:
+            tensors = list(map(_parts, inputs))
+        except KeyError:
+            tensors = [Tensor(*map(item.get, Tensor._fields)) for item in inputs]
+        names = [item.get("name") for item in outputs]
+        return Envelope(tensors, content.get("parameters"), request_id, names)
+
+    def closed(self, request_id: str | None, n_rows: int, outputs: Iterable[Output]) -> bytes:
+        """JSON body of an answer with these tensors, all of shape [n_rows, 1]."""
+        content: dict[str, Any] = {"model_name": self.model_name}
+        if self.version:
+            content["model_version"] = self.version
+        if request_id is not None:
+            content["id"] = request_id
+        content["outputs"] = [
+            {"name": name, "shape": [n_rows, 1], "datatype": datatype, "data": data}
+            for name, datatype, data in outputs
+        ]
+        return orjson.dumps(content)
+
+    def columns(self, tensors: Sequence[Tensor]) -> dict[str, list[Any]]:
+        """Values of the inputs that are known, by name; others are left out.
+
+        Raises
+        ------
+        InputError, LengthError
+            If a tensor is not right, there are none that are known, or too many rows.
+        """
+        usual = self._usual.columns(tensors, self.max_rows)
+        if usual is not None:
+            return usual
+        columns: dict[str, list[Any]] = {}
+        n_rows = None
+        for tensor in itertools.starmap(Tensor, tensors):
+            if not isinstance(tensor.name, str):
+                raise InputError("Every input needs a name, a shape, a datatype and data.")
+            takes = self.inputs.get(tensor.name)
+            if takes is None:
+                continue
+            if tensor.name in columns:
+                raise InputError(f"Input {tensor.name!r} given more than once. Send it once.")
+            columns[tensor.name] = values = column_values(tensor, takes, self.max_rows)
+            if n_rows is None:
+                n_rows = len(values)
+            elif len(values) != n_rows:
+                raise InputError(f"Input {tensor.name!r} has {len(values)} rows, others have {n_rows}.")
+        if not columns:
+            raise InputError(
+                f"None of the inputs is a column of the model, which takes one tensor for each of "
+                f"{', '.join(list(self.inputs)[:20])}."
+            )
+        return columns
+
+    def output_names(self, names: Sequence[Any]) -> tuple[str, ...]:
+        """Outputs that a request asks for; raises InputError for one that there is not."""
+        for name in names:
+            if not isinstance(name, str) or name not in self.output_datatypes:
+                raise InputError(f"No output {name!r:.80}; there are {', '.join(self.output_datatypes)}.")
+        return tuple(names)
+
+    def _check_version(self, version: str) -> None:
+        if version != self.version:
+            known = f"but {self.version!r}" if self.version else "it was not served from the registry"
+            raise NotFoundError(f"No version {version[:80]!r} of {self.model_name!r} here, {known}.")
+
+
+def listed(params: Any) -> Any:
+    """Parameters with a list where one text stands for it: V2 knows no lists of texts."""
+    if not isinstance(params, Mapping):
+        return params
+    return {
+        name: [value] if name in LIST_PARAMS and isinstance(value, str) else value
+        for name, value in params.items()
+    }
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it is a string that can be written as UTF-8."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _objects(items: Any, key: str) -> list[dict[str, Any]]:
+    if not isinstance(items, list) or set(map(type, items)) - {dict}:
+        raise InputError(f"{key} must be a list of objects, each with a name.")
+    return items
+
+
+def _metadata(name: str, datatype: str) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": [-1, 1]}

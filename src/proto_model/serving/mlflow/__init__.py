@@ -1,0 +1,1 @@
+"""The served models as MLflow's pyfunc."""

@@ -1,0 +1,249 @@
+"""A model version as a folder that `mlserver start` serves."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from proto_model.errors import ArtifactError, ProtoModelError
+from proto_model.schema import FeatureType, ModelSchema
+from proto_model.serving.http.settings import ServerSettings
+
+__all__ = ["model_settings", "server_settings", "write_mlserver_configs"]
+
+# A text beside the settings, where MLServer looks for it; the model brings the code.
+RUNTIME = '''"""MLServer runtime of the model in this folder, from the model's own code."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "artifact" / "model" / "code"))
+
+from proto_model.serving.mlserver.runtime import ForestRuntime  # noqa: E402, F401
+'''
+SCHEMA = Path("artifacts", "bundle", "schema.json")
+
+# Environment variable, key of settings.json, default.
+PORTS = (
+    ("MLSERVER_HTTP_PORT", "http_port", 5001),
+    ("MLSERVER_GRPC_PORT", "grpc_port", 8081),
+    ("MLSERVER_METRICS_PORT", "metrics_port", 8082),
+)
+
+# Limits of a model for rows, and of one for files; `PROTO_MODEL_SERVER_<NAME>` changes one.
+ROW_LIMITS = ("max_rows", "answer_timeout_s", "threads", "max_waiting")
+FILE_LIMITS = ("max_files", "file_timeout_s", "file_jobs", "max_waiting_files", "drain_timeout_s")
+LIMIT_PREFIX = "PROTO_MODEL_SERVER_"
+
+# Datatype of the Open Inference Protocol, and MLServer's content type for it.
+TENSORS: dict[FeatureType, tuple[str, str]] = {
+    "double": ("FP64", "np"),
+    "long": ("INT64", "np"),
+    "boolean": ("BOOL", "np"),
+    "string": ("BYTES", "str"),
+}
+
+
+def write_mlserver_configs(model: Path, build: Path, environment: Mapping[str, str]) -> Path:
+    """Write what MLServer needs to serve a downloaded model.
+
+    The folder is made beside its place and moved there when it is complete; when something fails, the one
+    that was there stays.
+
+    Parameters
+    ----------
+    model : Path
+        Folder of the model, as downloaded; it is moved.
+    build : Path
+        Folder that `mlserver start` will be given.
+    environment : mapping of str to str
+        May set host and ports: `MLSERVER_HOST`, `MLSERVER_HTTP_PORT`, `MLSERVER_GRPC_PORT`,
+        `MLSERVER_METRICS_PORT`; and limits: `PROTO_MODEL_SERVER_MAX_ROWS` and so on.
+
+    Returns
+    -------
+    Path
+        `build/mlserver_configs/<model name>`.
+
+    Raises
+    ------
+    ArtifactError
+        If the model is not one of this package's, or a port is not a number.
+    ServerSettingsError
+        If a limit is not known, or has a wrong value.
+    """
+    settings = server_settings(environment)
+    if not (model / SCHEMA).is_file():
+        raise ArtifactError(
+            f"{model.name} holds no {SCHEMA}: not a model of proto_model. Give the URI of one, such as "
+            "models:/proto_model@champion."
+        )
+    schema = ModelSchema.read(model / SCHEMA)
+    takes_files = (model / "file.py").is_file()
+    limits = model_limits(FILE_LIMITS if takes_files else ROW_LIMITS, environment)
+    configs = build / "mlserver_configs"
+    configs.mkdir(parents=True, exist_ok=True)
+    target = configs / schema.model_name
+    # MLServer looks for models in all folders but hidden ones.
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=configs) as temporary:
+        new = Path(temporary) / "new"
+        (new / "artifact").mkdir(parents=True)
+        shutil.move(model, new / "artifact" / "model")
+        (new / "runtime.py").write_text(RUNTIME, encoding="utf-8")
+        _write_json(new / "model-settings.json", model_settings(schema, takes_files, limits))
+        _write_json(new / "settings.json", settings)
+        if target.exists():
+            target.rename(Path(temporary) / "old")
+        new.rename(target)
+    # `mlserver start build` reads its settings there and nowhere else.
+    _write_json(build / "settings.json", settings)
+    return target
+
+
+def server_settings(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Content of `settings.json`.
+
+    MLServer lets its file win over its variables, so the variables are read when the file is written.
+    `parallel_workers` is 0 because MLServer's worker processes are slower for a model as quick as this one.
+    """
+    settings: dict[str, Any] = {
+        "host": environment.get("MLSERVER_HOST", "127.0.0.1"),
+        "parallel_workers": 0,
+        "debug": False,  # or it writes a line per request, which takes half of the time
+    }
+    for variable, key, default in PORTS:
+        text = environment.get(variable, str(default))
+        if not text.isdecimal() or not 0 < int(text) < 65536:
+            raise ArtifactError(f"{variable} is {text!r}, a port from 1 to 65535 expected.")
+        settings[key] = int(text)
+    return settings
+
+
+def model_limits(names: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
+    """Limits of these names, as the runtime reads them; `PROTO_MODEL_SERVER_*` variables change them."""
+    given = {
+        variable.removeprefix(LIMIT_PREFIX): text
+        for variable, text in environment.items()
+        if variable.startswith(LIMIT_PREFIX)
+    }
+    limits = dataclasses.asdict(ServerSettings.of_numbers(given, LIMIT_PREFIX))
+    return {name: limits[name] for name in names}
+
+
+def model_settings(schema: ModelSchema, takes_files: bool, limits: Mapping[str, Any]) -> dict[str, Any]:
+    """Content of `model-settings.json`: inputs and outputs of the V2 protocol, one tensor per column.
+
+    Parameters
+    ----------
+    schema : ModelSchema
+        Of the model.
+    takes_files : bool
+        Whether it takes jobs of two URLs instead of rows.
+    limits : mapping of str to number
+        For the runtime, by the names of `ServerSettings`.
+    """
+    inputs: list[tuple[str, FeatureType]]
+    outputs: list[tuple[str, FeatureType]]
+    if takes_files:
+        inputs = [("input_url", "string"), ("output_url", "string"), ("file_id", "string")]
+        outputs = [("file_id", "string"), ("status", "string"), ("summary", "string")]
+    else:
+        inputs = [(feature.name, feature.type) for feature in schema.features]
+        outputs = [
+            ("prediction", schema.target_type),
+            ("probability", "double"),
+            *((name, "double") for name in schema.probability_columns),
+        ]
+    return {
+        "name": schema.model_name,
+        "implementation": "runtime.ForestRuntime",
+        "platform": "proto_model",
+        "inputs": [_tensor(name, kind) for name, kind in inputs],
+        "outputs": [_tensor(name, kind) for name, kind in outputs],
+        "parameters": {"uri": "./artifact/model", "extra": dict(limits)},
+    }
+
+
+def _tensor(name: str, kind: FeatureType) -> dict[str, Any]:
+    """Metadata of one column."""
+    datatype, content_type = TENSORS[kind]
+    return {
+        "name": name,
+        "datatype": datatype,
+        "shape": [-1, 1],
+        "parameters": {"content_type": content_type},
+    }
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file in one step."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+    Path(temporary).chmod(0o644)
+    os.replace(temporary, path)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Download a model and write its folder; arguments: model URI, build folder."""
+    from proto_model.registry.noise import quiet_mlflow
+
+    quiet_mlflow()
+    from proto_model.registry.tracking import without_credentials
+
+    model_uri, build = sys.argv[1:] if argv is None else argv
+    try:
+        folder = _configured(model_uri, Path(build))
+    except ProtoModelError as error:
+        print(f"error: {without_credentials(str(error))}", file=sys.stderr)
+        return 1
+    print(shlex.join(["pip", "install", "-r", str(folder / "artifact" / "model" / "requirements.txt")]))
+    print(shlex.join(["mlserver", "start", build]))
+    return 0
+
+
+def _configured(model_uri: str, build: Path) -> Path:
+    """Folder of a model that was downloaded; what can be wrong besides the model is found out before."""
+    server_settings(os.environ)
+    model_limits((), os.environ)
+    try:
+        build.mkdir(parents=True, exist_ok=True)
+        # Beside its place, so that it need not be copied again.
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=build) as download:
+            return write_mlserver_configs(_downloaded(model_uri, download), build, os.environ)
+    except OSError as error:
+        raise ArtifactError(
+            f"{model_uri} cannot be written to {build}: {error.strerror or error}. Set BUILD_DIR to a folder "
+            "that may be written to, with room for the model."
+        ) from error
+
+
+def _downloaded(model_uri: str, folder: str) -> Path:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    from proto_model.registry.tracking import check_store
+
+    if model_uri.startswith(("models:", "runs:")):
+        check_store(mlflow.get_tracking_uri())
+    elif ":/" not in model_uri and not Path(model_uri).is_dir():
+        raise ArtifactError(
+            f"There is no folder {model_uri}. Give one, or a URI such as models:/proto_model@champion."
+        )
+    try:
+        return Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=folder))
+    except (MlflowException, OSError, ValueError) as error:
+        raise ArtifactError(f"{model_uri} cannot be had: {' '.join(str(error).split())}") from error
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,46 @@
+"""Tables to learn from: reading, column types, the split by row hash, and the coded matrix.
+
+Importing this package loads numpy only; pandas, pyarrow and scikit-learn come in with the names that need
+them, so that the serving path can code rows without them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from proto_model.coding import decode, encode, encode_columns
+
+if TYPE_CHECKING:
+    from proto_model.table.selection import DroppedColumn
+    from proto_model.table.source import BUILT_IN, RawTable, load_table
+    from proto_model.table.training_data import TrainingData, load_training_data, prepare
+
+__all__ = [
+    "BUILT_IN",
+    "DroppedColumn",
+    "RawTable",
+    "TrainingData",
+    "decode",
+    "encode",
+    "encode_columns",
+    "load_table",
+    "load_training_data",
+    "prepare",
+]
+
+_HOME = {
+    "BUILT_IN": "source",
+    "DroppedColumn": "selection",
+    "RawTable": "source",
+    "TrainingData": "training_data",
+    "load_table": "source",
+    "load_training_data": "training_data",
+    "prepare": "training_data",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,170 @@
+"""From a table to what models learn from and are judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from proto_model.errors import DataError
+from proto_model.schema import Feature, FeatureType, ModelSchema
+from proto_model.table.columns import Column, read_columns
+from proto_model.table.selection import DroppedColumn, usable_columns
+from proto_model.table.source import RawTable, load_table
+from proto_model.table.split import row_hashes, split_digest, test_rows
+from proto_model.table.target import class_labels, target_name
+
+__all__ = ["TrainingData", "load_training_data", "prepare"]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Rows to learn from, rows to judge on, and how they came about.
+
+    Rows are in the order of their hashes, so that the same rows in another order give the same model.
+
+    Parameters
+    ----------
+    name, source : str
+        As in `RawTable`.
+    schema : ModelSchema
+        Categories and ranges are those of the training rows; a feature is nullable when any row lacks it.
+    X_train, X_test : DataFrame
+        Canonical frames.
+    y_train, y_test : ndarray of shape (n_rows,)
+        Class labels: objects (str), int64, bool or float64.
+    train_hashes, test_hashes : ndarray of shape (n_rows,)
+        Hash of each row as unsigned 64-bit integer.
+    split_digest : str
+        Sixteen hexadecimal digits, equal when and only when the test rows are.
+    dropped : tuple of DroppedColumn
+        Columns that are no features.
+    n_rows : int
+        Rows of the table, those without a class label included.
+    n_unlabelled : int
+        Rows left out because they have no class label.
+    """
+
+    name: str
+    source: str
+    schema: ModelSchema
+    X_train: pd.DataFrame
+    y_train: NDArray[Any]
+    X_test: pd.DataFrame
+    y_test: NDArray[Any]
+    train_hashes: NDArray[np.uint64]
+    test_hashes: NDArray[np.uint64]
+    split_digest: str
+    dropped: tuple[DroppedColumn, ...]
+    n_rows: int
+    n_unlabelled: int
+
+
+def load_training_data(
+    dataset: str, target: str | None = None, test_size: float = 0.2, model_name: str = "proto_model"
+) -> TrainingData:
+    """Training and test rows of a data set.
+
+    Parameters
+    ----------
+    dataset : str
+        Built-in name, path or URL, as `load_table` takes it.
+    target : str or None
+        Column to predict; None for the column called target, class, label or y.
+    test_size : float
+        Share of the rows to keep for testing, above 0 and below 1.
+    model_name : str
+        For the schema.
+
+    Returns
+    -------
+    TrainingData
+
+    Raises
+    ------
+    DataError
+        If the table cannot be read, or nothing can be learned from it.
+    """
+    return prepare(load_table(dataset), target, test_size, model_name)
+
+
+def prepare(
+    raw: RawTable, target: str | None = None, test_size: float = 0.2, model_name: str = "proto_model"
+) -> TrainingData:
+    """Training and test rows of a table; parameters and errors as `load_training_data`."""
+    columns = read_columns(raw.table)
+    by_name = {column.name: column for column in columns}
+    chosen = target_name(list(by_name), target, raw.source)
+    if len(columns) == 1:
+        raise DataError(f"{raw.source} has no column to learn {chosen!r} from: it is the only one.")
+    labelled = ~by_name[chosen].missing
+    columns = [column.rows(labelled) for column in columns]
+    y, target_type = class_labels(by_name[chosen].rows(labelled))
+
+    hashes = row_hashes(columns)
+    order = np.argsort(hashes, kind="stable")
+    columns, y, hashes = [column.rows(order) for column in columns], y[order], hashes[order]
+    is_test = test_rows(hashes, y, test_size)
+
+    features, dropped = usable_columns([column for column in columns if column.name != chosen], ~is_test)
+    if not features:
+        reasons = "; ".join(f"{column.name}: {column.reason}" for column in dropped)
+        raise DataError(f"{raw.source} has no column to learn {chosen!r} from. {reasons}.")
+    schema = ModelSchema(
+        model_name=model_name,
+        target=chosen,
+        target_type=target_type,
+        classes=tuple(np.unique(y).tolist()),
+        features=tuple(_feature(column, ~is_test) for column in features),
+    )
+    return TrainingData(
+        name=raw.name,
+        source=raw.source,
+        schema=schema,
+        X_train=_frame(features, ~is_test),
+        y_train=y[~is_test],
+        X_test=_frame(features, is_test),
+        y_test=y[is_test],
+        train_hashes=hashes[~is_test],
+        test_hashes=hashes[is_test],
+        split_digest=split_digest(hashes[is_test]),
+        dropped=dropped,
+        n_rows=len(labelled),
+        n_unlabelled=int((~labelled).sum()),
+    )
+
+
+def _feature(column: Column, is_train: NDArray[np.bool_]) -> Feature:
+    """Schema entry of a column."""
+    values = column.values[is_train & ~column.missing]
+    nullable = bool(column.missing.any())
+    if column.texts is not None:
+        codes, counts = np.unique(values.astype(np.int64), return_counts=True)
+        categories = tuple(column.texts[codes].tolist())
+        return Feature(
+            column.name, "string", nullable, categories, most_frequent=categories[int(counts.argmax())]
+        )
+    kind: FeatureType = column.type  # type: ignore[assignment]  # dates and others are dropped by now
+    return Feature(
+        column.name,
+        kind,
+        nullable,
+        minimum=float(values.min()),
+        maximum=float(values.max()),
+        median=float(np.median(values)),
+    )
+
+
+def _frame(columns: Sequence[Column], rows: NDArray[np.bool_]) -> pd.DataFrame:
+    """Canonical frame of some of the rows."""
+    series = {
+        column.name: pd.Series(column.rows(rows).objects(), dtype=object)
+        if column.texts is not None
+        else pd.Series(column.values[rows])
+        for column in columns
+    }
+    return pd.DataFrame(series, columns=[column.name for column in columns])

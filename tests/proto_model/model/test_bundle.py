@@ -1,0 +1,80 @@
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from proto_model.errors import ArtifactError
+from proto_model.model import ForestModel, write_bundle
+from proto_model.model.answer import answer_frame
+from proto_model.table import encode
+
+
+def awkward(frame):
+    """The test rows, some with categories never seen, some with values missing."""
+    rows = frame.copy()
+    rows.loc[::3, "job"] = "astronaut"
+    rows.loc[1::3, "job"] = None
+    rows.loc[::4, "age"] = np.nan
+    return rows
+
+
+def test_predictions_equal_the_pipelines_bit_for_bit(forest_model, mixed_pipeline, mixed_data):
+    rows = awkward(mixed_data.X_test)
+
+    answer = answer_frame(forest_model.predict_proba(encode(rows, mixed_data.schema)), mixed_data.schema)
+
+    expected = mixed_pipeline.predict_proba(rows)
+    assert_array_equal(answer[mixed_data.schema.probability_columns].to_numpy(), expected)
+    assert_array_equal(answer["prediction"].to_numpy(), mixed_pipeline.predict(rows))
+    assert_array_equal(answer["probability"].to_numpy(), expected.max(axis=1))
+
+
+def test_the_pipeline_comes_back_as_it_was(forest_model, mixed_pipeline, mixed_data):
+    rows = awkward(mixed_data.X_test)
+
+    assert_array_equal(forest_model.pipeline.predict_proba(rows), mixed_pipeline.predict_proba(rows))
+
+
+def test_the_background_is_training_rows_and_at_most_two_thousand(
+    tmp_path, mixed_pipeline, mixed_data, forest_model
+):
+    X_train = encode(mixed_data.X_train, mixed_data.schema)
+    write_bundle(tmp_path, mixed_pipeline, mixed_data.schema, np.tile(X_train, (10, 1)))
+
+    assert_array_equal(forest_model.background, X_train)
+    assert ForestModel.load(tmp_path).background.shape == (2000, X_train.shape[1])
+
+
+@pytest.mark.parametrize("name", ["schema.json", "forest.npz"])
+def test_a_missing_file_is_named(tmp_path, bundle, name):
+    for file in bundle.iterdir():
+        if file.name != name:
+            Path(tmp_path / file.name).write_bytes(file.read_bytes())
+
+    with pytest.raises(ArtifactError, match=name):
+        ForestModel.load(tmp_path)
+
+
+def test_a_damaged_background_is_named(tmp_path, bundle):
+    for file in bundle.iterdir():
+        Path(tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "background.npz").write_bytes(b"PK\x03\x04 cut off")
+
+    with pytest.raises(ArtifactError, match=r"background\.npz is damaged"):
+        _ = ForestModel.load(tmp_path).background
+
+
+def test_a_background_of_another_width_is_refused(tmp_path, mixed_pipeline, mixed_data):
+    with pytest.raises(ArtifactError, match=r"\[>0, 5\] expected"):
+        write_bundle(tmp_path, mixed_pipeline, mixed_data.schema, np.zeros((3, 2)))
+
+
+def test_another_process_reads_the_bundle_again(forest_model, mixed_data):
+    X = encode(mixed_data.X_test, mixed_data.schema)
+
+    content = pickle.dumps(forest_model.predict_proba)
+
+    assert len(content) < 1000
+    assert_array_equal(pickle.loads(content)(X), forest_model.predict_proba(X))

@@ -1,0 +1,59 @@
+import os
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from proto_model.cli.train import main
+from proto_model.registry import noise
+
+
+@pytest.fixture(scope="session")
+def people_csv(tmp_path_factory):
+    """Table with every type of column, missing values, and labels that no metric may be called after."""
+    generator = np.random.default_rng(5)
+    n_rows = 160
+    hours = generator.normal(40, 9, n_rows).round(1)
+    sex = generator.choice(["f", "m"], n_rows)
+    table = pd.DataFrame(
+        {
+            "hours": np.where(generator.random(n_rows) < 0.1, np.nan, hours),
+            "age": generator.integers(18, 80, n_rows),
+            "married": generator.choice(["true", "false"], n_rows),
+            "sex": sex,
+            "nation": "here",
+            "income": np.where(hours + 4 * (sex == "m") > 44, ">50K", "<=50K"),
+        }
+    )
+    path = tmp_path_factory.mktemp("tables") / "people.csv"
+    table.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """MLflow on a SQLite file of its own, in a working folder of its own."""
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+            patch.delenv(name)
+        for name, value in noise._QUIET_VARIABLES.items():
+            patch.setenv(name, value)
+        patch.setenv("MLFLOW_TRACKING_URI", "replaced below, and restored in the end")
+        patch.chdir(folder)
+        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+        yield folder
+        mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture(scope="module")
+def train(store):
+    """The command, run in this process; its exit code, standard output and standard error."""
+
+    def run(capsys, *arguments):
+        code = main(arguments)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run

@@ -1,0 +1,228 @@
+"""Routes, limits, and what takes long; errors that nobody foresaw stay inside."""
+
+import asyncio
+import json
+import logging
+import re
+
+import pytest
+
+from proto_model.serving.http import Scorer
+
+ROW = {"age": 40, "income": 2e4, "job": "nurse", "owner": True, "children": 1}
+JSON = {"Content-Type": "application/json"}
+BODY = json.dumps({"inputs": [ROW]}).encode()
+EXPLAIN = json.dumps({"inputs": [ROW], "params": {"explain": True}}).encode()
+LARGE = json.dumps({"inputs": [ROW] * 1000}).encode()
+
+
+@pytest.mark.parametrize("path", ["/ping", "/health"])
+def test_health_is_told_as_by_mlflow(call, path):
+    reply = call(path, method="GET")
+
+    assert (reply.status, reply.body) == (200, b"\n")
+
+
+def test_version_is_the_one_of_mlflow_that_logged_the_model(call):
+    import mlflow
+
+    assert call("/version", method="GET").body.decode() == mlflow.__version__
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/invocations", 405),
+        ("POST", "/ping", 405),
+        ("DELETE", "/v2/models/proto_model", 405),
+        ("GET", "/v2/models/proto_model/infer", 405),
+        ("GET", "/nothing", 404),
+        ("GET", "/v2nothing", 404),
+        ("GET", "/", 404),
+        ("HEAD", "/ping", 200),
+    ],
+)
+def test_paths_and_methods(call, method, path, status):
+    reply = call(path, method=method)
+
+    assert reply.status == status
+    if status == 405:
+        assert reply.headers["allow"] == ("POST" if method == "GET" else "GET")
+    if status != 200:
+        assert reply.headers["content-type"] == "application/json"
+        assert reply.json.keys() == ({"error"} if path.startswith("/v2/") else {"error_code", "message"})
+
+
+def test_a_body_in_pieces_is_put_together(make_app, ask):
+    reply = asyncio.run(ask(make_app(), "POST", "/invocations", [BODY[:9], BODY[9:50], BODY[50:]], JSON))
+
+    assert reply.status == 200
+
+
+@pytest.mark.parametrize("declared", [len(BODY), 5 * len(BODY), None])
+def test_a_body_over_the_limit_is_refused(make_app, ask, declared):
+    app = make_app(max_body_bytes=len(BODY) - 1)
+    headers = JSON | ({"Content-Length": str(declared)} if declared else {})
+
+    reply = asyncio.run(ask(app, "POST", "/invocations", [BODY[:9], BODY[9:]], headers))
+
+    assert reply.status == 413
+    assert f"longer than {len(BODY) - 1} bytes" in reply.json["message"]
+
+
+def test_a_body_at_the_limit_is_taken(make_app, ask):
+    app = make_app(max_body_bytes=len(BODY))
+
+    assert asyncio.run(ask(app, "POST", "/invocations", BODY, JSON)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"dataframe_records": [ROW] * 3}, None),
+        ({"inputs": [ROW] * 3}, None),
+        ({"instances": [ROW] * 3}, None),
+        ({"inputs": {name: [value] * 3 for name, value in ROW.items()}}, None),
+        ({"dataframe_split": {"columns": list(ROW), "data": [list(ROW.values())] * 3}}, None),
+        (b"age,income,job,owner,children\n" + b"40,2e4,nurse,true,1\n" * 3, "text/csv"),
+    ],
+)
+def test_rows_over_the_limit_are_refused(make_app, ask, body, kind):
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    for most, status in ((2, 413), (3, 200)):
+        headers = {"Content-Type": kind or "application/json"}
+        reply = asyncio.run(ask(make_app(max_rows=most), "POST", "/invocations", content, headers))
+
+        assert reply.status == status, reply.body
+
+
+def test_a_body_that_does_not_arrive_is_given_up(make_app, ask):
+    app = make_app(body_timeout_s=0.05)
+
+    for body in ([None, b""], [BODY[:9], None, b""]):
+        reply = asyncio.run(ask(app, "POST", "/invocations", body, JSON))
+
+        assert reply.status == 408
+        assert reply.headers["connection"] == "close"
+
+
+def test_a_client_that_leaves_gets_no_answer(make_app):
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        pytest.fail(f"{message} sent")
+
+    scope = {"type": "http", "method": "POST", "path": "/invocations", "headers": []}
+    asyncio.run(make_app()(scope, receive, send))
+
+
+def test_slow_explanations_hold_up_neither_rows_nor_tables(make_app, ask, slow_scorer):
+    async def scenario():
+        app = make_app(slow_scorer, threads=2)
+        explained = [asyncio.create_task(ask(app, "POST", "/invocations", EXPLAIN, JSON)) for _ in range(4)]
+        for _ in range(2):
+            assert await asyncio.to_thread(slow_scorer.begun.acquire, timeout=30)
+        single = await ask(app, "POST", "/invocations", BODY, JSON)
+        large = await ask(app, "POST", "/invocations", LARGE, JSON)
+        assert not any(task.done() for task in explained)
+        slow_scorer.go.set()
+        return single, large, await asyncio.gather(*explained)
+
+    single, large, explained = asyncio.run(scenario())
+
+    assert single.status == large.status == 200
+    assert len(large.json["predictions"]) == 1000
+    assert [reply.json["predictions"][0]["explanation"] for reply in explained] == [{"rule": "none"}] * 4
+
+
+def test_more_requests_than_may_wait_are_sent_away(make_app, ask, slow_scorer):
+    async def scenario():
+        app = make_app(slow_scorer, threads=1, max_waiting=1)
+        begun = [asyncio.create_task(ask(app, "POST", "/invocations", EXPLAIN, JSON)) for _ in range(2)]
+        assert await asyncio.to_thread(slow_scorer.begun.acquire, timeout=30)
+        refused = await ask(app, "POST", "/invocations", EXPLAIN, JSON)
+        page = (await ask(app, "GET", "/metrics")).body.decode()
+        slow_scorer.go.set()
+        finished = await asyncio.gather(*begun)
+        return refused, page, finished, await ask(app, "POST", "/invocations", EXPLAIN, JSON)
+
+    refused, page, finished, later = asyncio.run(scenario())
+
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    assert refused.json["error_code"] == "TEMPORARILY_UNAVAILABLE"
+    assert 'proto_model_jobs{kind="explanation"} 2\n' in page
+    assert [reply.status for reply in (*finished, later)] == [200, 200, 200]
+
+
+def test_an_answer_that_takes_too_long_is_given_up_and_its_thread_is_free_again(make_app, ask, slow_scorer):
+    async def scenario():
+        app = make_app(slow_scorer, threads=1, max_waiting=0, answer_timeout_s=0.1)
+        slow = await ask(app, "POST", "/invocations", EXPLAIN, JSON)
+        slow_scorer.go.set()
+        while (again := await ask(app, "POST", "/invocations", EXPLAIN, JSON)).status == 503:
+            await asyncio.sleep(0.01)
+        return slow, again
+
+    slow, again = asyncio.run(scenario())
+
+    assert slow.status == 504
+    assert "No answer within 0.1 s" in slow.json["message"]
+    assert again.status == 200
+
+
+@pytest.mark.parametrize("path", ["/invocations", "/v2/models/proto_model/infer"])
+def test_what_nobody_foresaw_stays_inside(make_app, ask, scorer, caplog, path):
+    class BrokenScorer(Scorer):
+        def answer(self, question, go_on=None):
+            raise RuntimeError("secret path")
+
+    tensors = [
+        {"name": name, "shape": [1], "datatype": kind, "data": [ROW[name]]}
+        for name, kind in zip(ROW, ("INT64", "FP64", "BYTES", "BOOL", "INT64"), strict=True)
+    ]
+    body = BODY if path == "/invocations" else json.dumps({"inputs": tensors}).encode()
+    with caplog.at_level(logging.ERROR):
+        reply = asyncio.run(ask(make_app(BrokenScorer(scorer.model)), "POST", path, body, JSON))
+
+    assert reply.status == 500
+    assert b"secret" not in reply.body
+    assert "secret path" in caplog.text
+
+
+def test_metrics_count_routes_statuses_and_rows(make_app, ask):
+    async def scenario():
+        app = make_app()
+        for body in (BODY, LARGE, b"{}"):
+            await ask(app, "POST", "/invocations", body, JSON)
+        await ask(app, "GET", "/nothing")
+        return (await ask(app, "GET", "/metrics")), app
+
+    reply, app = asyncio.run(scenario())
+
+    page = reply.body.decode()
+    assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
+    for line in (
+        'proto_model_requests_total{route="invocations",status="200"} 2',
+        'proto_model_requests_total{route="invocations",status="400"} 1',
+        'proto_model_requests_total{route="other",status="404"} 1',
+        'proto_model_request_seconds_bucket{route="invocations",le="+Inf"} 3',
+        'proto_model_request_seconds_count{route="invocations"} 3',
+        "proto_model_rows_total 1001",
+        f'schema_digest="{app.scorer.schema.digest}"',
+    ):
+        assert line in page
+    sample = re.compile(r"[a-z_]+(\{([a-z_]+=\"[^\"]*\",?)+\})? [0-9.e+-]+")
+    assert all(line.startswith("# ") or sample.fullmatch(line) for line in page.splitlines())
+
+
+def test_a_line_per_request_is_written_when_asked_for(make_app, ask, caplog):
+    with caplog.at_level(logging.INFO):
+        asyncio.run(ask(make_app(), "POST", "/invocations", BODY, JSON))
+        assert caplog.text == ""
+        asyncio.run(ask(make_app(access_log=True), "POST", "/invocations", BODY, JSON))
+
+    assert re.search(
+        r"route=invocations model_name=proto_model .* rows=1 status=200 duration_ms=", caplog.text
+    )
+    assert "nurse" not in caplog.text

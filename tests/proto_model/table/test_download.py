@@ -1,0 +1,119 @@
+import http.server
+import logging
+import threading
+import time
+
+import pytest
+
+from proto_model.errors import DataError
+from proto_model.table import load_table
+from proto_model.table.download import download, is_url, shown_url
+
+SECRET = "signature=hush"
+TABLE = b"a,target\n1,x\n2,y\n"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        path, _, query = self.path.partition("?")
+        if query != SECRET:
+            return self.answer(403, b"")
+        if path == "/moved.csv":
+            self.send_response(302)
+            self.send_header("Location", f"/table.csv?{SECRET}")
+            self.end_headers()
+            return None
+        if path == "/short.csv":
+            return self.answer(200, TABLE, length=len(TABLE) + 10)
+        if path == "/slow.csv":
+            self.send_response(200)
+            self.end_headers()
+            for _ in range(20):
+                self.wfile.write(b"x" * 2**20)
+                time.sleep(0.05)
+            return None
+        return self.answer(200, TABLE) if path == "/table.csv" else self.answer(404, b"no")
+
+    def answer(self, status, body, length=None):
+        self.send_response(status)
+        self.send_header("Content-Length", str(length or len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """A client that hangs up is what some of the tests are about."""
+
+
+@pytest.fixture(scope="module")
+def origin():
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("name", ["table.csv", "moved.csv"])
+def test_a_table_is_read_from_a_url_and_its_query_kept_secret(origin, name, caplog):
+    caplog.set_level(logging.INFO)
+
+    raw = load_table(f"{origin}/{name}?{SECRET}")
+
+    assert raw.source == f"{origin}/{name}"
+    assert raw.name == name.removesuffix(".csv")
+    assert raw.table.to_pydict() == {"a": [1, 2], "target": ["x", "y"]}
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("nothing.csv", "answered 404"), ("short.csv", "no complete answer")]
+)
+def test_a_url_without_a_file_is_an_error_without_the_query(origin, name, message):
+    with pytest.raises(DataError, match=f"{origin}/{name}.*{message}") as caught:
+        load_table(f"{origin}/{name}?{SECRET}")
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/t.csv?hush", "http://[bad/t.csv?hush", "http://?hush"])
+def test_a_url_that_nobody_answers_is_an_error_without_the_query(url):
+    with pytest.raises(DataError) as caught:
+        load_table(url)
+    assert "hush" not in str(caught.value)
+
+
+def test_a_file_that_is_too_large_is_refused(origin):
+    with (
+        pytest.raises(DataError, match="larger than 10 bytes"),
+        download(f"{origin}/table.csv?{SECRET}", max_file_bytes=10),
+    ):
+        pass
+
+
+def test_a_download_that_takes_too_long_is_stopped(origin):
+    started = time.monotonic()
+
+    with (
+        pytest.raises(DataError, match=r"longer than 0\.2 s"),
+        download(f"{origin}/slow.csv?{SECRET}", timeout_s=0.2),
+    ):
+        pass
+    assert time.monotonic() - started < 0.9
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("HTTPS://a/b.csv", True), ("http.csv", False), ("wine", False)]
+)
+def test_urls_are_told_from_paths(text, expected):
+    assert is_url(text) is expected
+
+
+def test_credentials_and_queries_are_not_shown():
+    assert shown_url("https://me:hush@files.example/a/b.csv?sig=hush#hush") == "https://files.example/a/b.csv"

@@ -1,0 +1,177 @@
+import json
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from numpy.testing import assert_array_equal
+
+from proto_model.errors import DataError
+from proto_model.table import RawTable, encode, load_training_data, prepare
+
+SCHEMA_FILE = Path(__file__).parents[3] / "schemas" / "model-schema.schema.json"
+
+
+def from_frame(frame, **options):
+    return prepare(RawTable("t", "t.csv", pa.Table.from_pandas(frame, preserve_index=False)), **options)
+
+
+def test_every_kind_of_column_gets_its_type_and_range(mixed_data):
+    features = {feature.name: feature for feature in mixed_data.schema.features}
+
+    assert {name: (feature.type, feature.nullable) for name, feature in features.items()} == {
+        "age": ("long", True),
+        "income": ("double", False),
+        "job": ("string", True),
+        "owner": ("boolean", False),
+        "children": ("long", False),
+    }
+    assert features["job"].categories == ("clerk", "farmer", "nurse", "pilot")
+    assert features["job"].most_frequent == mixed_data.X_train["job"].mode()[0]
+    assert features["income"].maximum == mixed_data.X_train["income"].max()
+    assert features["age"].median == mixed_data.X_train["age"].median()
+    assert (features["owner"].minimum, features["owner"].maximum) == (0, 1)
+
+
+def test_frames_are_canonical(mixed_data):
+    for frame in (mixed_data.X_train, mixed_data.X_test):
+        assert list(frame.columns) == mixed_data.schema.feature_names
+        assert [str(kind) for kind in frame.dtypes] == ["float64", "float64", "object", "float64", "float64"]
+        assert {type(value) for value in frame["job"]} == {str, type(None)}
+
+
+def test_both_parts_together_are_the_table(mixed_data, mixed_frame):
+    together = pd.concat([mixed_data.X_train, mixed_data.X_test])
+
+    assert mixed_data.n_rows == len(together) == len(mixed_frame)
+    assert_array_equal(np.sort(together["income"]), np.sort(mixed_frame["income"]))
+    assert len(mixed_data.train_hashes) == len(mixed_data.y_train) == len(mixed_data.X_train)
+    assert len(mixed_data.test_hashes) == len(mixed_data.y_test) == len(mixed_data.X_test)
+    pay = mixed_frame.set_index("income")["class"]
+    assert_array_equal(mixed_data.y_test, pay[mixed_data.X_test["income"]].to_numpy())
+
+
+def test_the_schema_obeys_its_json_schema(mixed_data):
+    content = json.loads(json.dumps(mixed_data.schema.to_dict()))
+
+    jsonschema.validate(content, json.loads(SCHEMA_FILE.read_text()))
+
+
+def test_rows_in_another_order_are_the_same_data(mixed_frame, mixed_data):
+    again = from_frame(mixed_frame.sample(frac=1, random_state=1))
+
+    assert again.split_digest == mixed_data.split_digest
+    assert again.schema.features == mixed_data.schema.features
+    assert_array_equal(again.train_hashes, mixed_data.train_hashes)
+    pd.testing.assert_frame_equal(again.X_train, mixed_data.X_train)
+
+
+def test_a_table_as_csv_or_parquet_is_split_alike(mixed_frame, mixed_data, csv_file):
+    again = load_training_data(csv_file(mixed_frame.to_csv(index=False)), "class")
+
+    assert again.split_digest == mixed_data.split_digest
+    assert again.schema == mixed_data.schema
+
+
+def test_rows_added_leave_the_others_in_their_part(mixed_frame, mixed_data):
+    more = mixed_frame.assign(income=mixed_frame["income"] * 2)
+
+    grown = from_frame(pd.concat([mixed_frame, more]))
+
+    assert set(mixed_data.test_hashes) < set(grown.test_hashes)
+    assert set(mixed_data.train_hashes) < set(grown.train_hashes)
+
+
+def test_categories_are_those_of_the_training_rows(mixed_frame):
+    jobs = [f"rare {n}" if n < 30 else f"job {n % 5}" for n in range(len(mixed_frame))]
+
+    data = from_frame(mixed_frame.assign(job=jobs))
+
+    (job,) = (feature for feature in data.schema.features if feature.name == "job")
+    assert job.categories == tuple(sorted(set(data.X_train["job"])))
+    unseen = ~data.X_test["job"].isin(job.categories).to_numpy()
+    assert 0 < unseen.sum() < 30
+    assert_array_equal(np.isnan(encode(data.X_test, data.schema)[:, 2]), unseen)
+
+
+def test_a_table_with_nothing_but_the_target_is_an_error():
+    with pytest.raises(DataError, match=r"t\.csv has no column to learn 'y' from: it is the only one"):
+        from_frame(pd.DataFrame({"y": ["a", "b"] * 10}))
+
+
+def test_the_name_of_the_row_hashes_is_kept_free(mixed_frame):
+    data = from_frame(mixed_frame.assign(__row_hash__=mixed_frame["income"]))
+
+    assert [column.name for column in data.dropped] == ["__row_hash__"]
+
+
+def test_rows_without_a_label_are_left_out_and_counted(mixed_frame):
+    frame = mixed_frame.assign(**{"class": mixed_frame["class"].mask(mixed_frame.index < 100)})
+
+    data = from_frame(frame)
+
+    assert (data.n_rows, data.n_unlabelled) == (600, 100)
+    assert len(data.X_train) + len(data.X_test) == 500
+
+
+def test_columns_that_are_no_features_are_named(mixed_frame):
+    frame = mixed_frame.assign(id=range(600), nothing=None, same="x", day=pd.Timestamp("2024-01-01"))
+
+    data = from_frame(frame)
+
+    assert {column.name for column in data.dropped} == {"id", "nothing", "same", "day"}
+    assert len(data.schema.features) == 5
+
+
+def test_a_table_without_features_says_why(csv_file):
+    rows = "".join(f"2024-01-{day:02},{day % 2}\n" for day in range(1, 29))
+
+    with pytest.raises(DataError, match=r"no column to learn 'class' from\. day: dates"):
+        load_training_data(csv_file("day,class\n" + rows))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "shape", "n_dropped"),
+    [
+        ("breast_cancer", (569, 30), 0),
+        ("wine", (178, 13), 0),
+        ("iris", (150, 4), 0),
+        ("digits", (1797, 60), 4),
+    ],
+)
+def test_built_in_data_sets_work_as_they_are(dataset, shape, n_dropped):
+    data = load_training_data(dataset)
+
+    assert len(data.X_train) + len(data.X_test) == shape[0]
+    assert (len(data.schema.features), len(data.dropped)) == (shape[1], n_dropped)
+    assert data.schema.target == "target"
+    assert set(data.y_train) == set(data.y_test) == set(data.schema.classes)
+
+
+def test_a_table_like_adult_needs_no_help(csv_file):
+    rng = np.random.default_rng(0)
+    lines = [
+        f"{rng.integers(17, 90)}, {rng.choice(['Private', 'State-gov', '?'])}, {rng.integers(10**4, 10**6)}, "
+        f"{rng.choice(['<=50K', '>50K'])}"
+        for _ in range(300)
+    ]
+    data = load_training_data(csv_file("age, workclass, fnlwgt, class\n" + "\n".join(lines) + "\n"))
+
+    assert [(feature.name, feature.type, feature.nullable) for feature in data.schema.features] == [
+        ("age", "long", False),
+        ("workclass", "string", True),
+        ("fnlwgt", "long", False),
+    ]
+    assert data.schema.classes == ("<=50K", ">50K")
+
+
+def test_columns_may_have_any_name_and_labels_may_be_numbers(csv_file):
+    rows = "".join(f"{n % 7 / 2},{'ja' if n % 3 else 'nein'},{n % 2}.0\n" for n in range(60))
+
+    data = load_training_data(csv_file("größe (cm),\u0394 ok?,Ziel\n" + rows), "Ziel")
+
+    assert data.schema.feature_names == ["größe (cm)", "Δ ok?"]
+    assert data.schema.classes == (0, 1)
+    assert data.y_train.dtype == np.int64
