@@ -29,13 +29,13 @@ def derived_files() -> dict[Path, str]:
         ROOT / "mapper" / "requirements.txt": mapper_list,
         ROOT / "src" / "proto_model" / "registry" / "mapper_requirements.txt": mapper_list,
         ROOT / "requirements-dev-modelserver.txt": _lines(
-            "MLServer, in a virtual environment of its own together with the logged model's requirements.txt.",
+            "MLServer. It needs a virtual environment of its own, with the logged model's requirements.txt.",
             "pyproject.toml",
             model["dependency-groups"]["mlserver"],
         ),
         ROOT / "src" / "python_env.yaml": "\n".join(
             (
-                "# For `mlflow run --env-manager virtualenv` or `uv`, which install this list from a copy of this folder.",
+                "# For `mlflow run --env-manager virtualenv` or `uv`, which install this list.",
                 "# `--env-manager local` uses the environment that it is called from.",
                 _MADE.format("pyproject.toml"),
                 'python: "3.11"',

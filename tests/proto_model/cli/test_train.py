@@ -86,7 +86,7 @@ def test_the_projects_environment_is_that_of_the_requirements(repository):
 
 def test_help_and_wrong_arguments_do_not_wait_for_heavy_libraries(repository):
     code = (
-        "import sys\nfrom proto_model.__main__ import main\n"
+        "import sys\nfrom proto_model.cli.main import main\n"
         "try: main(['train', '--help'])\nexcept SystemExit: pass\n"
         "print('loaded', sorted({'mlflow', 'sklearn', 'pandas', 'numpy', 'rich'} & sys.modules.keys()))"
     )
