@@ -17,7 +17,7 @@ import pytest
 from mlflow import MlflowClient
 from sklearn.metrics import balanced_accuracy_score
 
-import compare
+from proto_model.cli import compare
 from proto_model.model import write_bundle
 from proto_model.registry.logged_model import log_forest_model
 from proto_model.registry.promotion import procedure

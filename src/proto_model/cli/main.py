@@ -1,4 +1,4 @@
-"""Train, serve and score with Proto Model Turbo.
+"""Train, compare, serve and score with Proto Model Turbo.
 
 Example: python -m proto_model train --dataset wine
 
@@ -15,6 +15,7 @@ __all__ = ["COMMANDS", "build_parser", "main"]
 
 COMMANDS = {
     "train": ("proto_model.cli.train", "train all variants on a table and register them"),
+    "compare": ("proto_model.cli.compare", "promote the challenger if it is better than the champion"),
     "serve": ("proto_model.cli.serve", "serve a model over HTTP, without loading MLflow"),
     "score": ("proto_model.cli.score", "predict a file of any size"),
 }
