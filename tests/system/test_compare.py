@@ -17,7 +17,7 @@ import pytest
 from mlflow import MlflowClient
 from sklearn.metrics import balanced_accuracy_score
 
-import compare
+from proto_model.cli import compare
 from proto_model.model import write_bundle
 from proto_model.registry.logged_model import log_forest_model
 from proto_model.registry.promotion import procedure
@@ -493,7 +493,7 @@ def test_logged_models_are_compared_alike_whether_they_take_rows_or_files(
 def test_the_command_works_from_anywhere(folder, register, good, bad, tmp_path):
     def run(*arguments):
         return subprocess.run(
-            [sys.executable, compare.__file__, "--model", register.name, *arguments],
+            [sys.executable, Path(__file__).parents[2] / "compare.py", "--model", register.name, *arguments],
             env=os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"},
             cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
