@@ -1,8 +1,8 @@
 """One value of one feature through every entry point that reads values: bodies, tensors, frames, files.
 
-A carrier takes a feature's name and a value, and gives what its entry point made of it: the code in the matrix, or
-the message that refused it; None where it cannot hold the value. What surrounds the value is a sound row. The code
-that reads is the real one; only the forest is left out.
+A carrier takes a feature's name and a value, and gives what its entry point made of it: the code in the
+matrix, or the message that refused it; None where it cannot hold the value. What surrounds the value is a
+sound row. The code that reads is the real one; only the forest is left out.
 """
 
 from __future__ import annotations
@@ -178,7 +178,6 @@ def arrow_table(name: str, value: Any, kind: pa.DataType | None = None) -> pa.Ta
         if abs(value) >= 10**38:
             return None
         kind = pa.decimal128(38, 0)
-    columns: dict[str, Any] = dict(GOOD)
     columns = {column: pa.array([good]) for column, good in GOOD.items()}
     columns[name] = pa.array([value], kind or (own[FEATURES[name].type] if value is None else None))
     return pa.table(columns)

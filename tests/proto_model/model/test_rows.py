@@ -101,7 +101,10 @@ def test_no_rows_are_no_rows(empty):
         ({"size": True}, "column 'size': the boolean true given, a number expected"),
         ({"size": None}, "column 'size': no value given, a number expected"),
         ({"size": float("nan")}, "column 'size': no value given"),
-        ({"size": float("-inf")}, "column 'size': -inf given, a number between -3.4e+38 and 3.4e+38 expected"),
+        (
+            {"size": float("-inf")},
+            "column 'size': -inf given, a number between -3.4e+38 and 3.4e+38 expected",
+        ),
         ({"size": 10**400}, "column 'size': inf given"),
         ({"size": [1, 2]}, "column 'size': list [1, 2] given"),
         ({"age": 3.7}, "column 'age': 3.7 given, a whole number expected, such as 37"),

@@ -77,7 +77,10 @@ def test_other_spellings_of_the_same_tensor_get_the_same_answer(call, changes):
         ({"age": {"shape": [True]}}, "[n_rows, 1] or [n_rows] expected"),
         ({"age": {"data": 5}}, "a list of 3 values"),
         ({"age": {"datatype": "BYTES"}}, "the value of row 0 is not of datatype BYTES"),
-        ({"age": {"datatype": "BYTES", "data": ["40", "old", "?"]}}, 'row 1, column \'age\': the string "old"'),
+        (
+            {"age": {"datatype": "BYTES", "data": ["40", "old", "?"]}},
+            "row 1, column 'age': the string \"old\"",
+        ),
         ({"age": {"datatype": "BOOL", "data": [True, None, None]}}, "row 0, column 'age': the boolean true"),
         ({"job": {"datatype": "INT64", "data": [1, 2, 3]}}, "row 0, column 'job': 1 given, a string"),
         ({"age": {"datatype": None}}, "INT64 expected"),
