@@ -1,15 +1,21 @@
-"""What can go wrong between a client and the model server; every message says what, where, and what to do."""
+"""What can go wrong between a client and the model server, and what the check of a request finds.
+
+Every message says what is wrong, where, and what to do.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from mapper.mapping.findings import Finding
+from dataclasses import dataclass
+from typing import Any
 
 __all__ = [
+    "LIST_LIMIT",
     "BusyError",
     "ClientGoneError",
     "ContentEncodingError",
+    "Finding",
+    "Findings",
     "HeadTooLargeError",
     "InvalidRequestError",
     "MapperError",
@@ -25,7 +31,82 @@ __all__ = [
     "SchemaError",
     "SettingsError",
     "TooLargeError",
+    "shown",
 ]
+
+LIST_LIMIT = 20
+SHOWN_CHARACTERS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing found: a `kind` for programs, a message for people.
+
+    `row` is a position in `data`, from 0; `field` names the feature, parameter or part of the request.
+    """
+
+    kind: str
+    message: str
+    row: int | None = None
+    field: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON object of this finding; `row` and `field` are left out where they do not apply."""
+        item: dict[str, Any] = {} if self.row is None else {"row": self.row}
+        if self.field is not None:
+            item["field"] = self.field
+        item["kind"] = self.kind
+        item["message"] = self.message
+        return item
+
+    def __str__(self) -> str:
+        """One line for people."""
+        where = [f"row {self.row}"] if self.row is not None else []
+        where += [self.field] if self.field is not None else []
+        return f"{', '.join(where)}: {self.message}" if where else self.message
+
+
+class Findings:
+    """The first findings of a request, and how many there were in all."""
+
+    __slots__ = ("count", "kept")
+
+    def __init__(self) -> None:
+        self.kept: list[Finding] = []
+        self.count = 0
+
+    def add(self, kind: str, message: str, row: int | None = None, field: str | None = None) -> None:
+        """Count one more, and keep it while the list is short."""
+        self.count += 1
+        if len(self.kept) < LIST_LIMIT:
+            self.kept.append(Finding(kind, message, row, field))
+
+    @property
+    def full(self) -> bool:
+        """Whether further findings are only counted, so that no effort should go into their messages."""
+        return len(self.kept) >= LIST_LIMIT
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: JSON's spelling, and not too long.
+
+    Examples
+    --------
+    >>> shown(True), shown(None), shown("3.7"), shown([1, 2])
+    ('true', 'null', "'3.7'", 'a list')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if not isinstance(value, str | int | float):
+        return f"a {type(value).__name__}"
+    if isinstance(value, int) and abs(value) >= 1 << 128:
+        return "a huge whole number"  # writing out its digits takes quadratic time
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"
 
 
 class MapperError(Exception):
@@ -41,15 +122,15 @@ class SchemaError(MapperError):
 
 
 class RegistryError(MapperError):
-    """The MLflow server does not give the files of a model version."""
+    """The MLflow server did not return the files of a model version."""
 
 
 class NotHttpError(MapperError):
-    """What a client sent is not HTTP, or cannot be read as such."""
+    """What a client sent is not HTTP."""
 
 
 class HeadTooLargeError(MapperError):
-    """The line and the headers of a request have more bytes than are taken."""
+    """The head of a request (its first line and its headers) is too large."""
 
 
 class NotJsonError(MapperError):
@@ -57,15 +138,15 @@ class NotJsonError(MapperError):
 
 
 class MediaTypeError(MapperError):
-    """The body of a request has a content type that is not taken."""
+    """The content type of a request is not supported."""
 
 
 class ContentEncodingError(MapperError):
-    """The body of a request is compressed in a way that is not taken."""
+    """The content encoding of a request is not supported."""
 
 
 class TooLargeError(MapperError):
-    """A request has more bytes or rows than are taken."""
+    """A request has too many bytes or rows."""
 
 
 class RequestTimeoutError(MapperError):
@@ -73,7 +154,7 @@ class RequestTimeoutError(MapperError):
 
 
 class ClientGoneError(MapperError):
-    """The client went away before its request's turn came."""
+    """The client disconnected while its request was waiting."""
 
 
 class InvalidRequestError(MapperError):
@@ -105,15 +186,15 @@ class RefusedByModelError(MapperError):
 
 
 class ModelServerAnswerError(MapperError):
-    """The model server answered, but not as the schema says."""
+    """The model server's answer does not fit the schema."""
 
 
 class BusyError(MapperError):
-    """As many requests wait for the model server, or connections are open, as are allowed to."""
+    """Too many requests are waiting for the model server, or too many connections are open."""
 
 
 class ModelServerDownError(MapperError):
-    """The model server cannot be reached, or says that it is away.
+    """The model server cannot be reached, or says that it is unavailable.
 
     Parameters
     ----------
@@ -134,4 +215,4 @@ class ModelServerDownError(MapperError):
 
 
 class ModelServerTimeoutError(MapperError):
-    """The model server took longer than is waited for it."""
+    """The model server did not answer in time."""
