@@ -1,4 +1,4 @@
-"""The steps of a file's round, shown to whoever waits for it: bytes that move, seconds of work."""
+"""The steps of a file's round trip, shown to whoever waits for it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol, TextIO
+from contextlib import contextmanager
+from typing import TextIO
 
-__all__ = ["Advance", "NoProgress", "Progress", "TextProgress", "shown_bytes"]
+__all__ = ["Advance", "Progress", "shown_bytes"]
 
 Advance = Callable[[int], None]
 """Told how many further bytes are done; from any thread."""
@@ -18,62 +18,40 @@ REFRESH_S = 0.2
 LINE_CHARACTERS = 60
 
 
-class Progress(Protocol):
-    """Is told what is going on."""
+class Progress:
+    """Writes a line per finished step to `out`, if there is one; on a terminal, the current step as well."""
 
-    def step(self, name: str, n_bytes: int | None = None) -> AbstractContextManager[Advance]:
-        """A step, as long as the block lasts; `n_bytes` is how many there are to move."""
-
-
-class NoProgress:
-    """Says nothing."""
-
-    @contextmanager
-    def step(self, name: str, n_bytes: int | None = None) -> Iterator[Advance]:
-        """Do nothing."""
-        yield lambda n: None
-
-
-class TextProgress:
-    """A line per step that is done; on a terminal, the step at work as well.
-
-    Parameters
-    ----------
-    out : file
-        Where to write.
-    """
-
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO | None = None) -> None:
         self._out = out
-        self._live = out.isatty()
 
     @contextmanager
     def step(self, name: str, n_bytes: int | None = None) -> Iterator[Advance]:
-        """Show a step; its last line stays when it was successful."""
+        """A step, as long as the block lasts; `n_bytes` is how many bytes there are to move."""
         step = _Step(name, n_bytes)
+        if self._out is None:
+            yield step.advance
+            return
         ended = threading.Event()
-        painter = threading.Thread(target=self._paint, args=(step, ended), daemon=True)
-        if self._live:
+        painter = threading.Thread(target=_paint, args=(self._out, step, ended), daemon=True)
+        last = ""
+        if self._out.isatty():
             painter.start()
         try:
             yield step.advance
-        except BaseException:
-            last = ""
-            raise
-        else:
             last = step.result() + "\n"
         finally:
             ended.set()
-            if self._live:
+            if painter.ident is not None:
                 painter.join()
-                self._out.write("\r".ljust(LINE_CHARACTERS) + "\r")
+                last = "\r".ljust(LINE_CHARACTERS) + "\r" + last
             self._out.write(last)
             self._out.flush()
 
-    def _paint(self, step: _Step, ended: threading.Event) -> None:
-        while not ended.wait(REFRESH_S):
-            self._out.write("\r" + step.state().ljust(LINE_CHARACTERS))
-            self._out.flush()
+
+def _paint(out: TextIO, step: _Step, ended: threading.Event) -> None:
+    while not ended.wait(REFRESH_S):
+        out.write("\r" + step.state().ljust(LINE_CHARACTERS))
+        out.flush()
 
 
 class _Step:

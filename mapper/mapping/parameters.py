@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 from mapper.errors import Findings, shown
 from mapper.mapping.schema import ModelSchema
 
-__all__ = ["PARAMETERS", "ParameterCheck", "RequestParameter", "parameters_for", "parameters_text"]
+__all__ = ["PARAMETERS", "RequestParameter", "check_parameters", "parameters_for", "parameters_text"]
 
 FILE_FORMATS = (
     *(f"{layout}{suffix}" for layout in ("csv", "jsonl", "arrows") for suffix in ("", ".gz", ".zst")),
@@ -39,7 +39,7 @@ class Kind(Protocol):
 
 
 @dataclass(frozen=True)
-class Choice:
+class _Choice:
     """One of several words."""
 
     words: tuple[str, ...]
@@ -60,7 +60,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Whole:
+class _Whole:
     """A whole number within bounds."""
 
     low: int
@@ -83,7 +83,7 @@ class Whole:
 
 
 @dataclass(frozen=True)
-class FeatureNames:
+class _FeatureNames:
     """A list of features of the model; with `ordered`, of those whose values have an order."""
 
     ordered: bool = False
@@ -114,7 +114,7 @@ class FeatureNames:
 
 
 @dataclass(frozen=True)
-class ColumnNames:
+class _ColumnNames:
     """A list of different columns of a file."""
 
     def complaint(self, value: Any, schema: ModelSchema) -> str | None:
@@ -148,7 +148,11 @@ class RequestParameter:
     def document(self, schema: ModelSchema | None = None) -> dict[str, Any]:
         """JSON Schema of its values."""
         default = {} if self.default is None else {"default": self.default}
-        return {**self.kind.document(schema), **default, "description": f"{self.text[0].upper()}{self.text[1:]}."}
+        return {
+            **self.kind.document(schema),
+            **default,
+            "description": f"{self.text[0].upper()}{self.text[1:]}.",
+        }
 
     def __str__(self) -> str:
         """A line of a help text."""
@@ -158,17 +162,41 @@ class RequestParameter:
 
 P = RequestParameter
 PARAMETERS: tuple[RequestParameter, ...] = (
-    P("engine", "explain", Choice(("lore", "lore_sa")), "lore", "the engine that explains"),
-    P("effort", "explain", Choice(("fast", "thorough")), "fast", "how much work goes into an explanation"),
-    P("seed", "explain", Whole(-(1 << 63), (1 << 63) - 1), 0, "the same seed gives the same explanation"),
-    P("max_counterfactuals", "explain", Whole(0, 20), 3, "how many counterfactuals to look for"),
-    P("immutable_features", "explain", FeatureNames(), None, "features that a counterfactual may not change"),
-    P("increase_only", "explain", FeatureNames(True), None, "features that a counterfactual may only increase"),
-    P("decrease_only", "explain", FeatureNames(True), None, "features that a counterfactual may only decrease"),
-    P("input_format", "file", Choice(FILE_FORMATS), None, "format of the input; detected if not given"),
-    P("output_format", "file", Choice(FILE_FORMATS), None, "format of the output; that of the input if not given"),
-    P("passthrough", "file", ColumnNames(), None, "columns to copy from the input to the output"),
-    P("on_bad_row", "file", Choice(("fail", "mark")), "fail", "stop at a row that does not fit, or mark it"),
+    P("engine", "explain", _Choice(("lore", "lore_sa")), "lore", "the engine that explains"),
+    P("effort", "explain", _Choice(("fast", "thorough")), "fast", "how much work goes into an explanation"),
+    P("seed", "explain", _Whole(-(1 << 63), (1 << 63) - 1), 0, "the same seed gives the same explanation"),
+    P("max_counterfactuals", "explain", _Whole(0, 20), 3, "how many counterfactuals to look for"),
+    P(
+        "immutable_features",
+        "explain",
+        _FeatureNames(),
+        None,
+        "features that a counterfactual may not change",
+    ),
+    P(
+        "increase_only",
+        "explain",
+        _FeatureNames(True),
+        None,
+        "features that a counterfactual may only increase",
+    ),
+    P(
+        "decrease_only",
+        "explain",
+        _FeatureNames(True),
+        None,
+        "features that a counterfactual may only decrease",
+    ),
+    P("input_format", "file", _Choice(FILE_FORMATS), None, "format of the input; detected if not given"),
+    P(
+        "output_format",
+        "file",
+        _Choice(FILE_FORMATS),
+        None,
+        "format of the output; that of the input if not given",
+    ),
+    P("passthrough", "file", _ColumnNames(), None, "columns to copy from the input to the output"),
+    P("on_bad_row", "file", _Choice(("fail", "mark")), "fail", "stop at a row that does not fit, or mark it"),
 )
 
 
@@ -182,36 +210,28 @@ def parameters_text(use: Literal["explain", "file"]) -> str:
     return "\n".join(str(parameter) for parameter in PARAMETERS if parameter.use == use)
 
 
-class ParameterCheck:
-    """Checks the `parameters` of requests to one model."""
-
-    def __init__(self, schema: ModelSchema) -> None:
-        self._schema = schema
-
-    def check(
-        self, parameters: object, findings: Findings, *, explain: bool, is_file: bool
-    ) -> dict[str, Any]:
-        """The given parameters as the model server takes them; faults go to `findings`."""
-        if parameters is None:
-            return {}
-        if not isinstance(parameters, Mapping):
-            findings.add("bad_request", f"{shown(parameters)} given, an object expected", field="parameters")
-            return {}
-        taken = {p.name: p.kind for p in parameters_for(explain=explain, is_file=is_file)}
-        for name, value in parameters.items():
-            complaint = (
-                taken[name].complaint(value, self._schema) if name in taken else _unknown(name, taken)
-            )
-            if complaint is not None:
-                findings.add("bad_parameter", complaint, field=f"parameters.{str(name)[:100]}")
-        both = [_names(parameters.get(key)) for key in ("increase_only", "decrease_only")]
-        for name in sorted(set.intersection(*both)):
-            message = f"{shown(name)} is in increase_only and in decrease_only; use immutable_features"
-            findings.add("bad_parameter", message, field="parameters.decrease_only")
-        if findings.count:
-            return {}
-        # JSON has one kind of number, MLflow has two: 3.0 is the whole number 3
-        return {name: int(value) if isinstance(value, float) else value for name, value in parameters.items()}
+def check_parameters(
+    parameters: object, schema: ModelSchema, findings: Findings, *, explain: bool, is_file: bool
+) -> dict[str, Any]:
+    """The given parameters as the model server takes them; faults go to `findings`."""
+    if parameters is None:
+        return {}
+    if not isinstance(parameters, Mapping):
+        findings.add("bad_request", f"{shown(parameters)} given, an object expected", field="parameters")
+        return {}
+    taken = {p.name: p.kind for p in parameters_for(explain=explain, is_file=is_file)}
+    for name, value in parameters.items():
+        complaint = taken[name].complaint(value, schema) if name in taken else _unknown(name, taken)
+        if complaint is not None:
+            findings.add("bad_parameter", complaint, field=f"parameters.{str(name)[:100]}")
+    both = [_names(parameters.get(key)) for key in ("increase_only", "decrease_only")]
+    for name in sorted(set.intersection(*both)):
+        message = f"{shown(name)} is in increase_only and in decrease_only; use immutable_features"
+        findings.add("bad_parameter", message, field="parameters.decrease_only")
+    if findings.count:
+        return {}
+    # JSON has one kind of number, MLflow has two: 3.0 is the whole number 3
+    return {name: int(value) if isinstance(value, float) else value for name, value in parameters.items()}
 
 
 def _unknown(name: str, taken: Mapping[str, Kind]) -> str:

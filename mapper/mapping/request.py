@@ -1,8 +1,8 @@
 """From what a client sends to what the model server takes.
 
-Everything is checked against the schema first. A request whose values are all as in training takes the short
-way: one pass that both checks and builds the columns. Anything odd takes the long way, row by row, which
-finds every fault and puts it into words.
+Everything is checked against the schema first. A request whose values are all plain takes the fast path: one
+pass that checks the values and builds the columns. Any other takes the slow path, row by row, which reads
+every value by the rule book and finds every fault.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from mapper.errors import InvalidRequestError, TooLargeError
-from mapper.mapping.fields import Field, compile_fields
-from mapper.mapping.findings import Finding, Findings, shown
-from mapper.mapping.parameters import ParameterCheck
+from mapper.errors import Finding, Findings, InvalidRequestError, TooLargeError, shown
+from mapper.mapping.parameters import check_parameters
 from mapper.mapping.schema import ModelSchema
+from mapper.mapping.values import Field, compile_fields
 
 __all__ = ["MAX_ROWS", "FileRequest", "ModelRequest", "RequestMapper", "TangoRequest"]
 
@@ -78,58 +77,42 @@ class ModelRequest(dict[str, Any]):
 
 
 class RequestMapper:
-    """Checks and translates requests for one model version.
-
-    Parameters
-    ----------
-    schema : ModelSchema
-        Of the version.
-    max_rows : int
-        Most rows that one request may hold.
-    """
+    """Checks and translates requests for one model version, of at most `max_rows` rows."""
 
     def __init__(self, schema: ModelSchema, max_rows: int = MAX_ROWS) -> None:
         self._fields = compile_fields(schema)
         self._quick = tuple((field.name, field.nullable, field.accepts) for field in self._fields)
         self._nullable = tuple(field for field in self._fields if field.nullable)
         self._known = frozenset(schema.feature_names)
-        self._parameters = ParameterCheck(schema)
+        self._schema = schema
         self._max_rows = max_rows
 
     def map(
-        self, request: object, *, explain: bool, defaults: Mapping[str, Any] | None = None
+        self,
+        request: object,
+        *,
+        explain: bool,
+        defaults: Mapping[str, Any] | None = None,
+        session: object = None,
     ) -> ModelRequest:
-        """The model server's request.
+        """The model server's request; raises InvalidRequestError, with every fault, and TooLargeError.
 
-        Parameters
-        ----------
-        request : object
-            What the client sent, from JSON.
-        explain : bool
-            Whether each row's answer shall be explained.
-        defaults : mapping, optional
-            Parameters, already checked, that hold where the request gives none.
-
-        Raises
-        ------
-        InvalidRequestError
-            If anything does not fit; it lists every fault.
-        TooLargeError
-            If there are more than `max_rows` rows.
+        `defaults` are parameters, already checked, that hold where the request gives none. `session` comes
+        back with the answer; by default it is that of the request.
         """
-        if not isinstance(request, dict):
-            given = f'{shown(request)} given, an object expected: {{"data": ...}}'
-            raise InvalidRequestError(
-                "The request has 1 fault; nothing was predicted.", [Finding("bad_request", given)]
-            )
         faults, warnings = Findings(), Findings()
+        if not isinstance(request, dict):
+            faults.add("bad_request", f'{shown(request)} given, an object expected: {{"data": ...}}')
+            raise _refusal(faults)
         for part in request.keys() - set(PARTS):
-            faults.add("unknown_part", f"no such part; known are {', '.join(PARTS)}", field=_short(part))
+            faults.add("unknown_part", f"no such part; known: {', '.join(PARTS)}", field=_short(part))
         is_file = request.get("file") is not None
         if is_file == (request.get("data") is not None):
-            given = "both given" if is_file else "neither given"
-            faults.add("bad_request", f"`data` or `file` expected, {given}")
-        params = self._parameters.check(request.get("parameters"), faults, explain=explain, is_file=is_file)
+            both = "both" if is_file else "neither"
+            faults.add("bad_request", f"{both} given, either `data` or `file` expected")
+        params = check_parameters(
+            request.get("parameters"), self._schema, faults, explain=explain, is_file=is_file
+        )
         result = ModelRequest()
         result.file_id = None
         if is_file:
@@ -137,25 +120,20 @@ class RequestMapper:
             result.file_id = _map_file(request["file"], result, faults)
         elif request.get("data") is not None:
             result.n_rows = self._map_data(request["data"], result, faults, warnings)
-        if isinstance(session := request.get("session"), dict | list):
+        if isinstance(given := request.get("session"), dict | list):
             try:
-                orjson.dumps([session])  # the answer holds it one level further in
+                orjson.dumps([given])  # the answer holds it one level further in
             except TypeError as error:
                 faults.add("bad_request", f"cannot be sent back as JSON: {error}", field="session")
         if faults.count:
-            many = "" if faults.count == 1 else "s"
-            raise InvalidRequestError(
-                f"The request has {faults.count} fault{many}; nothing was predicted.",
-                faults.kept,
-                faults.count,
-            )
+            raise _refusal(faults)
         if explain:
             params = {**(defaults or {}), **params, "explain": True}
         if params:
             result["params"] = params
         result.explain = explain
         result.is_file = is_file
-        result.session = request.get("session")
+        result.session = request.get("session") if session is None else session
         result.warnings = warnings.kept
         result.warning_count = warnings.count
         return result
@@ -180,7 +158,8 @@ class RequestMapper:
             faults.add("bad_request", "no rows given, at least one expected", field="data")
         if len(rows) > self._max_rows:
             raise TooLargeError(
-                f"{len(rows)} rows given, {self._max_rows} at most. Send several requests, or a file."
+                f"Too many rows: {len(rows)}, and the limit is {self._max_rows}. "
+                "Send several requests, or a file."
             )
         columns = self._fast_columns(rows) if names is None else self._fast_transposed(names, rows)
         if columns is None:
@@ -198,7 +177,7 @@ class RequestMapper:
         for name in sorted(
             {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()
         ):
-            faults.add("duplicate_column", f"given {names.count(name)} times, once expected", field=name)
+            faults.add("duplicate_column", f"given {names.count(name)} times", field=name)
         for name in names:
             if name not in self._known:
                 self._add_unknown(name, None, faults)
@@ -209,7 +188,7 @@ class RequestMapper:
         return faults.count == before
 
     def _fast_columns(self, records: list[Any]) -> Columns | None:
-        """Columns of records whose values are all as in training; None when one of them is not."""
+        """Columns of records whose values are all plain; None when one of them is not."""
         columns: Columns = {}
         known = self._known
         try:
@@ -235,7 +214,7 @@ class RequestMapper:
             return None
 
     def _fast_transposed(self, names: list[str], rows: list[Any]) -> Columns | None:
-        """Columns of rows whose values are all as in training; None when one of them is not."""
+        """Columns of rows whose values are all plain; None when one of them is not."""
         width = len(names)
         if not all(type(row) is list and len(row) == width for row in rows):
             return None
@@ -264,20 +243,16 @@ class RequestMapper:
                 for name in record:
                     if name not in known:
                         self._add_unknown(name, row, faults)
-            for name, nullable, _, accepts, judge in self._fields:
+            for name, nullable, _, accepts, read in self._fields:
                 value = record.get(name)
+                if not accepts(value):
+                    if value is None and not nullable and name not in record:
+                        faults.add("missing_field", "a required field is missing", row, name)
+                        continue
+                    value, kind, message, is_fault = read(value)
+                    if kind:
+                        (faults if is_fault else warnings).add(kind, message, row, name)
                 columns[name].append(value)
-                if value is None:
-                    if not nullable:
-                        given = (
-                            "null given, a value expected"
-                            if name in record
-                            else "a required field is missing"
-                        )
-                        faults.add("null_value" if name in record else "missing_field", given, row, name)
-                elif not accepts(value) and (verdict := judge(value)) is not None:
-                    is_fault, kind, message = verdict
-                    (faults if is_fault else warnings).add(kind, message, row, name)
         return columns
 
     def _add_unknown(self, name: str, row: int | None, faults: Findings) -> None:
@@ -286,8 +261,14 @@ class RequestMapper:
         faults.add("unknown_field", f"the model has no such feature{hint}", row, _short(name))
 
 
+def _refusal(faults: Findings) -> InvalidRequestError:
+    many = "" if faults.count == 1 else "s"
+    message = f"The request has {faults.count} fault{many}; nothing was predicted."
+    return InvalidRequestError(message, faults.kept, faults.count)
+
+
 def _all_accepted(field: Field, column: list[Any]) -> bool:
-    """Whether a whole column is as in training."""
+    """Whether all values of a column are plain."""
     accepts = field.accepts
     if all(map(accepts, column)):
         return True
@@ -338,7 +319,7 @@ def _map_file(file: object, result: ModelRequest, faults: Findings) -> str | Non
         faults.add("bad_request", f"{shown(file)} given, an object expected", field="file")
         return None
     for name in file.keys() - {"input_url", "output_url", "file_id"}:
-        message = "no such part; known are input_url, output_url, file_id"
+        message = "no such part; known: input_url, output_url, file_id"
         faults.add("unknown_part", message, field=f"file.{_short(name)}")
     for name in ("input_url", "output_url"):
         complaint = _url_complaint(file.get(name))
@@ -346,7 +327,7 @@ def _map_file(file: object, result: ModelRequest, faults: Findings) -> str | Non
             faults.add("bad_url", complaint, field=f"file.{name}")
     file_id = file.get("file_id")
     if file_id is not None and not (isinstance(file_id, str) and 0 < len(file_id) <= MAX_FILE_ID_CHARACTERS):
-        message = f"a text of 1 to {MAX_FILE_ID_CHARACTERS} characters expected"
+        message = f"text of 1 to {MAX_FILE_ID_CHARACTERS} characters expected"
         faults.add("bad_request", message, field="file.file_id")
     result["inputs"] = {name: [value] for name, value in file.items() if value is not None}
     return file_id if isinstance(file_id, str) else None
@@ -359,19 +340,19 @@ def _url_complaint(url: object) -> str | None:
     if not isinstance(url, str):
         return f"a {type(url).__name__} given, a presigned http or https URL expected"
     if len(url) > MAX_URL_CHARACTERS:
-        return f"{len(url)} characters given, {MAX_URL_CHARACTERS} at most"
+        return f"{len(url)} characters given; the limit is {MAX_URL_CHARACTERS}"
     if not url.isprintable() or " " in url:
-        return "a URL without blanks and control characters expected"
+        return "it contains spaces or control characters"
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        return "not a URL; is its host or port mistyped?"
+        return "not a URL; check its host and port"
     if parts.scheme not in ("http", "https") or not host:
         return "not an absolute http or https URL"
     if parts.username is not None or parts.password is not None:
-        return "a URL with a user name or password is not taken; presign it instead"
-    return "a URL without fragment (#...) expected" if parts.fragment else None
+        return "it contains a user name or password; use a presigned URL instead"
+    return "it has a fragment (#...)" if parts.fragment else None
 
 
 def _short(name: object) -> str:

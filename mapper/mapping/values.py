@@ -24,7 +24,9 @@ from mapper.mapping.schema import Feature, ModelSchema
 __all__ = ["LARGEST", "MISSING_MARKERS", "SPACES", "Field", "Verdict", "compile_fields"]
 
 #: What is trimmed from both ends of a text: Unicode's White_Space, which is not what `str.strip()` takes.
-SPACES = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
+SPACES = (
+    "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
+)
 #: Trimmed texts that stand for no value.
 MISSING_MARKERS = (
     *("", "?", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "-NaN", "-nan"),
@@ -37,7 +39,9 @@ _MARKERS = frozenset(MISSING_MARKERS)
 # No two parts can match the same digits: a long text that is no number is refused in linear time.
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _INFINITY = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE | re.ASCII)
-_TRUTHS = {word: value for value in (True, False) for word in (f"{value}", f"{value}".lower(), f"{value}".upper())}
+_TRUTHS = {
+    word: value for value in (True, False) for word in (f"{value}", f"{value}".lower(), f"{value}".upper())
+}
 _EXACT_IN_64_BITS = 1 << 53  # whole numbers up to here are the same as int and as float
 
 
@@ -161,7 +165,9 @@ def _read_number(feature: Feature, value: Any) -> Verdict:
 
 
 def _read_boolean(feature: Feature, value: Any) -> Verdict:
-    truth = _TRUTHS.get(value.strip(SPACES)) if isinstance(value, str) else None
+    truth = value if isinstance(value, bool) else None
+    if isinstance(value, str):
+        truth = _TRUTHS.get(value.strip(SPACES))
     if truth is None and (number := _number(value)) in (0, 1):
         truth = number == 1
     if truth is None:

@@ -297,7 +297,7 @@ def test_an_absent_model_server_is_told_in_words(session, unserved):
     open_page(session, unserved)
     press(session, "Predict")
 
-    assert "The model server is away" in wait_for(session, ".problem").text
+    assert "The model server is not reachable" in wait_for(session, ".problem").text
     assert "http://127.0.0.1:1 cannot be reached" in wait_for(session, ".problem").text
     assert [entry["source"] for entry in session.get_log("browser")] == ["network"]  # the 503 itself
 

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from mapper.client.progress import NoProgress, TextProgress
+from mapper.client.progress import Progress
 
 
 class Terminal(io.StringIO):
@@ -28,7 +28,7 @@ class Terminal(io.StringIO):
 def test_a_terminal_shows_the_step_at_work(n_bytes, awaited):
     terminal = Terminal(awaited)
 
-    with TextProgress(terminal).step("upload", n_bytes) as advance:
+    with Progress(terminal).step("upload", n_bytes) as advance:
         advance(500_000)
         assert terminal.seen.wait(30)
 
@@ -36,7 +36,7 @@ def test_a_terminal_shows_the_step_at_work(n_bytes, awaited):
 def test_elsewhere_a_line_is_written_when_a_step_is_done():
     out = io.StringIO()
 
-    with TextProgress(out).step("upload", 1_500) as advance:
+    with Progress(out).step("upload", 1_500) as advance:
         assert out.getvalue() == ""
         advance(1_500)
 
@@ -46,12 +46,12 @@ def test_elsewhere_a_line_is_written_when_a_step_is_done():
 def test_a_step_that_fails_is_not_said_to_be_done():
     out = io.StringIO()
 
-    with pytest.raises(OSError, match="gone"), TextProgress(out).step("upload", 1):
+    with pytest.raises(OSError, match="gone"), Progress(out).step("upload", 1):
         raise OSError("gone")
 
     assert out.getvalue() == ""
 
 
 def test_nobody_needs_to_be_told():
-    with NoProgress().step("upload", 1) as advance:
+    with Progress().step("upload", 1) as advance:
         advance(1)

@@ -9,16 +9,20 @@ from typing import Any, Protocol
 
 import orjson
 
-from mapper.errors import InvalidRequestError, MapperError, ModelServerDownError, ModelServerTimeoutError
-from mapper.mapping.findings import Finding
+from mapper.errors import (
+    Finding,
+    InvalidRequestError,
+    MapperError,
+    ModelServerDownError,
+    ModelServerTimeoutError,
+)
 from mapper.mapping.interfaces import TangoModel
 from mapper.mapping.model import TabularModel
 from mapper.mapping.schema import ModelSchema
-from mapper.model_server.client import HttpClient, Reply
-from mapper.model_server.proxy import ModelServerProxy
-from mapper.registry.mlflow import PublishedModel
+from mapper.model_server.proxy import HttpClient, ModelServerProxy, Reply
+from mapper.registry import PublishedModel
 
-__all__ = ["ServiceTarget", "Target", "open_target"]
+__all__ = ["ModelServerTarget", "ServiceTarget", "Target"]
 
 Records = list[dict[str, Any]]
 
@@ -43,15 +47,7 @@ class Target(Protocol):
 
 
 class ServiceTarget:
-    """A running mapper service.
-
-    Parameters
-    ----------
-    url : str
-        Where it listens.
-    timeout_s : float
-        Longest wait for an answer.
-    """
+    """A running mapper service."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
         self._client = HttpClient(url, {"Content-Type": "application/json"}, timeout_s)
@@ -73,15 +69,7 @@ class ServiceTarget:
     def ask(
         self, command: str, records: Records, parameters: dict[str, Any], first_row: int
     ) -> dict[str, Any]:
-        """The service's answer.
-
-        Raises
-        ------
-        InvalidRequestError
-            If the rows do not fit the model.
-        MapperError
-            If it answers with another problem, or not at all.
-        """
+        """The service's answer; raises InvalidRequestError, or MapperError for any other problem."""
         request = {"data": records, **({"parameters": parameters} if parameters else {})}
         with _counted_from(first_row):
             return _shifted_warnings(self._answer(command, request, may_repeat=True), first_row)
@@ -100,7 +88,7 @@ class ServiceTarget:
         try:
             content: dict[str, Any] = orjson.loads(reply.body)
         except orjson.JSONDecodeError as error:
-            raise MapperError(f"{self._client.url} does not answer in JSON. Is it a mapper?") from error
+            raise MapperError(f"{self._client.url} did not answer in JSON. Is it a mapper?") from error
         if reply.status == 200:
             return content
         detail = content.get("detail", f"status {reply.status}")
@@ -124,27 +112,17 @@ class ServiceTarget:
             raise ModelServerTimeoutError(f"{url} did not answer within {self._timeout_s:g} s.") from error
         except OSError as error:
             raise ModelServerDownError(
-                f"No mapper service answers at {url}. Start one with `python -m mapper serve`, or give --url."
+                f"No mapper service at {url}. Start one with `python -m mapper serve`, or give --url."
             ) from error
 
 
 class ModelServerTarget:
-    """A model server, asked through the library.
+    """A model server, asked through the library, that serves a published version."""
 
-    Parameters
-    ----------
-    proxy : ModelServerProxy
-        Of the model server.
-    model : TabularModel
-        Of the version that it serves.
-    takes : {"rows", "file"} or None
-        What that version takes, where it is known.
-    """
-
-    def __init__(self, proxy: ModelServerProxy, model: TabularModel, takes: str | None = None) -> None:
-        self._proxy = proxy
-        self._model = model
-        self._takes = takes
+    def __init__(self, url: str, published: PublishedModel, timeout_s: float) -> None:
+        self._proxy = ModelServerProxy(url, timeout_s)
+        self._model = TabularModel(published.schema, published.version)
+        self._takes = published.signature
 
     @property
     def schema(self) -> ModelSchema:
@@ -163,7 +141,7 @@ class ModelServerTarget:
         """The mapped answer; raises as the library's calls do."""
         if self._takes == "rows":
             raise InvalidRequestError(
-                "The model takes rows, not files. Name a version that was trained with file_management=true."
+                "The model takes rows, not files. Use a version that was trained with file_management=true."
             )
         self.close()  # an idle connection may have ended meanwhile, and a file job is not sent twice
         return self._answer(command, request)
@@ -175,12 +153,6 @@ class ModelServerTarget:
     def close(self) -> None:
         """End the connection."""
         self._proxy.close()
-
-
-def open_target(model_server_url: str, published: PublishedModel, timeout_s: float) -> ModelServerTarget:
-    """The model server at a URL, which serves a published version."""
-    model = TabularModel(published.schema, published.version)
-    return ModelServerTarget(ModelServerProxy(model_server_url, timeout_s), model, published.signature)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A version's mapper files from an MLflow server, over its REST API; MLflow itself is not needed here."""
+"""Where a model's schema comes from: a file, or an MLflow server over its REST API, without MLflow itself."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import orjson
 
-from mapper.errors import RegistryError
+from mapper.errors import RegistryError, SettingsError
 from mapper.mapping.interfaces import TangoModelRegistryConnector
 from mapper.mapping.model import TabularModel
 from mapper.mapping.schema import ModelSchema
-from mapper.model_server.client import HttpClient, Reply
+from mapper.model_server.proxy import HttpClient, Reply
 
-__all__ = ["MlflowRegistryConnector", "PublishedModel"]
+__all__ = ["MlflowRegistryConnector", "PublishedModel", "find_model"]
 
 SCHEMA_PATH = "mapper/schema.json"
 API = "/api/2.0/mlflow"
@@ -31,14 +32,7 @@ FORMS = "models:/name@alias, models:/name/3, models:/m-<id> or runs:/<run id>/mo
 class PublishedModel:
     """What the registry says of a model.
 
-    Parameters
-    ----------
-    schema : ModelSchema
-        From its mapper files.
-    version : str or None
-        Number of the registered version; None for a model named by its run or its id.
-    signature : str or None
-        Its tag `signature`: whether it takes `rows` or a `file`.
+    `version` is None for a model named by its run or its id. `signature` is its tag: `rows` or `file`.
     """
 
     schema: ModelSchema
@@ -58,12 +52,12 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
         MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN; MLFLOW_TRACKING_SERVER_CERT_PATH and
         MLFLOW_TRACKING_INSECURE_TLS. By default those of the process.
     timeout_s : float
-        Longest wait for each answer.
+        How long to wait for each answer.
 
     Raises
     ------
     SettingsError
-        If the URL is not one.
+        If the URL is invalid.
     """
 
     def __init__(self, url: str, environ: Mapping[str, str] | None = None, timeout_s: float = 30.0) -> None:
@@ -76,12 +70,7 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
         return TabularModel(published.schema, published.version)
 
     def fetch(self, model_uri: str) -> PublishedModel:
-        """Schema and version of a model.
-
-        Parameters
-        ----------
-        model_uri : str
-            `models:/name@alias`, `models:/name/3`, `models:/m-<id>` or `runs:/<run id>/model`.
+        """Schema and version of a model, named as in `FORMS`.
 
         Raises
         ------
@@ -110,7 +99,7 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
             is_name = "/" not in name and name not in ("", ".", "..")
             if is_name and (alias or version.isdecimal()):
                 return self._fetch_version(name, alias if at else None, version)
-        raise RegistryError(f"{model_uri!r} names no model. Give {FORMS}.")
+        raise RegistryError(f"{model_uri!r} is not a model URI. Give {FORMS}.")
 
     def _fetch_version(self, name: str, alias: str | None, number: str) -> PublishedModel:
         if alias is not None:
@@ -145,7 +134,7 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
         """Object under a key of an answer, which MLflow always gives."""
         part = content.get(key)
         if not isinstance(part, dict):
-            raise RegistryError(f"{self._client.url} does not answer as an MLflow server does.")
+            raise self._not_mlflow()
         return part
 
     def _json(self, path: str, **query: str) -> dict[str, Any]:
@@ -154,10 +143,13 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
         try:
             content = orjson.loads(reply.body)
         except orjson.JSONDecodeError as error:
-            raise RegistryError(f"{self._client.url} does not answer as an MLflow server does.") from error
+            raise self._not_mlflow() from error
         if not isinstance(content, dict):
-            raise RegistryError(f"{self._client.url} does not answer as an MLflow server does.")
+            raise self._not_mlflow()
         return content
+
+    def _not_mlflow(self) -> RegistryError:
+        return RegistryError(f"{self._client.url} is not an MLflow server: its answer has another form.")
 
     def _get(self, path: str, what: str) -> Reply:
         url = self._client.url
@@ -169,7 +161,7 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
             ) from error
         if reply.status in (401, 403):
             raise RegistryError(
-                f"The MLflow server at {url} refuses the login ({reply.status}). Set "
+                f"The MLflow server at {url} refused the login ({reply.status}). Set "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
             )
         if reply.status != 200:
@@ -177,6 +169,30 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
                 f"{what}: the MLflow server at {url} answered {reply.status}{_reason(reply.body)}"
             )
         return reply
+
+
+def find_model(source: str, registry_url: str, environ: Mapping[str, str]) -> PublishedModel:
+    """Schema and version of a model, named by a path, `models:/...`, `runs:/...` or `name@alias`.
+
+    Raises
+    ------
+    SettingsError
+        If the registry is needed, and neither `registry_url` nor MLFLOW_TRACKING_URI names a server.
+    SchemaError, RegistryError
+        If there is no such model, or its schema is damaged.
+    """
+    if not source.startswith(("models:", "runs:")):
+        if "@" not in source or Path(source).exists():
+            return PublishedModel(ModelSchema.read(Path(source)))
+        source = f"models:/{source}"
+    url = registry_url or environ.get("MLFLOW_REGISTRY_URI") or environ.get("MLFLOW_TRACKING_URI", "")
+    if not url.startswith(("http://", "https://")):
+        given = f"{url.partition(':')[0]}: is not an HTTP URL" if url else "none is set"
+        raise SettingsError(
+            f"{source} is in a registry, which needs the URL of an MLflow server; {given}. "
+            "Give --registry-url http://host:port, or the path of a schema.json with --schema."
+        )
+    return MlflowRegistryConnector(url, environ).fetch(source)
 
 
 def _reason(body: bytes) -> str:
