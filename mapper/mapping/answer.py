@@ -160,7 +160,14 @@ def _share(value: Any) -> Any:
 
 def _read_label(schema: ModelSchema) -> Callable[[Any], Any]:
     labels = dict(zip(schema.classes, schema.classes, strict=True))  # 1.0 finds 1, which is how it is sent on
-    return lambda row: labels[row["prediction"]]
+
+    def read(row: Any) -> Any:
+        label = row["prediction"]
+        if label not in labels:
+            raise ValueError(f"the schema has no class {shown(label)}")
+        return labels[label]
+
+    return read
 
 
 def _read_probabilities(schema: ModelSchema) -> Callable[[Any], Any]:
@@ -315,7 +322,7 @@ def _map_rows(rows: list[Any], readers: Readers) -> list[dict[str, Any]]:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
-        return f"{shown(error.args[0])} is missing or unknown"
+        return f"{shown(error.args[0])} is missing"
     return "a value has the wrong type" if isinstance(error, TypeError) else str(error)
 
 

@@ -399,7 +399,7 @@ def test_readiness_asks_the_model(service, model_server):
     model_server.answer = {"predictions": [{"prediction": "Emu", "probability": 1}]}
     answered = readiness(service, 503)
     problem = expect_problem(answered, 503, "model-server-away")
-    assert "probability_Adelie" in problem["detail"]
+    assert "the schema has no class 'Emu'" in problem["detail"]
     model_server.reset()
 
     assert readiness(service, 200)[0] == 200
@@ -551,7 +551,7 @@ def test_settings_in_force_are_logged_without_secrets(start_service, model_serve
         log = service.log.read_text()
 
     assert "max_rows=9" in log
-    assert "MAPPER_TIMEOUT is no setting" in log
+    assert "MAPPER_TIMEOUT is not a setting" in log
     assert "secret" not in log
     assert model_server.headers[-1]["Authorization"].startswith("Basic ")
 
