@@ -52,18 +52,14 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON object of this finding; `row` and `field` are left out where they do not apply."""
-        item: dict[str, Any] = {} if self.row is None else {"row": self.row}
-        if self.field is not None:
-            item["field"] = self.field
-        item["kind"] = self.kind
-        item["message"] = self.message
-        return item
+        item = {"row": self.row, "field": self.field, "kind": self.kind, "message": self.message}
+        return {name: value for name, value in item.items() if value is not None}
 
     def __str__(self) -> str:
         """One line for people."""
-        where = [f"row {self.row}"] if self.row is not None else []
-        where += [self.field] if self.field is not None else []
-        return f"{', '.join(where)}: {self.message}" if where else self.message
+        row = None if self.row is None else f"row {self.row}"
+        where = ", ".join(filter(None, (row, self.field)))
+        return f"{where}: {self.message}" if where else self.message
 
 
 class Findings:
@@ -110,7 +106,11 @@ def shown(value: object) -> str:
 
 
 class MapperError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of every error that this package raises on purpose; `str()` is its message alone."""
+
+    def __str__(self) -> str:
+        """The first argument."""
+        return str(self.args[0])
 
 
 class SettingsError(MapperError):
@@ -158,27 +158,12 @@ class ClientGoneError(MapperError):
 
 
 class InvalidRequestError(MapperError):
-    """A request does not fit the model's schema.
-
-    Parameters
-    ----------
-    message : str
-        What was wrong, in one sentence.
-    errors : sequence of Finding
-        The first faults, row by row.
-    error_count : int
-        How many faults there are in all.
-    """
+    """A request does not fit the model's schema: `errors` are the first of `error_count` faults."""
 
     def __init__(self, message: str, errors: Sequence[Finding] = (), error_count: int | None = None) -> None:
         super().__init__(message, tuple(errors), error_count)
-        self.message = message
         self.errors = tuple(errors)
         self.error_count = len(self.errors) if error_count is None else error_count
-
-    def __str__(self) -> str:
-        """The sentence alone; the faults are in `errors`."""
-        return self.message
 
 
 class RefusedByModelError(MapperError):
@@ -194,24 +179,11 @@ class BusyError(MapperError):
 
 
 class ModelServerDownError(MapperError):
-    """The model server cannot be reached, or says that it is unavailable.
-
-    Parameters
-    ----------
-    message : str
-        What was wrong.
-    retry_after_s : int
-        When it is worth trying again.
-    """
+    """The model server cannot be reached or is unavailable; try again in `retry_after_s`."""
 
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message, retry_after_s)
-        self.message = message
         self.retry_after_s = retry_after_s
-
-    def __str__(self) -> str:
-        """The sentence alone."""
-        return self.message
 
 
 class ModelServerTimeoutError(MapperError):

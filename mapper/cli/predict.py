@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from mapper.client.progress import Progress, shown_bytes
 from mapper.client.records import pair, read_records
 from mapper.client.store import Store
 from mapper.client.target import ModelServerTarget, ServiceTarget, Target
-from mapper.errors import LIST_LIMIT, SettingsError
+from mapper.errors import LIST_LIMIT, Finding, InvalidRequestError, SettingsError
 from mapper.mapping.parameters import PARAMETERS, parameters_text
 from mapper.registry import find_model
 
@@ -170,11 +171,25 @@ def _target(args: argparse.Namespace) -> Target:
     return ServiceTarget(args.url or DEFAULT_URL, timeout_s)
 
 
+def _ask(
+    command: str, target: Target, records: list[dict[str, Any]], options: dict[str, Any], first_row: int
+) -> dict[str, Any]:
+    """The answer for a chunk; rows in warnings and faults are counted from the start of the data."""
+    try:
+        answer = target.ask(command, {"data": records, "parameters": options})
+    except InvalidRequestError as error:
+        faults = [f if f.row is None else replace(f, row=f.row + first_row) for f in error.errors]
+        raise InvalidRequestError(str(error), faults, error.error_count) from error
+    for warning in answer["warnings"]:
+        warning["row"] = warning.get("row", 0) + first_row
+    return answer
+
+
 def _print_text_answers(args: argparse.Namespace, target: Target, options: dict[str, Any]) -> None:
     """Answers as tables and texts, printed as they come."""
     n_rows = n_warnings = 0
     for records in read_records(args.data, args.values, CHUNK_ROWS):
-        answer = target.ask(args.command, records, options, first_row=n_rows)
+        answer = _ask(args.command, target, records, options, n_rows)
         predictions = answer["predictions"]
         if args.command == "explain":
             for row, prediction in enumerate(predictions, n_rows):
@@ -183,8 +198,7 @@ def _print_text_answers(args: argparse.Namespace, target: Target, options: dict[
             print(prediction_table(predictions, n_rows, target.schema))
         sys.stdout.flush()
         for warning in answer["warnings"]:
-            place = f"row {warning.get('row', 0)}, {warning['field']}"
-            print(f"warning: {place}: {warning['message']}", file=sys.stderr)
+            print(f"warning: {Finding(**warning)}", file=sys.stderr)
         n_rows += len(predictions)
         n_warnings += answer["warning_count"]
     if n_rows > 1:
@@ -197,7 +211,7 @@ def _print_json_answers(args: argparse.Namespace, target: Target, options: dict[
     n_rows = warning_count = 0
     warnings: list[object] = []
     for records in read_records(args.data, args.values, CHUNK_ROWS):
-        answer = target.ask(args.command, records, options, first_row=n_rows)
+        answer = _ask(args.command, target, records, options, n_rows)
         head = b'{"model":' + orjson.dumps(answer["model"]) + b',"predictions":['
         out.write((b"," if n_rows else head) + orjson.dumps(answer["predictions"])[1:-1])
         out.flush()
@@ -228,7 +242,7 @@ def _run_file(args: argparse.Namespace, target: Target, options: dict[str, Any])
     with _stopped_by_signals():
         store = Store.open(args.store, args.endpoint_url)
         answer = predict_file(
-            job, store, lambda request: target.ask_file(args.command, request), Progress(sys.stderr)
+            job, store, lambda request: target.ask(args.command, request), Progress(sys.stderr)
         )
     if args.json:
         print_json(answer)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -52,40 +50,25 @@ class Gate:
     """Lets so many in at once, lets so many wait, and turns the others away."""
 
     def __init__(self, max_concurrent: int, max_waiting: int) -> None:
-        self._free = max_concurrent
-        self._max_waiting = max_waiting
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._places = asyncio.Semaphore(max_concurrent)
+        self._left = max_waiting
 
     async def __aenter__(self) -> None:
         """Wait for a place; raises BusyError when too many wait already."""
-        if self._free > 0:
-            self._free -= 1
+        if not self._places.locked():
+            await self._places.acquire()
             return
-        if len(self._waiting) >= self._max_waiting:
+        if self._left == 0:
             raise BusyError("Too many requests are waiting for the model server. Try again shortly.")
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
+        self._left -= 1
         try:
-            await place
-        except asyncio.CancelledError:
-            if place.done() and not place.cancelled():  # the place was given in the same moment
-                self._leave()
-            else:
-                with contextlib.suppress(ValueError):  # whoever left in the same moment has passed over it
-                    self._waiting.remove(place)
-            raise
+            await self._places.acquire()
+        finally:
+            self._left += 1
 
     async def __aexit__(self, *_: object) -> None:
         """Give the place to the next one."""
-        self._leave()
-
-    def _leave(self) -> None:
-        while self._waiting:
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_result(None)
-                return
-        self._free += 1
+        self._places.release()
 
 
 class ModelServer:

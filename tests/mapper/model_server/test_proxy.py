@@ -43,10 +43,10 @@ def test_a_client_goes_on_after_an_answer_that_broke_off():
 def test_rows_are_sent_again_when_the_connection_had_ended_and_files_are_not():
     with _server(OK, OK) as (url, asked), contextlib.closing(ServiceTarget(url, 20.0)) as target:
         for _ in range(2):
-            assert target.ask("predict", [{}], {}, first_row=0)["a"] == 1
+            assert target.ask("predict", {"data": [{}]})["a"] == 1
     assert len(asked) == 2
 
     with _server(b"") as (url, asked), contextlib.closing(ServiceTarget(url, 20.0)) as target:
         with pytest.raises(ModelServerDownError):
-            target.ask_file("predict", {})
+            target.ask("predict", {"file": {}})
     assert len(asked) == 1
