@@ -43,21 +43,9 @@ class PublishedModel:
 class MlflowRegistryConnector(TangoModelRegistryConnector):
     """Client of an MLflow tracking server with a model registry.
 
-    Parameters
-    ----------
-    url : str
-        Where it listens, such as `http://127.0.0.1:5000`.
-    environ : mapping, optional
-        Variables to log in by, as MLflow's own client reads them: MLFLOW_TRACKING_USERNAME and
-        MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN; MLFLOW_TRACKING_SERVER_CERT_PATH and
-        MLFLOW_TRACKING_INSECURE_TLS. By default those of the process.
-    timeout_s : float
-        How long to wait for each answer.
-
-    Raises
-    ------
-    SettingsError
-        If the URL is invalid.
+    It logs in by the variables of MLflow's own client: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD,
+    or MLFLOW_TRACKING_TOKEN; MLFLOW_TRACKING_SERVER_CERT_PATH and MLFLOW_TRACKING_INSECURE_TLS. Raises
+    SettingsError if the URL is invalid.
     """
 
     def __init__(self, url: str, environ: Mapping[str, str] | None = None, timeout_s: float = 30.0) -> None:
@@ -72,12 +60,8 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
     def fetch(self, model_uri: str) -> PublishedModel:
         """Schema and version of a model, named as in `FORMS`.
 
-        Raises
-        ------
-        RegistryError
-            If the server cannot be reached, refuses the login, or has no such model.
-        SchemaError
-            If its `schema.json` is damaged.
+        Raises RegistryError if the server does not answer, refuses the login or has no such model, and
+        SchemaError if its `schema.json` is damaged.
         """
         try:
             return self._fetch(model_uri)
@@ -154,7 +138,7 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
     def _get(self, path: str, what: str) -> Reply:
         url = self._client.url
         try:
-            reply = self._client.request("GET", path)
+            reply = self._client.request("GET", path, may_repeat=True)
         except OSError as error:
             raise RegistryError(
                 f"The MLflow server at {url} does not answer: {error}. Is it running?"
@@ -174,12 +158,7 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
 def find_model(source: str, registry_url: str, environ: Mapping[str, str]) -> PublishedModel:
     """Schema and version of a model, named by a path, `models:/...`, `runs:/...` or `name@alias`.
 
-    Raises
-    ------
-    SettingsError
-        If the registry is needed, and neither `registry_url` nor MLFLOW_TRACKING_URI names a server.
-    SchemaError, RegistryError
-        If there is no such model, or its schema is damaged.
+    Raises SettingsError if no registry is named but one is needed, SchemaError or RegistryError as `fetch`.
     """
     if not source.startswith(("models:", "runs:")):
         if "@" not in source or Path(source).exists():

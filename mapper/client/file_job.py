@@ -30,20 +30,9 @@ REHEARSAL_URL = "https://store.invalid/k?X-Amz-Signature=0&X-Amz-Date=20000101T0
 class FileJob:
     """What to do: score `file` and write `out`.
 
-    Parameters
-    ----------
-    file, out : Path
-        Rows, and where the predictions go.
-    parameters : mapping
-        Parameters of the request, such as `passthrough`.
-    file_id : str, optional
-        Name of the job in answers and logs; by default the file's name.
-    session : object
-        Comes back with the answer.
-    expires_s : int
-        How long the signed URLs are valid.
-    keep : bool
-        Whether both objects stay in the store; the answer says where, as `kept`.
+    `parameters` are those of the request, `session` comes back with the answer, and `file_id` is the job's
+    name in answers and logs, by default the file's. The signed URLs are valid for `expires_s`. With `keep`,
+    both objects stay in the store; the answer says where, as `kept`.
     """
 
     file: Path
@@ -58,16 +47,9 @@ class FileJob:
 def predict_file(job: FileJob, store: Store, ask: Ask, progress: Progress | None = None) -> dict[str, Any]:
     """The mapper's answer for a file, once its predictions are in `job.out`.
 
-    Whatever happens, `job.out` is complete or as it was, and both objects are removed from the store.
-
-    Raises
-    ------
-    SettingsError
-        If there is no such file, or `job.out` cannot be written.
-    InvalidRequestError, RefusedByModelError
-        If mapper or model do not take such a request; then nothing was uploaded.
-    MapperError
-        If the store or the job failed, or what came back is not what the model wrote.
+    Whatever happens, `job.out` is complete or as it was, and both objects are removed from the store. Raises
+    SettingsError for unusable paths, InvalidRequestError or RefusedByModelError before anything is uploaded,
+    and MapperError if store or job failed or what came back is not what the model wrote.
     """
     n_bytes = _check_paths(job.file, job.out)
     request: dict[str, Any] = {"parameters": dict(job.parameters), "session": job.session}

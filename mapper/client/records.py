@@ -9,6 +9,7 @@ import csv
 import io
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,7 @@ Record = dict[str, Any]
 def read_records(path: str | None, pairs: Sequence[str], chunk_rows: int) -> Iterator[list[Record]]:
     """Chunks of rows from a file, from standard input (`-`), or one row from pairs.
 
-    Raises
-    ------
-    SettingsError
-        If the file cannot be read, or a pair has no `=`.
-    InvalidRequestError
-        If the content is neither JSON nor CSV, or holds no rows.
+    Raises SettingsError if the file cannot be read, InvalidRequestError if it is neither JSON nor CSV.
     """
     if path is None:
         yield [dict(map(pair, pairs))]
@@ -65,10 +61,7 @@ def _json_records(text: str) -> list[Record]:
         content = content["data"]
     if isinstance(content, dict) and content.keys() == {"columns", "rows"}:
         content = [dict(zip(content["columns"], row, strict=False)) for row in content["rows"]]
-    records = content if isinstance(content, list) else [content]
-    if not records:
-        raise InvalidRequestError("No rows given, at least one expected.")
-    return records
+    return content if isinstance(content, list) else [content]
 
 
 def _csv_records(start: str, file: Iterable[str]) -> Iterator[Record]:
@@ -86,18 +79,13 @@ def _csv_records(start: str, file: Iterable[str]) -> Iterator[Record]:
 
 
 def _chunks(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
-    chunk: list[Record] = []
-    empty = True
-    for record in records:
-        empty = False
-        chunk.append(record)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-    if empty:
+    left = iter(records)
+    chunk = list(islice(left, size))
+    if not chunk:
         raise InvalidRequestError("No rows given, at least one expected.")
+    while chunk:
+        yield chunk
+        chunk = list(islice(left, size))
 
 
 def pair(text: str) -> tuple[str, str]:

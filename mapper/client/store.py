@@ -58,12 +58,7 @@ class Store:
     def open(cls, location: str, endpoint_url: str | None = None) -> Store:
         """The store at `s3://bucket` or `s3://bucket/folder`, once the bucket has been found.
 
-        Raises
-        ------
-        SettingsError
-            If the location is invalid, boto3 is not installed, or it finds no credentials.
-        MapperError
-            If the store cannot be reached, or has no such bucket.
+        Raises SettingsError if the location, boto3 or the credentials cannot be used.
         """
         bucket, folder = _location(location)
         if endpoint_url is not None:

@@ -58,11 +58,9 @@ class ServiceTarget:
         return self._schema
 
     def ask(self, command: str, request: dict[str, Any]) -> dict[str, Any]:
-        """The service's answer; a file job is sent once, over a new connection."""
-        is_file = "file" in request
-        if is_file:
-            self.close()
-        reply = self._request("POST", f"/v1/{command}", orjson.dumps(request), may_repeat=not is_file)
+        """The service's answer; a file job is sent only once."""
+        body, may_repeat = orjson.dumps(request), "file" not in request
+        reply = self._request("POST", f"/v1/{command}", body, may_repeat=may_repeat)
         try:
             content: dict[str, Any] = orjson.loads(reply.body)
         except orjson.JSONDecodeError as error:
@@ -83,12 +81,7 @@ class ServiceTarget:
     def _request(self, method: str, path: str, body: bytes | None, *, may_repeat: bool) -> Reply:
         url = self._client.url
         try:
-            try:
-                return self._client.request(method, path, body)
-            except ConnectionError:  # the service ends connections that are idle for long: rows come slowly
-                if not may_repeat:
-                    raise
-                return self._client.request(method, path, body)
+            return self._client.request(method, path, body, may_repeat=may_repeat)
         except TimeoutError as error:
             raise ModelServerTimeoutError(f"{url} did not answer within {self._timeout_s:g} s.") from error
         except OSError as error:
@@ -111,11 +104,9 @@ class ModelServerTarget:
         return self._model.schema
 
     def ask(self, command: str, request: dict[str, Any]) -> dict[str, Any]:
-        """The mapped answer; a file job is sent once, over a new connection."""
-        if "file" in request:
-            if self._takes_rows:
-                raise InvalidRequestError(NO_FILES)
-            self.close()
+        """The mapped answer; a file job is sent only once."""
+        if "file" in request and self._takes_rows:
+            raise InvalidRequestError(NO_FILES)
         model = self._model if command == "predict" else self._model.get_explainer()
         return dict(model.map_response(self._proxy.invoke(command, model.map_request(request))))
 

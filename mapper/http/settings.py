@@ -17,8 +17,8 @@ __all__ = ["PREFIX", "MapperSettings"]
 PREFIX = "MAPPER_"
 
 
-def _setting(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+def _setting(default: Any, text: str, *, may_be_0: bool = False, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"help": text, "may_be_0": may_be_0, "choices": choices})
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,12 @@ class MapperSettings:
     )
     registry_url: str = _setting("", "MLflow server with the registry (default: MLFLOW_TRACKING_URI)")
     signature: str = _setting(
-        "", "what the model takes: rows or file (default: what the registry says, or either)"
+        "",
+        "what the model takes: rows or file (default: what the registry says, or either)",
+        choices=("", "rows", "file"),
     )
     host: str = _setting("127.0.0.1", "address to listen on")
-    port: int = _setting(8080, "port to listen on")
+    port: int = _setting(8080, "port to listen on", may_be_0=True)
     workers: int = _setting(1, "number of processes")
     max_connections: int = _setting(
         800, "open connections per process; any more get a 503 (each needs a file descriptor)"
@@ -49,18 +51,17 @@ class MapperSettings:
     explain_timeout_s: float = _setting(120.0, "longest wait for explanations")
     file_timeout_s: float = _setting(3600.0, "longest wait for a file job")
     max_concurrent: int = _setting(64, "requests of each kind sent to the model server at once")
-    max_waiting: int = _setting(256, "requests of each kind that may wait; any more get a 503")
-    drain_s: float = _setting(30.0, "how long shutdown waits for running requests")
-    log_level: str = _setting("info", "debug, info, warning or error")
+    max_waiting: int = _setting(256, "requests of each kind that may wait; any more get a 503", may_be_0=True)
+    drain_s: float = _setting(30.0, "how long shutdown waits for running requests", may_be_0=True)
+    log_level: str = _setting(
+        "info", "debug, info, warning or error", choices=("debug", "info", "warning", "error")
+    )
 
     @classmethod
     def load(cls, environ: Mapping[str, str], flags: Mapping[str, Any]) -> MapperSettings:
         """Settings from flags (None where one was not given), variables and defaults, in this order.
 
-        Raises
-        ------
-        SettingsError
-            If values are invalid; it names all of them.
+        Raises SettingsError, which names every invalid value.
         """
         values: dict[str, Any] = {}
         faults = []
@@ -84,21 +85,15 @@ class MapperSettings:
     def _faults(self) -> list[str]:
         faults = []
         for setting in dataclasses.fields(self):
-            value = getattr(self, setting.name)
-            least_is_zero = setting.name in ("port", "max_waiting", "drain_s")
-            if isinstance(value, int | float) and not (value >= 0 if least_is_zero else value > 0):
-                faults.append(
-                    f"{setting.name} is {value}; it must be {'at least' if least_is_zero else 'more than'} 0."
-                )
+            value, rules = getattr(self, setting.name), setting.metadata
+            if isinstance(value, int | float) and not (value > 0 or (value == 0 and rules["may_be_0"])):
+                least = "at least" if rules["may_be_0"] else "more than"
+                faults.append(f"{setting.name} is {value}; it must be {least} 0.")
+            if rules["choices"] and value not in rules["choices"]:
+                listed = ", ".join(filter(None, rules["choices"]))
+                faults.append(f"{setting.name} is {value!r}; it must be one of {listed}.")
         if self.port > 65535:
             faults.append(f"port is {self.port}; it must be at most 65535.")
-        for name, accepted in (
-            ("signature", ("", "rows", "file")),
-            ("log_level", ("debug", "info", "warning", "error")),
-        ):
-            if getattr(self, name) not in accepted:
-                listed = ", ".join(filter(None, accepted))
-                faults.append(f"{name} is {getattr(self, name)!r}; it must be one of {listed}.")
         for name in ("model_server_url", "registry_url"):
             try:
                 if getattr(self, name):

@@ -70,14 +70,9 @@ class ModelAnswer(dict[str, Any]):
 def read_answer(status: int, retry_after: str | None, body: bytes) -> dict[str, Any]:
     """The JSON object that a model server answered with.
 
-    Raises
-    ------
-    RefusedByModelError
-        If it refused the data (400 or 422); its message is kept, without the data.
-    ModelServerDownError, ModelServerTimeoutError
-        If it said that it is unavailable (429, 503), or that it took too long (504).
-    ModelServerAnswerError
-        If it answered anything else that is not a JSON object.
+    Raises RefusedByModelError if it refused the data (400 or 422), ModelServerDownError or
+    ModelServerTimeoutError if it said that it is unavailable (429, 503) or timed out (504), and
+    ModelServerAnswerError for anything else that is not a JSON object.
     """
     try:
         content = orjson.loads(body)
@@ -127,19 +122,11 @@ def clean_message(message: str) -> str:
 
 @dataclass(frozen=True)
 class AnswerField:
-    """One field of an answer.
+    """One field of an answer: its key, what it is, and its JSON Schema for a model schema.
 
-    Parameters
-    ----------
-    name, text : str
-        Its key, and what it is, for people.
-    document : callable
-        Its JSON Schema, for a model schema.
-    reader : callable, optional
-        For a model schema, the function that takes the field from a row of the model server's answer. It
-        raises KeyError, TypeError or ValueError for a row that does not fit. None for a field about all rows.
-    is_optional : bool
-        Whether only some answers have it.
+    `reader` gives, for a model schema, the function that takes the field from a row of the model server's
+    answer; it raises KeyError, TypeError or ValueError if the row does not fit. A field about all rows has
+    none.
     """
 
     name: str

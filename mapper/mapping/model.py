@@ -47,23 +47,12 @@ class TabularModel(ExplainableTangoModel):
     def map_request(self, tango_request: Any, session: Any = None) -> ModelRequest:
         """The model server's request; `session` goes back to the client with the answer.
 
-        Raises
-        ------
-        InvalidRequestError
-            If the request does not fit the schema; it lists every fault.
-        TooLargeError
-            If it has too many rows.
+        Raises InvalidRequestError, which lists every fault, or TooLargeError if there are too many rows.
         """
         return self.requests.map(tango_request, explain=False, session=session)
 
     def map_response(self, response: Mapping[str, Any]) -> TangoResponse:
-        """What the client gets.
-
-        Raises
-        ------
-        ModelServerAnswerError
-            If the answer does not fit the schema or the request.
-        """
+        """What the client gets; raises ModelServerAnswerError if it does not fit schema or request."""
         return self.answers.map(response, response.request if isinstance(response, ModelAnswer) else None)
 
     def get_explainer(self, **kwargs: Any) -> TangoModel:

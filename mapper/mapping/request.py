@@ -7,6 +7,7 @@ every value by the rule book and finds every fault.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypedDict
@@ -49,20 +50,8 @@ class TangoRequest(TypedDict, total=False):
 class ModelRequest(dict[str, Any]):
     """The JSON object for the model server's /invocations, and what its answer is checked against.
 
-    Attributes
-    ----------
-    n_rows : int
-        How many rows, or file jobs, it asks about.
-    explain, is_file : bool
-        What kind of answer it asks for.
-    file_id : str or None
-        The client's name for the file job.
-    session : object
-        Goes back to the client as it came.
-    warnings : list of Finding
-        The first warnings.
-    warning_count : int
-        How many warnings there are.
+    `n_rows` counts rows or file jobs, `file_id` is the client's name for a file job, `warnings` are the first
+    of `warning_count`, and `session` goes back to the client as it came.
     """
 
     __slots__ = ("explain", "file_id", "is_file", "n_rows", "session", "warning_count", "warnings")
@@ -161,7 +150,8 @@ class RequestMapper:
                 f"Too many rows: {len(rows)}, and the limit is {self._max_rows}. "
                 "Send several requests, or a file."
             )
-        columns = self._fast_columns(rows) if names is None else self._fast_transposed(names, rows)
+        is_one = names is None and len(rows) == 1
+        columns = self._plain_record(rows[0]) if is_one else self._plain_columns(names, rows)
         if columns is None:
             columns = self._judged_columns(_records(names, rows, faults), faults, warnings)
         if not faults.count:
@@ -174,10 +164,9 @@ class RequestMapper:
             faults.add("bad_request", "a list of column names expected", field="data.columns")
             return False
         before = faults.count
-        for name in sorted(
-            {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()
-        ):
-            faults.add("duplicate_column", f"given {names.count(name)} times", field=name)
+        for name, times in Counter(names).items():
+            if times > 1:
+                faults.add("duplicate_column", f"given {times} times", field=name)
         for name in names:
             if name not in self._known:
                 self._add_unknown(name, None, faults)
@@ -187,47 +176,30 @@ class RequestMapper:
                 faults.add("missing_field", "a required column is missing", field=field.name)
         return faults.count == before
 
-    def _fast_columns(self, records: list[Any]) -> Columns | None:
-        """Columns of records whose values are all plain; None when one of them is not."""
-        columns: Columns = {}
-        known = self._known
-        try:
-            if len(records) == 1:
-                get = records[0].get
-                for name, nullable, accepts in self._quick:
-                    value = get(name)
-                    if value is None:
-                        if not nullable:
-                            return None
-                    elif not accepts(value):
-                        return None
-                    columns[name] = [value]
-            else:
-                for field in self._fields:
-                    name = field.name
-                    column = [record.get(name) for record in records]
-                    if not _all_accepted(field, column):
-                        return None
-                    columns[name] = column
-            return columns if all(map(known.issuperset, records)) else None
-        except AttributeError:  # one of them is no record
+    def _plain_record(self, record: Any) -> Columns | None:
+        """Columns of one record whose values are all plain; None otherwise. Most requests are like this."""
+        if type(record) is not dict or not self._known.issuperset(record):
             return None
-
-    def _fast_transposed(self, names: list[str], rows: list[Any]) -> Columns | None:
-        """Columns of rows whose values are all plain; None when one of them is not."""
-        width = len(names)
-        if not all(type(row) is list and len(row) == width for row in rows):
-            return None
-        given = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-        columns: Columns = {}
-        for field in self._fields:
-            column = given.get(field.name)
-            if column is None:
-                column = [None] * len(rows)
-            elif not _all_accepted(field, column):
+        get, columns = record.get, {}
+        for name, nullable, accepts in self._quick:
+            value = get(name)
+            if not accepts(value) and (value is not None or not nullable):
                 return None
-            columns[field.name] = column
+            columns[name] = [value]
         return columns
+
+    def _plain_columns(self, names: Any, rows: list[Any]) -> Columns | None:
+        """Columns of many rows whose values are all plain; None otherwise."""
+        if names is None:
+            if not all(type(row) is dict and self._known.issuperset(row) for row in rows):
+                return None
+            columns = {name: [row.get(name) for row in rows] for name, _, _ in self._quick}
+        else:
+            if not all(type(row) is list and len(row) == len(names) for row in rows):
+                return None
+            given = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+            columns = {name: given.get(name) or [None] * len(rows) for name, _, _ in self._quick}
+        return columns if all(_all_accepted(field, columns[field.name]) for field in self._fields) else None
 
     def _judged_columns(
         self, records: Iterable[tuple[int, Any]], faults: Findings, warnings: Findings
@@ -239,10 +211,9 @@ class RequestMapper:
             if not isinstance(record, dict):
                 faults.add("bad_request", f"{shown(record)} given, a record expected", row)
                 continue
-            if not known.issuperset(record):
-                for name in record:
-                    if name not in known:
-                        self._add_unknown(name, row, faults)
+            for name in record:
+                if name not in known:
+                    self._add_unknown(name, row, faults)
             for name, nullable, _, accepts, read in self._fields:
                 value = record.get(name)
                 if not accepts(value):

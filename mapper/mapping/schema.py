@@ -74,20 +74,8 @@ class Feature:
 class ModelSchema:
     """What one model version takes and predicts.
 
-    Parameters
-    ----------
-    model_name : str
-        Registered model name.
-    task : {"classification"}
-        What kind of answers the model gives.
-    target : str
-        Name of the predicted column.
-    classes : tuple
-        Class labels, in the order of the probabilities.
-    features : tuple of Feature
-        In the order of the training table.
-    content : dict
-        The JSON object that all this was read from.
+    `classes` are in the order of the probabilities, `features` in that of the training table. `content` is
+    the JSON object that all this was read from.
     """
 
     model_name: str
@@ -124,13 +112,7 @@ class ModelSchema:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> ModelSchema:
-        """Schema from its JSON object.
-
-        Raises
-        ------
-        SchemaError
-            If a part is missing or wrong, or this release does not know its version or task.
-        """
+        """Schema from its JSON object; raises SchemaError if it is wrong, or of another release."""
         try:
             version = content["schema_version"]
             if version.split(".")[0] != MAJOR_VERSION:
@@ -173,13 +155,7 @@ class ModelSchema:
 
     @classmethod
     def read(cls, path: Path) -> ModelSchema:
-        """Schema from a file, or from the folder of a model that holds `mapper/schema.json`.
-
-        Raises
-        ------
-        SchemaError
-            If there is no such file, or it is not a model schema.
-        """
+        """Schema from a file, or from the folder of a model; raises SchemaError as `from_dict` does."""
         places = [path / "mapper" / "schema.json", path / "schema.json"] if path.is_dir() else [path]
         found = next((place for place in places if place.is_file()), path)
         if found.is_dir():

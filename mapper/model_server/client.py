@@ -107,14 +107,8 @@ class ModelServer:
         `is_wanted` is asked when the request's turn comes. Once it is sent it goes on, wanted or not: the
         model server works on it either way, and must not be given more at once than it is meant to get.
 
-        Raises
-        ------
-        BusyError
-            If too many requests wait already.
-        ClientGoneError
-            If nobody waits for the answer any more.
-        ModelServerDownError, ModelServerTimeoutError, ModelServerAnswerError, RefusedByModelError
-            If it cannot be reached, is too slow, answers wrongly, or refuses the data.
+        Raises BusyError if too many requests wait already, ClientGoneError if nobody waits for the answer any
+        more, and the errors of `read_answer`, also where there is no answer.
         """
         kind = "file" if request.is_file else "explain" if request.explain else "predict"
         timeout_s = self._timeouts[kind]

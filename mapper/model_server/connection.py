@@ -46,12 +46,8 @@ class Connection(asyncio.Protocol):
     async def exchange(self, request: bytes) -> HttpAnswer:
         """The answer to a request, given as it goes over the wire.
 
-        Raises
-        ------
-        ConnectionError
-            If the connection ends before the answer does; `ConnectionAbortedError` when part had arrived.
-        ModelServerAnswerError
-            If what arrives is not HTTP, or too large.
+        Raises ConnectionError if the connection ends before the answer does (ConnectionAbortedError when part
+        had arrived), ModelServerAnswerError if what arrives is not HTTP, or too large.
         """
         if self._transport is None or self._transport.is_closing():
             raise ConnectionResetError("closed while it was idle")

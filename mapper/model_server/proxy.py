@@ -6,6 +6,7 @@ import base64
 import http.client
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -20,12 +21,7 @@ __all__ = ["HttpClient", "ModelServerProxy", "Reply", "basic_login", "shown_url"
 
 
 def shown_url(url: str) -> str:
-    """A URL as it may be shown: without user name, password and query.
-
-    Raises
-    ------
-    SettingsError
-        If it is not an absolute http or https URL.
+    """A URL as it may be shown; raises SettingsError if it is not an absolute http or https URL.
 
     Examples
     --------
@@ -94,11 +90,22 @@ class HttpClient:
         )
 
     def request(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self, method: str, path: str, body: bytes | None = None, *, may_repeat: bool = False
     ) -> Reply:
-        """The server's reply, whatever its status; raises OSError if there is none, or none in time."""
+        """The server's reply, whatever its status; raises OSError if there is none, or none in time.
+
+        With `may_repeat`, a request is sent again if the server had closed an idle connection. Without, it is
+        sent once, over a new one.
+        """
+        if may_repeat:
+            with suppress(ConnectionError):
+                return self._exchange(method, path, body)
+        self.close()
+        return self._exchange(method, path, body)
+
+    def _exchange(self, method: str, path: str, body: bytes | None) -> Reply:
         try:
-            self._connection.request(method, self._prefix + path, body, {**self._headers, **(headers or {})})
+            self._connection.request(method, self._prefix + path, body, self._headers)
             response = self._connection.getresponse()
             found = {name.lower(): value for name, value in response.getheaders()}
             return Reply(response.status, found, response.read())
@@ -117,17 +124,7 @@ class HttpClient:
 class ModelServerProxy(TangoModelServerProxy):
     """Blocking client of a server that speaks MLflow's scoring protocol; not for several threads at once.
 
-    Parameters
-    ----------
-    url : str
-        Where it listens, such as `http://127.0.0.1:5001`.
-    timeout_s : float
-        How long to wait for an answer.
-
-    Raises
-    ------
-    SettingsError
-        If the URL is invalid.
+    It waits `timeout_s` for an answer. Raises SettingsError if the URL is invalid.
     """
 
     def __init__(self, url: str, timeout_s: float = 60.0) -> None:
@@ -143,39 +140,21 @@ class ModelServerProxy(TangoModelServerProxy):
         self._client.close()
 
     def invoke(self, request_type: str, payload: Any) -> dict[str, Any]:
-        """The model server's answer to a mapped request.
+        """The model server's answer to a mapped request; `request_type` is `predict` or `explain`.
 
-        Parameters
-        ----------
-        request_type : {"predict", "explain"}
-            What is asked for.
-        payload : ModelRequest or dict
-            From `map_request`. Of a ModelRequest the answer remembers what to check in `map_response`.
-
-        Raises
-        ------
-        ValueError
-            If the type is another one.
-        ModelServerDownError, ModelServerTimeoutError, ModelServerAnswerError, RefusedByModelError
-            If the model server cannot be reached, is too slow, answers wrongly, or refuses the data.
+        Of a ModelRequest the answer remembers what to check in `map_response`. Raises ValueError for another
+        type, and the errors of `read_answer`, also where there is no answer.
         """
         if request_type not in ("predict", "explain"):
             raise ValueError(f"request_type {request_type!r} given, 'predict' or 'explain' expected")
         body = orjson.dumps(payload)
         request = payload if isinstance(payload, ModelRequest) else None
-        url = self._client.url
         may_repeat = request is not None and not request.is_file
-        for may_repeat_now in (may_repeat, False):
-            try:
-                reply = self._client.request("POST", "/invocations", body)
-                break
-            except TimeoutError as error:
-                raise ModelServerTimeoutError(
-                    f"The model server at {url} did not answer within {self._timeout_s:g} s."
-                ) from error
-            except OSError as error:  # an idle connection may have been closed by the server
-                if not may_repeat_now:
-                    raise ModelServerDownError(
-                        f"The model server at {url} does not answer. Is it running?"
-                    ) from error
+        name = f"The model server at {self._client.url}"
+        try:
+            reply = self._client.request("POST", "/invocations", body, may_repeat=may_repeat)
+        except TimeoutError as error:
+            raise ModelServerTimeoutError(f"{name} did not answer within {self._timeout_s:g} s.") from error
+        except OSError as error:
+            raise ModelServerDownError(f"{name} does not answer. Is it running?") from error
         return ModelAnswer(read_answer(reply.status, reply.headers.get("retry-after"), reply.body), request)

@@ -7,14 +7,7 @@ const result = document.getElementById("result");
 const readers = new Map();
 const options = new Map();
 let schema;
-
-function typical(feature) {
-  if (feature.type === "string") return feature.most_frequent;
-  if (feature.type === "boolean") return feature.median >= 0.5 ? "true" : "false";
-  if (feature.type === "long") return String(Math.round(feature.median));
-  const short = Number(feature.median.toPrecision(6));
-  return String(feature.minimum <= short && short <= feature.maximum ? short : feature.median);
-}
+let typical; // a record of typical values
 
 function hint(feature) {
   const missing = feature.nullable ? ", can be empty" : "";
@@ -31,13 +24,13 @@ function control(feature, id) {
     for (const choice of choices) {
       const text = { "": "(empty)", true: "yes", false: "no" }[choice];
       const option = element("option", { value: choice, text });
-      option.defaultSelected = choice === typical(feature);
+      option.defaultSelected = choice === String(typical[feature.name]);
       select.append(option);
     }
     return [select];
   }
   const input = element("input", { id, autocomplete: "off" });
-  input.defaultValue = typical(feature);
+  input.defaultValue = typical[feature.name];
   if (feature.type === "string") {
     const list = element("datalist", { id: `${id}-list` });
     for (const category of feature.categories.slice(0, 500)) list.append(element("option", { value: category }));
@@ -154,7 +147,9 @@ async function start() {
   const responses = await Promise.all([fetch("/v1/schema"), fetch("/openapi.json")]);
   const [found, openapi] = await Promise.all(responses.map((response) => response.json()));
   schema = found;
-  const { parameters } = openapi.components.schemas.explainRows.properties;
+  const { Record: { examples }, explainRows } = openapi.components.schemas;
+  [typical] = examples;
+  const { parameters } = explainRows.properties;
   document.title = `Try ${schema.model_name}`;
   document.getElementById("title").textContent = `${schema.model_name}: ${schema.target.name}`;
   schema.features.forEach(addField);
