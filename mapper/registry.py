@@ -87,10 +87,9 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
 
     def _fetch_version(self, name: str, alias: str | None, number: str) -> PublishedModel:
         if alias is not None:
-            found = self._json("/registered-models/alias", name=name, alias=alias)
+            version = self._json("/registered-models/alias", "model_version", name=name, alias=alias)
         else:
-            found = self._json("/model-versions/get", name=name, version=number)
-        version = self._object(found, "model_version")
+            version = self._json("/model-versions/get", "model_version", name=name, version=number)
         number, source = str(version.get("version")), str(version.get("source", ""))
         tags = {tag.get("key"): tag.get("value") for tag in version.get("tags", ())}
         if source.startswith("models:/m-"):
@@ -105,35 +104,26 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
         return self._get(f"{path}?{urlencode({'artifact_file_path': SCHEMA_PATH})}", f"model {model_id}").body
 
     def _file_of_run(self, run_id: str, name: str) -> bytes:
-        run = self._object(self._json("/runs/get", run_id=run_id), "run")
+        run = self._json("/runs/get", "run", run_id=run_id)
         for output in run.get("outputs", {}).get("model_outputs", ()):
             model_id = str(output.get("model_id"))
-            logged = self._object(self._json(f"/logged-models/{quote(model_id, safe='')}"), "model")
-            if self._object(logged, "info").get("name") == name:
+            logged = self._json(f"/logged-models/{quote(model_id, safe='')}", "model")
+            if logged.get("info", {}).get("name") == name:
                 return self._file_of_model(model_id)
         query = urlencode({"run_id": run_id, "path": f"{name}/{SCHEMA_PATH}"})  # logged by MLflow 2
         return self._get(f"/get-artifact?{query}", f"model {name} of run {run_id}").body
 
-    def _object(self, content: dict[str, Any], key: str) -> dict[str, Any]:
+    def _json(self, path: str, key: str, **query: str) -> dict[str, Any]:
         """Object under a key of an answer, which MLflow always gives."""
-        part = content.get(key)
-        if not isinstance(part, dict):
-            raise self._not_mlflow()
-        return part
-
-    def _json(self, path: str, **query: str) -> dict[str, Any]:
-        what = ", ".join(f"{key} {value}" for key, value in query.items()) or path.rpartition("/")[2]
+        what = ", ".join(f"{name} {value}" for name, value in query.items()) or path.rpartition("/")[2]
         reply = self._get(f"{API}{path}{'?' if query else ''}{urlencode(query)}", what)
         try:
-            content = orjson.loads(reply.body)
-        except orjson.JSONDecodeError as error:
-            raise self._not_mlflow() from error
-        if not isinstance(content, dict):
-            raise self._not_mlflow()
-        return content
-
-    def _not_mlflow(self) -> RegistryError:
-        return RegistryError(f"{self._client.url} is not an MLflow server: its answer has another form.")
+            part = orjson.loads(reply.body)[key]
+        except (orjson.JSONDecodeError, TypeError, KeyError) as error:
+            raise RegistryError(f"{self._client.url} is not an MLflow server: wrong answer.") from error
+        if not isinstance(part, dict):
+            raise RegistryError(f"{self._client.url} is not an MLflow server: wrong answer.")
+        return part
 
     def _get(self, path: str, what: str) -> Reply:
         url = self._client.url

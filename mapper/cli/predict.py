@@ -128,9 +128,7 @@ def _flag(name: str) -> str:
 
 def _run(args: argparse.Namespace) -> int:
     _check_flags(args)
-    options = {}
-    for name, text in map(pair, args.option):
-        options[name] = EXPLAIN_PARAMETERS[name].kind.parse(text) if name in EXPLAIN_PARAMETERS else text
+    options = {name: _option(name, text) for name, text in map(pair, args.option)}
     with closing(_target(args)) as target:
         if args.file is not None:
             _run_file(args, target, options)
@@ -139,6 +137,14 @@ def _run(args: argparse.Namespace) -> int:
         else:
             _print_text_answers(args, target, options)
     return 0
+
+
+def _option(name: str, text: str) -> Any:
+    """Value of an option; what is wrong with it is left to the mapper's check."""
+    kind = EXPLAIN_PARAMETERS[name].document().get("type") if name in EXPLAIN_PARAMETERS else None
+    if kind == "array":
+        return [part for part in text.split(",") if part]
+    return int(text) if kind == "integer" and text.lstrip("-").isdecimal() else text
 
 
 def _check_flags(args: argparse.Namespace) -> None:

@@ -67,7 +67,7 @@ def predict_file(job: FileJob, store: Store, ask: Ask, progress: Progress | None
             store.remove(source)
         raise
     try:
-        if store.find(source).n_bytes != n_bytes:
+        if job.file.stat().st_size != n_bytes:
             raise MapperError(f"{job.file} changed during the upload. Try again when it is complete.")
         part["input_url"] = store.sign("get_object", source, job.expires_s)
         part["output_url"] = store.sign("put_object", target, job.expires_s)
@@ -132,20 +132,14 @@ def _answer_awaited(target: str) -> Iterator[None]:
 
 def _fetch(store: Store, target: str, out: Path, summary: Mapping[str, Any], steps: Progress) -> None:
     """Download the predictions, and let them appear when they are what the model says that it wrote."""
-    n_bytes, etag = store.find(target)
-    written = (summary.get("bytes_out"), (summary.get("etag") or "").strip('"'))
-    if n_bytes != written[0] or (etag and written[1] and etag != written[1]):
-        raise MapperError(
-            f"{store.shown(target)} has {n_bytes} bytes and the ETag {etag}, the model wrote {written[0]} "
-            f"bytes with the ETag {written[1]}. Does something else write there?"
-        )
     unfinished = out.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        with steps.step("download", n_bytes) as advance:
+        with steps.step("download", summary["bytes_out"]) as advance:
             digest = store.download(target, unfinished, advance)
-        if digest != (summary.get("sha256") or digest):
+        if digest != summary["sha256"]:
             raise MapperError(
-                f"{store.shown(target)} was damaged in transit: its SHA-256 is not the model's."
+                f"{store.shown(target)} is not what the model wrote: the SHA-256 differs. "
+                "Does something else write there?"
             )
         unfinished.replace(out)
     except OSError as error:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from mapper.client.progress import Advance
@@ -19,7 +19,7 @@ from mapper.errors import MapperError, SettingsError
 from mapper.mapping.answer import clean_message
 from mapper.model_server.proxy import shown_url
 
-__all__ = ["Store", "StoredObject"]
+__all__ = ["Store"]
 
 MAX_EXPIRY_S = 7 * 24 * 3600  # of signature version 4
 CONNECT_TIMEOUT_S = 10
@@ -34,13 +34,6 @@ ADVICE = {
     "RequestTimeTooSkewed": "The clock of this machine differs too much from the store's. Correct it.",
 }
 SYNONYMS = {"404": "NoSuchBucket", "403": "AccessDenied", "TokenRefreshRequired": "ExpiredToken"}
-
-
-class StoredObject(NamedTuple):
-    """Size of an object, and what the store calls its content, without quotes."""
-
-    n_bytes: int
-    etag: str
 
 
 class Store:
@@ -88,12 +81,6 @@ class Store:
                 self._client.download_fileobj(self._bucket, self._folder + name, content, Callback=advance)
             content.seek(0)
             return hashlib.file_digest(content, "sha256").hexdigest()
-
-    def find(self, name: str) -> StoredObject:
-        """Size and tag of an object."""
-        with self._told(f"Cannot find {self.shown(name)}"):
-            found = self._client.head_object(Bucket=self._bucket, Key=self._folder + name)
-        return StoredObject(int(found["ContentLength"]), str(found["ETag"]).strip('"'))
 
     def sign(self, method: Literal["get_object", "put_object"], name: str, expires_s: int) -> str:
         """Presigned URL of an object; it is a secret while it holds."""

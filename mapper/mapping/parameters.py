@@ -31,9 +31,6 @@ class Kind(Protocol):
     def document(self, schema: ModelSchema | None) -> dict[str, Any]:
         """Its JSON Schema; without a model schema, that for any model."""
 
-    def parse(self, text: str) -> Any:
-        """Value of a text from the command line; one that cannot be is left to the check."""
-
     def __str__(self) -> str:
         """What is accepted, for people."""
 
@@ -51,9 +48,6 @@ class _Choice:
 
     def document(self, schema: ModelSchema | None) -> dict[str, Any]:
         return {"enum": list(self.words)}
-
-    def parse(self, text: str) -> Any:
-        return text
 
     def __str__(self) -> str:
         return " or ".join(self.words) if len(self.words) == 2 else f"one of {', '.join(self.words)}"
@@ -74,9 +68,6 @@ class _Whole:
 
     def document(self, schema: ModelSchema | None) -> dict[str, Any]:
         return {"type": "integer", "minimum": self.low, "maximum": self.high}
-
-    def parse(self, text: str) -> Any:
-        return int(text) if text.lstrip("-").isdecimal() else text
 
     def __str__(self) -> str:
         return "a whole number" + (f" from {self.low} to {self.high}" if self.high < 1 << 62 else "")
@@ -106,9 +97,6 @@ class _FeatureNames:
         names = [f.name for f in schema.features if not self.ordered or f.type != "string"]
         return {"type": "array", "items": {"enum": names}} if names else {"type": "array", "maxItems": 0}
 
-    def parse(self, text: str) -> Any:
-        return [part for part in text.split(",") if part]
-
     def __str__(self) -> str:
         return "a list of feature names"
 
@@ -124,9 +112,6 @@ class _ColumnNames:
 
     def document(self, schema: ModelSchema | None) -> dict[str, Any]:
         return {"type": "array", "items": {"type": "string", "minLength": 1}, "uniqueItems": True}
-
-    def parse(self, text: str) -> Any:
-        return [part for part in text.split(",") if part]
 
     def __str__(self) -> str:
         return "a list of column names"
