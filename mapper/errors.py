@@ -9,31 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = [
-    "LIST_LIMIT",
-    "BusyError",
-    "ClientGoneError",
-    "ContentEncodingError",
-    "Finding",
-    "Findings",
-    "HeadTooLargeError",
-    "InvalidRequestError",
-    "MapperError",
-    "MediaTypeError",
-    "ModelServerAnswerError",
-    "ModelServerDownError",
-    "ModelServerTimeoutError",
-    "NotHttpError",
-    "NotJsonError",
-    "RefusedByModelError",
-    "RegistryError",
-    "RequestTimeoutError",
-    "SchemaError",
-    "SettingsError",
-    "TooLargeError",
-    "shown",
-]
-
 LIST_LIMIT = 20
 SHOWN_CHARACTERS = 40
 

@@ -20,8 +20,6 @@ from mapper.mapping.model import TabularModel
 from mapper.mapping.schema import ModelSchema
 from mapper.model_server.proxy import HttpClient, Reply
 
-__all__ = ["MlflowRegistryConnector", "PublishedModel", "find_model"]
-
 SCHEMA_PATH = "mapper/schema.json"
 API = "/api/2.0/mlflow"
 ID = re.compile(r"[a-zA-Z0-9][\w-]{0,255}", re.ASCII)  # of a run or a model, as MLflow has it

@@ -18,8 +18,6 @@ from collections.abc import Sequence
 from mapper.cli import predict, schema, serve
 from mapper.errors import InvalidRequestError, MapperError, SettingsError
 
-__all__ = ["build_parser", "main"]
-
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line; each command sets `run`."""

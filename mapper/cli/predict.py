@@ -24,8 +24,6 @@ from mapper.errors import LIST_LIMIT, Finding, InvalidRequestError, SettingsErro
 from mapper.mapping.parameters import PARAMETERS, parameters_text
 from mapper.registry import find_model
 
-__all__ = ["DEFAULT_URL", "add_commands", "add_target_flags"]
-
 DEFAULT_URL = "http://127.0.0.1:8080"
 CHUNK_ROWS = 1000
 TIMEOUT_S = 120.0

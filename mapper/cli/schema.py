@@ -11,8 +11,6 @@ from mapper.cli.tables import print_json, schema_table
 from mapper.client.target import ServiceTarget
 from mapper.registry import find_model
 
-__all__ = ["add_command"]
-
 TIMEOUT_S = 30.0
 
 

@@ -9,8 +9,6 @@ from collections.abc import Callable
 
 from mapper.http.settings import MapperSettings
 
-__all__ = ["add_command"]
-
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser."""

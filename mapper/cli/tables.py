@@ -10,8 +10,6 @@ import orjson
 
 from mapper.mapping.schema import ModelSchema
 
-__all__ = ["explanation_text", "prediction_table", "print_json", "schema_table", "text_table"]
-
 MAX_CLASS_COLUMNS = 6
 BAR_CHARACTERS = 24
 

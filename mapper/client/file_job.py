@@ -16,8 +16,6 @@ from mapper.client.progress import Progress
 from mapper.client.store import Store
 from mapper.errors import InvalidRequestError, MapperError, RefusedByModelError, SettingsError
 
-__all__ = ["FileJob", "predict_file"]
-
 logger = logging.getLogger(__name__)
 
 Ask = Callable[[dict[str, Any]], dict[str, Any]]

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-__all__ = ["Advance", "Progress", "shown_bytes"]
-
 Advance = Callable[[int], None]
 """Told how many further bytes are done; from any thread."""
 

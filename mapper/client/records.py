@@ -17,8 +17,6 @@ import orjson
 
 from mapper.errors import InvalidRequestError, SettingsError
 
-__all__ = ["pair", "read_records"]
-
 Record = dict[str, Any]
 
 

@@ -19,8 +19,6 @@ from mapper.errors import MapperError, SettingsError
 from mapper.mapping.answer import clean_message
 from mapper.model_server.proxy import shown_url
 
-__all__ = ["Store"]
-
 MAX_EXPIRY_S = 7 * 24 * 3600  # of signature version 4
 CONNECT_TIMEOUT_S = 10
 

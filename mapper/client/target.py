@@ -18,8 +18,6 @@ from mapper.mapping.schema import ModelSchema
 from mapper.model_server.proxy import HttpClient, ModelServerProxy, Reply
 from mapper.registry import PublishedModel
 
-__all__ = ["ModelServerTarget", "ServiceTarget", "Target"]
-
 NO_FILES = "The model takes rows, not files. Use a version that was trained with file_management=true."
 
 

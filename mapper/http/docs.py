@@ -17,8 +17,6 @@ from mapper.mapping.model import TabularModel
 from mapper.mapping.parameters import PARAMETERS
 from mapper.mapping.schema import Feature
 
-__all__ = ["docs_page"]
-
 LIMITS = (
     *("max_body_bytes", "max_rows", "body_timeout_s"),
     *("predict_timeout_s", "explain_timeout_s", "file_timeout_s"),

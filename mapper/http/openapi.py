@@ -6,13 +6,11 @@ import re
 from typing import Any, NamedTuple
 
 from mapper.http.problem import PROBLEMS
-from mapper.mapping.answer import ANSWER_FIELDS, FINDING, fields_document
+from mapper.mapping.answer import ANSWER_FIELDS, LIST_OF_FINDINGS, fields_document
 from mapper.mapping.model import TabularModel
 from mapper.mapping.parameters import parameters_for
 from mapper.mapping.schema import Feature, ModelSchema
 from mapper.mapping.values import LARGEST, MISSING_MARKERS, SPACES
-
-__all__ = ["ROUTES", "Route", "openapi_document"]
 
 
 class Route(NamedTuple):
@@ -224,7 +222,7 @@ PROBLEM: dict[str, Any] = {
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": {"type": "string"},
         "request_id": {"type": "string"},
-        "errors": {"type": "array", "items": FINDING},
+        "errors": LIST_OF_FINDINGS,
         "error_count": {"type": "integer", "minimum": 0},
     },
     "additionalProperties": False,

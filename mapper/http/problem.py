@@ -22,8 +22,6 @@ from mapper.errors import (
     TooLargeError,
 )
 
-__all__ = ["ENCODINGS", "MEDIA_TYPE", "PROBLEMS", "Problem", "ProblemKind", "problem_of", "problem_of_status"]
-
 MEDIA_TYPE = "application/problem+json"
 ENCODINGS = ("gzip", "deflate")
 

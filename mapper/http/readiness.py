@@ -9,8 +9,6 @@ from mapper.errors import MapperError
 from mapper.mapping.model import TabularModel
 from mapper.model_server.client import ModelServer
 
-__all__ = ["Readiness"]
-
 KEPT_S = 2.0
 
 

@@ -12,8 +12,6 @@ from mapper.errors import SettingsError
 from mapper.model_server.client import Limits
 from mapper.model_server.proxy import shown_url
 
-__all__ = ["PREFIX", "MapperSettings"]
-
 PREFIX = "MAPPER_"
 
 

@@ -24,19 +24,6 @@ from mapper.errors import (
 from mapper.mapping.request import ModelRequest
 from mapper.mapping.schema import ModelSchema
 
-__all__ = [
-    "ANSWER_FIELDS",
-    "FINDING",
-    "ROW_FIELDS",
-    "AnswerField",
-    "AnswerMapper",
-    "ModelAnswer",
-    "TangoResponse",
-    "clean_message",
-    "fields_document",
-    "read_answer",
-]
-
 Readers = tuple[tuple[str, Callable[[Any], Any]], ...]
 
 MAX_MESSAGE_CHARACTERS = 2000
@@ -157,6 +144,14 @@ def _read_label(schema: ModelSchema) -> Callable[[Any], Any]:
     return read
 
 
+def _read_probability(_: ModelSchema) -> Callable[[Any], Any]:
+    return lambda row: _share(row["probability"])
+
+
+def _read_explanation(_: ModelSchema) -> Callable[[Any], Any]:
+    return lambda row: row["explanation"]
+
+
 def _read_probabilities(schema: ModelSchema) -> Callable[[Any], Any]:
     columns = tuple((text, f"probability_{text}") for text in schema.class_texts)
 
@@ -175,29 +170,6 @@ def _probabilities_document(schema: ModelSchema) -> dict[str, Any]:
     return {"type": "object", "required": texts, "properties": properties, "additionalProperties": False}
 
 
-F = AnswerField
-#: Fields of each row's answer, by the task of the model. To add one, add a line.
-ROW_FIELDS: dict[str, tuple[AnswerField, ...]] = {
-    "classification": (
-        F("prediction", "the predicted class", lambda s: {"enum": list(s.classes)}, _read_label),
-        F(
-            "probability",
-            "how probable that class is",
-            lambda _: SHARE,
-            lambda _: lambda r: _share(r["probability"]),
-        ),
-        F("probabilities", "the probability of each class", _probabilities_document, _read_probabilities),
-        F(
-            "explanation",
-            "why, and what would change it (schemas/explanation.schema.json); from /v1/explain only",
-            lambda _: {"type": "object"},
-            lambda _: lambda row: row["explanation"],
-            is_optional=True,
-        ),
-    ),
-}
-
-
 def _rows_document(schema: ModelSchema) -> dict[str, Any]:
     return {"type": "array", "items": fields_document(ROW_FIELDS[schema.task], schema)}
 
@@ -213,28 +185,33 @@ FINDING = {
     },
     "additionalProperties": False,
 }
+LIST_OF_FINDINGS = {"type": "array", "items": FINDING}
 MODEL = {
     "type": "object",
     "required": ["name", "version"],
     "properties": {"name": {"type": "string"}, "version": {"type": ["string", "null"]}},
 }
+SUMMARY = {"type": "object", "required": ["file_id", "status"]}
+WHY = "why, and what would change it (schemas/explanation.schema.json); from /v1/explain only"
+
+F, OPTIONAL = AnswerField, True
+#: Fields of each row's answer, by the task of the model. To add one, add a line.
+ROW_FIELDS: dict[str, tuple[AnswerField, ...]] = {
+    "classification": (
+        F("prediction", "the predicted class", lambda s: {"enum": list(s.classes)}, _read_label),
+        F("probability", "how probable that class is", lambda _: SHARE, _read_probability),
+        F("probabilities", "the probability of each class", _probabilities_document, _read_probabilities),
+        F("explanation", WHY, lambda _: {"type": "object"}, _read_explanation, OPTIONAL),
+    ),
+}
 #: Fields of every answer.
 ANSWER_FIELDS: tuple[AnswerField, ...] = (
     F("model", "name and version of the model", lambda _: MODEL),
-    F("predictions", "an item for each row, in the order of the rows", _rows_document, is_optional=True),
-    F(
-        "file",
-        "the summary of a file job",
-        lambda _: {"type": "object", "required": ["file_id", "status"]},
-        is_optional=True,
-    ),
-    F(
-        "warnings",
-        "the first 20 values that training never saw",
-        lambda _: {"type": "array", "items": FINDING},
-    ),
+    F("predictions", "an item for each row, in the order of the rows", _rows_document, None, OPTIONAL),
+    F("file", "the summary of a file job", lambda _: SUMMARY, None, OPTIONAL),
+    F("warnings", "the first 20 values that training never saw", lambda _: LIST_OF_FINDINGS),
     F("warning_count", "how many warnings there are", lambda _: {"type": "integer", "minimum": 0}),
-    F("session", "what the request held as `session`", lambda _: {}, is_optional=True),
+    F("session", "what the request held as `session`", lambda _: {}, None, OPTIONAL),
 )
 
 

@@ -12,8 +12,6 @@ from mapper.mapping.parameters import check_parameters, parameters_text
 from mapper.mapping.request import MAX_ROWS, ModelRequest, RequestMapper
 from mapper.mapping.schema import ModelSchema
 
-__all__ = ["TabularExplainer", "TabularModel"]
-
 
 class TabularModel(ExplainableTangoModel):
     """Checks and translates requests and answers of one version of a tabular classifier.

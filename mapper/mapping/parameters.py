@@ -14,8 +14,6 @@ from typing import Any, Literal, Protocol
 from mapper.errors import Findings, shown
 from mapper.mapping.schema import ModelSchema
 
-__all__ = ["PARAMETERS", "RequestParameter", "check_parameters", "parameters_for", "parameters_text"]
-
 FILE_FORMATS = (
     *(f"{layout}{suffix}" for layout in ("csv", "jsonl", "arrows") for suffix in ("", ".gz", ".zst")),
     *("parquet", "arrow"),

@@ -20,8 +20,6 @@ from mapper.mapping.parameters import check_parameters
 from mapper.mapping.schema import ModelSchema
 from mapper.mapping.values import Field, compile_fields
 
-__all__ = ["MAX_ROWS", "FileRequest", "ModelRequest", "RequestMapper", "TangoRequest"]
-
 MAX_ROWS = 10_000
 MAX_URL_CHARACTERS = 8192
 MAX_FILE_ID_CHARACTERS = 256

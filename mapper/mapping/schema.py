@@ -16,8 +16,6 @@ from typing import Any
 
 from mapper.errors import SchemaError
 
-__all__ = ["Feature", "Label", "ModelSchema"]
-
 Label = str | int | float | bool
 Value = str | int | float | bool | None
 

@@ -21,8 +21,6 @@ from typing import Any, NamedTuple
 from mapper.errors import shown
 from mapper.mapping.schema import Feature, ModelSchema
 
-__all__ = ["LARGEST", "MISSING_MARKERS", "SPACES", "Field", "Verdict", "compile_fields"]
-
 #: What is trimmed from both ends of a text: Unicode's White_Space, which is not what `str.strip()` takes.
 SPACES = (
     "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"

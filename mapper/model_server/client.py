@@ -23,8 +23,6 @@ from mapper.mapping.request import ModelRequest
 from mapper.model_server.connection import Connection, HttpAnswer
 from mapper.model_server.proxy import basic_login, shown_url
 
-__all__ = ["Gate", "Limits", "ModelServer"]
-
 RETRY_PAUSES_S = (0.05, 0.25)
 
 

@@ -13,8 +13,6 @@ import httptools
 
 from mapper.errors import ModelServerAnswerError
 
-__all__ = ["Connection", "HttpAnswer"]
-
 MAX_HEAD_BYTES = 64 * 1024
 
 

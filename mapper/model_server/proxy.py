@@ -17,8 +17,6 @@ from mapper.mapping.answer import ModelAnswer, read_answer
 from mapper.mapping.interfaces import TangoModelServerProxy
 from mapper.mapping.request import ModelRequest
 
-__all__ = ["HttpClient", "ModelServerProxy", "Reply", "basic_login", "shown_url"]
-
 
 def shown_url(url: str) -> str:
     """A URL as it may be shown; raises SettingsError if it is not an absolute http or https URL.
