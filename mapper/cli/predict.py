@@ -51,15 +51,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         _add_file_flags(command)
         command.set_defaults(run=_run)
         if name == "predict":
-            help_text = "the same as the command explain"
-            command.add_argument(
-                "--explain",
-                dest="command",
-                action="store_const",
-                const="explain",
-                default=name,
-                help=help_text,
-            )
+            explain: dict[str, Any] = {"dest": "command", "action": "store_const", "const": "explain"}
+            command.add_argument("--explain", default=name, help="the same as the command explain", **explain)
 
 
 def add_target_flags(command: argparse.ArgumentParser) -> None:
@@ -95,10 +88,12 @@ def _add_file_flags(command: argparse.ArgumentParser) -> None:
     add("--endpoint-url", metavar="URL", help="of a store other than AWS (default: AWS_ENDPOINT_URL)")
     for name, parameter in FILE_PARAMETERS.items():
         is_list = parameter.document().get("type") == "array"
+        words = parameter.document().get("enum", ())
         add(
             _flag(name),
             action="append" if is_list else "store",
             metavar="COLUMN" if is_list else "NAME",
+            choices=words if 0 < len(words) < 5 else None,  # longer lists are left to the mapper's check
             help=f"{parameter.text}; {'may be repeated' if is_list else parameter.kind}",
         )
     add("--file-id", metavar="TEXT", help="name of the job (default: the file's)")

@@ -30,14 +30,7 @@ def docs_page(model: TabularModel, settings: MapperSettings, takes: str | None, 
     title = escape(schema.model_name + (f", version {version}" if version else ""))
     routes = [(f"<code>{r.method} {r.path}</code>", escape(r.text)) for r in ROUTES]
     parameters = [
-        (
-            _code(p.name),
-            p.use,
-            escape(str(p.kind)),
-            "" if p.default is None else str(p.default),
-            escape(p.text),
-        )
-        for p in PARAMETERS
+        (_code(p.name), p.use, escape(str(p.kind)), _default(p.default), escape(p.text)) for p in PARAMETERS
     ]
     fields = [(_code(field.name), escape(field.text)) for field in ANSWER_FIELDS]
     fields += [(_code(f"predictions[].{f.name}"), escape(f.text)) for f in ROW_FIELDS[schema.task]]
@@ -104,6 +97,10 @@ def _examples(model: TabularModel, takes: str | None, url: str) -> str:
         f"<h3>{escape(name)}</h3><pre><code>{escape(_curl(url, route, body))}</code></pre>"
         for name, route, body in examples
     )
+
+
+def _default(value: object) -> str:
+    return "" if value is None else escape(str(value))
 
 
 def _unit(setting: str) -> str:

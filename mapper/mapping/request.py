@@ -1,8 +1,8 @@
 """From what a client sends to what the model server takes.
 
-Everything is checked against the schema first. A request whose values are all plain takes the fast path: one
-pass that checks the values and builds the columns. Any other takes the slow path, row by row, which reads
-every value by the rule book and finds every fault.
+Everything is checked against the schema first. Columns whose values are all plain take the fast path: one
+pass that checks the values and builds the columns. All others take the slow path, row by row, which reads each
+value by the rule book and finds every fault.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import orjson
 from mapper.errors import Finding, Findings, InvalidRequestError, TooLargeError, shown
 from mapper.mapping.parameters import check_parameters
 from mapper.mapping.schema import ModelSchema
-from mapper.mapping.values import Field, compile_fields
+from mapper.mapping.values import Field, compile_fields, plain_column
 
 MAX_ROWS = 10_000
 MAX_URL_CHARACTERS = 8192
@@ -150,8 +150,8 @@ class RequestMapper:
             )
         is_one = names is None and len(rows) == 1
         columns = self._plain_record(rows[0]) if is_one else self._plain_columns(names, rows)
-        if columns is None:
-            columns = self._judged_columns(_records(names, rows, faults), faults, warnings)
+        if len(columns) < len(self._fields):
+            columns = self._read_columns(_records(names, rows, faults), columns, faults, warnings)
         if not faults.count:
             _fill(result, columns, self._nullable)
         return len(rows)
@@ -174,36 +174,38 @@ class RequestMapper:
                 faults.add("missing_field", "a required column is missing", field=field.name)
         return faults.count == before
 
-    def _plain_record(self, record: Any) -> Columns | None:
-        """Columns of one record whose values are all plain; None otherwise. Most requests are like this."""
+    def _plain_record(self, record: Any) -> Columns:
+        """Columns of one record whose values are all plain, which most requests are; else none."""
         if type(record) is not dict or not self._known.issuperset(record):
-            return None
+            return {}
         get, columns = record.get, {}
         for name, nullable, accepts in self._quick:
             value = get(name)
             if not accepts(value) and (value is not None or not nullable):
-                return None
+                return {}
             columns[name] = [value]
         return columns
 
-    def _plain_columns(self, names: Any, rows: list[Any]) -> Columns | None:
-        """Columns of many rows whose values are all plain; None otherwise."""
+    def _plain_columns(self, names: Any, rows: list[Any]) -> Columns:
+        """Those columns of many rows whose values are all plain; none when a row has another form."""
         if names is None:
             if not all(type(row) is dict and self._known.issuperset(row) for row in rows):
-                return None
+                return {}
             columns = {name: [row.get(name) for row in rows] for name, _, _ in self._quick}
         else:
             if not all(type(row) is list and len(row) == len(names) for row in rows):
-                return None
+                return {}
             given = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
             columns = {name: given.get(name) or [None] * len(rows) for name, _, _ in self._quick}
-        return columns if all(_all_accepted(field, columns[field.name]) for field in self._fields) else None
+        plain = {field.name: plain_column(field, columns[field.name]) for field in self._fields}
+        return {name: column for name, column in plain.items() if column is not None}
 
-    def _judged_columns(
-        self, records: Iterable[tuple[int, Any]], faults: Findings, warnings: Findings
+    def _read_columns(
+        self, records: Iterable[tuple[int, Any]], plain: Columns, faults: Findings, warnings: Findings
     ) -> Columns:
-        """Columns of any records, with every fault and every warning found."""
-        columns: Columns = {field.name: [] for field in self._fields}
+        """All columns; those that are not plain are read row by row, and every fault is found."""
+        columns = {field.name: plain.get(field.name, []) for field in self._fields}
+        odd = [field for field in self._fields if field.name not in plain]
         known = self._known
         for row, record in records:
             if not isinstance(record, dict):
@@ -212,7 +214,7 @@ class RequestMapper:
             for name in record:
                 if name not in known:
                     self._add_unknown(name, row, faults)
-            for name, nullable, _, accepts, read in self._fields:
+            for name, nullable, _, accepts, read in odd:
                 value = record.get(name)
                 if not accepts(value):
                     if value is None and not nullable and name not in record:
@@ -234,14 +236,6 @@ def _refusal(faults: Findings) -> InvalidRequestError:
     many = "" if faults.count == 1 else "s"
     message = f"The request has {faults.count} fault{many}; nothing was predicted."
     return InvalidRequestError(message, faults.kept, faults.count)
-
-
-def _all_accepted(field: Field, column: list[Any]) -> bool:
-    """Whether all values of a column are plain."""
-    accepts = field.accepts
-    if all(map(accepts, column)):
-        return True
-    return field.nullable and all(value is None or accepts(value) for value in column)
 
 
 def _records(names: Any, rows: list[Any], faults: Findings) -> Iterable[tuple[int, Any]]:

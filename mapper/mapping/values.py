@@ -67,6 +67,18 @@ def compile_fields(schema: ModelSchema) -> tuple[Field, ...]:
     return tuple(_compile(feature) for feature in schema.features)
 
 
+def plain_column(field: Field, column: list[Any]) -> list[Any] | None:
+    """A column as the model server gets it, if all its values are plain, or the texts of plain numbers."""
+    accepts = field.accepts
+    if all(map(accepts, column)) or (field.nullable and all(v is None or accepts(v) for v in column)):
+        return column
+    if not field.is_text and all(type(value) is str for value in column):
+        if all(map(_NUMBER.fullmatch, column)):
+            numbers = list(map(float, column))
+            return numbers if all(map(accepts, numbers)) else None
+    return None
+
+
 def _compile(feature: Feature) -> Field:
     accepts, read = {
         "double": (_plain_number, _read_number),
@@ -114,10 +126,11 @@ def _plain_category(feature: Feature) -> Callable[[Any], bool]:
 
 def _read(feature: Feature, read: Callable[[Feature, Any], Verdict], value: Any) -> Verdict:
     """Verdict on any value but a plain one."""
-    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # a scalar of NumPy
-        value = value.item()
-    if isinstance(value, Decimal):
-        value = math.nan if value.is_nan() else float(value)
+    if not isinstance(value, str):
+        if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # a scalar of NumPy
+            value = value.item()
+        if isinstance(value, Decimal):
+            value = math.nan if value.is_nan() else float(value)
     if _is_missing(feature, value):
         if feature.nullable:
             return Verdict(None)

@@ -85,9 +85,15 @@ def check(verdict_by, cases=CASES):
 FORMS = {"record": record_with, "list": lambda case: [record_with(case)], "table": table_with}
 
 
+def before_texts(case):
+    """The row with the value, and others that hold texts only, as a CSV file does."""
+    texts = {name: text_of(value) for name, value in SCHEMA.typical_record.items()}
+    return [record_with(case), texts, texts]
+
+
 def by_library(case, form):
     try:
-        request = MODEL.map_request({"data": FORMS[form](case)})
+        request = MODEL.map_request({"data": FORMS.get(form, before_texts)(case)})
     except InvalidRequestError as error:
         (fault,) = error.errors
         assert fault.field == case["feature"]
@@ -95,7 +101,7 @@ def by_library(case, form):
     return verdict_of(case, json.loads(json.dumps(request)), [w.to_dict() for w in request.warnings])
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [*FORMS, "before texts"])
 def test_the_library(form):
     check(lambda case: by_library(case, form))
 
@@ -195,7 +201,7 @@ JSON_VALUES = st.recursive(
 def test_any_value_gets_the_same_verdict_in_every_form(feature, value):
     case = {"feature": feature, "value": value}
 
-    verdicts = {repr(by_library(case, form)) for form in FORMS}
+    verdicts = {repr(by_library(case, form)) for form in [*FORMS, "before texts"]}
 
     assert len(verdicts) == 1
 
