@@ -73,7 +73,7 @@ def _add_row_flags(command: argparse.ArgumentParser) -> None:
     defaults = f"default: {TIMEOUT_S:g}, for a file {FILE_TIMEOUT_S:g}"
     add("--timeout-s", type=_seconds, help=f"how long to wait for an answer ({defaults})")
     add("--json", action="store_true", help="print the answer as JSON")
-    text = f"option of explanations: {', '.join(EXPLAIN_PARAMETERS)} (see below)"
+    text = "option of explanations, see below; commas separate the names of a list"
     add("--option", action="append", default=[], metavar="NAME=VALUE", help=text)
 
 
@@ -94,7 +94,7 @@ def _add_file_flags(command: argparse.ArgumentParser) -> None:
             action="append" if is_list else "store",
             metavar="COLUMN" if is_list else "NAME",
             choices=words if 0 < len(words) < 5 else None,  # longer lists are left to the mapper's check
-            help=f"{parameter.text}; {'may be repeated' if is_list else parameter.kind}",
+            help=f"{parameter.text} ({'may be repeated' if is_list else parameter.kind})",
         )
     add("--file-id", metavar="TEXT", help="name of the job (default: the file's)")
     add("--session", type=_json, metavar="JSON", help="comes back with the answer")

@@ -139,8 +139,8 @@ class RequestParameter:
 
     def __str__(self) -> str:
         """A line of a help text."""
-        default = "" if self.default is None else f" (default: {self.default})"
-        return f"{self.name}: {self.text}; {self.kind}{default}"
+        default = "" if self.default is None else f"; default: {self.default}"
+        return f"{self.name}: {self.text} ({self.kind}{default})"
 
 
 P = RequestParameter

@@ -1,8 +1,8 @@
 """From what a client sends to what the model server takes.
 
 Everything is checked against the schema first. Columns whose values are all plain take the fast path: one
-pass that checks the values and builds the columns. All others take the slow path, row by row, which reads each
-value by the rule book and finds every fault.
+pass that checks the values and builds the columns. All others take the slow path, row by row: each value is
+read by the rule book, and every fault is found.
 """
 
 from __future__ import annotations
