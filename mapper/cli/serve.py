@@ -15,7 +15,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     serve = commands.add_parser(
         "serve",
         help="start the HTTP service",
-        description="Start the HTTP service. Each flag has a variable, such as MAPPER_PORT; flags take precedence.",
+        description="Start the HTTP service. Each flag has a variable, such as MAPPER_PORT; the flag wins.",
         epilog="Example: python -m mapper serve --schema build/schema.json --port 8080 --workers 2",
     )
     for setting in dataclasses.fields(MapperSettings):

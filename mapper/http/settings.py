@@ -1,4 +1,4 @@
-"""What an operator can change, read once at start-up: MAPPER_* variables, and flags, which take precedence."""
+"""What an operator can change, read once at start-up: MAPPER_* variables, and flags, which win."""
 
 from __future__ import annotations
 

@@ -118,9 +118,15 @@ class ModelSchema:
                     f"This release reads schema_version {MAJOR_VERSION}.x, not {version}. "
                     "Use the mapper of the release that trained the model."
                 )
+            task = content.get("task", TASKS[0])
+            if task not in TASKS:
+                raise SchemaError(
+                    f"This release knows the task {', '.join(TASKS)}, not {task!r}. "
+                    "Use the mapper of the release that trained the model."
+                )
             schema = cls(
                 model_name=content["model_name"],
-                task=content.get("task", TASKS[0]),
+                task=task,
                 target=content["target"]["name"],
                 classes=tuple(content["classes"]),
                 features=tuple(_feature(item) for item in content["features"]),
@@ -129,11 +135,6 @@ class ModelSchema:
             content["target"]["type"]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SchemaError(f"Not a model schema: {error!r}. Was schema.json edited by hand?") from error
-        if schema.task not in TASKS:
-            raise SchemaError(
-                f"This release knows the task {', '.join(TASKS)}, not {schema.task!r}. "
-                "Use the mapper of the release that trained the model."
-            )
         if not schema.features or not schema.classes:
             raise SchemaError("Not a model schema: it needs at least one feature and one class.")
         if len(set(schema.feature_names)) < len(schema.features):

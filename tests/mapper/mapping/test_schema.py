@@ -77,7 +77,8 @@ def test_the_task_is_classification_unless_the_schema_says_otherwise(schema):
     assert schema.task == "classification"
     assert ModelSchema.from_dict({**schema.content, "task": "classification"}).task == "classification"
     with pytest.raises(SchemaError, match="knows the task classification, not 'regression'"):
-        ModelSchema.from_dict({**schema.content, "task": "regression"})
+        other = {name: part for name, part in schema.content.items() if name != "classes"}
+        ModelSchema.from_dict({**other, "task": "regression"})
 
 
 def test_the_same_name_twice_is_refused(schema):
