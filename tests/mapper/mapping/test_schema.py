@@ -76,8 +76,9 @@ def test_a_damaged_schema_is_refused(schema, change):
 def test_the_task_is_classification_unless_the_schema_says_otherwise(schema):
     assert schema.task == "classification"
     assert ModelSchema.from_dict({**schema.content, "task": "classification"}).task == "classification"
+    other = {name: part for name, part in schema.content.items() if name != "classes"}
+
     with pytest.raises(SchemaError, match="knows the task classification, not 'regression'"):
-        other = {name: part for name, part in schema.content.items() if name != "classes"}
         ModelSchema.from_dict({**other, "task": "regression"})
 
 
