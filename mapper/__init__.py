@@ -15,7 +15,7 @@ from mapper.mapping.model import TabularExplainer, TabularModel
 from mapper.mapping.request import ModelRequest, TangoRequest
 from mapper.mapping.schema import ModelSchema
 from mapper.model_server.proxy import ModelServerProxy
-from mapper.registry.mlflow import MlflowRegistryConnector
+from mapper.registry import MlflowRegistryConnector
 
 __all__ = [
     "ExplainableTangoModel",

@@ -1,35 +1,91 @@
-"""What can go wrong between a client and the model server; every message says what, where, and what to do."""
+"""What can go wrong between a client and the model server, and what the check of a request finds.
+
+Every message says what is wrong, where, and what to do.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from mapper.mapping.findings import Finding
+LIST_LIMIT = 20
+SHOWN_CHARACTERS = 40
 
-__all__ = [
-    "BusyError",
-    "ClientGoneError",
-    "ContentEncodingError",
-    "HeadTooLargeError",
-    "InvalidRequestError",
-    "MapperError",
-    "MediaTypeError",
-    "ModelServerAnswerError",
-    "ModelServerDownError",
-    "ModelServerTimeoutError",
-    "NotHttpError",
-    "NotJsonError",
-    "RefusedByModelError",
-    "RegistryError",
-    "RequestTimeoutError",
-    "SchemaError",
-    "SettingsError",
-    "TooLargeError",
-]
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing found: a `kind` for programs, a message for people.
+
+    `row` is a position in `data`, from 0; `field` names the feature, parameter or part of the request.
+    """
+
+    kind: str
+    message: str
+    row: int | None = None
+    field: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON object of this finding; `row` and `field` are left out where they do not apply."""
+        item = {"row": self.row, "field": self.field, "kind": self.kind, "message": self.message}
+        return {name: value for name, value in item.items() if value is not None}
+
+    def __str__(self) -> str:
+        """One line for people."""
+        row = None if self.row is None else f"row {self.row}"
+        where = ", ".join(filter(None, (row, self.field)))
+        return f"{where}: {self.message}" if where else self.message
+
+
+class Findings:
+    """The first findings of a request, and how many there were in all."""
+
+    __slots__ = ("count", "kept")
+
+    def __init__(self) -> None:
+        self.kept: list[Finding] = []
+        self.count = 0
+
+    def add(self, kind: str, message: str, row: int | None = None, field: str | None = None) -> None:
+        """Count one more, and keep it while the list is short."""
+        self.count += 1
+        if len(self.kept) < LIST_LIMIT:
+            self.kept.append(Finding(kind, message, row, field))
+
+    @property
+    def full(self) -> bool:
+        """Whether further findings are only counted, so that no effort should go into their messages."""
+        return len(self.kept) >= LIST_LIMIT
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: JSON's spelling, and not too long.
+
+    Examples
+    --------
+    >>> shown(True), shown(None), shown("3.7"), shown([1, 2])
+    ('true', 'null', "'3.7'", 'a list')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if not isinstance(value, str | int | float):
+        return f"a {type(value).__name__}"
+    if isinstance(value, int) and abs(value) >= 1 << 128:
+        return "a huge whole number"  # writing out its digits takes quadratic time
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"
 
 
 class MapperError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of every error that this package raises on purpose; `str()` is its message alone."""
+
+    def __str__(self) -> str:
+        """The first argument."""
+        return str(self.args[0])
 
 
 class SettingsError(MapperError):
@@ -41,15 +97,15 @@ class SchemaError(MapperError):
 
 
 class RegistryError(MapperError):
-    """The MLflow server does not give the files of a model version."""
+    """The MLflow server did not return the files of a model version."""
 
 
 class NotHttpError(MapperError):
-    """What a client sent is not HTTP, or cannot be read as such."""
+    """What a client sent is not HTTP."""
 
 
 class HeadTooLargeError(MapperError):
-    """The line and the headers of a request have more bytes than are taken."""
+    """The head of a request (its first line and its headers) is too large."""
 
 
 class NotJsonError(MapperError):
@@ -57,15 +113,15 @@ class NotJsonError(MapperError):
 
 
 class MediaTypeError(MapperError):
-    """The body of a request has a content type that is not taken."""
+    """The content type of a request is not supported."""
 
 
 class ContentEncodingError(MapperError):
-    """The body of a request is compressed in a way that is not taken."""
+    """The content encoding of a request is not supported."""
 
 
 class TooLargeError(MapperError):
-    """A request has more bytes or rows than are taken."""
+    """A request has too many bytes or rows."""
 
 
 class RequestTimeoutError(MapperError):
@@ -73,31 +129,16 @@ class RequestTimeoutError(MapperError):
 
 
 class ClientGoneError(MapperError):
-    """The client went away before its request's turn came."""
+    """The client disconnected while its request was waiting."""
 
 
 class InvalidRequestError(MapperError):
-    """A request does not fit the model's schema.
-
-    Parameters
-    ----------
-    message : str
-        What was wrong, in one sentence.
-    errors : sequence of Finding
-        The first faults, row by row.
-    error_count : int
-        How many faults there are in all.
-    """
+    """A request does not fit the model's schema: `errors` are the first of `error_count` faults."""
 
     def __init__(self, message: str, errors: Sequence[Finding] = (), error_count: int | None = None) -> None:
         super().__init__(message, tuple(errors), error_count)
-        self.message = message
         self.errors = tuple(errors)
         self.error_count = len(self.errors) if error_count is None else error_count
-
-    def __str__(self) -> str:
-        """The sentence alone; the faults are in `errors`."""
-        return self.message
 
 
 class RefusedByModelError(MapperError):
@@ -105,33 +146,20 @@ class RefusedByModelError(MapperError):
 
 
 class ModelServerAnswerError(MapperError):
-    """The model server answered, but not as the schema says."""
+    """The model server's answer does not fit the schema."""
 
 
 class BusyError(MapperError):
-    """As many requests wait for the model server, or connections are open, as are allowed to."""
+    """Too many requests are waiting for the model server, or too many connections are open."""
 
 
 class ModelServerDownError(MapperError):
-    """The model server cannot be reached, or says that it is away.
-
-    Parameters
-    ----------
-    message : str
-        What was wrong.
-    retry_after_s : int
-        When it is worth trying again.
-    """
+    """The model server cannot be reached or is unavailable; try again in `retry_after_s`."""
 
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message, retry_after_s)
-        self.message = message
         self.retry_after_s = retry_after_s
-
-    def __str__(self) -> str:
-        """The sentence alone."""
-        return self.message
 
 
 class ModelServerTimeoutError(MapperError):
-    """The model server took longer than is waited for it."""
+    """The model server did not answer in time."""

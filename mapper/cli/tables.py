@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
-from mapper.mapping.schema import Feature, ModelSchema
+import orjson
 
-__all__ = ["explanation_text", "prediction_table", "schema_table", "text_table"]
+from mapper.mapping.schema import ModelSchema
 
 MAX_CLASS_COLUMNS = 6
 BAR_CHARACTERS = 24
@@ -68,14 +69,12 @@ def explanation_text(row: int, item: dict[str, Any]) -> str:
     ]
     if measures:
         lines.append(f"    ({', '.join(measures)})")
-    importances = sorted(explanation["feature_importances"].items(), key=lambda pair: -pair[1])[:5]
-    lines += ["  what mattered"] if any(value > 0 for _, value in importances) else []
-    longest = max((len(name) for name, value in importances if value > 0), default=0)
-    for name, value in importances:
-        if value > 0:
-            lines.append(
-                f"    {name.ljust(longest)}  {'#' * max(1, round(value * BAR_CHARACTERS))} {value:.2f}"
-            )
+    pairs = sorted(explanation["feature_importances"].items(), key=lambda pair: -pair[1])
+    important = [(name, value) for name, value in pairs[:5] if value > 0]
+    lines += ["  what mattered"] if important else []
+    longest = max((len(name) for name, _ in important), default=0)
+    for name, value in important:
+        lines.append(f"    {name.ljust(longest)}  {'#' * max(1, round(value * BAR_CHARACTERS))} {value:.2f}")
     lines += ["  it would change if"] if explanation["counterfactuals"] else []
     for found in explanation["counterfactuals"]:
         doubt = "" if found["valid"] else " (not confirmed by the model)"
@@ -87,17 +86,14 @@ def explanation_text(row: int, item: dict[str, Any]) -> str:
 def schema_table(schema: ModelSchema) -> str:
     """What the model takes, feature by feature."""
     rows = [
-        [f.name, f.type, "may be missing" if f.nullable else "required", _seen(f), str(f.typical)]
+        [f.name, f.type, "may be missing" if f.nullable else "required", f.seen, str(f.typical)]
         for f in schema.features
     ]
     table = text_table(["feature", "type", "", "training saw", "typical"], rows)
     return f"{schema.model_name} predicts {schema.target}: {', '.join(schema.class_texts)}\n\n{table}"
 
 
-def _seen(feature: Feature) -> str:
-    if feature.type == "boolean":
-        return "true, false"
-    if feature.type != "string":
-        return f"{feature.minimum:.6g} to {feature.maximum:.6g}"
-    text = ", ".join(feature.categories)
-    return text if len(text) <= 60 else text[:59] + "…"
+def print_json(content: object) -> None:
+    """Print indented JSON."""
+    sys.stdout.buffer.write(orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
+    sys.stdout.buffer.flush()

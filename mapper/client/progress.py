@@ -1,4 +1,4 @@
-"""The steps of a file's round, shown to whoever waits for it: bytes that move, seconds of work."""
+"""The steps of a file's round trip, shown to whoever waits for it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol, TextIO
-
-__all__ = ["Advance", "NoProgress", "Progress", "TextProgress", "shown_bytes"]
+from contextlib import contextmanager
+from typing import TextIO
 
 Advance = Callable[[int], None]
 """Told how many further bytes are done; from any thread."""
@@ -18,88 +16,43 @@ REFRESH_S = 0.2
 LINE_CHARACTERS = 60
 
 
-class Progress(Protocol):
-    """Is told what is going on."""
+class Progress:
+    """Writes a line per finished step to `out`, if there is one; on a terminal, the current step as well."""
 
-    def step(self, name: str, n_bytes: int | None = None) -> AbstractContextManager[Advance]:
-        """A step, as long as the block lasts; `n_bytes` is how many there are to move."""
-
-
-class NoProgress:
-    """Says nothing."""
-
-    @contextmanager
-    def step(self, name: str, n_bytes: int | None = None) -> Iterator[Advance]:
-        """Do nothing."""
-        yield lambda n: None
-
-
-class TextProgress:
-    """A line per step that is done; on a terminal, the step at work as well.
-
-    Parameters
-    ----------
-    out : file
-        Where to write.
-    """
-
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO | None = None) -> None:
         self._out = out
-        self._live = out.isatty()
+        self._live = out is not None and out.isatty()
+        self._lock = threading.Lock()  # boto3 moves parts in several threads
 
     @contextmanager
     def step(self, name: str, n_bytes: int | None = None) -> Iterator[Advance]:
-        """Show a step; its last line stays when it was successful."""
-        step = _Step(name, n_bytes)
-        ended = threading.Event()
-        painter = threading.Thread(target=self._paint, args=(step, ended), daemon=True)
-        if self._live:
-            painter.start()
+        """A step, as long as the block lasts; `n_bytes` is how many bytes there are to move."""
+        started = time.monotonic()
+        done, shown_at = 0, 0.0
+
+        def advance(n: int) -> None:
+            nonlocal done, shown_at
+            with self._lock:
+                done += n
+                now = time.monotonic()
+                if self._live and now - shown_at >= REFRESH_S:
+                    shown_at = now
+                    state = f"{done / n_bytes:4.0%} of {shown_bytes(n_bytes)}" if n_bytes else "..."
+                    self._write(f"\r{name:<8}  {state}".ljust(LINE_CHARACTERS))
+
+        advance(0)
+        last = ""
         try:
-            yield step.advance
-        except BaseException:
-            last = ""
-            raise
-        else:
-            last = step.result() + "\n"
+            yield advance
+            size = "" if n_bytes is None else f"{shown_bytes(n_bytes)} in "
+            last = f"{name:<8}  {size}{time.monotonic() - started:.1f} s\n"
         finally:
-            ended.set()
-            if self._live:
-                painter.join()
-                self._out.write("\r".ljust(LINE_CHARACTERS) + "\r")
-            self._out.write(last)
+            self._write(("\r".ljust(LINE_CHARACTERS) + "\r" if self._live else "") + last)
+
+    def _write(self, text: str) -> None:
+        if self._out is not None:
+            self._out.write(text)
             self._out.flush()
-
-    def _paint(self, step: _Step, ended: threading.Event) -> None:
-        while not ended.wait(REFRESH_S):
-            self._out.write("\r" + step.state().ljust(LINE_CHARACTERS))
-            self._out.flush()
-
-
-class _Step:
-    """Counts the bytes and seconds of a step."""
-
-    def __init__(self, name: str, n_bytes: int | None) -> None:
-        self._name, self._n_bytes = name, n_bytes
-        self._done = 0
-        self._lock = threading.Lock()  # boto3 moves parts in several threads
-        self._started = time.monotonic()
-
-    def advance(self, n_bytes: int) -> None:
-        with self._lock:
-            self._done += n_bytes
-
-    def state(self) -> str:
-        seconds = time.monotonic() - self._started
-        if self._n_bytes is None:
-            return f"{self._name:<8}  {seconds:.0f} s"
-        share = self._done / self._n_bytes if self._n_bytes else 1.0
-        speed = f"{shown_bytes(self._done / seconds)}/s" if seconds > 0 else ""
-        return f"{self._name:<8}  {share:4.0%} of {shown_bytes(self._n_bytes)}, {speed}"
-
-    def result(self) -> str:
-        size = "" if self._n_bytes is None else f"{shown_bytes(self._n_bytes)} in "
-        return f"{self._name:<8}  {size}{time.monotonic() - self._started:.1f} s"
 
 
 def shown_bytes(n_bytes: float) -> str:

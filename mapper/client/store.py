@@ -1,6 +1,6 @@
-"""An S3 store that files go through: objects come and go by boto3, and are signed for the model server.
+"""An S3 store for files on their way: boto3 moves the objects and signs their URLs for the model server.
 
-boto3 is looked for when a store is opened; nothing else of the mapper needs it.
+boto3 is imported when a store is opened; nothing else in the mapper needs it.
 """
 
 from __future__ import annotations
@@ -11,49 +11,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from mapper.client.progress import Advance
 from mapper.errors import MapperError, SettingsError
 from mapper.mapping.answer import clean_message
-from mapper.model_server.model_server import shown_url
-
-__all__ = ["Store", "StoredObject"]
+from mapper.model_server.proxy import shown_url
 
 MAX_EXPIRY_S = 7 * 24 * 3600  # of signature version 4
 CONNECT_TIMEOUT_S = 10
 
-# What a refusal means to whoever typed the command, by the store's error code.
+# What a refusal means for the user, by the store's error code.
 ADVICE = {
-    "NoSuchBucket": "There is no such bucket at {endpoint}. Is its name, or --endpoint-url, mistyped?",
-    "NoSuchKey": "The object is not there.",
+    "NoSuchBucket": "{endpoint} has no such bucket. Check its name and --endpoint-url.",
     "AccessDenied": "The credentials do not allow it.",
-    "InvalidAccessKeyId": "{endpoint} does not know this access key. Is it that of another store?",
-    "SignatureDoesNotMatch": "The secret key is not the one that belongs to the access key.",
+    "InvalidAccessKeyId": "{endpoint} does not know this access key. Is it for another store?",
+    "SignatureDoesNotMatch": "The secret key does not belong to the access key.",
     "ExpiredToken": "The session token has expired. Log in again.",
-    "RequestTimeTooSkewed": "The clock of this machine differs too much from the store's. Set it right.",
-    "EntityTooLarge": "The file is larger than the store takes.",
+    "RequestTimeTooSkewed": "The clock of this machine differs too much from the store's. Correct it.",
 }
 SYNONYMS = {"404": "NoSuchBucket", "403": "AccessDenied", "TokenRefreshRequired": "ExpiredToken"}
 
 
-class StoredObject(NamedTuple):
-    """Size of an object, and what the store calls its content, without quotes."""
-
-    n_bytes: int
-    etag: str
-
-
 class Store:
-    """A folder in a bucket, with credentials for it.
+    """A folder in a bucket, with a client of boto3; every method raises MapperError if the store refuses.
 
-    Parameters
-    ----------
-    bucket, folder : str
-        Where objects go; the folder is empty or ends with a slash.
-    client : S3 client
-        Of boto3, signing with version 4.
+    The folder is empty or ends with a slash.
     """
 
     def __init__(self, bucket: str, folder: str, client: Any) -> None:
@@ -63,31 +47,19 @@ class Store:
 
     @classmethod
     def open(cls, location: str, endpoint_url: str | None = None) -> Store:
-        """The store at a location, once it has been seen to be there.
+        """The store at `s3://bucket` or `s3://bucket/folder`, once the bucket has been found.
 
-        Parameters
-        ----------
-        location : str
-            `s3://bucket` or `s3://bucket/folder`.
-        endpoint_url : str, optional
-            Of a store other than AWS; by default what boto3 is configured for, such as by AWS_ENDPOINT_URL.
-
-        Raises
-        ------
-        SettingsError
-            If the location is not one, boto3 is not installed, or it finds no credentials.
-        MapperError
-            If the store cannot be reached, or has no such bucket.
+        Raises SettingsError if the location, boto3 or the credentials cannot be used.
         """
         bucket, folder = _location(location)
         if endpoint_url is not None:
             shown_url(endpoint_url)
-        with _told(f"s3://{bucket} cannot be used", endpoint_url or "the store"):
+        with _told(f"Cannot use s3://{bucket}", endpoint_url or "the store"):
             client = _make_client(endpoint_url)
         store = cls(bucket, folder, client)
         region = store._region()
         if region not in (None, client.meta.region_name):  # what is signed has to name the bucket's own
-            with store._told("cannot be used"):
+            with store._told(f"Cannot use s3://{bucket}"):
                 store._client = _make_client(endpoint_url, region)
         return store
 
@@ -96,52 +68,34 @@ class Store:
         return f"s3://{self._bucket}/{self._folder}{name}"
 
     def upload(self, file: Path, name: str, advance: Advance) -> None:
-        """Put a file into the store, in parts where it is large.
-
-        Raises
-        ------
-        MapperError
-            If the store does not take it.
-        """
-        with self._told(f"{file} cannot be uploaded to {self.shown(name)}"), file.open("rb") as content:
+        """Put a file into the store, in parts where it is large."""
+        with self._told(f"Cannot upload {file} to {self.shown(name)}"), file.open("rb") as content:
             self._client.upload_fileobj(content, self._bucket, self._folder + name, Callback=advance)
 
     def download(self, name: str, file: Path, advance: Advance) -> str:
-        """Get an object into a new file, in parts where it is large; its SHA-256 as hexadecimal digits.
-
-        Raises
-        ------
-        MapperError
-            If the store does not give it.
-        """
+        """Get an object into a new file, in parts where it is large; its SHA-256 as hexadecimal digits."""
         with file.open("xb+") as content:
-            with self._told(f"{self.shown(name)} cannot be downloaded"):
+            with self._told(f"Cannot download {self.shown(name)}"):
                 self._client.download_fileobj(self._bucket, self._folder + name, content, Callback=advance)
             content.seek(0)
             return hashlib.file_digest(content, "sha256").hexdigest()
 
-    def find(self, name: str) -> StoredObject:
-        """Size and tag of an object; raises MapperError when the store does not tell."""
-        with self._told(f"{self.shown(name)} cannot be looked at"):
-            found = self._client.head_object(Bucket=self._bucket, Key=self._folder + name)
-        return StoredObject(int(found["ContentLength"]), str(found["ETag"]).strip('"'))
-
     def sign(self, method: Literal["get_object", "put_object"], name: str, expires_s: int) -> str:
         """Presigned URL of an object; it is a secret while it holds."""
         wanted = {"Bucket": self._bucket, "Key": self._folder + name}
-        with self._told(f"{self.shown(name)} cannot be signed"):
+        with self._told(f"Cannot sign {self.shown(name)}"):
             url = self._client.generate_presigned_url(method, wanted, ExpiresIn=min(expires_s, MAX_EXPIRY_S))
         return str(url)
 
     def remove(self, name: str) -> None:
-        """Remove an object, if it is there; raises MapperError when the store does not do so."""
-        with self._told(f"{self.shown(name)} cannot be removed"):
+        """Remove an object, if it is there."""
+        with self._told(f"Cannot remove {self.shown(name)}"):
             self._client.delete_object(Bucket=self._bucket, Key=self._folder + name)
 
     def _region(self) -> str | None:
         """Region that the bucket says it is in, if it says so; credentials need not cover the question."""
         refused: type[Exception] = import_module("botocore.exceptions").ClientError
-        with self._told(f"s3://{self._bucket} cannot be used"):
+        with self._told(f"Cannot use s3://{self._bucket}"):
             try:
                 answer = self._client.head_bucket(Bucket=self._bucket)
             except refused as error:
@@ -170,7 +124,7 @@ def _make_client(endpoint_url: str | None, region: str | None = None) -> Any:
     try:
         boto3, botocore = import_module("boto3"), import_module("botocore.config")  # optional, and heavy
     except ImportError as error:
-        raise SettingsError("Files go by way of boto3, which is not installed: pip install boto3") from error
+        raise SettingsError("Files need boto3, which is not installed. Run: pip install boto3") from error
     session = boto3.Session()  # of its own: the default one remembers credentials
 
     def made(**options: Any) -> Any:
@@ -183,7 +137,7 @@ def _make_client(endpoint_url: str | None, region: str | None = None) -> Any:
     try:
         client = made(**elsewhere)
     except ValueError as error:  # from the environment or a profile: a flag has been looked at
-        raise SettingsError(f"boto3 cannot use its configuration. {clean_message(str(error))}.") from error
+        raise SettingsError(f"Invalid configuration of boto3: {clean_message(str(error))}.") from error
     host = urlsplit(client.meta.endpoint_url).hostname or ""
     if host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
         return made(s3={"addressing_style": "virtual"})  # "auto" signs for no region, which may redirect
@@ -221,7 +175,7 @@ def _message(error: Exception, endpoint: str) -> str | None:
         )
     if isinstance(error, known.NoCredentialsError):
         return (
-            "No credentials were found. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, "
+            "No credentials found. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, "
             "or log in as your store's documentation says."
         )
     if isinstance(error, known.ConnectionError | known.HTTPClientError):

@@ -2,86 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
+from collections.abc import Iterable
 from html import escape
 from typing import Any
 
+from mapper.http.openapi import ROUTES
 from mapper.http.problem import PROBLEMS
 from mapper.http.settings import MapperSettings
+from mapper.mapping.answer import ANSWER_FIELDS, ROW_FIELDS
 from mapper.mapping.model import TabularModel
-from mapper.mapping.parameters import EFFORTS, ENGINES, FILE_FORMATS, MAX_COUNTERFACTUALS, ON_BAD_ROW
+from mapper.mapping.parameters import PARAMETERS
 from mapper.mapping.schema import Feature
 
-__all__ = ["docs_page"]
-
-ROUTES = (
-    ("POST /v1/predict", "a prediction for each row, or for a file"),
-    ("POST /v1/explain", "the same, each with the rule behind it and with changes that would flip it"),
-    ("GET /v1/schema", "the model schema: features, ranges, classes"),
-    ("GET /healthz", "200 while the process lives"),
-    ("GET /readyz", "200 while a model server answers as the schema says, else 503"),
-    ("GET /metrics", "counters for Prometheus"),
-    ("GET /openapi.json", "all this for machines"),
-    ("GET /", "a page to try the model"),
-)
-PARAMETERS = (
-    ("engine", "explain", f"{' or '.join(ENGINES)}"),
-    ("effort", "explain", f"{' or '.join(EFFORTS)}"),
-    ("seed", "explain", "a whole number; the same seed gives the same explanation"),
-    ("max_counterfactuals", "explain", f"0 to {MAX_COUNTERFACTUALS}"),
-    ("immutable_features", "explain", "names of features that a counterfactual may not change"),
-    ("increase_only, decrease_only", "explain", "names of features that may change in one direction only"),
-    ("input_format, output_format", "file", ", ".join(FILE_FORMATS)),
-    ("passthrough", "file", "columns to copy to the output"),
-    ("on_bad_row", "file", f"{' or '.join(ON_BAD_ROW)}"),
+LIMITS = (
+    *("max_body_bytes", "max_rows", "body_timeout_s"),
+    *("predict_timeout_s", "explain_timeout_s", "file_timeout_s"),
 )
 
 
 def docs_page(model: TabularModel, settings: MapperSettings, takes: str | None, url: str) -> str:
-    """HTML of the page.
-
-    Parameters
-    ----------
-    model : TabularModel
-        Of the version that is served.
-    settings : MapperSettings
-        Whose limits are told.
-    takes : {"rows", "file"} or None
-        What the model takes; None when that is not known.
-    url : str
-        Where the reader found the service, without a path.
-    """
+    """HTML of the page; `takes` is `rows`, `file` or None, `url` where the reader found the service."""
     schema = model.schema
     version = model.answers.model["version"]
     title = escape(schema.model_name + (f", version {version}" if version else ""))
-    file_request = {"file": {"input_url": "https://…", "output_url": "https://…", "file_id": "march"}}
-    examples: list[tuple[str, str, dict[str, Any]]] = []
-    if takes != "file":
-        examples.append(("One row", "predict", {"data": schema.typical_record}))
-        few = list(schema.typical_record.items())
-        table = {"columns": [name for name, _ in few], "rows": [[value for _, value in few]] * 2}
-        examples.append(("Many rows, names given once", "predict", {"data": table}))
-        explain = {"data": schema.typical_record, "parameters": {"effort": "fast", "max_counterfactuals": 2}}
-        examples.append(("Why", "explain", explain))
-    if takes != "rows":
-        examples.append(("A file behind presigned URLs", "predict", file_request))
-    shown_examples = "".join(
-        f"<h3>{escape(name)}</h3><pre><code>{escape(_curl(url, route, body))}</code></pre>"
-        for name, route, body in examples
-    )
+    routes = [(f"<code>{r.method} {r.path}</code>", escape(r.text)) for r in ROUTES]
+    parameters = [
+        (_code(p.name), p.use, escape(str(p.kind)), _default(p.default), escape(p.text)) for p in PARAMETERS
+    ]
+    fields = [(_code(field.name), escape(field.text)) for field in ANSWER_FIELDS]
+    fields += [(_code(f"predictions[].{f.name}"), escape(f.text)) for f in ROW_FIELDS[schema.task]]
     problems = [
         (f'<a id="{kind.name}"></a><code>{kind.name}</code>', str(kind.status), escape(kind.title))
         for kind in PROBLEMS.values()
     ]
-    limits = (
-        ("largest body", f"{settings.max_body_bytes:,} bytes"),
-        ("most rows in a request", f"{settings.max_rows:,}"),
-        ("longest time that a request may take to arrive", f"{settings.body_timeout_s:g} s"),
-        ("longest wait for predictions", f"{settings.predict_timeout_s:g} s"),
-        ("longest wait for explanations", f"{settings.explain_timeout_s:g} s"),
-        ("longest wait for a file", f"{settings.file_timeout_s:g} s"),
-    )
+    texts = {setting.name: setting.metadata["help"] for setting in dataclasses.fields(settings)}
+    limits = [(escape(texts[name]), f"{getattr(settings, name):,g}{_unit(name)}") for name in LIMITS]
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -98,20 +56,22 @@ def docs_page(model: TabularModel, settings: MapperSettings, takes: str | None, 
 <p>Predicts <strong>{escape(schema.target)}</strong>, one of
 {", ".join(f"<code>{escape(text)}</code>" for text in schema.class_texts)}.</p>
 <h2>Routes</h2>
-{_table(("route", "gives"), [(f"<code>{route}</code>", escape(text)) for route, text in ROUTES])}
+{_table(("route", "gives"), routes)}
 <h2>Requests</h2>
-<p><code>data</code> is a record, a list of records, or <code>columns</code> and <code>rows</code>. Whatever
-is sent as <code>session</code> comes back. Bodies may be compressed by gzip or deflate. A category that
-training never saw and a number outside of the range that it saw are accepted, and named in
-<code>warnings</code>.</p>
-{shown_examples}
+<p><code>data</code> is a record, a list of records, or <code>columns</code> and <code>rows</code>. Text is
+read as in a CSV file: <code>"5"</code> is the number 5, <code>"?"</code> is a missing value. Categories and
+numbers that training never saw are accepted and listed in <code>warnings</code>. <code>session</code> comes
+back with the answer. Bodies may be compressed with gzip or deflate.</p>
+{_examples(model, takes, url)}
 <h2>Parameters</h2>
-{_table(("name", "for", "value"), [tuple(map(escape, row)) for row in PARAMETERS])}
+{_table(("name", "for", "value", "default", "meaning"), parameters)}
+<h2>Answers</h2>
+{_table(("field", "meaning"), fields)}
 <h2>Features</h2>
 {_table(("name", "type", "presence", "training saw", "example"), map(_feature_row, schema.features))}
 <h2>Errors</h2>
-<p>Errors are <code>application/problem+json</code> (RFC 9457). A 422 lists every fault with its row, counted
-from 0, its field, and what was expected; a 503 says in <code>Retry-After</code> when to try again.</p>
+<p>Errors are <code>application/problem+json</code> (RFC 9457). A 422 lists every fault with its row (from 0),
+its field, and what was expected. A 503 says in <code>Retry-After</code> when to try again.</p>
 {_table(("type", "status", "title"), problems)}
 <h2>Limits</h2>
 {_table(("limit", "value"), limits)}
@@ -121,6 +81,36 @@ from 0, its field, and what was expected; a 503 says in <code>Retry-After</code>
 """
 
 
+def _examples(model: TabularModel, takes: str | None, url: str) -> str:
+    record = model.schema.typical_record
+    examples: list[tuple[str, str, dict[str, Any]]] = []
+    if takes != "file":
+        table = {"columns": list(record), "rows": [list(record.values())] * 2}
+        explain = {"data": record, "parameters": {"effort": "fast", "max_counterfactuals": 2}}
+        examples.append(("One row", "predict", {"data": record}))
+        examples.append(("Many rows, names given once", "predict", {"data": table}))
+        examples.append(("With an explanation", "explain", explain))
+    if takes != "rows":
+        file = {"input_url": "https://…", "output_url": "https://…", "file_id": "march"}
+        examples.append(("A file behind presigned URLs", "predict", {"file": file}))
+    return "".join(
+        f"<h3>{escape(name)}</h3><pre><code>{escape(_curl(url, route, body))}</code></pre>"
+        for name, route, body in examples
+    )
+
+
+def _default(value: object) -> str:
+    return "" if value is None else escape(str(value))
+
+
+def _unit(setting: str) -> str:
+    return " bytes" if setting.endswith("_bytes") else " s" if setting.endswith("_s") else ""
+
+
+def _code(text: str) -> str:
+    return f"<code>{escape(text)}</code>"
+
+
 def _curl(url: str, route: str, body: dict[str, Any]) -> str:
     """A command that can be pasted into a shell."""
     text = json.dumps(body, ensure_ascii=False).replace("'", "'\\''")
@@ -128,18 +118,12 @@ def _curl(url: str, route: str, body: dict[str, Any]) -> str:
 
 
 def _feature_row(feature: Feature) -> tuple[str, ...]:
-    if feature.type == "string":
-        seen = ", ".join(feature.categories[:12]) + (", …" if len(feature.categories) > 12 else "")
-    elif feature.type == "boolean":
-        seen = "true, false"
-    else:
-        seen = f"{feature.minimum:.6g} to {feature.maximum:.6g}"
     example = json.dumps(feature.typical, ensure_ascii=False)
-    cells = (feature.type, "may be null" if feature.nullable else "required", seen, example)
-    return (f"<code>{escape(feature.name)}</code>", *map(escape, cells))
+    cells = (feature.type, "may be missing" if feature.nullable else "required", feature.seen, example)
+    return (_code(feature.name), *map(escape, cells))
 
 
-def _table(head: tuple[str, ...], rows: Any) -> str:
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """Table of cells that are HTML already."""
     lines = [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows]
     names = "".join(f'<th scope="col">{name}</th>' for name in head)

@@ -1,39 +1,46 @@
-"""OpenAPI 3.1 of the service, with the features, ranges and classes of the model it serves."""
+"""OpenAPI 3.1 of the service, for the model it serves; the documentation page reads `ROUTES` as well."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
+from mapper.http.problem import PROBLEMS
+from mapper.mapping.answer import ANSWER_FIELDS, LIST_OF_FINDINGS, fields_document
 from mapper.mapping.model import TabularModel
-from mapper.mapping.parameters import EFFORTS, ENGINES, FILE_FORMATS, MAX_COUNTERFACTUALS, ON_BAD_ROW
+from mapper.mapping.parameters import parameters_for
 from mapper.mapping.schema import Feature, ModelSchema
+from mapper.mapping.values import LARGEST, MISSING_MARKERS, SPACES
 
-__all__ = ["openapi_document"]
 
-JSON_TYPES = {"double": "number", "long": "integer", "boolean": "boolean", "string": "string"}
-PROBLEMS = {
-    "400": "The body is not JSON, or empty; or the request is not HTTP.",
-    "408": "The request came too slowly.",
-    "413": "Too many bytes or rows.",
-    "415": "Not application/json, or compressed otherwise than by gzip or deflate.",
-    "422": "The request does not fit the model; every fault is listed.",
-    "431": "The headers are too large.",
-    "502": "The model server answered wrongly.",
-    "503": "The model server is away, or too many requests wait; see Retry-After.",
-    "504": "The model server took too long.",
-}
+class Route(NamedTuple):
+    """A path of the service, and what it gives."""
+
+    method: str
+    path: str
+    name: str
+    text: str
+    media_type: str = "application/json"
+
+
+ROUTES = (
+    Route("POST", "/v1/predict", "predict", "A prediction for each row, or for a file"),
+    Route(
+        "POST", "/v1/explain", "explain", "The same, each with its rule and with changes that would flip it"
+    ),
+    Route("GET", "/v1/schema", "schema", "The model schema: features, ranges, classes"),
+    Route("GET", "/healthz", "healthz", "200 while the process is alive"),
+    Route("GET", "/readyz", "readyz", "200 while the model server answers and fits the schema, else 503"),
+    Route("GET", "/metrics", "metrics", "Counters for Prometheus", "text/plain"),
+    Route("GET", "/openapi.json", "openapi", "This service for machines"),
+    Route("GET", "/docs", "docs", "Documentation for people", "text/html"),
+    Route("GET", "/", "page", "A page to try the model", "text/html"),
+)
+REFERENCE = "#/components/schemas/"
 
 
 def openapi_document(model: TabularModel, takes: str | None) -> dict[str, Any]:
-    """The document as a JSON object.
-
-    Parameters
-    ----------
-    model : TabularModel
-        Of the version that is served.
-    takes : {"rows", "file"} or None
-        What the model takes; None when that is not known, and both are described.
-    """
+    """The document as a JSON object; `takes` is `rows`, `file`, or None to describe both."""
     schema = model.schema
     return {
         "openapi": "3.1.0",
@@ -43,101 +50,90 @@ def openapi_document(model: TabularModel, takes: str | None) -> dict[str, Any]:
             "description": f"{schema.target}: one of {', '.join(schema.class_texts)}.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": _paths(takes),
+        "paths": {
+            route.path: {"post": _post(route, takes)} if route.method == "POST" else {"get": _get(route)}
+            for route in ROUTES
+        },
         "components": {"schemas": _components(schema)},
     }
 
 
-def _paths(takes: str | None) -> dict[str, Any]:
-    posts = {"predict": "Predict", "explain": "Predict and explain"}
-    paths: dict[str, Any] = {
-        f"/v1/{name}": {"post": _post(name, text, takes)} for name, text in posts.items()
-    }
-    gets = {
-        "/v1/schema": ("schema", "The model schema", "application/json"),
-        "/healthz": ("healthz", "The mapper is alive", "application/json"),
-        "/readyz": ("readyz", "A model that fits the schema answers", "application/json"),
-        "/metrics": ("metrics", "Counters for Prometheus", "text/plain"),
-        "/openapi.json": ("openapi", "This document", "application/json"),
-        "/docs": ("docs", "Documentation for people", "text/html"),
-        "/": ("page", "A page to try the model", "text/html"),
-    }
-    for path, (name, text, media_type) in gets.items():
-        kind = "object" if media_type == "application/json" else "string"
-        answer = {"description": text, "content": {media_type: {"schema": {"type": kind}}}}
-        paths[path] = {"get": {"operationId": name, "summary": text, "responses": {"200": answer}}}
-    paths["/readyz"]["get"]["responses"]["503"] = _problem("The model server is away or does not fit.")
-    return paths
+def _get(route: Route) -> dict[str, Any]:
+    kind = "object" if route.media_type == "application/json" else "string"
+    answer = {"description": route.text, "content": {route.media_type: {"schema": {"type": kind}}}}
+    unready = {"503": _problem("The model server is not reachable or does not fit the schema.")}
+    responses = {"200": answer, **(unready if route.name == "readyz" else {})}
+    return {"operationId": route.name, "summary": route.text, "responses": responses}
 
 
-def _post(name: str, text: str, takes: str | None) -> dict[str, Any]:
-    kinds = {"rows": f"{name}Rows", "file": f"{name}File"}
-    bodies = [{"$ref": f"#/components/schemas/{kind}"} for key, kind in kinds.items() if takes in (None, key)]
-    answer = {"$ref": "#/components/schemas/Answer"}
+def _post(route: Route, takes: str | None) -> dict[str, Any]:
+    kinds = {"rows": f"{route.name}Rows", "file": f"{route.name}File"}
+    bodies = [{"$ref": REFERENCE + kind} for key, kind in kinds.items() if takes in (None, key)]
+    problems: dict[str, str] = {}
+    for kind in PROBLEMS.values():
+        status = str(kind.status)
+        problems[status] = f"{problems[status]} {kind.title}." if status in problems else f"{kind.title}."
+    answer = {"schema": {"$ref": f"{REFERENCE}Answer"}}
+    body = bodies[0] if len(bodies) == 1 else {"anyOf": bodies}
     return {
-        "operationId": name,
-        "summary": text,
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": bodies[0] if len(bodies) == 1 else {"anyOf": bodies}}},
-        },
+        "operationId": route.name,
+        "summary": route.text,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
         "responses": {
-            "200": {"description": "The answer.", "content": {"application/json": {"schema": answer}}},
-            **{status: _problem(description) for status, description in PROBLEMS.items()},
+            "200": {"description": "The answer.", "content": {"application/json": answer}},
+            **{status: _problem(text) for status, text in problems.items()},
         },
     }
 
 
 def _problem(description: str) -> dict[str, Any]:
-    schema = {"$ref": "#/components/schemas/Problem"}
+    schema = {"$ref": f"{REFERENCE}Problem"}
     return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
 
 
 def _components(schema: ModelSchema) -> dict[str, Any]:
-    explain = _explain_options(schema)
-    file_options = _file_options()
+    record = {"$ref": f"{REFERENCE}Record"}
+    example = {"data": schema.typical_record}
     return {
-        "Record": _record(schema),
+        "Record": {
+            "type": "object",
+            "required": [feature.name for feature in schema.features if not feature.nullable],
+            "properties": {feature.name: _value(feature) for feature in schema.features},
+            "additionalProperties": False,
+            "examples": [schema.typical_record],
+        },
         "Table": _table(schema),
         "Data": {
             "anyOf": [
-                {"$ref": "#/components/schemas/Record"},
-                {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Record"}},
-                {"$ref": "#/components/schemas/Table"},
+                record,
+                {"type": "array", "minItems": 1, "items": record},
+                {"$ref": f"{REFERENCE}Table"},
             ]
         },
-        "File": {
-            "description": "A file behind presigned URLs; it is read and written by the model server.",
-            "type": "object",
-            "required": ["input_url", "output_url"],
-            "properties": {
-                "input_url": {"type": "string", "format": "uri", "pattern": "^https?://"},
-                "output_url": {"type": "string", "format": "uri", "pattern": "^https?://"},
-                "file_id": {"type": ["string", "null"], "minLength": 1, "maxLength": 256},
-            },
-            "additionalProperties": False,
-        },
-        "predictRows": _request("data", "Data", {}, {"data": schema.typical_record}),
-        "explainRows": _request(
-            "data", "Data", explain, {"data": schema.typical_record, "parameters": {"effort": "fast"}}
-        ),
-        "predictFile": _request("file", "File", file_options, None),
-        "explainFile": _request("file", "File", {**explain, **file_options}, None),
-        "Answer": _answer(schema),
+        "File": FILE,
+        "predictRows": _request("data", schema, example, explain=False),
+        "explainRows": _request("data", schema, {**example, "parameters": {"effort": "fast"}}, explain=True),
+        "predictFile": _request("file", schema, None, explain=False),
+        "explainFile": _request("file", schema, None, explain=True),
+        "Answer": fields_document(ANSWER_FIELDS, schema),
         "Problem": PROBLEM,
     }
 
 
 def _request(
-    part: str, schema: str, options: dict[str, Any], example: dict[str, Any] | None
+    part: str, schema: ModelSchema, example: dict[str, Any] | None, *, explain: bool
 ) -> dict[str, Any]:
-    parameters = {"type": ["object", "null"], "properties": options, "additionalProperties": False}
+    taken = parameters_for(explain=explain, is_file=part == "file")
     return {
         "type": "object",
         "required": [part],
         "properties": {
-            part: {"$ref": f"#/components/schemas/{schema}"},
-            "parameters": parameters,
+            part: {"$ref": REFERENCE + part.capitalize()},
+            "parameters": {
+                "type": ["object", "null"],
+                "properties": {parameter.name: parameter.document(schema) for parameter in taken},
+                "additionalProperties": False,
+            },
             "session": {"description": "Comes back with the answer as it is."},
         },
         "additionalProperties": False,
@@ -145,129 +141,77 @@ def _request(
     }
 
 
-def _record(schema: ModelSchema) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "required": [feature.name for feature in schema.features if not feature.nullable],
-        "properties": {feature.name: _value(feature) for feature in schema.features},
-        "additionalProperties": False,
-        "examples": [schema.typical_record],
-    }
-
-
 def _table(schema: ModelSchema) -> dict[str, Any]:
     """Columns and rows; the service takes columns in any order, JSON Schema can only say one."""
+    values = [_value(feature) for feature in schema.features]
+    row = {"type": "array", "prefixItems": values, "minItems": len(values), "maxItems": len(values)}
     return {
-        "description": "Many rows, names given once. Any order of columns is taken.",
+        "description": "Many rows, names given once. Columns may be in any order.",
         "type": "object",
         "required": ["columns", "rows"],
         "properties": {
             "columns": {"const": schema.feature_names},
-            "rows": {
-                "type": "array",
-                "minItems": 1,
-                "items": {
-                    "type": "array",
-                    "prefixItems": [_value(feature) for feature in schema.features],
-                    "minItems": len(schema.features),
-                    "maxItems": len(schema.features),
-                },
-            },
+            "rows": {"type": "array", "minItems": 1, "items": row},
         },
         "additionalProperties": False,
     }
+
+
+# Text that is a number, as far as a pattern can say that it is not too large.
+_FRACTION = r"(\.[0-9]*)?|\.[0-9]+"
+_DECIMAL = rf"[+-]?([0-9]{{1,38}}{_FRACTION}|([0-9]{{1,9}}{_FRACTION})[eE](-[0-9]+|\+?[0-2]?[0-9]))"
+_TEXTS = {
+    "double": _DECIMAL,
+    "long": r"[+-]?[0-9]{1,38}(\.0*)?",
+    "boolean": "true|True|TRUE|false|False|FALSE|[01]",
+}
+
+
+def _trimmed(pattern: str) -> str:
+    return f"^[{SPACES}]*({pattern})[{SPACES}]*$"
+
+
+_MISSING = _trimmed(
+    "|".join(map(re.escape, MISSING_MARKERS)).replace("\\ ", " ").replace("\\#", "#").replace("\\-", "-")
+)
 
 
 def _value(feature: Feature) -> dict[str, Any]:
-    kind = JSON_TYPES[feature.type]
-    value: dict[str, Any] = {"type": [kind, "null"] if feature.nullable else kind}
+    """What the rule book accepts for a feature."""
+    missing = [{"type": "null"}, {"type": "string", "pattern": _MISSING}] if feature.nullable else []
     if feature.type == "string":
         known = ", ".join(feature.categories[:20]) + (", …" if len(feature.categories) > 20 else "")
-        value["description"] = f"Known categories: {known}. Others are taken as unknown, with a warning."
-        value["examples"] = list(feature.categories[:5])
-    else:
-        if feature.type != "boolean":
-            value["description"] = (
-                f"Training saw {feature.minimum:.10g} to {feature.maximum:.10g}; others give a warning."
-            )
-        value["examples"] = [feature.typical]
-    return value
-
-
-def _explain_options(schema: ModelSchema) -> dict[str, Any]:
-    names = {"type": "array", "items": {"enum": schema.feature_names}}
-    ordered = [feature.name for feature in schema.features if feature.type != "string"]
-    ordered_names = (
-        {"type": "array", "items": {"enum": ordered}} if ordered else {"type": "array", "maxItems": 0}
-    )
+        text = {"type": "string"}
+        required = [{"enum": list(feature.categories)}, {"type": "string", "not": {"pattern": _MISSING}}]
+        return {
+            "anyOf": [text, {"type": "null"}] if feature.nullable else required,
+            "description": f"Known categories: {known}. Others are treated as unknown, with a warning.",
+            "examples": list(feature.categories[:5]),
+        }
+    plain: dict[str, Any] = {"type": "integer" if feature.type == "long" else "number"}
+    plain |= {"minimum": -LARGEST, "maximum": LARGEST}
+    description = f"Training saw {feature.seen}; other numbers give a warning. Text is read as in CSV."
+    if feature.type == "boolean":
+        plain, description = {"enum": [True, False, 0, 1]}, "Text is read as in CSV."
     return {
-        "engine": {"enum": list(ENGINES), "default": ENGINES[0]},
-        "effort": {"enum": list(EFFORTS), "default": EFFORTS[0]},
-        "seed": {"type": "integer", "minimum": -(1 << 63), "maximum": (1 << 63) - 1, "default": 0},
-        "max_counterfactuals": {
-            "type": "integer",
-            "minimum": 0,
-            "maximum": MAX_COUNTERFACTUALS,
-            "default": 3,
-        },
-        "immutable_features": {**names, "description": "What a counterfactual may not change."},
-        "increase_only": {**ordered_names, "description": "What a counterfactual may only increase."},
-        "decrease_only": {**ordered_names, "description": "What a counterfactual may only decrease."},
+        "anyOf": [plain, {"type": "string", "pattern": _trimmed(_TEXTS[feature.type])}, *missing],
+        "description": description,
+        "examples": [feature.typical],
     }
 
 
-def _file_options() -> dict[str, Any]:
-    return {
-        "input_format": {"enum": list(FILE_FORMATS), "description": "Found out when not given."},
-        "output_format": {"enum": list(FILE_FORMATS), "description": "The input's when not given."},
-        "passthrough": {
-            "type": "array",
-            "items": {"type": "string", "minLength": 1},
-            "uniqueItems": True,
-            "description": "Columns to copy to the output.",
-        },
-        "on_bad_row": {"enum": list(ON_BAD_ROW), "default": ON_BAD_ROW[0]},
-    }
-
-
-def _answer(schema: ModelSchema) -> dict[str, Any]:
-    share = {"type": "number", "minimum": 0, "maximum": 1.0000001}
-    prediction = {
-        "type": "object",
-        "required": ["prediction", "probability", "probabilities"],
-        "properties": {
-            "prediction": {"enum": list(schema.classes)},
-            "probability": share,
-            "probabilities": {
-                "type": "object",
-                "required": list(schema.class_texts),
-                "properties": dict.fromkeys(schema.class_texts, share),
-                "additionalProperties": False,
-            },
-            "explanation": {"type": "object", "description": "schemas/explanation.schema.json"},
-        },
-        "additionalProperties": False,
-    }
-    warning = {"$ref": "#/components/schemas/Problem/$defs/finding"}
-    return {
-        "type": "object",
-        "required": ["model", "warnings", "warning_count"],
-        "properties": {
-            "model": {
-                "type": "object",
-                "required": ["name", "version"],
-                "properties": {"name": {"type": "string"}, "version": {"type": ["string", "null"]}},
-            },
-            "predictions": {"type": "array", "items": prediction},
-            "file": {"type": "object", "required": ["file_id", "status"]},
-            "warnings": {"type": "array", "items": warning},
-            "warning_count": {"type": "integer", "minimum": 0},
-            "session": {},
-        },
-        "additionalProperties": False,
-    }
-
-
+URL = {"type": "string", "format": "uri", "pattern": "^https?://"}
+FILE: dict[str, Any] = {
+    "description": "A file behind presigned URLs, which the model server reads and writes.",
+    "type": "object",
+    "required": ["input_url", "output_url"],
+    "properties": {
+        "input_url": URL,
+        "output_url": URL,
+        "file_id": {"type": ["string", "null"], "minLength": 1, "maxLength": 256},
+    },
+    "additionalProperties": False,
+}
 PROBLEM: dict[str, Any] = {
     "description": "RFC 9457 problem details.",
     "type": "object",
@@ -278,21 +222,8 @@ PROBLEM: dict[str, Any] = {
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": {"type": "string"},
         "request_id": {"type": "string"},
-        "errors": {"type": "array", "items": {"$ref": "#/components/schemas/Problem/$defs/finding"}},
+        "errors": LIST_OF_FINDINGS,
         "error_count": {"type": "integer", "minimum": 0},
     },
     "additionalProperties": False,
-    "$defs": {
-        "finding": {
-            "type": "object",
-            "required": ["kind", "message"],
-            "properties": {
-                "row": {"description": "From 0.", "type": "integer", "minimum": 0},
-                "field": {"type": "string"},
-                "kind": {"type": "string"},
-                "message": {"type": "string"},
-            },
-            "additionalProperties": False,
-        }
-    },
 }

@@ -22,8 +22,6 @@ from mapper.errors import (
     TooLargeError,
 )
 
-__all__ = ["ENCODINGS", "MEDIA_TYPE", "PROBLEMS", "Problem", "ProblemKind", "problem_of", "problem_of_status"]
-
 MEDIA_TYPE = "application/problem+json"
 ENCODINGS = ("gzip", "deflate")
 
@@ -48,17 +46,19 @@ class Problem(NamedTuple):
 PROBLEMS: dict[type[MapperError], ProblemKind] = {
     NotHttpError: ProblemKind(400, "not-http", "The request is not HTTP"),
     NotJsonError: ProblemKind(400, "not-json", "The body is not JSON"),
-    RequestTimeoutError: ProblemKind(408, "request-timeout", "The request came too slowly"),
+    RequestTimeoutError: ProblemKind(408, "request-timeout", "The request took too long to arrive"),
     TooLargeError: ProblemKind(413, "too-large", "The request is too large"),
-    MediaTypeError: ProblemKind(415, "wrong-media-type", "The content type is not taken"),
-    ContentEncodingError: ProblemKind(415, "wrong-encoding", "The content encoding is not taken"),
+    MediaTypeError: ProblemKind(415, "wrong-media-type", "The content type is not supported"),
+    ContentEncodingError: ProblemKind(415, "wrong-encoding", "The content encoding is not supported"),
     InvalidRequestError: ProblemKind(422, "invalid-request", "The request does not fit the model"),
     RefusedByModelError: ProblemKind(422, "refused-by-model", "The model refused the request"),
     HeadTooLargeError: ProblemKind(431, "head-too-large", "The headers are too large"),
-    ModelServerAnswerError: ProblemKind(502, "wrong-answer", "The model server answered wrongly"),
-    BusyError: ProblemKind(503, "busy", "Too many requests are waiting"),
-    ModelServerDownError: ProblemKind(503, "model-server-away", "The model server is away"),
-    ModelServerTimeoutError: ProblemKind(504, "model-server-timeout", "The model server took too long"),
+    ModelServerAnswerError: ProblemKind(502, "wrong-answer", "The model server's answer is invalid"),
+    BusyError: ProblemKind(503, "busy", "The mapper is busy"),
+    ModelServerDownError: ProblemKind(503, "model-server-away", "The model server is not reachable"),
+    ModelServerTimeoutError: ProblemKind(
+        504, "model-server-timeout", "The model server did not answer in time"
+    ),
 }
 
 
@@ -80,7 +80,7 @@ def problem_of(error: MapperError, request_id: str) -> Problem:
 
 
 def problem_of_status(status: int, detail: str, request_id: str) -> Problem:
-    """A problem that HTTP has a status for, such as 404 or 405."""
+    """A problem that is only an HTTP status, such as 404 or 405."""
     phrase = HTTPStatus(status).phrase
     kind = ProblemKind(status, phrase.lower().replace(" ", "-"), phrase)
     return Problem(status, kind.name, _document(kind, detail, request_id), {})

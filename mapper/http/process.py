@@ -22,8 +22,7 @@ from typing import Any
 
 from mapper.errors import SettingsError
 from mapper.http.settings import MapperSettings
-from mapper.registry.mlflow import PublishedModel
-from mapper.registry.source import find_model
+from mapper.registry import PublishedModel, find_model
 
 __all__ = ["run_service"]
 

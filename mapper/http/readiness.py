@@ -1,4 +1,4 @@
-"""Whether a model server is there that serves the version whose schema the mapper has."""
+"""Whether the model server is reachable and serves the version whose schema the mapper has."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import time
 
 from mapper.errors import MapperError
 from mapper.mapping.model import TabularModel
-from mapper.model_server.model_server import ModelServer
-
-__all__ = ["Readiness"]
+from mapper.model_server.client import ModelServer
 
 KEPT_S = 2.0
 
@@ -17,14 +15,7 @@ KEPT_S = 2.0
 class Readiness:
     """Asks the model server, and remembers its answer briefly.
 
-    Parameters
-    ----------
-    model : TabularModel
-        Whose schema the answer has to fit.
-    server : ModelServer
-        Who is asked.
-    takes_files : bool
-        Whether the model takes files; then its health check has to do, since a probe would write a file.
+    A model that takes files is only asked for its health: a probe would write a file.
     """
 
     def __init__(self, model: TabularModel, server: ModelServer, *, takes_files: bool) -> None:
@@ -36,13 +27,7 @@ class Readiness:
         self._error: MapperError | None = None
 
     async def check(self) -> None:
-        """Nothing, when a row of medians and commonest categories gets an answer that fits the schema.
-
-        Raises
-        ------
-        MapperError
-            What came instead.
-        """
+        """Nothing, when a typical row gets an answer that fits the schema; raises MapperError otherwise."""
         async with self._asked:
             if time.monotonic() >= self._until:
                 self._error = await self._ask()

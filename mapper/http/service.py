@@ -13,7 +13,7 @@ from importlib.resources import files
 
 import orjson
 
-from mapper.errors import ClientGoneError, InvalidRequestError, MapperError, ModelServerDownError
+from mapper.errors import ClientGoneError, Finding, InvalidRequestError, MapperError, ModelServerDownError
 from mapper.http.body import check_media_type, decoded_body, parse_body
 from mapper.http.docs import docs_page
 from mapper.http.message import Answer, Request
@@ -23,12 +23,11 @@ from mapper.http.problem import MEDIA_TYPE, Problem, problem_of, problem_of_stat
 from mapper.http.readiness import Readiness
 from mapper.http.settings import MapperSettings
 from mapper.mapping.answer import TangoResponse
-from mapper.mapping.findings import Finding
 from mapper.mapping.interfaces import TangoModel
 from mapper.mapping.model import TabularModel
 from mapper.mapping.request import ModelRequest
-from mapper.model_server.model_server import ModelServer
-from mapper.registry.mlflow import PublishedModel
+from mapper.model_server.client import ModelServer
+from mapper.registry import PublishedModel
 
 __all__ = ["MapperService"]
 

@@ -1,4 +1,4 @@
-"""What an operator may change, read once at start-up: MAPPER_* variables, and flags, which win."""
+"""What an operator can change, read once at start-up: MAPPER_* variables, and flags, which win."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from difflib import get_close_matches
 from typing import Any
 
 from mapper.errors import SettingsError
-from mapper.model_server.model_server import Limits, shown_url
-
-__all__ = ["PREFIX", "MapperSettings"]
+from mapper.model_server.client import Limits
+from mapper.model_server.proxy import shown_url
 
 PREFIX = "MAPPER_"
 
 
-def _setting(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+def _setting(default: Any, text: str, *, may_be_0: bool = False, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"help": text, "may_be_0": may_be_0, "choices": choices})
 
 
 @dataclass(frozen=True)
@@ -32,41 +31,35 @@ class MapperSettings:
     )
     registry_url: str = _setting("", "MLflow server with the registry (default: MLFLOW_TRACKING_URI)")
     signature: str = _setting(
-        "", "what the model takes, rows or file (default: as the registry says, else rows)"
+        "",
+        "what the model takes: rows or file (default: what the registry says, or either)",
+        choices=("", "rows", "file"),
     )
     host: str = _setting("127.0.0.1", "address to listen on")
-    port: int = _setting(8080, "port to listen on")
-    workers: int = _setting(1, "processes that answer")
+    port: int = _setting(8080, "port to listen on", may_be_0=True)
+    workers: int = _setting(1, "number of processes")
     max_connections: int = _setting(
-        800, "connections of clients to each process at once; more get a 503 (each takes a file descriptor)"
+        800, "open connections per process; any more get a 503 (each needs a file descriptor)"
     )
-    max_body_bytes: int = _setting(16 * 1024 * 1024, "largest request")
+    max_body_bytes: int = _setting(16 * 1024 * 1024, "largest body of a request")
     max_rows: int = _setting(10_000, "most rows in a request")
-    body_timeout_s: float = _setting(30.0, "longest time that a request may take to arrive")
+    body_timeout_s: float = _setting(30.0, "longest time for a request to arrive")
     connect_timeout_s: float = _setting(2.0, "longest wait for a connection to the model server")
     predict_timeout_s: float = _setting(30.0, "longest wait for predictions")
     explain_timeout_s: float = _setting(120.0, "longest wait for explanations")
     file_timeout_s: float = _setting(3600.0, "longest wait for a file job")
-    max_concurrent: int = _setting(64, "requests of each kind at the model server at once")
-    max_waiting: int = _setting(256, "requests of each kind that wait for their turn; more get a 503")
-    drain_s: float = _setting(30.0, "how long a stopping service goes on with what it has begun")
-    log_level: str = _setting("info", "debug, info, warning or error")
+    max_concurrent: int = _setting(64, "requests of each kind sent to the model server at once")
+    max_waiting: int = _setting(256, "requests of each kind that may wait; any more get a 503", may_be_0=True)
+    drain_s: float = _setting(30.0, "how long shutdown waits for running requests", may_be_0=True)
+    log_level: str = _setting(
+        "info", "debug, info, warning or error", choices=("debug", "info", "warning", "error")
+    )
 
     @classmethod
     def load(cls, environ: Mapping[str, str], flags: Mapping[str, Any]) -> MapperSettings:
-        """Settings in force.
+        """Settings from flags (None where one was not given), variables and defaults, in this order.
 
-        Parameters
-        ----------
-        environ : mapping
-            Environment of the process.
-        flags : mapping
-            Values given on the command line, by setting; None where a flag was not given.
-
-        Raises
-        ------
-        SettingsError
-            If a value cannot be used; it names all of them.
+        Raises SettingsError, which names every invalid value.
         """
         values: dict[str, Any] = {}
         faults = []
@@ -90,21 +83,15 @@ class MapperSettings:
     def _faults(self) -> list[str]:
         faults = []
         for setting in dataclasses.fields(self):
-            value = getattr(self, setting.name)
-            least_is_zero = setting.name in ("port", "max_waiting", "drain_s")
-            if isinstance(value, int | float) and not (value >= 0 if least_is_zero else value > 0):
-                faults.append(
-                    f"{setting.name} is {value}, {'at least' if least_is_zero else 'more than'} 0 expected."
-                )
+            value, rules = getattr(self, setting.name), setting.metadata
+            if isinstance(value, int | float) and not (value > 0 or (value == 0 and rules["may_be_0"])):
+                least = "at least" if rules["may_be_0"] else "more than"
+                faults.append(f"{setting.name} is {value}; it must be {least} 0.")
+            if rules["choices"] and value not in rules["choices"]:
+                listed = ", ".join(filter(None, rules["choices"]))
+                faults.append(f"{setting.name} is {value!r}; it must be one of {listed}.")
         if self.port > 65535:
-            faults.append(f"port is {self.port}, at most 65535 expected.")
-        for name, accepted in (
-            ("signature", ("", "rows", "file")),
-            ("log_level", ("debug", "info", "warning", "error")),
-        ):
-            if getattr(self, name) not in accepted:
-                listed = ", ".join(filter(None, accepted))
-                faults.append(f"{name} is {getattr(self, name)!r}, one of {listed} expected.")
+            faults.append(f"port is {self.port}; it must be at most 65535.")
         for name in ("model_server_url", "registry_url"):
             try:
                 if getattr(self, name):
@@ -134,6 +121,6 @@ class MapperSettings:
         for name in sorted(environ):
             if name.startswith(PREFIX) and name not in known:
                 near = get_close_matches(name, known, 1)
-                hint = f" Did you mean {near[0]}?" if near else f" Known are {', '.join(known)}."
-                sentences.append(f"{name} is no setting and has no effect.{hint}")
+                hint = f" Did you mean {near[0]}?" if near else f" Known: {', '.join(known)}."
+                sentences.append(f"{name} is not a setting and has no effect.{hint}")
         return sentences

@@ -1,13 +1,15 @@
 """From the model server's answer to what the client gets.
 
 Two steps: `read_answer` understands the HTTP answer of any server that speaks MLflow's scoring protocol, and
-`AnswerMapper` checks its content against the schema and puts it into the mapper's words.
+`AnswerMapper` checks its content against the schema and translates it. Its fields stand in one table, which
+the OpenAPI document and the documentation page read as well.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import orjson
@@ -17,12 +19,12 @@ from mapper.errors import (
     ModelServerDownError,
     ModelServerTimeoutError,
     RefusedByModelError,
+    shown,
 )
-from mapper.mapping.findings import shown
 from mapper.mapping.request import ModelRequest
 from mapper.mapping.schema import ModelSchema
 
-__all__ = ["AnswerMapper", "ModelAnswer", "TangoResponse", "clean_message", "read_answer"]
+Readers = tuple[tuple[str, Callable[[Any], Any]], ...]
 
 MAX_MESSAGE_CHARACTERS = 2000
 MAX_RETRY_AFTER_S = 3600
@@ -42,10 +44,7 @@ class TangoResponse(TypedDict, total=False):
 class ModelAnswer(dict[str, Any]):
     """The model server's JSON answer, with the request that it answers.
 
-    Attributes
-    ----------
-    request : ModelRequest or None
-        None when the answer came from elsewhere; then the number of rows cannot be checked.
+    Without a request, the number of rows cannot be checked.
     """
 
     __slots__ = ("request",)
@@ -58,23 +57,9 @@ class ModelAnswer(dict[str, Any]):
 def read_answer(status: int, retry_after: str | None, body: bytes) -> dict[str, Any]:
     """The JSON object that a model server answered with.
 
-    Parameters
-    ----------
-    status : int
-        HTTP status.
-    retry_after : str or None
-        Value of the `Retry-After` header.
-    body : bytes
-        Body of the answer.
-
-    Raises
-    ------
-    RefusedByModelError
-        If it refused the data (400 or 422); its message is kept, without the data.
-    ModelServerDownError, ModelServerTimeoutError
-        If it said that it is away (429, 503), or that it took too long (504).
-    ModelServerAnswerError
-        If it answered anything else that is not a JSON object.
+    Raises RefusedByModelError if it refused the data (400 or 422), ModelServerDownError or
+    ModelServerTimeoutError if it said that it is unavailable (429, 503) or timed out (504), and
+    ModelServerAnswerError for anything else that is not a JSON object.
     """
     try:
         content = orjson.loads(body)
@@ -91,10 +76,10 @@ def read_answer(status: int, retry_after: str | None, body: bytes) -> dict[str, 
     if status in (429, 503):
         seconds = int(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else 1
         raise ModelServerDownError(
-            f"The model server says that it is away ({status}){said}", min(max(seconds, 1), MAX_RETRY_AFTER_S)
+            f"The model server is unavailable ({status}){said}", min(max(seconds, 1), MAX_RETRY_AFTER_S)
         )
     if status == 504:
-        raise ModelServerTimeoutError(f"The model server gave up because the model took too long{said}")
+        raise ModelServerTimeoutError(f"The model server timed out{said}")
     raise ModelServerAnswerError(f"The model server answered with status {status}{said}")
 
 
@@ -122,42 +107,152 @@ def clean_message(message: str) -> str:
     return message if len(message) <= MAX_MESSAGE_CHARACTERS else message[:MAX_MESSAGE_CHARACTERS] + "…"
 
 
-class AnswerMapper:
-    """Checks and translates the model server's answers for one model version.
+@dataclass(frozen=True)
+class AnswerField:
+    """One field of an answer: its key, what it is, and its JSON Schema for a model schema.
 
-    Parameters
-    ----------
-    schema : ModelSchema
-        Of the version.
-    version : str or None
-        Number of the version, where it is known.
+    `reader` gives, for a model schema, the function that takes the field from a row of the model server's
+    answer; it raises KeyError, TypeError or ValueError if the row does not fit. A field about all rows has
+    none.
     """
 
+    name: str
+    text: str
+    document: Callable[[ModelSchema], dict[str, Any]]
+    reader: Callable[[ModelSchema], Callable[[Any], Any]] | None = None
+    is_optional: bool = False
+
+
+SHARE = {"type": "number", "minimum": 0, "maximum": 1.0000001}
+
+
+def _share(value: Any) -> Any:
+    if not 0 <= value <= SHARE["maximum"]:
+        raise ValueError("a probability is not between 0 and 1")
+    return value
+
+
+def _read_label(schema: ModelSchema) -> Callable[[Any], Any]:
+    labels = dict(zip(schema.classes, schema.classes, strict=True))  # 1.0 finds 1, which is how it is sent on
+
+    def read(row: Any) -> Any:
+        label = row["prediction"]
+        if label not in labels:
+            raise ValueError(f"the schema has no class {shown(label)}")
+        return labels[label]
+
+    return read
+
+
+def _read_probability(_: ModelSchema) -> Callable[[Any], Any]:
+    return lambda row: _share(row["probability"])
+
+
+def _read_explanation(_: ModelSchema) -> Callable[[Any], Any]:
+    return lambda row: row["explanation"]
+
+
+def _read_probabilities(schema: ModelSchema) -> Callable[[Any], Any]:
+    columns = tuple((text, f"probability_{text}") for text in schema.class_texts)
+
+    def read(row: Any) -> dict[str, Any]:
+        probabilities = {text: row[column] for text, column in columns}
+        _share(min(probabilities.values()))
+        _share(max(probabilities.values()))
+        return probabilities
+
+    return read
+
+
+def _probabilities_document(schema: ModelSchema) -> dict[str, Any]:
+    texts = list(schema.class_texts)
+    properties = dict.fromkeys(texts, SHARE)
+    return {"type": "object", "required": texts, "properties": properties, "additionalProperties": False}
+
+
+def _rows_document(schema: ModelSchema) -> dict[str, Any]:
+    return {"type": "array", "items": fields_document(ROW_FIELDS[schema.task], schema)}
+
+
+FINDING = {
+    "type": "object",
+    "required": ["kind", "message"],
+    "properties": {
+        "row": {"description": "From 0.", "type": "integer", "minimum": 0},
+        "field": {"type": "string"},
+        "kind": {"type": "string"},
+        "message": {"type": "string"},
+    },
+    "additionalProperties": False,
+}
+LIST_OF_FINDINGS = {"type": "array", "items": FINDING}
+MODEL = {
+    "type": "object",
+    "required": ["name", "version"],
+    "properties": {"name": {"type": "string"}, "version": {"type": ["string", "null"]}},
+}
+SUMMARY = {"type": "object", "required": ["file_id", "status"]}
+WHY = "why, and what would change it (schemas/explanation.schema.json); from /v1/explain only"
+
+F, OPTIONAL = AnswerField, True
+#: Fields of each row's answer, by the task of the model. To add one, add a line.
+ROW_FIELDS: dict[str, tuple[AnswerField, ...]] = {
+    "classification": (
+        F("prediction", "the predicted class", lambda s: {"enum": list(s.classes)}, _read_label),
+        F("probability", "how probable that class is", lambda _: SHARE, _read_probability),
+        F("probabilities", "the probability of each class", _probabilities_document, _read_probabilities),
+        F("explanation", WHY, lambda _: {"type": "object"}, _read_explanation, OPTIONAL),
+    ),
+}
+#: Fields of every answer.
+ANSWER_FIELDS: tuple[AnswerField, ...] = (
+    F("model", "name and version of the model", lambda _: MODEL),
+    F("predictions", "an item for each row, in the order of the rows", _rows_document, None, OPTIONAL),
+    F("file", "the summary of a file job", lambda _: SUMMARY, None, OPTIONAL),
+    F("warnings", "the first 20 values that training never saw", lambda _: LIST_OF_FINDINGS),
+    F("warning_count", "how many warnings there are", lambda _: {"type": "integer", "minimum": 0}),
+    F("session", "what the request held as `session`", lambda _: {}, None, OPTIONAL),
+)
+
+
+def fields_document(fields: Iterable[AnswerField], schema: ModelSchema) -> dict[str, Any]:
+    """JSON Schema of an object with these fields."""
+    fields = tuple(fields)
+    return {
+        "type": "object",
+        "required": [field.name for field in fields if not field.is_optional],
+        "properties": {
+            field.name: {**field.document(schema), "description": f"{field.text[0].upper()}{field.text[1:]}."}
+            for field in fields
+        },
+        "additionalProperties": False,
+    }
+
+
+class AnswerMapper:
+    """Checks and translates the model server's answers for one model version."""
+
     def __init__(self, schema: ModelSchema, version: str | None = None) -> None:
-        self._columns = tuple((text, f"probability_{text}") for text in schema.class_texts)
-        self._labels = dict(zip(schema.classes, schema.classes, strict=True))
+        fields = [(field, field.reader(schema)) for field in ROW_FIELDS[schema.task] if field.reader]
+        self._explained = tuple((field.name, read) for field, read in fields)
+        self._plain = tuple((field.name, read) for field, read in fields if not field.is_optional)
         self.model: dict[str, Any] = {"name": schema.model_name, "version": version}
 
     def map(self, answer: Mapping[str, Any], request: ModelRequest | None) -> TangoResponse:
-        """What the client gets.
-
-        Raises
-        ------
-        ModelServerAnswerError
-            If rows, columns or classes are not those of the schema.
-        """
+        """What the client gets; raises ModelServerAnswerError if it does not fit schema or request."""
         rows = answer.get("predictions")
         if not isinstance(rows, list):
             raise ModelServerAnswerError("The model server's answer has no list of predictions.")
         if request is not None and len(rows) != request.n_rows:
             raise ModelServerAnswerError(
-                f"The model server answered {len(rows)} rows, {request.n_rows} were asked for."
+                f"The model server answered {len(rows)} rows instead of {request.n_rows}."
             )
         result: TangoResponse = {"model": self.model}
         if request is not None and request.is_file:
             result["file"] = _map_summary(rows[0], request.file_id)
         else:
-            result["predictions"] = self._map_rows(rows, explain=request is not None and request.explain)
+            explain = request is not None and request.explain
+            result["predictions"] = _map_rows(rows, self._explained if explain else self._plain)
         if request is None:
             result["warnings"], result["warning_count"] = [], 0
             return result
@@ -167,48 +262,32 @@ class AnswerMapper:
             result["session"] = request.session
         return result
 
-    def _map_rows(self, rows: list[Any], *, explain: bool) -> list[dict[str, Any]]:
-        """Predictions in the mapper's words."""
-        columns, labels = self._columns, self._labels
-        mapped: list[dict[str, Any]] = []
-        row: Any = None
-        try:
-            for row in rows:
-                probabilities = {text: row[column] for text, column in columns}
-                item = {
-                    "prediction": labels[row["prediction"]],
-                    "probability": row["probability"],
-                    "probabilities": probabilities,
-                }
-                if not (0 <= min(probabilities.values()) and max(probabilities.values()) <= 1.0000001):
-                    raise ModelServerAnswerError(f"Row {len(mapped)}: a probability is not between 0 and 1.")
-                if not 0 <= item["probability"] <= 1.0000001:
-                    raise ModelServerAnswerError(
-                        f"Row {len(mapped)}: the probability is not between 0 and 1."
-                    )
-                if explain:
-                    item["explanation"] = row["explanation"]
-                mapped.append(item)
-        except (KeyError, TypeError) as error:
-            raise ModelServerAnswerError(
-                f"Row {len(mapped)} of the model server's answer {self._complaint(row, explain=explain)}. "
-                "Does it serve the version whose schema the mapper has?"
-            ) from error
-        return mapped
 
-    def _complaint(self, row: object, *, explain: bool) -> str:
-        """What is wrong with a row that could not be mapped."""
-        if not isinstance(row, dict):
-            return f"is {shown(row)}, an object expected"
-        expected = ["prediction", "probability", *(column for _, column in self._columns)]
-        expected += ["explanation"] if explain else []
-        missing = [name for name in expected if name not in row]
-        if missing:
-            return f"lacks {', '.join(missing[:5])}" + (", …" if len(missing) > 5 else "")
-        label = row["prediction"]
-        if isinstance(label, list | dict | None) or label not in self._labels:
-            return f"has a class that the schema does not know, {shown(label)}"
-        return "has a probability that is not a number"
+def _map_rows(rows: list[Any], readers: Readers) -> list[dict[str, Any]]:
+    """Predictions in the mapper's words."""
+    mapped: list[dict[str, Any]] = []
+    name, row = "", None
+    try:
+        for row in rows:
+            item = {}
+            for name, read in readers:
+                item[name] = read(row)
+            mapped.append(item)
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"it is {shown(row)}, not an object"
+        if isinstance(row, dict):
+            reason = f"its {name} cannot be read: {_reason(error)}"
+        raise ModelServerAnswerError(
+            f"Row {len(mapped)} of the model server's answer does not fit the schema: {reason}. "
+            "Does it serve the version whose schema the mapper has?"
+        ) from error
+    return mapped
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"{shown(error.args[0])} is missing"
+    return "a value has the wrong type" if isinstance(error, TypeError) else str(error)
 
 
 def _map_summary(summary: object, file_id: str | None) -> dict[str, Any]:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mapper.errors import InvalidRequestError
+from mapper.errors import Findings, InvalidRequestError
 from mapper.mapping.answer import AnswerMapper, ModelAnswer, TangoResponse
-from mapper.mapping.findings import Findings
 from mapper.mapping.interfaces import ExplainableTangoModel, TangoModel
-from mapper.mapping.parameters import ParameterCheck
+from mapper.mapping.parameters import check_parameters, parameters_text
 from mapper.mapping.request import MAX_ROWS, ModelRequest, RequestMapper
 from mapper.mapping.schema import ModelSchema
-
-__all__ = ["TabularExplainer", "TabularModel"]
 
 
 class TabularModel(ExplainableTangoModel):
@@ -48,41 +45,20 @@ class TabularModel(ExplainableTangoModel):
     def map_request(self, tango_request: Any, session: Any = None) -> ModelRequest:
         """The model server's request; `session` goes back to the client with the answer.
 
-        Raises
-        ------
-        InvalidRequestError
-            If the request does not fit the schema; it lists every fault.
-        TooLargeError
-            If it has too many rows.
+        Raises InvalidRequestError, which lists every fault, or TooLargeError if there are too many rows.
         """
-        request = self.requests.map(tango_request, explain=False)
-        if session is not None:
-            request.session = session
-        return request
+        return self.requests.map(tango_request, explain=False, session=session)
 
     def map_response(self, response: Mapping[str, Any]) -> TangoResponse:
-        """What the client gets.
-
-        Raises
-        ------
-        ModelServerAnswerError
-            If the answer does not fit the schema, or has another number of rows than the request.
-        """
+        """What the client gets; raises ModelServerAnswerError if it does not fit schema or request."""
         return self.answers.map(response, response.request if isinstance(response, ModelAnswer) else None)
 
     def get_explainer(self, **kwargs: Any) -> TangoModel:
-        """The explaining side of this model, or what `set_explainer` put in its place.
+        """The explainer of this model, or what `set_explainer` put in its place.
 
-        Parameters
-        ----------
-        **kwargs
-            Explanation options for requests that give none: engine, effort, seed, max_counterfactuals,
-            immutable_features, increase_only, decrease_only.
+        Keywords are explanation parameters for requests that give none. Raises InvalidRequestError if one
+        does not fit the schema.
 
-        Raises
-        ------
-        InvalidRequestError
-            If an option does not fit the schema.
         """
         if self._explainer is not None and not kwargs:
             return self._explainer
@@ -93,31 +69,25 @@ class TabularModel(ExplainableTangoModel):
         self._explainer = explainer
 
 
-class TabularExplainer(TangoModel):
-    """Maps requests whose answers explain each prediction.
+TabularModel.get_explainer.__doc__ = f"{TabularModel.get_explainer.__doc__}{parameters_text('explain')}"
 
-    Parameters
-    ----------
-    model : TabularModel
-        The model to explain.
-    options : mapping
-        Explanation options for requests that give none.
-    """
+
+class TabularExplainer(TangoModel):
+    """Maps requests whose answers explain each prediction; `options` hold where a request gives none."""
 
     def __init__(self, model: TabularModel, options: Mapping[str, Any]) -> None:
         faults = Findings()
-        ParameterCheck(model.schema).check(options, faults, explain=True, is_file=False)
+        check_parameters(options, model.schema, faults, explain=True, is_file=False)
         if faults.count:
-            raise InvalidRequestError("Explanation options do not fit the model.", faults.kept, faults.count)
+            raise InvalidRequestError(
+                "The explanation parameters do not fit the model.", faults.kept, faults.count
+            )
         self._model = model
         self._options = dict(options)
 
     def map_request(self, tango_request: Any, session: Any = None) -> ModelRequest:
         """The model server's request, as `TabularModel.map_request` with explanations asked for."""
-        request = self._model.requests.map(tango_request, explain=True, defaults=self._options)
-        if session is not None:
-            request.session = session
-        return request
+        return self._model.requests.map(tango_request, explain=True, defaults=self._options, session=session)
 
     def map_response(self, response: Mapping[str, Any]) -> TangoResponse:
         """What the client gets, explanations among it."""

@@ -1,12 +1,13 @@
 """From what a client sends to what the model server takes.
 
-Everything is checked against the schema first. A request whose values are all as in training takes the short
-way: one pass that both checks and builds the columns. Anything odd takes the long way, row by row, which
-finds every fault and puts it into words.
+Everything is checked against the schema first. Columns whose values are all plain take the fast path: one
+pass that checks the values and builds the columns. All others take the slow path, row by row: each value is
+read by the rule book, and every fault is found.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypedDict
@@ -14,13 +15,10 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from mapper.errors import InvalidRequestError, TooLargeError
-from mapper.mapping.fields import Field, compile_fields
-from mapper.mapping.findings import Finding, Findings, shown
-from mapper.mapping.parameters import ParameterCheck
+from mapper.errors import Finding, Findings, InvalidRequestError, TooLargeError, shown
+from mapper.mapping.parameters import check_parameters
 from mapper.mapping.schema import ModelSchema
-
-__all__ = ["MAX_ROWS", "FileRequest", "ModelRequest", "RequestMapper", "TangoRequest"]
+from mapper.mapping.values import Field, compile_fields, plain_column
 
 MAX_ROWS = 10_000
 MAX_URL_CHARACTERS = 8192
@@ -50,20 +48,8 @@ class TangoRequest(TypedDict, total=False):
 class ModelRequest(dict[str, Any]):
     """The JSON object for the model server's /invocations, and what its answer is checked against.
 
-    Attributes
-    ----------
-    n_rows : int
-        How many rows, or file jobs, it asks about.
-    explain, is_file : bool
-        What kind of answer it asks for.
-    file_id : str or None
-        The client's name for the file job.
-    session : object
-        Goes back to the client as it came.
-    warnings : list of Finding
-        The first warnings.
-    warning_count : int
-        How many warnings there are.
+    `n_rows` counts rows or file jobs, `file_id` is the client's name for a file job, `warnings` are the first
+    of `warning_count`, and `session` goes back to the client as it came.
     """
 
     __slots__ = ("explain", "file_id", "is_file", "n_rows", "session", "warning_count", "warnings")
@@ -78,58 +64,42 @@ class ModelRequest(dict[str, Any]):
 
 
 class RequestMapper:
-    """Checks and translates requests for one model version.
-
-    Parameters
-    ----------
-    schema : ModelSchema
-        Of the version.
-    max_rows : int
-        Most rows that one request may hold.
-    """
+    """Checks and translates requests for one model version, of at most `max_rows` rows."""
 
     def __init__(self, schema: ModelSchema, max_rows: int = MAX_ROWS) -> None:
         self._fields = compile_fields(schema)
         self._quick = tuple((field.name, field.nullable, field.accepts) for field in self._fields)
         self._nullable = tuple(field for field in self._fields if field.nullable)
         self._known = frozenset(schema.feature_names)
-        self._parameters = ParameterCheck(schema)
+        self._schema = schema
         self._max_rows = max_rows
 
     def map(
-        self, request: object, *, explain: bool, defaults: Mapping[str, Any] | None = None
+        self,
+        request: object,
+        *,
+        explain: bool,
+        defaults: Mapping[str, Any] | None = None,
+        session: object = None,
     ) -> ModelRequest:
-        """The model server's request.
+        """The model server's request; raises InvalidRequestError, with every fault, and TooLargeError.
 
-        Parameters
-        ----------
-        request : object
-            What the client sent, from JSON.
-        explain : bool
-            Whether each row's answer shall be explained.
-        defaults : mapping, optional
-            Parameters, already checked, that hold where the request gives none.
-
-        Raises
-        ------
-        InvalidRequestError
-            If anything does not fit; it lists every fault.
-        TooLargeError
-            If there are more than `max_rows` rows.
+        `defaults` are parameters, already checked, that hold where the request gives none. `session` comes
+        back with the answer; by default it is that of the request.
         """
-        if not isinstance(request, dict):
-            given = f'{shown(request)} given, an object expected: {{"data": ...}}'
-            raise InvalidRequestError(
-                "The request has 1 fault; nothing was predicted.", [Finding("bad_request", given)]
-            )
         faults, warnings = Findings(), Findings()
+        if not isinstance(request, dict):
+            faults.add("bad_request", f'{shown(request)} given, an object expected: {{"data": ...}}')
+            raise _refusal(faults)
         for part in request.keys() - set(PARTS):
-            faults.add("unknown_part", f"no such part; known are {', '.join(PARTS)}", field=_short(part))
+            faults.add("unknown_part", f"no such part; known: {', '.join(PARTS)}", field=_short(part))
         is_file = request.get("file") is not None
         if is_file == (request.get("data") is not None):
-            given = "both given" if is_file else "neither given"
-            faults.add("bad_request", f"`data` or `file` expected, {given}")
-        params = self._parameters.check(request.get("parameters"), faults, explain=explain, is_file=is_file)
+            both = "both" if is_file else "neither"
+            faults.add("bad_request", f"{both} given, either `data` or `file` expected")
+        params = check_parameters(
+            request.get("parameters"), self._schema, faults, explain=explain, is_file=is_file
+        )
         result = ModelRequest()
         result.file_id = None
         if is_file:
@@ -137,25 +107,20 @@ class RequestMapper:
             result.file_id = _map_file(request["file"], result, faults)
         elif request.get("data") is not None:
             result.n_rows = self._map_data(request["data"], result, faults, warnings)
-        if isinstance(session := request.get("session"), dict | list):
+        if isinstance(given := request.get("session"), dict | list):
             try:
-                orjson.dumps([session])  # the answer holds it one level further in
+                orjson.dumps([given])  # the answer holds it one level further in
             except TypeError as error:
                 faults.add("bad_request", f"cannot be sent back as JSON: {error}", field="session")
         if faults.count:
-            many = "" if faults.count == 1 else "s"
-            raise InvalidRequestError(
-                f"The request has {faults.count} fault{many}; nothing was predicted.",
-                faults.kept,
-                faults.count,
-            )
+            raise _refusal(faults)
         if explain:
             params = {**(defaults or {}), **params, "explain": True}
         if params:
             result["params"] = params
         result.explain = explain
         result.is_file = is_file
-        result.session = request.get("session")
+        result.session = request.get("session") if session is None else session
         result.warnings = warnings.kept
         result.warning_count = warnings.count
         return result
@@ -180,11 +145,13 @@ class RequestMapper:
             faults.add("bad_request", "no rows given, at least one expected", field="data")
         if len(rows) > self._max_rows:
             raise TooLargeError(
-                f"{len(rows)} rows given, {self._max_rows} at most. Send several requests, or a file."
+                f"Too many rows: {len(rows)}, and the limit is {self._max_rows}. "
+                "Send several requests, or a file."
             )
-        columns = self._fast_columns(rows) if names is None else self._fast_transposed(names, rows)
-        if columns is None:
-            columns = self._judged_columns(_records(names, rows, faults), faults, warnings)
+        is_one = names is None and len(rows) == 1
+        columns = self._plain_record(rows[0]) if is_one else self._plain_columns(names, rows)
+        if len(columns) < len(self._fields):
+            columns = self._read_columns(_records(names, rows, faults), columns, faults, warnings)
         if not faults.count:
             _fill(result, columns, self._nullable)
         return len(rows)
@@ -195,10 +162,9 @@ class RequestMapper:
             faults.add("bad_request", "a list of column names expected", field="data.columns")
             return False
         before = faults.count
-        for name in sorted(
-            {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()
-        ):
-            faults.add("duplicate_column", f"given {names.count(name)} times, once expected", field=name)
+        for name, times in Counter(names).items():
+            if times > 1:
+                faults.add("duplicate_column", f"given {times} times", field=name)
         for name in names:
             if name not in self._known:
                 self._add_unknown(name, None, faults)
@@ -208,76 +174,56 @@ class RequestMapper:
                 faults.add("missing_field", "a required column is missing", field=field.name)
         return faults.count == before
 
-    def _fast_columns(self, records: list[Any]) -> Columns | None:
-        """Columns of records whose values are all as in training; None when one of them is not."""
-        columns: Columns = {}
-        known = self._known
-        try:
-            if len(records) == 1:
-                get = records[0].get
-                for name, nullable, accepts in self._quick:
-                    value = get(name)
-                    if value is None:
-                        if not nullable:
-                            return None
-                    elif not accepts(value):
-                        return None
-                    columns[name] = [value]
-            else:
-                for field in self._fields:
-                    name = field.name
-                    column = [record.get(name) for record in records]
-                    if not _all_accepted(field, column):
-                        return None
-                    columns[name] = column
-            return columns if all(map(known.issuperset, records)) else None
-        except AttributeError:  # one of them is no record
-            return None
-
-    def _fast_transposed(self, names: list[str], rows: list[Any]) -> Columns | None:
-        """Columns of rows whose values are all as in training; None when one of them is not."""
-        width = len(names)
-        if not all(type(row) is list and len(row) == width for row in rows):
-            return None
-        given = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-        columns: Columns = {}
-        for field in self._fields:
-            column = given.get(field.name)
-            if column is None:
-                column = [None] * len(rows)
-            elif not _all_accepted(field, column):
-                return None
-            columns[field.name] = column
+    def _plain_record(self, record: Any) -> Columns:
+        """Columns of one record whose values are all plain, which most requests are; else none."""
+        if type(record) is not dict or not self._known.issuperset(record):
+            return {}
+        get, columns = record.get, {}
+        for name, nullable, accepts in self._quick:
+            value = get(name)
+            if not accepts(value) and (value is not None or not nullable):
+                return {}
+            columns[name] = [value]
         return columns
 
-    def _judged_columns(
-        self, records: Iterable[tuple[int, Any]], faults: Findings, warnings: Findings
+    def _plain_columns(self, names: Any, rows: list[Any]) -> Columns:
+        """Those columns of many rows whose values are all plain; none when a row has another form."""
+        if names is None:
+            if not all(type(row) is dict and self._known.issuperset(row) for row in rows):
+                return {}
+            columns = {name: [row.get(name) for row in rows] for name, _, _ in self._quick}
+        else:
+            if not all(type(row) is list and len(row) == len(names) for row in rows):
+                return {}
+            given = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+            columns = {name: given.get(name) or [None] * len(rows) for name, _, _ in self._quick}
+        plain = {field.name: plain_column(field, columns[field.name]) for field in self._fields}
+        return {name: column for name, column in plain.items() if column is not None}
+
+    def _read_columns(
+        self, records: Iterable[tuple[int, Any]], plain: Columns, faults: Findings, warnings: Findings
     ) -> Columns:
-        """Columns of any records, with every fault and every warning found."""
-        columns: Columns = {field.name: [] for field in self._fields}
+        """All columns; those that are not plain are read row by row, and every fault is found."""
+        columns = {field.name: plain.get(field.name, []) for field in self._fields}
+        odd = [field for field in self._fields if field.name not in plain]
         known = self._known
         for row, record in records:
             if not isinstance(record, dict):
                 faults.add("bad_request", f"{shown(record)} given, a record expected", row)
                 continue
-            if not known.issuperset(record):
-                for name in record:
-                    if name not in known:
-                        self._add_unknown(name, row, faults)
-            for name, nullable, _, accepts, judge in self._fields:
+            for name in record:
+                if name not in known:
+                    self._add_unknown(name, row, faults)
+            for name, nullable, _, accepts, read in odd:
                 value = record.get(name)
+                if not accepts(value):
+                    if value is None and not nullable and name not in record:
+                        faults.add("missing_field", "a required field is missing", row, name)
+                        continue
+                    value, kind, message, is_fault = read(value)
+                    if kind:
+                        (faults if is_fault else warnings).add(kind, message, row, name)
                 columns[name].append(value)
-                if value is None:
-                    if not nullable:
-                        given = (
-                            "null given, a value expected"
-                            if name in record
-                            else "a required field is missing"
-                        )
-                        faults.add("null_value" if name in record else "missing_field", given, row, name)
-                elif not accepts(value) and (verdict := judge(value)) is not None:
-                    is_fault, kind, message = verdict
-                    (faults if is_fault else warnings).add(kind, message, row, name)
         return columns
 
     def _add_unknown(self, name: str, row: int | None, faults: Findings) -> None:
@@ -286,12 +232,10 @@ class RequestMapper:
         faults.add("unknown_field", f"the model has no such feature{hint}", row, _short(name))
 
 
-def _all_accepted(field: Field, column: list[Any]) -> bool:
-    """Whether a whole column is as in training."""
-    accepts = field.accepts
-    if all(map(accepts, column)):
-        return True
-    return field.nullable and all(value is None or accepts(value) for value in column)
+def _refusal(faults: Findings) -> InvalidRequestError:
+    many = "" if faults.count == 1 else "s"
+    message = f"The request has {faults.count} fault{many}; nothing was predicted."
+    return InvalidRequestError(message, faults.kept, faults.count)
 
 
 def _records(names: Any, rows: list[Any], faults: Findings) -> Iterable[tuple[int, Any]]:
@@ -338,7 +282,7 @@ def _map_file(file: object, result: ModelRequest, faults: Findings) -> str | Non
         faults.add("bad_request", f"{shown(file)} given, an object expected", field="file")
         return None
     for name in file.keys() - {"input_url", "output_url", "file_id"}:
-        message = "no such part; known are input_url, output_url, file_id"
+        message = "no such part; known: input_url, output_url, file_id"
         faults.add("unknown_part", message, field=f"file.{_short(name)}")
     for name in ("input_url", "output_url"):
         complaint = _url_complaint(file.get(name))
@@ -346,7 +290,7 @@ def _map_file(file: object, result: ModelRequest, faults: Findings) -> str | Non
             faults.add("bad_url", complaint, field=f"file.{name}")
     file_id = file.get("file_id")
     if file_id is not None and not (isinstance(file_id, str) and 0 < len(file_id) <= MAX_FILE_ID_CHARACTERS):
-        message = f"a text of 1 to {MAX_FILE_ID_CHARACTERS} characters expected"
+        message = f"text of 1 to {MAX_FILE_ID_CHARACTERS} characters expected"
         faults.add("bad_request", message, field="file.file_id")
     result["inputs"] = {name: [value] for name, value in file.items() if value is not None}
     return file_id if isinstance(file_id, str) else None
@@ -359,19 +303,19 @@ def _url_complaint(url: object) -> str | None:
     if not isinstance(url, str):
         return f"a {type(url).__name__} given, a presigned http or https URL expected"
     if len(url) > MAX_URL_CHARACTERS:
-        return f"{len(url)} characters given, {MAX_URL_CHARACTERS} at most"
+        return f"{len(url)} characters given; the limit is {MAX_URL_CHARACTERS}"
     if not url.isprintable() or " " in url:
-        return "a URL without blanks and control characters expected"
+        return "it contains spaces or control characters"
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        return "not a URL; is its host or port mistyped?"
+        return "not a URL; check its host and port"
     if parts.scheme not in ("http", "https") or not host:
         return "not an absolute http or https URL"
     if parts.username is not None or parts.password is not None:
-        return "a URL with a user name or password is not taken; presign it instead"
-    return "a URL without fragment (#...) expected" if parts.fragment else None
+        return "it contains a user name or password; use a presigned URL instead"
+    return "it has a fragment (#...)" if parts.fragment else None
 
 
 def _short(name: object) -> str:

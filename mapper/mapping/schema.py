@@ -10,38 +10,26 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mapper.errors import SchemaError
 
-__all__ = ["Feature", "Label", "ModelSchema"]
-
 Label = str | int | float | bool
 Value = str | int | float | bool | None
 
 TYPES = ("double", "long", "boolean", "string")
+TASKS = ("classification",)
 MAJOR_VERSION = "1"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Feature:
     """One column that the model takes.
 
-    Parameters
-    ----------
-    name : str
-        Column name.
-    type : {"double", "long", "boolean", "string"}
-        A `string` feature is categorical.
-    nullable : bool
-        Whether it may be left out or null.
-    categories : tuple of str
-        The categories of a `string` feature that training saw; empty for the others.
-    minimum, maximum, median : float
-        Over the training rows; 0 for a `string` feature.
-    most_frequent : str
-        The commonest category of a `string` feature.
+    Numbers have their range over the training rows, `string` features the categories that training saw.
+    A `nullable` feature may be left out or null.
     """
 
     name: str
@@ -53,9 +41,23 @@ class Feature:
     median: float = 0.0
     most_frequent: str = ""
 
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """The categories, to look one up."""
+        return frozenset(self.categories)
+
+    @property
+    def seen(self) -> str:
+        """What training saw, for people."""
+        if self.type == "boolean":
+            return "true, false"
+        if self.type != "string":
+            return f"{self.minimum:.6g} to {self.maximum:.6g}"
+        return ", ".join(self.categories[:12]) + (", …" if len(self.categories) > 12 else "")
+
     @property
     def typical(self) -> Value:
-        """A value from the middle of the training rows, for examples and for the question of readiness."""
+        """A typical value of the training rows, for examples and for the readiness check."""
         if self.type == "string":
             return self.most_frequent
         if self.type == "boolean":
@@ -68,23 +70,14 @@ class Feature:
 
 @dataclass(frozen=True)
 class ModelSchema:
-    """Features in order, target and classes of one model version.
+    """What one model version takes and predicts.
 
-    Parameters
-    ----------
-    model_name : str
-        Registered model name.
-    target : str
-        Name of the column that is predicted.
-    classes : tuple
-        Class labels, in the order of the probabilities.
-    features : tuple of Feature
-        In the order of the training table.
-    content : dict
-        The JSON object that all this was read from.
+    `classes` are in the order of the probabilities, `features` in that of the training table. `content` is
+    the JSON object that all this was read from.
     """
 
     model_name: str
+    task: str
     target: str
     classes: tuple[Label, ...]
     features: tuple[Feature, ...]
@@ -102,7 +95,7 @@ class ModelSchema:
 
     @property
     def typical_record(self) -> dict[str, Value]:
-        """A record of medians and commonest categories."""
+        """A record of typical values: medians and most frequent categories."""
         return {feature.name: feature.typical for feature in self.features}
 
     @property
@@ -117,22 +110,23 @@ class ModelSchema:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> ModelSchema:
-        """Schema from its JSON object.
-
-        Raises
-        ------
-        SchemaError
-            If a part is missing or wrong, or the major version is another one.
-        """
+        """Schema from its JSON object; raises SchemaError if it is wrong, or of another release."""
         try:
             version = content["schema_version"]
             if version.split(".")[0] != MAJOR_VERSION:
                 raise SchemaError(
-                    f"schema_version {version} given, {MAJOR_VERSION}.x understood. "
-                    "Use the mapper of the release that wrote the model."
+                    f"This release reads schema_version {MAJOR_VERSION}.x, not {version}. "
+                    "Use the mapper of the release that trained the model."
+                )
+            task = content.get("task", TASKS[0])
+            if task not in TASKS:
+                raise SchemaError(
+                    f"This release knows the task {', '.join(TASKS)}, not {task!r}. "
+                    "Use the mapper of the release that trained the model."
                 )
             schema = cls(
                 model_name=content["model_name"],
+                task=task,
                 target=content["target"]["name"],
                 classes=tuple(content["classes"]),
                 features=tuple(_feature(item) for item in content["features"]),
@@ -153,32 +147,26 @@ class ModelSchema:
         try:
             content = json.loads(text)
         except ValueError as error:
-            raise SchemaError(f"Not a model schema, because not JSON: {error}") from error
+            raise SchemaError(f"Not a model schema: it is not JSON ({error}).") from error
         if not isinstance(content, dict):
-            raise SchemaError("Not a model schema: a JSON object expected.")
+            raise SchemaError("Not a model schema: it is not a JSON object.")
         return cls.from_dict(content)
 
     @classmethod
     def read(cls, path: Path) -> ModelSchema:
-        """Schema from a file, or from the folder of a model that holds `mapper/schema.json`.
-
-        Raises
-        ------
-        SchemaError
-            If there is no such file, or it is not a model schema.
-        """
+        """Schema from a file, or from the folder of a model; raises SchemaError as `from_dict` does."""
         places = [path / "mapper" / "schema.json", path / "schema.json"] if path.is_dir() else [path]
         found = next((place for place in places if place.is_file()), path)
         if found.is_dir():
             raise SchemaError(
-                f"{found} is a folder without mapper/schema.json and without schema.json. "
+                f"The folder {found} has neither mapper/schema.json nor schema.json. "
                 "Give the folder of a logged model, or the path of a schema.json."
             )
         try:
             return cls.from_json(found.read_bytes())
         except OSError as error:
             raise SchemaError(
-                f"{found} cannot be read: {error.strerror}. Give the path of a schema.json."
+                f"Cannot read {found}: {error.strerror}. Give the path of a schema.json."
             ) from error
         except SchemaError as error:
             raise SchemaError(f"{found}: {error}") from error

@@ -1,90 +1,222 @@
-"""A small blocking HTTP client, for the library and the command line; the service has a faster one."""
+"""The model server as the service sees it: kept connections, time limits, careful retries."""
 
 from __future__ import annotations
 
-import base64
-import http.client
+import asyncio
 import ssl
-from collections.abc import Mapping
-from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
-from mapper.model_server.model_server import shown_url
+import orjson
 
-__all__ = ["HttpClient", "Reply"]
+from mapper.errors import (
+    BusyError,
+    ClientGoneError,
+    ModelServerAnswerError,
+    ModelServerDownError,
+    ModelServerTimeoutError,
+)
+from mapper.mapping.answer import ModelAnswer, read_answer
+from mapper.mapping.request import ModelRequest
+from mapper.model_server.connection import Connection, HttpAnswer
+from mapper.model_server.proxy import basic_login, shown_url
+
+RETRY_PAUSES_S = (0.05, 0.25)
 
 
-class Reply(NamedTuple):
-    """Status, headers with lower-case names, and body."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of the client; waiting in the queue and retries count as waiting for an answer.
 
-    status: int
-    headers: dict[str, str]
-    body: bytes
+    Each kind of request (predict, explain, file) has a queue of its own. Idle connections are reused for less
+    time than servers keep them (uvicorn: 5 s).
+    """
+
+    connect_timeout_s: float = 2.0
+    predict_timeout_s: float = 30.0
+    explain_timeout_s: float = 120.0
+    file_timeout_s: float = 3600.0
+    max_concurrent: int = 64
+    max_waiting: int = 256
+    keepalive_s: float = 4.0
+    max_answer_bytes: int = 128 * 1024 * 1024
 
 
-class HttpClient:
-    """Requests to one server over one connection; redirects are not followed.
+class Gate:
+    """Lets so many in at once, lets so many wait, and turns the others away."""
 
-    Parameters
-    ----------
-    url : str
-        Where the server listens; a user name and password in it are sent as basic authentication.
-    headers : mapping, optional
-        Headers of every request.
-    timeout_s : float
-        Longest wait for each answer.
-    context : ssl.SSLContext, optional
-        How to trust an https server; by default as the system does.
+    def __init__(self, max_concurrent: int, max_waiting: int) -> None:
+        self._places = asyncio.Semaphore(max_concurrent)
+        self._left = max_waiting
 
-    Raises
-    ------
-    SettingsError
-        If the URL is not one.
+    async def __aenter__(self) -> None:
+        """Wait for a place; raises BusyError when too many wait already."""
+        if not self._places.locked():
+            await self._places.acquire()
+            return
+        if self._left == 0:
+            raise BusyError("Too many requests are waiting for the model server. Try again shortly.")
+        self._left -= 1
+        try:
+            await self._places.acquire()
+        finally:
+            self._left += 1
+
+    async def __aexit__(self, *_: object) -> None:
+        """Give the place to the next one."""
+        self._places.release()
+
+
+class ModelServer:
+    """Client of one model server that speaks MLflow's scoring protocol.
+
+    `observe` is told the kind of each answered request and its seconds at the model server.
     """
 
     def __init__(
-        self,
-        url: str,
-        headers: Mapping[str, str] | None = None,
-        timeout_s: float = 30.0,
-        context: ssl.SSLContext | None = None,
+        self, url: str, limits: Limits | None = None, observe: Callable[[str, float], None] | None = None
     ) -> None:
+        self._limits = limits or Limits()
+        self._observe = observe
         self.url = shown_url(url)
         parts = urlsplit(url)
-        self._prefix = parts.path.rstrip("/")
-        self._headers = dict(headers or {})
-        if parts.username and "Authorization" not in self._headers:
-            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            self._headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
-        host = parts.hostname or ""
-        self._connection = (
-            http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=context)
-            if parts.scheme == "https"
-            else http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
-        )
+        self._host = parts.hostname or ""
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._ssl = ssl.create_default_context() if parts.scheme == "https" else None
+        self._head = _request_head(url)
+        self._idle: list[Connection] = []
+        limit = self._limits
+        self._gates = {
+            kind: Gate(limit.max_concurrent, limit.max_waiting) for kind in ("predict", "explain", "file")
+        }
+        self._timeouts = {
+            "predict": limit.predict_timeout_s,
+            "explain": limit.explain_timeout_s,
+            "file": limit.file_timeout_s,
+        }
 
-    def request(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-    ) -> Reply:
-        """The server's reply, whatever its status.
+    async def invoke(
+        self, request: ModelRequest, request_id: str = "", is_wanted: Callable[[], bool] = lambda: True
+    ) -> ModelAnswer:
+        """The model server's answer, with the request attached to it.
 
-        Raises
-        ------
-        OSError
-            If there is no reply; `TimeoutError` when it took too long.
+        `is_wanted` is asked when the request's turn comes. Once it is sent it goes on, wanted or not: the
+        model server works on it either way, and must not be given more at once than it is meant to get.
+
+        Raises BusyError if too many requests wait already, ClientGoneError if nobody waits for the answer any
+        more, and the errors of `read_answer`, also where there is no answer.
         """
+        kind = "file" if request.is_file else "explain" if request.explain else "predict"
+        timeout_s = self._timeouts[kind]
+        message = self._message(orjson.dumps(request), request_id)
         try:
-            self._connection.request(method, self._prefix + path, body, {**self._headers, **(headers or {})})
-            response = self._connection.getresponse()
-            found = {name.lower(): value for name, value in response.getheaders()}
-            return Reply(response.status, found, response.read())
-        except http.client.HTTPException as error:
-            self.close()  # or the rest of a broken answer stands in the way of all further requests
-            raise ConnectionResetError(f"no HTTP reply: {error!r}") from error
-        except OSError:
-            self.close()
-            raise
+            async with asyncio.timeout(timeout_s), self._gates[kind]:
+                if not is_wanted():
+                    raise ClientGoneError("The client disconnected while its request was waiting.")
+                started = time.perf_counter()
+                answer = await self._send(message, may_repeat=not request.is_file)
+                if self._observe is not None:
+                    self._observe(kind, time.perf_counter() - started)
+        except TimeoutError as error:
+            raise ModelServerTimeoutError(
+                f"The model server at {self.url} did not answer within {timeout_s:g} s."
+            ) from error
+        retry_after = answer.headers.get(b"retry-after", b"").decode("latin-1")
+        return ModelAnswer(read_answer(answer.status, retry_after, answer.body), request)
+
+    async def ping(self) -> None:
+        """Nothing, when the model server answers its health check; raises as `invoke` does."""
+        message = (
+            self._head.replace(b"POST", b"GET", 1).replace(b"/invocations HTTP", b"/ping HTTP", 1) + b"\r\n"
+        )
+        try:
+            async with asyncio.timeout(self._limits.predict_timeout_s):
+                answer = await self._send(message, may_repeat=True)
+        except TimeoutError as error:
+            raise ModelServerTimeoutError(f"The model server at {self.url} does not answer /ping.") from error
+        if answer.status != 200:
+            raise ModelServerDownError(f"The model server at {self.url} answered {answer.status} to /ping.")
 
     def close(self) -> None:
-        """End the connection; the next request opens another one."""
-        self._connection.close()
+        """End the idle connections."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _message(self, body: bytes, request_id: str) -> bytes:
+        """The request as it goes over the wire."""
+        name = b"X-Request-ID: %b\r\n" % request_id.encode("ascii") if request_id else b""
+        return b"%b%bContent-Length: %d\r\n\r\n%b" % (self._head, name, len(body), body)
+
+    async def _send(self, message: bytes, *, may_repeat: bool) -> HttpAnswer:
+        """Send until an answer comes or trying again is pointless; a file job gets a new connection.
+
+        Repeated is what cannot have been carried out, because no connection came about, and what may be
+        carried out twice (predictions change nothing), when the connection ended before any of the answer
+        came. An answer that broke off is not asked for again: the request may be what made the server die.
+        """
+        for pause_s in (*RETRY_PAUSES_S, None):
+            sent = False
+            try:
+                connection = (self._take() if may_repeat else None) or await self._connect()
+                sent = True
+                answer = await connection.exchange(message)
+                self._keep(connection)
+                return answer
+            except ConnectionAbortedError as error:
+                raise ModelServerAnswerError(
+                    f"The model server at {self.url} closed the connection in the middle of its answer."
+                ) from error
+            except OSError as error:
+                if pause_s is None or (sent and not may_repeat):
+                    does = "closed the connection without an answer" if sent else "cannot be reached"
+                    raise ModelServerDownError(
+                        f"The model server at {self.url} {does}. Is it running?"
+                    ) from error
+            await asyncio.sleep(pause_s)
+        raise AssertionError("the last pause is None")
+
+    def _take(self) -> Connection | None:
+        """An idle connection that the server has hardly closed yet, if there is one."""
+        oldest = time.monotonic() - self._limits.keepalive_s
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open and connection.idle_since > oldest:
+                return connection
+            connection.close()
+        return None
+
+    def _keep(self, connection: Connection) -> None:
+        """Keep a connection for the next request."""
+        if connection.is_open:
+            connection.idle_since = time.monotonic()
+            self._idle.append(connection)
+
+    async def _connect(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        max_bytes = self._limits.max_answer_bytes
+        try:
+            async with asyncio.timeout(self._limits.connect_timeout_s):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(max_bytes), self._host, self._port, ssl=self._ssl
+                )
+        except TimeoutError as error:
+            raise ConnectionRefusedError("no connection in time") from error
+        return connection
+
+
+def _request_head(url: str) -> bytes:
+    """Start of every request: the line, and the headers that never change."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    path = parts.path.rstrip("/") + "/invocations"
+    lines = [
+        f"POST {path} HTTP/1.1",
+        f"Host: {host}",
+        "Content-Type: application/json",
+        "Accept: application/json",
+    ]
+    if login := basic_login(url):
+        lines.append(f"Authorization: {login}")
+    return ("\r\n".join(lines) + "\r\n").encode("ascii", "strict")

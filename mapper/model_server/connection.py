@@ -1,8 +1,7 @@
 """One HTTP/1.1 connection to the model server, kept open from request to request.
 
-A client of our own, for one reason: in front of a constant server a pass-through answered 17 500 requests a
-second with one like it and 8 000 with aiohttp's (2026-11, one core, 16 clients). It does what the model
-server needs and no more: one request at a time, no redirects, no cookies, no proxies, no compression.
+It does what the model server needs and no more: one request at a time, no redirects, cookies, proxies or
+compression. docs/decisions has the figures for why it is not a library's.
 """
 
 from __future__ import annotations
@@ -13,8 +12,6 @@ from typing import NamedTuple, cast
 import httptools
 
 from mapper.errors import ModelServerAnswerError
-
-__all__ = ["Connection", "HttpAnswer"]
 
 MAX_HEAD_BYTES = 64 * 1024
 
@@ -28,13 +25,7 @@ class HttpAnswer(NamedTuple):
 
 
 class Connection(asyncio.Protocol):
-    """Sends a request, collects its answer.
-
-    Parameters
-    ----------
-    max_body_bytes : int
-        Largest body that is taken.
-    """
+    """Sends a request and collects its answer, whose body has at most so many bytes."""
 
     def __init__(self, max_body_bytes: int) -> None:
         self._max_body_bytes = max_body_bytes
@@ -53,12 +44,8 @@ class Connection(asyncio.Protocol):
     async def exchange(self, request: bytes) -> HttpAnswer:
         """The answer to a request, given as it goes over the wire.
 
-        Raises
-        ------
-        ConnectionError
-            If the connection ends before the answer does; `ConnectionAbortedError` when part had arrived.
-        ModelServerAnswerError
-            If what arrives is not HTTP, or too large.
+        Raises ConnectionError if the connection ends before the answer does (ConnectionAbortedError when part
+        had arrived), ModelServerAnswerError if what arrives is not HTTP, or too large.
         """
         if self._transport is None or self._transport.is_closing():
             raise ConnectionResetError("closed while it was idle")

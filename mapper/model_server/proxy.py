@@ -1,34 +1,128 @@
-"""The model server for programs that call it themselves, one request at a time."""
+"""Blocking HTTP, for programs and the command line; the service has a faster client."""
 
 from __future__ import annotations
 
-from typing import Any
+import base64
+import http.client
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 import orjson
 
-from mapper.errors import ModelServerDownError, ModelServerTimeoutError
+from mapper.errors import ModelServerDownError, ModelServerTimeoutError, SettingsError
 from mapper.mapping.answer import ModelAnswer, read_answer
 from mapper.mapping.interfaces import TangoModelServerProxy
 from mapper.mapping.request import ModelRequest
-from mapper.model_server.client import HttpClient
 
-__all__ = ["ModelServerProxy"]
+
+def shown_url(url: str) -> str:
+    """A URL as it may be shown; raises SettingsError if it is not an absolute http or https URL.
+
+    Examples
+    --------
+    >>> shown_url("http://me:secret@models:5001/a?token=x")
+    'http://models:5001/a'
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+        (host or "").encode("idna")  # what the socket will do with it
+    except ValueError:
+        host = port = None
+    if (
+        not host
+        or not url.isascii()
+        or parts.scheme not in ("http", "https")
+        or not url.isprintable()
+        or " " in url
+    ):
+        raise SettingsError("Invalid server URL: http://host:port or https://host expected.")
+    name = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{name}{f':{port}' if port else ''}{parts.path}"
+
+
+def basic_login(url: str) -> str | None:
+    """Value of the Authorization header for a URL with a user name, if it has one."""
+    parts = urlsplit(url)
+    if not parts.username:
+        return None
+    login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return f"Basic {base64.b64encode(login.encode()).decode()}"
+
+
+class Reply(NamedTuple):
+    """Status, headers with lower-case names, and body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class HttpClient:
+    """Requests to one server over one connection; redirects are not followed.
+
+    A user name and password in the URL are sent as basic authentication. Raises SettingsError for a bad URL.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = 30.0,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.url = shown_url(url)
+        parts = urlsplit(url)
+        self._prefix = parts.path.rstrip("/")
+        self._headers = dict(headers or {})
+        if (login := basic_login(url)) and "Authorization" not in self._headers:
+            self._headers["Authorization"] = login
+        host = parts.hostname or ""
+        self._connection = (
+            http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=context)
+            if parts.scheme == "https"
+            else http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
+        )
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, *, may_repeat: bool = False
+    ) -> Reply:
+        """The server's reply, whatever its status; raises OSError if there is none, or none in time.
+
+        With `may_repeat`, a request is sent again if the server had closed an idle connection. Without, it is
+        sent once, over a new one.
+        """
+        if may_repeat:
+            with suppress(ConnectionError):
+                return self._exchange(method, path, body)
+        self.close()
+        return self._exchange(method, path, body)
+
+    def _exchange(self, method: str, path: str, body: bytes | None) -> Reply:
+        try:
+            self._connection.request(method, self._prefix + path, body, self._headers)
+            response = self._connection.getresponse()
+            found = {name.lower(): value for name, value in response.getheaders()}
+            return Reply(response.status, found, response.read())
+        except http.client.HTTPException as error:
+            self.close()  # or the rest of a broken answer stands in the way of all further requests
+            raise ConnectionResetError(f"no HTTP reply: {error!r}") from error
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the connection; the next request opens another one."""
+        self._connection.close()
 
 
 class ModelServerProxy(TangoModelServerProxy):
     """Blocking client of a server that speaks MLflow's scoring protocol; not for several threads at once.
 
-    Parameters
-    ----------
-    url : str
-        Where it listens, such as `http://127.0.0.1:5001`.
-    timeout_s : float
-        Longest wait for an answer.
-
-    Raises
-    ------
-    SettingsError
-        If the URL is not one.
+    It waits `timeout_s` for an answer. Raises SettingsError if the URL is invalid.
     """
 
     def __init__(self, url: str, timeout_s: float = 60.0) -> None:
@@ -44,39 +138,21 @@ class ModelServerProxy(TangoModelServerProxy):
         self._client.close()
 
     def invoke(self, request_type: str, payload: Any) -> dict[str, Any]:
-        """The model server's answer to a mapped request.
+        """The model server's answer to a mapped request; `request_type` is `predict` or `explain`.
 
-        Parameters
-        ----------
-        request_type : {"predict", "explain"}
-            What is asked for.
-        payload : ModelRequest or dict
-            From `map_request`. Of a ModelRequest the answer remembers what to check in `map_response`.
-
-        Raises
-        ------
-        ValueError
-            If the type is another one.
-        ModelServerDownError, ModelServerTimeoutError, ModelServerAnswerError, RefusedByModelError
-            If the model server cannot be reached, is too slow, answers wrongly, or refuses the data.
+        Of a ModelRequest the answer remembers what to check in `map_response`. Raises ValueError for another
+        type, and the errors of `read_answer`, also where there is no answer.
         """
         if request_type not in ("predict", "explain"):
             raise ValueError(f"request_type {request_type!r} given, 'predict' or 'explain' expected")
         body = orjson.dumps(payload)
         request = payload if isinstance(payload, ModelRequest) else None
-        url = self._client.url
         may_repeat = request is not None and not request.is_file
-        for may_repeat_now in (may_repeat, False):
-            try:
-                reply = self._client.request("POST", "/invocations", body)
-                break
-            except TimeoutError as error:
-                raise ModelServerTimeoutError(
-                    f"The model server at {url} did not answer within {self._timeout_s:g} s."
-                ) from error
-            except OSError as error:  # an idle connection may have been closed by the server
-                if not may_repeat_now:
-                    raise ModelServerDownError(
-                        f"The model server at {url} does not answer. Is it running?"
-                    ) from error
+        name = f"The model server at {self._client.url}"
+        try:
+            reply = self._client.request("POST", "/invocations", body, may_repeat=may_repeat)
+        except TimeoutError as error:
+            raise ModelServerTimeoutError(f"{name} did not answer within {self._timeout_s:g} s.") from error
+        except OSError as error:
+            raise ModelServerDownError(f"{name} does not answer. Is it running?") from error
         return ModelAnswer(read_answer(reply.status, reply.headers.get("retry-after"), reply.body), request)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import mapper.errors
+from mapper.errors import Finding
 from mapper.http.problem import PROBLEMS
-from mapper.mapping.findings import Finding
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {
@@ -113,4 +113,6 @@ def test_every_error_of_a_request_has_a_status():
     startup = {"MapperError", "SettingsError", "SchemaError", "RegistryError"}
     seen_by_nobody = {"ClientGoneError"}
 
-    assert {error.__name__ for error in PROBLEMS} == set(mapper.errors.__all__) - startup - seen_by_nobody
+    assert {error.__name__ for error in PROBLEMS} == {
+        error.__name__ for error in ERRORS
+    } - startup - seen_by_nobody

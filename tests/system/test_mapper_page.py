@@ -236,6 +236,23 @@ def test_an_explanation_has_a_rule_and_counterfactuals(browser, people):
     assert "What mattered" in texts(browser, "#result h3")
 
 
+def test_the_options_of_explanations_are_those_of_the_service_and_are_sent(session, people):
+    session.get_log("browser")
+    open_page(session, people)
+    session.find_element(By.TAG_NAME, "summary").click()
+    assert {"effort", "seed", "immutable features"} <= set(texts(session, "#options label"))
+    fill(session, "max counterfactuals", "0")
+    press(session, "Explain")
+    wait_for(session, ".premises li")
+    assert texts(session, "ol.card > li") == []
+
+    fill(session, "max counterfactuals", "99")
+    press(session, "Explain")
+    wait_for(session, ".problem")
+    assert focused(session) == field(session, "max counterfactuals")
+    assert [entry["source"] for entry in session.get_log("browser")] == ["network"]  # the 422 itself
+
+
 def test_the_form_starts_with_values_that_the_model_takes_and_goes_back_to_them(browser, people):
     open_page(browser, people)
     first = field(browser, "size").get_attribute("value")
@@ -297,7 +314,7 @@ def test_an_absent_model_server_is_told_in_words(session, unserved):
     open_page(session, unserved)
     press(session, "Predict")
 
-    assert "The model server is away" in wait_for(session, ".problem").text
+    assert "The model server is not reachable" in wait_for(session, ".problem").text
     assert "http://127.0.0.1:1 cannot be reached" in wait_for(session, ".problem").text
     assert [entry["source"] for entry in session.get_log("browser")] == ["network"]  # the 503 itself
 

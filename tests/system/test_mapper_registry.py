@@ -14,6 +14,7 @@ import pytest
 from mapper import MlflowRegistryConnector
 from mapper.cli.main import main
 from mapper.errors import RegistryError, SchemaError
+from mapper.model_server.proxy import Reply
 
 pytestmark = [
     pytest.mark.system,
@@ -158,9 +159,9 @@ def test_the_command_line_shows_a_schema_from_the_registry(mlflow_url, model, ca
 @pytest.mark.parametrize("uri", ["models:/tiny@champion", "models:/tiny/1", "runs:/abc/model"])
 def test_an_answer_without_what_mlflow_always_gives_is_told(uri, monkeypatch):
     connector = MlflowRegistryConnector("http://127.0.0.1:9", {})
-    monkeypatch.setattr(connector, "_json", lambda path, **query: {})
+    monkeypatch.setattr(connector, "_get", lambda path, what: Reply(200, {}, b"{}"))
 
-    with pytest.raises(RegistryError, match="does not answer as an MLflow server does"):
+    with pytest.raises(RegistryError, match="is not an MLflow server"):
         connector.fetch(uri)
 
 

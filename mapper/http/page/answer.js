@@ -75,13 +75,13 @@ function explanationParts(explanation, prediction) {
   rule.append(element("p", { text: `are ${explanation.rule.consequence}.` }));
   rule.append(element("p", { class: "quiet", text: measures(explanation) }));
   parts.push(explanation.rule.premises.length ? rule : element("p", { text: explanation.rule.text }));
-  parts.push(element("h3", { text: "What would change it" }));
+  parts.push(element("h3", { text: "What would change the prediction" }));
   if (explanation.counterfactuals.length) {
     const list = element("ol", { class: "card" });
     explanation.counterfactuals.forEach((found) => list.append(counterfactual(found)));
     parts.push(list);
   } else {
-    parts.push(element("p", { class: "quiet", text: `Nothing was found that makes it anything but ${prediction}.` }));
+    parts.push(element("p", { class: "quiet", text: `No change was found that gives anything but ${prediction}.` }));
   }
   const important = Object.fromEntries(Object.entries(explanation.feature_importances).filter(([, share]) => share > 0));
   if (Object.keys(important).length) parts.push(element("h3", { text: "What mattered" }), bars(important, null, 8));

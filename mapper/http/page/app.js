@@ -5,18 +5,12 @@ const form = document.getElementById("form");
 const fields = document.getElementById("fields");
 const result = document.getElementById("result");
 const readers = new Map();
+const options = new Map();
 let schema;
-
-function typical(feature) {
-  if (feature.type === "string") return feature.most_frequent;
-  if (feature.type === "boolean") return feature.median >= 0.5 ? "true" : "false";
-  if (feature.type === "long") return String(Math.round(feature.median));
-  const short = Number(feature.median.toPrecision(6));
-  return String(feature.minimum <= short && short <= feature.maximum ? short : feature.median);
-}
+let typical; // a record of typical values
 
 function hint(feature) {
-  const missing = feature.nullable ? ", may be empty" : "";
+  const missing = feature.nullable ? ", can be empty" : "";
   if (feature.type === "string") return `${feature.categories.length} categories${missing}`;
   if (feature.type === "boolean") return `yes or no${missing}`;
   const number = (value) => Number(value.toPrecision(5)).toString();
@@ -30,13 +24,13 @@ function control(feature, id) {
     for (const choice of choices) {
       const text = { "": "(empty)", true: "yes", false: "no" }[choice];
       const option = element("option", { value: choice, text });
-      option.defaultSelected = choice === typical(feature);
+      option.defaultSelected = choice === String(typical[feature.name]);
       select.append(option);
     }
     return [select];
   }
   const input = element("input", { id, autocomplete: "off" });
-  input.defaultValue = typical(feature);
+  input.defaultValue = typical[feature.name];
   if (feature.type === "string") {
     const list = element("datalist", { id: `${id}-list` });
     for (const category of feature.categories.slice(0, 500)) list.append(element("option", { value: category }));
@@ -45,15 +39,6 @@ function control(feature, id) {
   }
   input.inputMode = feature.type === "long" ? "numeric" : "decimal";
   return [input];
-}
-
-function read(feature, text) {
-  if (feature.type === "string") return text === "" ? null : text;
-  const trimmed = text.trim();
-  if (trimmed === "") return null;
-  if (feature.type === "boolean") return trimmed === "true";
-  const number = Number(trimmed);
-  return Number.isFinite(number) ? number : text; // the service says what is wrong with it
 }
 
 function addField(feature, position) {
@@ -66,7 +51,35 @@ function addField(feature, position) {
   box.append(element("label", { for: id, text: feature.name }), input, ...more, quiet, fault);
   box.dataset.name = feature.name.toLowerCase();
   fields.append(box);
-  readers.set(feature.name, { box, input, fault, read: () => read(feature, input.value) });
+  readers.set(feature.name, { box, input, fault, read: () => input.value || null });
+}
+
+// One control for each parameter of explanations that the service documents.
+function addOption([name, { enum: choices, type, items, default: preset, description, minimum, maximum }]) {
+  const id = `option-${name}`;
+  const isList = type === "array";
+  const control = element(choices || isList ? "select" : "input", { id, autocomplete: "off" });
+  if (isList) control.multiple = true;
+  for (const choice of choices ?? items?.enum ?? []) control.append(element("option", { value: choice, text: choice }));
+  if (choices) control.value = preset;
+  if (type === "integer") Object.assign(control, { type: "number", min: minimum, max: maximum, defaultValue: preset });
+  const quiet = element("span", { id: `${id}-hint`, class: "quiet", text: description });
+  const fault = element("span", { id: `${id}-fault`, class: "fault" });
+  control.setAttribute("aria-describedby", `${quiet.id} ${fault.id}`);
+  const box = element("div", { class: "field" });
+  box.append(element("label", { for: id, text: name.replaceAll("_", " ") }), control, quiet, fault);
+  document.getElementById("options").append(box);
+  const value = () => {
+    if (isList) return [...control.selectedOptions].map((option) => option.value);
+    return type === "integer" && control.value !== "" ? Number(control.value) : control.value;
+  };
+  options.set(name, { box, input: control, fault, preset: preset ?? "", value });
+}
+
+// What differs from the presets; the model server knows those itself.
+function chosenOptions() {
+  const given = [...options].map(([name, { value, preset }]) => [name, value(), preset]);
+  return Object.fromEntries(given.filter(([, value, preset]) => String(value) !== String(preset) && value !== ""));
 }
 
 function filter() {
@@ -80,20 +93,21 @@ function filter() {
 }
 
 function markFaults(faults) {
-  for (const { input, fault } of readers.values()) {
+  for (const { input, fault } of [...readers.values(), ...options.values()]) {
     input.removeAttribute("aria-invalid");
     fault.textContent = "";
   }
   for (const { field, message } of faults) {
-    const reader = readers.get(field);
+    const reader = readers.get(field) ?? options.get(field?.replace(/^parameters\./, ""));
     if (!reader) continue;
     reader.input.setAttribute("aria-invalid", "true");
     reader.fault.textContent = message;
     reader.box.hidden = false;
+    reader.box.closest("details")?.setAttribute("open", "");
   }
 }
 
-// Where the answer stands below a long form, it is brought into view.
+// Below a long form, the answer is scrolled into view.
 function bringIntoView() {
   const { top, bottom } = result.getBoundingClientRect();
   if (top > window.innerHeight - 80 || bottom < 0) document.getElementById("answer").scrollIntoView();
@@ -103,14 +117,14 @@ async function ask(route) {
   if (result.hasAttribute("aria-busy")) return;
   const data = Object.fromEntries([...readers].map(([name, reader]) => [name, reader.read()]));
   const body = { data };
-  if (route === "explain") body.parameters = { effort: document.getElementById("effort").value };
+  if (route === "explain") body.parameters = chosenOptions();
   result.setAttribute("aria-busy", "true");
   result.replaceChildren(element("p", { class: "quiet", text: route === "explain" ? "Explaining …" : "Predicting …" }));
   markFaults([]);
   try {
-    const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+    const sent = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
     const started = performance.now();
-    const response = await fetch(`/v1/${route}`, options);
+    const response = await fetch(`/v1/${route}`, sent);
     const answer = await response.json();
     const duration = performance.now() - started;
     if (response.ok) {
@@ -120,21 +134,26 @@ async function ask(route) {
       markFaults(answer.errors ?? []);
     }
   } catch (error) {
-    showProblem(result, { title: "No answer", detail: `The mapper cannot be reached: ${error.message}` });
+    showProblem(result, { title: "No answer", detail: `Cannot reach the mapper: ${error.message}` });
   } finally {
     result.removeAttribute("aria-busy");
-    const faulty = fields.querySelector("[aria-invalid]");
+    const faulty = form.querySelector("[aria-invalid]");
     if (faulty) faulty.focus();
     else bringIntoView();
   }
 }
 
 async function start() {
-  const response = await fetch("/v1/schema");
-  schema = await response.json();
+  const responses = await Promise.all([fetch("/v1/schema"), fetch("/openapi.json")]);
+  const [found, openapi] = await Promise.all(responses.map((response) => response.json()));
+  schema = found;
+  const { Record: { examples }, explainRows } = openapi.components.schemas;
+  [typical] = examples;
+  const { parameters } = explainRows.properties;
   document.title = `Try ${schema.model_name}`;
   document.getElementById("title").textContent = `${schema.model_name}: ${schema.target.name}`;
   schema.features.forEach(addField);
+  Object.entries(parameters.properties).forEach(addOption);
   document.querySelector(".filter").hidden = schema.features.length < 12;
   filter();
   document.getElementById("filter").addEventListener("input", filter);
@@ -148,4 +167,4 @@ async function start() {
   if (route === "predict" || route === "explain") ask(route);
 }
 
-start().catch((error) => showProblem(result, { title: "No schema", detail: `The mapper cannot be reached: ${error.message}` }));
+start().catch((error) => showProblem(result, { title: "No schema", detail: `Cannot reach the mapper: ${error.message}` }));

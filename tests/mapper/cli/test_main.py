@@ -6,7 +6,7 @@ from mapper.cli.main import build_parser, main
 
 
 def test_a_prediction_by_name_and_value_is_printed_as_a_table(service, capsys):
-    assert main(["predict", "--url", service.url, "mass=4.2", "ringed=yes", "island=Dream"]) == 0
+    assert main(["predict", "--url", service.url, "mass=4.2", "ringed=true", "island=Dream"]) == 0
 
     out = capsys.readouterr().out.splitlines()
     assert out[0].split() == ["row", "species", "probability", "p(Adelie)", "p(Gentoo)"]
@@ -16,7 +16,7 @@ def test_a_prediction_by_name_and_value_is_printed_as_a_table(service, capsys):
 def test_an_explanation_is_printed_readably(service, model_server, capsys):
     options = ["--option", "effort=thorough", "--option", "immutable_features=eggs,ringed"]
 
-    assert main(["explain", "--url", service.url, "mass=4.2", "ringed=no", *options]) == 0
+    assert main(["explain", "--url", service.url, "mass=4.2", "ringed=0", *options]) == 0
 
     out = capsys.readouterr().out
     assert "mass > 4.1" in out
@@ -73,15 +73,15 @@ def test_json_is_taken_in_every_form(service, tmp_path, capsys, content):
     ("argv", "status", "message"),
     [
         (["predict", "--url", "http://127.0.0.1:9", "a=1"], 1, "Start one with"),
-        (["predict", "--url", "127.0.0.1:9", "a=1"], 2, "mistyped"),
+        (["predict", "--url", "127.0.0.1:9", "a=1"], 2, "Invalid server URL"),
         (["predict"], 2, "name=value"),
-        (["predict", "--url", "http://m\u00fcller:1", "a=1"], 2, "mistyped"),
-        (["predict", "--url", "http://a..b:1", "a=1"], 2, "mistyped"),
+        (["predict", "--url", "http://m\u00fcller:1", "a=1"], 2, "Invalid server URL"),
+        (["predict", "--url", "http://a..b:1", "a=1"], 2, "Invalid server URL"),
         (["predict", "--model-server-url", "http://127.0.0.1:9", "a=1"], 2, "--schema"),
         (["predict", "--schema", "x.json", "a=1"], 2, "--model-server-url"),
-        (["schema", "--schema", "nowhere.json"], 1, "cannot be read"),
+        (["schema", "--schema", "nowhere.json"], 1, "Cannot read"),
         (["schema", "--model", "m@champion"], 2, "registry"),
-        (["serve", "--schema", "nowhere.json"], 1, "cannot be read"),
+        (["serve", "--schema", "nowhere.json"], 1, "Cannot read"),
         (["serve", "--port", "99999999"], 2, "65535"),
     ],
 )

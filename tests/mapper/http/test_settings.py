@@ -30,7 +30,7 @@ def test_every_fault_is_named_at_once():
 def test_misspelt_variables_are_told_with_what_was_meant():
     (sentence,) = MapperSettings.misspelt({"MAPPER_PROT": "1", "MAPPER_PORT": "1", "HOME": "/"})
 
-    assert sentence == "MAPPER_PROT is no setting and has no effect. Did you mean MAPPER_PORT?"
+    assert sentence == "MAPPER_PROT is not a setting and has no effect. Did you mean MAPPER_PORT?"
 
 
 def test_secrets_in_urls_are_not_shown():

@@ -41,7 +41,7 @@ def test_the_library_explains(model, model_server, record, open_proxy):
 def test_an_explanation_that_does_not_come_is_a_wrong_answer(model, record):
     request = model.get_explainer().map_request({"data": record})
 
-    with pytest.raises(ModelServerAnswerError, match="lacks explanation"):
+    with pytest.raises(ModelServerAnswerError, match="explanation' is missing"):
         model.map_response(ModelAnswer({"predictions": [ROW]}, request))
 
 
@@ -66,7 +66,7 @@ def test_a_plain_answer_is_mapped_without_its_request(model):
 def test_the_number_of_rows_must_be_that_of_the_request(model, record):
     request = model.map_request({"data": [record] * 2})
 
-    with pytest.raises(ModelServerAnswerError, match="answered 1 rows, 2 were asked for"):
+    with pytest.raises(ModelServerAnswerError, match="answered 1 rows instead of 2"):
         model.map_response(ModelAnswer({"predictions": [ROW]}, request))
 
 

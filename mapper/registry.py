@@ -1,4 +1,4 @@
-"""A version's mapper files from an MLflow server, over its REST API; MLflow itself is not needed here."""
+"""Where a model's schema comes from: a file, or an MLflow server over its REST API, without MLflow itself."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import orjson
 
-from mapper.errors import RegistryError
+from mapper.errors import RegistryError, SettingsError
 from mapper.mapping.interfaces import TangoModelRegistryConnector
 from mapper.mapping.model import TabularModel
 from mapper.mapping.schema import ModelSchema
-from mapper.model_server.client import HttpClient, Reply
-
-__all__ = ["MlflowRegistryConnector", "PublishedModel"]
+from mapper.model_server.proxy import HttpClient, Reply
 
 SCHEMA_PATH = "mapper/schema.json"
 API = "/api/2.0/mlflow"
@@ -31,14 +30,7 @@ FORMS = "models:/name@alias, models:/name/3, models:/m-<id> or runs:/<run id>/mo
 class PublishedModel:
     """What the registry says of a model.
 
-    Parameters
-    ----------
-    schema : ModelSchema
-        From its mapper files.
-    version : str or None
-        Number of the registered version; None for a model named by its run or its id.
-    signature : str or None
-        Its tag `signature`: whether it takes `rows` or a `file`.
+    `version` is None for a model named by its run or its id. `signature` is its tag: `rows` or `file`.
     """
 
     schema: ModelSchema
@@ -49,21 +41,9 @@ class PublishedModel:
 class MlflowRegistryConnector(TangoModelRegistryConnector):
     """Client of an MLflow tracking server with a model registry.
 
-    Parameters
-    ----------
-    url : str
-        Where it listens, such as `http://127.0.0.1:5000`.
-    environ : mapping, optional
-        Variables to log in by, as MLflow's own client reads them: MLFLOW_TRACKING_USERNAME and
-        MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN; MLFLOW_TRACKING_SERVER_CERT_PATH and
-        MLFLOW_TRACKING_INSECURE_TLS. By default those of the process.
-    timeout_s : float
-        Longest wait for each answer.
-
-    Raises
-    ------
-    SettingsError
-        If the URL is not one.
+    It logs in by the variables of MLflow's own client: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD,
+    or MLFLOW_TRACKING_TOKEN; MLFLOW_TRACKING_SERVER_CERT_PATH and MLFLOW_TRACKING_INSECURE_TLS. Raises
+    SettingsError if the URL is invalid.
     """
 
     def __init__(self, url: str, environ: Mapping[str, str] | None = None, timeout_s: float = 30.0) -> None:
@@ -76,19 +56,10 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
         return TabularModel(published.schema, published.version)
 
     def fetch(self, model_uri: str) -> PublishedModel:
-        """Schema and version of a model.
+        """Schema and version of a model, named as in `FORMS`.
 
-        Parameters
-        ----------
-        model_uri : str
-            `models:/name@alias`, `models:/name/3`, `models:/m-<id>` or `runs:/<run id>/model`.
-
-        Raises
-        ------
-        RegistryError
-            If the server cannot be reached, refuses the login, or has no such model.
-        SchemaError
-            If its `schema.json` is damaged.
+        Raises RegistryError if the server does not answer, refuses the login or has no such model, and
+        SchemaError if its `schema.json` is damaged.
         """
         try:
             return self._fetch(model_uri)
@@ -110,14 +81,13 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
             is_name = "/" not in name and name not in ("", ".", "..")
             if is_name and (alias or version.isdecimal()):
                 return self._fetch_version(name, alias if at else None, version)
-        raise RegistryError(f"{model_uri!r} names no model. Give {FORMS}.")
+        raise RegistryError(f"{model_uri!r} is not a model URI. Give {FORMS}.")
 
     def _fetch_version(self, name: str, alias: str | None, number: str) -> PublishedModel:
         if alias is not None:
-            found = self._json("/registered-models/alias", name=name, alias=alias)
+            version = self._json("/registered-models/alias", "model_version", name=name, alias=alias)
         else:
-            found = self._json("/model-versions/get", name=name, version=number)
-        version = self._object(found, "model_version")
+            version = self._json("/model-versions/get", "model_version", name=name, version=number)
         number, source = str(version.get("version")), str(version.get("source", ""))
         tags = {tag.get("key"): tag.get("value") for tag in version.get("tags", ())}
         if source.startswith("models:/m-"):
@@ -132,44 +102,38 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
         return self._get(f"{path}?{urlencode({'artifact_file_path': SCHEMA_PATH})}", f"model {model_id}").body
 
     def _file_of_run(self, run_id: str, name: str) -> bytes:
-        run = self._object(self._json("/runs/get", run_id=run_id), "run")
+        run = self._json("/runs/get", "run", run_id=run_id)
         for output in run.get("outputs", {}).get("model_outputs", ()):
             model_id = str(output.get("model_id"))
-            logged = self._object(self._json(f"/logged-models/{quote(model_id, safe='')}"), "model")
-            if self._object(logged, "info").get("name") == name:
+            logged = self._json(f"/logged-models/{quote(model_id, safe='')}", "model")
+            if logged.get("info", {}).get("name") == name:
                 return self._file_of_model(model_id)
         query = urlencode({"run_id": run_id, "path": f"{name}/{SCHEMA_PATH}"})  # logged by MLflow 2
         return self._get(f"/get-artifact?{query}", f"model {name} of run {run_id}").body
 
-    def _object(self, content: dict[str, Any], key: str) -> dict[str, Any]:
+    def _json(self, path: str, key: str, **query: str) -> dict[str, Any]:
         """Object under a key of an answer, which MLflow always gives."""
-        part = content.get(key)
-        if not isinstance(part, dict):
-            raise RegistryError(f"{self._client.url} does not answer as an MLflow server does.")
-        return part
-
-    def _json(self, path: str, **query: str) -> dict[str, Any]:
-        what = ", ".join(f"{key} {value}" for key, value in query.items()) or path.rpartition("/")[2]
+        what = ", ".join(f"{name} {value}" for name, value in query.items()) or path.rpartition("/")[2]
         reply = self._get(f"{API}{path}{'?' if query else ''}{urlencode(query)}", what)
         try:
-            content = orjson.loads(reply.body)
-        except orjson.JSONDecodeError as error:
-            raise RegistryError(f"{self._client.url} does not answer as an MLflow server does.") from error
-        if not isinstance(content, dict):
-            raise RegistryError(f"{self._client.url} does not answer as an MLflow server does.")
-        return content
+            part = orjson.loads(reply.body)[key]
+        except (orjson.JSONDecodeError, TypeError, KeyError) as error:
+            raise RegistryError(f"{self._client.url} is not an MLflow server: wrong answer.") from error
+        if not isinstance(part, dict):
+            raise RegistryError(f"{self._client.url} is not an MLflow server: wrong answer.")
+        return part
 
     def _get(self, path: str, what: str) -> Reply:
         url = self._client.url
         try:
-            reply = self._client.request("GET", path)
+            reply = self._client.request("GET", path, may_repeat=True)
         except OSError as error:
             raise RegistryError(
                 f"The MLflow server at {url} does not answer: {error}. Is it running?"
             ) from error
         if reply.status in (401, 403):
             raise RegistryError(
-                f"The MLflow server at {url} refuses the login ({reply.status}). Set "
+                f"The MLflow server at {url} refused the login ({reply.status}). Set "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
             )
         if reply.status != 200:
@@ -177,6 +141,25 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
                 f"{what}: the MLflow server at {url} answered {reply.status}{_reason(reply.body)}"
             )
         return reply
+
+
+def find_model(source: str, registry_url: str, environ: Mapping[str, str]) -> PublishedModel:
+    """Schema and version of a model, named by a path, `models:/...`, `runs:/...` or `name@alias`.
+
+    Raises SettingsError if no registry is named but one is needed, SchemaError or RegistryError as `fetch`.
+    """
+    if not source.startswith(("models:", "runs:")):
+        if "@" not in source or Path(source).exists():
+            return PublishedModel(ModelSchema.read(Path(source)))
+        source = f"models:/{source}"
+    url = registry_url or environ.get("MLFLOW_REGISTRY_URI") or environ.get("MLFLOW_TRACKING_URI", "")
+    if not url.startswith(("http://", "https://")):
+        given = f"{url.partition(':')[0]}: is not an HTTP URL" if url else "none is set"
+        raise SettingsError(
+            f"{source} is in a registry, which needs the URL of an MLflow server; {given}. "
+            "Give --registry-url http://host:port, or the path of a schema.json with --schema."
+        )
+    return MlflowRegistryConnector(url, environ).fetch(source)
 
 
 def _reason(body: bytes) -> str:

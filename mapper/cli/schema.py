@@ -1,0 +1,40 @@
+"""`schema`: show what the model takes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from contextlib import closing
+
+from mapper.cli.predict import DEFAULT_URL, add_target_flags
+from mapper.cli.tables import print_json, schema_table
+from mapper.client.target import ServiceTarget
+from mapper.registry import find_model
+
+TIMEOUT_S = 30.0
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    schema = commands.add_parser(
+        "schema",
+        help="show what the model takes",
+        description="Show what the model takes and which classes it knows.",
+        epilog="Example: python -m mapper schema --model models:/proto_model@champion",
+    )
+    add_target_flags(schema)
+    schema.add_argument("--json", action="store_true", help="print schema.json itself")
+    schema.set_defaults(run=_print_schema)
+
+
+def _print_schema(args: argparse.Namespace) -> int:
+    if args.schema:
+        schema = find_model(args.schema, args.registry_url, os.environ).schema
+    else:
+        with closing(ServiceTarget(args.url or DEFAULT_URL, TIMEOUT_S)) as target:
+            schema = target.schema
+    if args.json:
+        print_json(schema.content)
+    else:
+        print(schema_table(schema))
+    return 0

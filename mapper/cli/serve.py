@@ -1,0 +1,32 @@
+"""`serve`: start the HTTP service. Its flags are the settings."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+from collections.abc import Callable
+
+from mapper.http.settings import MapperSettings
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    serve = commands.add_parser(
+        "serve",
+        help="start the HTTP service",
+        description="Start the HTTP service. Each flag has a variable, such as MAPPER_PORT; the flag wins.",
+        epilog="Example: python -m mapper serve --schema build/schema.json --port 8080 --workers 2",
+    )
+    for setting in dataclasses.fields(MapperSettings):
+        default = "" if "default" in setting.metadata["help"] else f" (default: {setting.default})"
+        flags = [f"--{setting.name.replace('_', '-')}", *(["--model"] if setting.name == "schema" else ())]
+        kind: Callable[[str], object] = type(setting.default)
+        serve.add_argument(*flags, dest=setting.name, type=kind, help=setting.metadata["help"] + default)
+    serve.set_defaults(run=_serve)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from mapper.http.process import run_service
+
+    return run_service(MapperSettings.load(os.environ, vars(args)), os.environ)

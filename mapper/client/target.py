@@ -1,0 +1,113 @@
+"""Whom the command line asks: a running mapper service, or a model server through the library."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import orjson
+
+from mapper.errors import (
+    Finding,
+    InvalidRequestError,
+    MapperError,
+    ModelServerDownError,
+    ModelServerTimeoutError,
+)
+from mapper.mapping.model import TabularModel
+from mapper.mapping.schema import ModelSchema
+from mapper.model_server.proxy import HttpClient, ModelServerProxy, Reply
+from mapper.registry import PublishedModel
+
+NO_FILES = "The model takes rows, not files. Use a version that was trained with file_management=true."
+
+
+class Target(Protocol):
+    """Answers requests."""
+
+    @property
+    def schema(self) -> ModelSchema:
+        """The model schema."""
+
+    def ask(self, command: str, request: dict[str, Any]) -> dict[str, Any]:
+        """The mapper's answer; raises InvalidRequestError, or MapperError for any other problem."""
+
+    def close(self) -> None:
+        """End the connection."""
+
+
+class ServiceTarget:
+    """A running mapper service."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self._client = HttpClient(url, {"Content-Type": "application/json"}, timeout_s)
+        self._timeout_s = timeout_s
+        self._schema: ModelSchema | None = None
+
+    @property
+    def schema(self) -> ModelSchema:
+        """The schema that the service has; asked for once."""
+        if self._schema is None:
+            reply = self._request("GET", "/v1/schema", None, may_repeat=False)
+            if reply.status != 200:
+                raise MapperError(
+                    f"{self._client.url} answered {reply.status} to /v1/schema. Is it a mapper?"
+                )
+            self._schema = ModelSchema.from_json(reply.body)
+        return self._schema
+
+    def ask(self, command: str, request: dict[str, Any]) -> dict[str, Any]:
+        """The service's answer; a file job is sent only once."""
+        body, may_repeat = orjson.dumps(request), "file" not in request
+        reply = self._request("POST", f"/v1/{command}", body, may_repeat=may_repeat)
+        try:
+            content: dict[str, Any] = orjson.loads(reply.body)
+        except orjson.JSONDecodeError as error:
+            raise MapperError(f"{self._client.url} did not answer in JSON. Is it a mapper?") from error
+        if reply.status == 200:
+            return content
+        detail = content.get("detail", f"status {reply.status}")
+        if "errors" in content:
+            raise InvalidRequestError(
+                detail, [Finding(**fault) for fault in content["errors"]], content["error_count"]
+            )
+        raise MapperError(f"{content.get('title', 'Problem')} ({reply.status}): {detail}")
+
+    def close(self) -> None:
+        """End the connection."""
+        self._client.close()
+
+    def _request(self, method: str, path: str, body: bytes | None, *, may_repeat: bool) -> Reply:
+        url = self._client.url
+        try:
+            return self._client.request(method, path, body, may_repeat=may_repeat)
+        except TimeoutError as error:
+            raise ModelServerTimeoutError(f"{url} did not answer within {self._timeout_s:g} s.") from error
+        except OSError as error:
+            raise ModelServerDownError(
+                f"No mapper service at {url}. Start one with `python -m mapper serve`, or give --url."
+            ) from error
+
+
+class ModelServerTarget:
+    """A model server, asked through the library, that serves a published version."""
+
+    def __init__(self, url: str, published: PublishedModel, timeout_s: float) -> None:
+        self._proxy = ModelServerProxy(url, timeout_s)
+        self._model = TabularModel(published.schema, published.version)
+        self._takes_rows = published.signature == "rows"
+
+    @property
+    def schema(self) -> ModelSchema:
+        """The schema of the model."""
+        return self._model.schema
+
+    def ask(self, command: str, request: dict[str, Any]) -> dict[str, Any]:
+        """The mapped answer; a file job is sent only once."""
+        if "file" in request and self._takes_rows:
+            raise InvalidRequestError(NO_FILES)
+        model = self._model if command == "predict" else self._model.get_explainer()
+        return dict(model.map_response(self._proxy.invoke(command, model.map_request(request))))
+
+    def close(self) -> None:
+        """End the connection."""
+        self._proxy.close()
