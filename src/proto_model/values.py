@@ -76,6 +76,7 @@ _PLAIN = re.compile(r"[0-9.eE+-]*")
 _BOOLEANS = (bool, np.bool_)
 _NUMBERS = (int, float, np.integer, np.floating, Decimal)
 _SHOWN_CHARACTERS = 40
+_PART_VALUES = 1 << 13
 
 
 class Fault(IntEnum):
@@ -196,13 +197,16 @@ class Rule:
             numbers = values.astype(np.float64)
             return numbers, self.number_faults(numbers)
         cells: Sequence[Any] = values.tolist() if isinstance(values, np.ndarray) else values
-        quick = self._known_categories(cells) if self.is_category else self._plain_numbers(cells)
-        if quick is None:
-            return self._one_by_one(list(map(self.read, cells)))
-        return quick, np.zeros(len(quick), np.uint8) if self.is_category else self.number_faults(quick)
+        known = self._known_texts(cells)
+        if known is not None:
+            return known, np.zeros(len(known), np.uint8)
+        plain = None if self.is_category else self._plain_numbers(cells)
+        if plain is not None:
+            return plain, self.number_faults(plain)
+        return self._one_by_one(list(map(self.read, cells)))
 
-    def _known_categories(self, values: Sequence[Any]) -> NDArray[np.float64] | None:
-        """Codes of values that all are known categories, else None."""
+    def _known_texts(self, values: Sequence[Any]) -> NDArray[np.float64] | None:
+        """Codes of values that all are known texts, else None."""
         try:
             return np.fromiter(map(self.codes.__getitem__, values), np.float64, len(values))
         except (KeyError, TypeError):
@@ -215,8 +219,8 @@ class Rule:
             if types <= {int, float, type(None)} or (types == {bool} and self.feature.type == "boolean"):
                 return np.array(values, dtype=np.float64)
             if types == {str} and _PLAIN.fullmatch("".join(values)):
-                numbers = [float(text) if text else math.nan for text in values]
-                return np.array(numbers, dtype=np.float64)
+                cells = [text or "nan" for text in values] if "" in values else values
+                return np.fromiter(map(float, cells), np.float64, len(values))
         except (OverflowError, ValueError):
             pass
         return None
@@ -255,9 +259,13 @@ class RuleBook:
 
     def accepts(self, matrix: NDArray[np.float64]) -> bool:
         """Whether no number of a coded matrix has a fault; codes of categories are not looked at."""
-        if self._only_size_counts:
-            return bool(np.maximum.reduce(np.abs(matrix), axis=None) <= LARGEST)  # false for NaN
+        if matrix.size > _PART_VALUES:
+            # By parts, because large temporary arrays come from the kernel page by page, which takes long.
+            step = max(1, _PART_VALUES // matrix.shape[1])
+            return all(self.accepts(matrix[start : start + step]) for start in range(0, len(matrix), step))
         # Comparisons with NaN are false, so a missing value is refused by the last one alone.
+        if self._only_size_counts:
+            return bool(np.maximum.reduce(np.abs(matrix), axis=None) <= LARGEST)
         bad = (matrix < self._low) | (matrix > self._high)
         if self._any_whole:
             bad |= self._whole & (np.floor(matrix) < matrix)

@@ -118,7 +118,7 @@ def coded_matrix(
         else:
             matrix[:, position], faults = read_arrow(column, rule)
             add(position, faults, column)
-    if filled and not book.accepts(matrix):
+    if filled and n_rows and not book.accepts(matrix):
         for position in filled:
             values = matrix[:, position]
             add(position, book.rules[position].number_faults(values), values)
