@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,6 +80,11 @@ def test_they_serve_a_downloaded_version_without_the_libraries_that_made_it(
     with _serving(serve, f"{server_url}/ping", tmp_path), _serving(front, f"{mapper_url}/readyz", tmp_path):
         predicted = _post(f"{mapper_url}/v1/predict", body)["predictions"][0]
         explained = _post(f"{mapper_url}/v1/explain", body)["predictions"][0]
+        parquet = {"Content-Type": "application/vnd.apache.parquet"}
+        request = urllib.request.Request(f"{server_url}/invocations", b"PAR1", parquet)
+        with pytest.raises(urllib.error.HTTPError, match="415") as refused:  # without the extra `files`
+            urllib.request.urlopen(request, timeout=60)
+        assert "pyarrow is not installed" in json.load(refused.value)["message"]
 
     assert predicted["prediction"] in ("setosa", "versicolor", "virginica")
     assert explained["prediction"] == predicted["prediction"]

@@ -17,7 +17,7 @@ __all__ = ["COMMANDS", "build_parser", "main"]
 COMMANDS = {
     "train": ("train all variants on a table and register them", "train"),
     "compare": ("promote the challenger if it is better than the champion", "train"),
-    "serve": ("serve a model over HTTP, without loading MLflow", "serve"),
+    "serve": ("serve a model over HTTP, without loading MLflow", "serve,files"),
     "score": ("predict a file of any size", "files"),
 }
 """Command, to one line of help and the extra that has its libraries.

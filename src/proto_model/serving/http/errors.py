@@ -75,6 +75,8 @@ STATUS: dict[type[Exception], tuple[int, str]] = {
 
 def fault(error: Exception) -> tuple[int, str, str]:
     """Status, MLflow's code and message of an error; what was not foreseen is told to the log only."""
+    if isinstance(error, ModuleNotFoundError):  # pyarrow, without the extra `files`
+        return 415, "BAD_REQUEST", f"This server cannot read that: {error.name} is not installed."
     status, code = STATUS.get(type(error), (500, "INTERNAL_ERROR"))
     if status == 500:
         logger.error("A request could not be answered", exc_info=error)
