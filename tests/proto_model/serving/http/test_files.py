@@ -12,15 +12,13 @@ import mlflow.pyfunc
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import scoring_server
-from mlflow.types import ParamSchema
+from proto_model.serving.http.params import FILE_PARAMS
 
 from proto_model.errors import ProtoModelError
 from proto_model.model import write_bundle
 from proto_model.registry.logged_model import CODE, save_model
-from proto_model.registry.signature import PREDICT_PARAMS
+from proto_model.registry.signature import file_signature
 from proto_model.serving.http import Scorer
-from proto_model.serving.http.params import FILE_PARAMS
-from proto_model.serving.mlflow.file_model import file_signature
 from proto_model.table import encode
 from scripts.object_store import ObjectStore
 
@@ -47,7 +45,7 @@ def folder(tmp_path_factory, mixed_pipeline, mixed_data) -> Path:
     write_bundle(
         folder / "bundle", mixed_pipeline, mixed_data.schema, encode(mixed_data.X_train, mixed_data.schema)
     )
-    signature = file_signature(ParamSchema(PREDICT_PARAMS))
+    signature = file_signature()
     save_model(folder / "model", bundle=folder / "bundle", code=CODE / "file.py", signature=signature)
     return folder / "model"
 
@@ -252,7 +250,7 @@ def test_metadata_names_urls(files, make_app, ask):
 
 def test_parameters_are_those_of_the_signature():
     types = {"boolean": bool, "string": str, "long": int}
-    params = file_signature(ParamSchema(PREDICT_PARAMS)).params.params
+    params = file_signature().params.params
 
     assert FILE_PARAMS == tuple(
         (spec.name, types[spec.dtype.name], spec.shape is not None) for spec in params

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from proto_model.serving.http.params import ROW_PARAMS
 
 from proto_model.registry.signature import PREDICT_PARAMS
-from proto_model.serving.http.params import ROW_PARAMS
 
 GOOD = {
     "age": st.one_of(st.none(), st.integers(18, 90), st.just(41.0)),

@@ -8,13 +8,11 @@ import mlflow.pyfunc
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
-from mlflow.types import ParamSchema
 from sklearn.pipeline import Pipeline
 
 from proto_model.model import write_bundle
 from proto_model.registry.logged_model import CODE, save_model
-from proto_model.registry.signature import PREDICT_PARAMS
-from proto_model.serving.mlflow.file_model import file_signature
+from proto_model.registry.signature import file_signature
 from proto_model.table import TrainingData, encode
 from scripts.object_store import ObjectStore
 
@@ -36,7 +34,7 @@ def loaded(
     folder = tmp_path_factory.mktemp("model")
     background = encode(mixed_data.X_train, mixed_data.schema)
     write_bundle(folder / "bundle", mixed_pipeline, mixed_data.schema, background)
-    signature = file_signature(ParamSchema(PREDICT_PARAMS))
+    signature = file_signature()
     save_model(folder / "model", bundle=folder / "bundle", code=CODE / "file.py", signature=signature)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in rclone.settings.items():
