@@ -93,10 +93,14 @@ def test_explanations_come_with_the_rows(loaded: Any, rclone: ObjectStore, mixed
     ("columns", "params", "reason"),
     [
         ({"input_url": ["https://h/k?X-Amz-Signature=5ec4e7"]}, {}, "Columns missing: .'output_url'"),
-        ({"input_url": ["u"], "output_url": ["u"]}, {"on_bad_row": "skip"}, "on_bad_row='skip' given"),
+        ({"input_url": ["u"], "output_url": ["u"]}, {"on_bad_row": "skip"}, "on_bad_row: 'skip' given"),
         ({"input_url": ["u"], "output_url": ["u"]}, {"output_format": "xlsx"}, "output_format='xlsx' given"),
         ({"input_url": ["u"], "output_url": ["u"]}, {"passthrough": ["a", "a"]}, "names a column twice"),
-        ({"input_url": ["u"], "output_url": ["u"]}, {"explain": True, "effort": "huge"}, "effort 'huge'"),
+        (
+            {"input_url": ["u"], "output_url": ["u"]},
+            {"explain": True, "effort": "huge"},
+            "effort: 'huge' given",
+        ),
     ],
 )
 def test_a_request_that_is_wrong_is_refused_whole(
