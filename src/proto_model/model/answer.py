@@ -78,7 +78,7 @@ def classification_fields(schema: ModelSchema) -> tuple[AnswerField, ...]:
     by_class = enumerate(schema.probability_columns)
     return (
         AnswerField("prediction", schema.target_type, attrgetter("best"), labels=schema.classes),
-        AnswerField("probability", "double", lambda answer: answer.scores.max(axis=1)),
+        AnswerField("probability", "double", attrgetter("highest")),
         *(AnswerField(name, "double", probability_of(place), of=(ROWS, FILE)) for place, name in by_class),
         AnswerField("explanation", "json", attrgetter("explanations"), when=attrgetter("explain")),
         AnswerField(
@@ -87,7 +87,7 @@ def classification_fields(schema: ModelSchema) -> tuple[AnswerField, ...]:
     )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)  # not frozen, which would cost a tenth of a small answer's time
 class Answer:
     """What a model says to some rows.
 
@@ -112,17 +112,30 @@ class Answer:
         """Number of rows."""
         return len(self.scores)
 
-    @cached_property
+    @property
     def best(self) -> NDArray[np.int64]:
         """Position of each row's largest score, of equal ones the first."""
         best: NDArray[np.int64] = self.scores.argmax(axis=1)
         return best
 
+    @property
+    def highest(self) -> NDArray[np.float64]:
+        """Each row's largest score."""
+        if len(self.scores) == 1:  # a reduction would take as long as all the rest
+            return self.scores.ravel()[self.best]
+        highest: NDArray[np.float64] = self.scores.max(axis=1)
+        return highest
+
     def records(self) -> list[dict[str, Any]]:
-        """Rows as JSON objects."""
-        names = [field.name for field in self.fields]
-        columns = [field.column(self).tolist() for field in self.fields]
-        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+        """Rows as JSON objects; single rows are common, so that every call in here counts."""
+        names, columns = [], []
+        for one in self.fields:
+            values = one.values(self)
+            if one.labels is not None:
+                values = one.label_array[values]
+            names.append(one.name)
+            columns.append(values.tolist() if isinstance(values, np.ndarray) else values)
+        return [dict(zip(names, row)) for row in zip(*columns)]  # noqa: B905  # all columns are as long
 
     def frame(self) -> pd.DataFrame:
         """Data frame with a column per field.

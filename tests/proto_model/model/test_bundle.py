@@ -65,6 +65,28 @@ def test_a_damaged_background_is_named(tmp_path, bundle):
         _ = Bundle.load(tmp_path).background
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda rows: rows[:, :3], "float64 of shape"),
+        (lambda rows: rows[0], "float64 of shape"),
+        (lambda rows: rows[:0], "float64 of shape"),
+        (lambda rows: rows.astype(np.float32), "rows are float32"),
+        (lambda rows: np.where(rows == rows[0, 0], np.inf, rows), "not all numbers are finite"),
+        (lambda rows: rows + 1000, "column 'job' has codes of none of its 4 categories"),
+        (lambda rows: rows * np.nan, "column .* has missing values"),
+        (lambda rows: rows.astype(object), "is damaged"),
+    ],
+)
+def test_a_background_that_does_not_fit_the_schema_is_refused(tmp_path, bundle, change, reason):
+    for file in bundle.iterdir():
+        Path(tmp_path / file.name).write_bytes(file.read_bytes())
+    np.savez(tmp_path / "background.npz", rows=change(Bundle.load(bundle).background))
+
+    with pytest.raises(ArtifactError, match=reason):
+        _ = Bundle.load(tmp_path).background
+
+
 def test_a_background_of_another_width_is_refused(tmp_path, mixed_pipeline, mixed_data):
     with pytest.raises(ArtifactError, match=r"\[>0, 5\] expected"):
         write_bundle(tmp_path, mixed_pipeline, mixed_data.schema, np.zeros((3, 2)))

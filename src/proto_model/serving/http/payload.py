@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -29,8 +29,7 @@ Output = tuple[str, str, list[Any]]
 """Name, datatype and data of a tensor of shape [n_rows, 1]."""
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(NamedTuple):
     """What a request asks.
 
     Parameters
