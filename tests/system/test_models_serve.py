@@ -243,7 +243,10 @@ def test_an_unknown_engine_is_refused_with_those_there_are(server, records):
 
     status, answer = post(server, {"dataframe_records": records[:1], "params": params})
 
-    assert (status, answer["message"]) == (400, "engine 'magic' given, one of lore, lore_sa expected.")
+    assert (status, answer["message"]) == (
+        400,
+        "Parameters: engine: 'magic' given, one of lore, lore_sa expected.",
+    )
 
 
 def invocation(*arguments, tracking_uri):

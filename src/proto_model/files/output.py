@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from proto_model.errors import InputError
-from proto_model.files.arrays import from_numbers, from_texts
+from proto_model.files.arrays import from_numbers, from_texts, from_truth
 from proto_model.files.formats import FileFormat
 from proto_model.files.jsonl_files import JSON_TEXT
 from proto_model.files.options import FileOptions
@@ -213,8 +213,15 @@ class _ArrowWriter:
 def _column(field: AnswerField, answer: Answer, mask: NDArray[np.bool_] | None) -> pa.Array:
     values = field.values(answer)
     if field.labels is not None:
-        return pa.array(field.labels, _TYPES[field.type]).take(from_numbers(values, mask))
+        return _labels(field.label_array).take(from_numbers(values, mask))
     return from_numbers(values, mask) if isinstance(values, np.ndarray) else from_texts(values)
+
+
+def _labels(labels: NDArray[Any]) -> pa.Array:
+    """Labels as an array; `pa.array` would import pandas, which takes longer than a small file."""
+    if labels.dtype == object:
+        return from_texts(labels.tolist())
+    return from_truth(labels) if labels.dtype == bool else from_numbers(labels)
 
 
 def _copied(array: pa.Array, field: pa.Field, from_json: bool, max_bytes: int) -> pa.Array:

@@ -21,8 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.errors import ArtifactError
-from proto_model.forest.pipeline import compiled_forest
-from proto_model.model.kinds import KINDS, Classification, Engine
+from proto_model.model.kinds import KINDS, Engine
 from proto_model.schema import ModelSchema
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ __all__ = ["MAX_BACKGROUND_ROWS", "SCHEMA_FILE", "Bundle", "background_rows", "w
 MAX_BACKGROUND_ROWS = 2000
 
 SCHEMA_FILE = "schema.json"
-FOREST_FILE = Classification.ENGINE_FILE
 PIPELINE_FILE = "pipeline.skops"
 BACKGROUND_FILE = "background.npz"
 
@@ -64,21 +62,12 @@ def write_bundle(
     """
     import skops.io
 
-    forest = pipeline[-1]
-    if tuple(forest.classes_.tolist()) != schema.classes:
-        raise ArtifactError(
-            f"The pipeline's classes are {forest.classes_.tolist()}, the schema's {list(schema.classes)}. "
-            "Write the schema of the table that the pipeline was fitted on."
-        )
-    n_features = len(schema.features)
-    if X_background.ndim != 2 or X_background.shape[1] != n_features or len(X_background) == 0:
-        raise ArtifactError(
-            f"Background of shape {X_background.shape} given, [>0, {n_features}] expected: "
-            "a sample of the coded training rows."
-        )
+    fault = _fault(X_background, schema)
+    if fault:
+        raise ArtifactError(f"The background is not a sample of the coded training rows: {fault}.")
     folder.mkdir(parents=True, exist_ok=True)
+    KINDS[schema.task].save(pipeline, schema, folder)
     schema.write(folder / SCHEMA_FILE)
-    compiled_forest(pipeline, schema).save(folder / FOREST_FILE)
     skops.io.dump(pipeline, folder / PIPELINE_FILE)
     np.savez_compressed(folder / BACKGROUND_FILE, rows=background_rows(X_background))
 

@@ -94,7 +94,7 @@ class Inference:
         if parts[0] == "models" and len(parts) > 1:
             name, rest = parts[1], parts[2:]
             if name != self.model_name:
-                raise NotFoundError(f"No model {name[:80]!r} here, but {self.model_name!r}.")
+                raise NotFoundError(f"There is no model {name[:80]!r} here, only {self.model_name!r}.")
             if rest[:1] == ["versions"] and len(rest) > 1:
                 self._check_version(rest[1])
                 rest = rest[2:]
@@ -105,8 +105,8 @@ class Inference:
             if rest == ["infer"]:
                 return None
         raise NotFoundError(
-            f"Nothing is at {path[:80]!r}. There are /v2, /v2/health/live, /v2/health/ready and, below "
-            f"/v2/models/{self.model_name}: ready, infer, versions."
+            f"There is nothing at {path[:80]!r}. There are /v2, /v2/health/live, /v2/health/ready and "
+            f"/v2/models/{self.model_name}, with ready, infer and versions below it."
         )
 
     def metadata(self) -> dict[str, Any]:
@@ -181,7 +181,7 @@ class Inference:
                 raise InputError(f"Input {tensor.name!r} has {len(values)} rows, others have {n_rows}.")
         if not columns:
             raise InputError(
-                f"None of the inputs is a column of the model, which takes one tensor for each of "
+                f"None of the inputs is a column of the model. Send one tensor for each of "
                 f"{', '.join(list(self.payload.inputs)[:20])}."
             )
         return columns
@@ -190,13 +190,15 @@ class Inference:
         """Outputs that a request asks for; raises InputError for one that there is not."""
         for name in names:
             if not isinstance(name, str) or name not in self.payload.outputs:
-                raise InputError(f"No output {name!r:.80}; there are {', '.join(self.payload.outputs)}.")
+                raise InputError(
+                    f"There is no output {name!r:.80}. There are {', '.join(self.payload.outputs)}."
+                )
         return tuple(names)
 
     def _check_version(self, version: str) -> None:
         if version != self.version:
-            known = f"but {self.version!r}" if self.version else "it was not served from the registry"
-            raise NotFoundError(f"No version {version[:80]!r} of {self.model_name!r} here, {known}.")
+            known = f"only {self.version!r}" if self.version else "it is not served from the registry"
+            raise NotFoundError(f"There is no version {version[:80]!r} of {self.model_name!r} here: {known}.")
 
 
 def _opened(body: bytes) -> Envelope:

@@ -19,7 +19,7 @@ __all__ = ["Endpoints", "Service"]
 # Up to here a body is read at once: that takes less time than handing it to a thread.
 SMALL_BODY_BYTES = 32 * 1024
 FILE_ADVICE = (
-    "Its jobs end and upload nothing more. Send fewer or smaller files, or have file_timeout_s raised."
+    "Its jobs are stopped and upload nothing more. Send fewer or smaller files, or raise file_timeout_s."
 )
 
 T = TypeVar("T")
