@@ -79,17 +79,7 @@ def background_rows(X: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class Bundle:
-    """A bundle that was read; its engine may be called from several threads at once.
-
-    Parameters
-    ----------
-    folder : Path
-        As `write_bundle` left it.
-    schema : ModelSchema
-        Read from it.
-    engine : Engine
-        Read from it.
-    """
+    """A folder that `write_bundle` left and `load` read; its engine may be called from several threads."""
 
     def __init__(self, folder: Path, schema: ModelSchema, engine: Engine) -> None:
         self.folder = folder
@@ -131,16 +121,17 @@ class Bundle:
         """The fitted scikit-learn pipeline, read each time; serving never needs it."""
         import skops.io
 
-        return skops.io.load(_existing(self.folder / PIPELINE_FILE), trusted=TRUSTED_TYPES)
+        return skops.io.load(self.folder / PIPELINE_FILE, trusted=TRUSTED_TYPES)
 
 
 def _read_background(path: Path, schema: ModelSchema) -> NDArray[np.float64]:
-    _existing(path)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             rows: NDArray[np.float64] = content["rows"]
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ArtifactError(f"{path} is damaged: {error}. Log the model again.") from error
+        raise ArtifactError(
+            f"Cannot read {path}: {error}. Download the whole model, or log it again."
+        ) from error
     fault = _fault(rows, schema)
     if fault:
         raise ArtifactError(f"{path} does not fit {SCHEMA_FILE}: {fault}. Log the model again.")
@@ -164,10 +155,3 @@ def _fault(rows: NDArray[np.float64], schema: ModelSchema) -> str | None:
         elif not feature.nullable and np.isnan(column).any():
             return f"column {feature.name!r} has missing values, which the schema does not allow"
     return None
-
-
-def _existing(path: Path) -> Path:
-    """The path, if there is a file."""
-    if not path.is_file():
-        raise ArtifactError(f"{path} is missing. Download the whole model, or log it again.")
-    return path

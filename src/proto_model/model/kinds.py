@@ -62,8 +62,6 @@ class Classification:
     def engine(self, folder: Path, schema: ModelSchema) -> Engine:
         """Forest of a bundle."""
         path = folder / _FOREST_FILE
-        if not path.is_file():
-            raise ArtifactError(f"{path} is missing. Download the whole model, or log it again.")
         forest = CompiledForest.load(path)
         expected = (len(schema.features), len(schema.classes))
         if (forest.n_features, forest.n_classes) != expected:

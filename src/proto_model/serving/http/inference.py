@@ -40,35 +40,15 @@ class Envelope(NamedTuple):
 
 @dataclass(frozen=True)
 class InferenceRequest:
-    """What an `infer` request asks.
-
-    Parameters
-    ----------
-    question : Question
-        For the model.
-    id : str or None
-        Given back with the answer.
-    outputs : tuple of str
-        The only tensors to answer with; all if it is empty.
-    """
+    """What an `infer` request asks."""
 
     question: Question
-    id: str | None = None
-    outputs: tuple[str, ...] = ()
+    id: str | None = None  # given back with the answer
+    outputs: tuple[str, ...] = ()  # the only tensors to answer with; all if it is empty
 
 
 class Inference:
-    """What the V2 protocol says about one model, and its `infer`.
-
-    Parameters
-    ----------
-    payload : Payload
-        What the model takes and gives.
-    model_name : str
-        As in paths.
-    version : str or None
-        Version in the registry, when it is known.
-    """
+    """What the V2 protocol says about one model, and its `infer`; `version` is the registry's, if known."""
 
     def __init__(self, payload: Payload, model_name: str, version: str | None = None) -> None:
         self.payload = payload

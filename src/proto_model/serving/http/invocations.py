@@ -16,13 +16,7 @@ __all__ = ["Invocations", "media_type"]
 
 
 class Invocations:
-    """Reads and writes the bodies of `/invocations` of one model.
-
-    Parameters
-    ----------
-    payload : Payload
-        What the model takes and gives.
-    """
+    """Reads and writes the bodies of `/invocations` of one model."""
 
     def __init__(self, payload: Payload) -> None:
         self._payload = payload

@@ -30,17 +30,9 @@ Output = tuple[str, str, list[Any]]
 
 
 class Question(NamedTuple):
-    """What a request asks.
+    """What a request asks."""
 
-    Parameters
-    ----------
-    rows : ndarray of shape (n_rows, n_features), or list of FileJob
-        What to answer.
-    parameters : Parameters
-        How.
-    """
-
-    rows: Any
+    rows: Any  # a coded matrix, or a list of FileJob
     parameters: Parameters
 
 
@@ -81,15 +73,7 @@ class Payload(Protocol):
 
 
 class RowPayload:
-    """Rows with a column per feature.
-
-    Parameters
-    ----------
-    predictor : Predictor
-        The model.
-    max_rows : int
-        Most rows of a request.
-    """
+    """Rows with a column per feature."""
 
     media_types: tuple[str, ...] = (JSON, CSV, PARQUET)
 
