@@ -83,17 +83,7 @@ KINDS: dict[str, Kind] = {"classification": Classification()}
 def answer_fields(
     schema: ModelSchema, parameters: Parameters | None, signature: Signature = ROWS
 ) -> tuple[AnswerField, ...]:
-    """Fields of an answer, in order.
-
-    Parameters
-    ----------
-    schema : ModelSchema
-        Of the model.
-    parameters : Parameters or None
-        Of the request; None for all fields that a request may ask for.
-    signature : {"rows", "explainer", "file"}
-        What the model takes and gives.
-    """
+    """Fields of the answer to a request, in order; all that a request may ask for if `parameters` is None."""
     return tuple(
         field
         for field in KINDS[schema.task].fields(schema)
