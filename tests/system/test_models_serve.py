@@ -219,7 +219,7 @@ def test_all_bad_values_come_back_in_one_answer(server, records, form):
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [('"1.5"', 'the string "1.5" given'), ("true", "the boolean true given"), ("1e400", "inf given")],
+    [('"1,5"', 'the string "1,5" given'), ("true", "the boolean true given"), ("1e400", "inf given")],
 )
 @pytest.mark.parametrize("key", ["dataframe_records", "inputs", "instances"])
 def test_what_mlflow_would_take_silently_is_refused(server, records, value, words, key):
