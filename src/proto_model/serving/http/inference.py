@@ -17,7 +17,7 @@ import proto_model
 from proto_model.errors import InputError
 from proto_model.parameters import parameters_of
 from proto_model.serving.http.errors import NotFoundError
-from proto_model.serving.http.json_body import parsed
+from proto_model.serving.http.forms import parsed
 from proto_model.serving.http.payload import Output, Payload, Question
 from proto_model.serving.http.tensors import Tensor, UsualTensors, column_values
 

@@ -8,8 +8,7 @@ from typing import Any
 import orjson
 
 from proto_model.serving.http.errors import MediaTypeError, too_many_rows
-from proto_model.serving.http.forms import Forms
-from proto_model.serving.http.json_body import parsed
+from proto_model.serving.http.forms import Forms, parsed
 from proto_model.serving.http.payload import JSON, Payload, Question
 
 __all__ = ["Invocations", "media_type"]

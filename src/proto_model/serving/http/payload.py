@@ -9,11 +9,10 @@ from typing import Any, NamedTuple, Protocol
 import orjson
 
 from proto_model.model import Answer, Predictor, answer_fields
+from proto_model.model.rows import RowReader
 from proto_model.parameters import Parameters
-from proto_model.serving.http.csv_rows import csv_columns
 from proto_model.serving.http.forms import TableReader
-from proto_model.serving.http.parquet_rows import parquet_columns
-from proto_model.serving.http.rows import RowReader
+from proto_model.serving.http.table_bodies import csv_columns, parquet_columns
 from proto_model.serving.http.tensors import DATATYPES, TAKES
 
 __all__ = ["CSV", "JSON", "PARQUET", "Output", "Payload", "Question", "RowPayload"]
