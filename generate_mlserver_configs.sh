@@ -36,5 +36,5 @@ root="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 python="$root/.venv/bin/python"
 [[ -x "$python" ]] || python=python3
 
-exec "$python" -m proto_model.serving.mlserver.configs \
+exec "$python" -m proto_model.cli.mlserver \
     "${1:-models:/proto_model@champion}" "${BUILD_DIR:-$root/build}"

@@ -243,14 +243,17 @@ class RuleBook:
     def __init__(self, schema: ModelSchema) -> None:
         self.schema = schema
         self.rules = [Rule(feature) for feature in schema.features]
+        features = schema.features
+        is_boolean = np.array([feature.type == "boolean" for feature in features])
         # A category that is NaN may be unseen, which is accepted.
-        self._required = np.array([not f.nullable and f.categories is None for f in schema.features])
-        self._whole = np.array([feature.type in ("long", "boolean") for feature in schema.features])
-        is_boolean = np.array([feature.type == "boolean" for feature in schema.features])
-        self._low = np.where(is_boolean, 0.0, -LARGEST)
-        self._high = np.where(is_boolean, 1.0, LARGEST)
-        self._any_required, self._any_whole = bool(self._required.any()), bool(self._whole.any())
-        self._only_size_counts = bool(self._required.all()) and not self._any_whole
+        required = np.array([not f.nullable and f.categories is None for f in features])
+        whole = np.array([feature.type in ("long", "boolean") for feature in features])
+        self._any_required, self._any_whole = bool(required.any()), bool(whole.any())
+        self._only_size_counts = bool(required.all()) and not self._any_whole
+        # As large as the part of a matrix that is looked at: a row for all of it takes three times as long.
+        self._n_part = max(1, _PART_VALUES // len(features))
+        low, high = np.where(is_boolean, 0.0, -LARGEST), np.where(is_boolean, 1.0, LARGEST)
+        self._parts = [np.tile(row, (self._n_part, 1)) for row in (low, high, whole, required)]
 
     @classmethod
     def of(cls, schema: ModelSchema) -> RuleBook:
@@ -259,18 +262,19 @@ class RuleBook:
 
     def accepts(self, matrix: NDArray[np.float64]) -> bool:
         """Whether no number of a coded matrix has a fault; codes of categories are not looked at."""
-        if matrix.size > _PART_VALUES:
+        n_rows, n_part = len(matrix), self._n_part
+        if n_rows > n_part:
             # By parts, because large temporary arrays come from the kernel page by page, which takes long.
-            step = max(1, _PART_VALUES // matrix.shape[1])
-            return all(self.accepts(matrix[start : start + step]) for start in range(0, len(matrix), step))
+            return all(self.accepts(matrix[start : start + n_part]) for start in range(0, n_rows, n_part))
         # Comparisons with NaN are false, so a missing value is refused by the last one alone.
         if self._only_size_counts:
             return bool(np.maximum.reduce(np.abs(matrix), axis=None) <= LARGEST)
-        bad = (matrix < self._low) | (matrix > self._high)
+        low, high, whole, required = [part[:n_rows] for part in self._parts]
+        bad = (matrix < low) | (matrix > high)
         if self._any_whole:
-            bad |= self._whole & (np.floor(matrix) < matrix)
+            bad |= whole & (np.floor(matrix) < matrix)
         if self._any_required:
-            bad |= self._required & np.isnan(matrix)
+            bad |= required & np.isnan(matrix)
         return not bad.any()
 
 

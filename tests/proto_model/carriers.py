@@ -24,17 +24,20 @@ from mlflow.pyfunc import scoring_server
 from numpy.typing import NDArray
 
 from proto_model.errors import InputError
-from proto_model.files import FileOptions, score_file
-from proto_model.model.rows import coded_rows
+from proto_model.files import score_file
+from proto_model.model import Bundle, Predictor, coded_rows
+from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
 from proto_model.serving.http.inference import Inference
 from proto_model.serving.http.invocations import Invocations
+from proto_model.serving.http.payload import RowPayload
 from proto_model.serving.http.tensors import DATATYPES
 from proto_model.values import TRUTH
 
 CASES = json.loads(Path("schemas/cases/values.json").read_text(encoding="utf-8"))
 SCHEMA = ModelSchema.from_dict(CASES["schema"])
 FEATURES = {feature.name: feature for feature in SCHEMA.features}
+PAYLOAD = RowPayload(Predictor(Bundle(Path(), SCHEMA, None)), 10)  # nothing is predicted here
 GOOD: dict[str, Any] = {
     "number": 1.5,
     "required number": 2.5,
@@ -88,11 +91,11 @@ def json_bodies(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def json_carrier(form: str) -> Carrier:
-    reader = Invocations(SCHEMA)
+    reader = Invocations(PAYLOAD)
 
     def carry(name: str, value: Any) -> Outcome:
         body = json.dumps(json_bodies(GOOD | {name: value})[form]).encode()
-        return outcome_of(lambda: reader.read(body, "application/json").matrix, name)
+        return outcome_of(lambda: reader.read(body, "application/json").rows, name)
 
     return carry
 
@@ -119,7 +122,7 @@ def tensor_carrier(name: str, value: Any) -> Outcome:
         datatype = own or DATATYPES[FEATURES[column].type]
         inputs.append({"name": column, "shape": [1, 1], "datatype": datatype, "data": [cell]})
     body = json.dumps({"inputs": inputs}).encode()
-    return outcome_of(lambda: Inference(SCHEMA).read(body).question.matrix, name)
+    return outcome_of(lambda: Inference(PAYLOAD, SCHEMA.model_name).read(body).question.rows, name)
 
 
 # CSV -------------------------------------------------------------------------------------------------------
@@ -147,7 +150,7 @@ def csv_body_carrier(name: str, value: Any) -> Outcome:
     body = csv_text(name, value)
     if body is None:
         return None
-    return outcome_of(lambda: Invocations(SCHEMA).read(body, "text/csv").matrix, name)
+    return outcome_of(lambda: Invocations(PAYLOAD).read(body, "text/csv").rows, name)
 
 
 def mlflow_csv_carrier(name: str, value: Any) -> Outcome:
@@ -194,7 +197,7 @@ def parquet_body_carrier(name: str, value: Any) -> Outcome:
     if table is None:
         return None
     kind = "application/vnd.apache.parquet"
-    return outcome_of(lambda: Invocations(SCHEMA).read(parquet_bytes(table), kind).matrix, name)
+    return outcome_of(lambda: Invocations(PAYLOAD).read(parquet_bytes(table), kind).rows, name)
 
 
 def mlflow_parquet_carrier(name: str, value: Any) -> Outcome:
@@ -227,7 +230,7 @@ def scored(data: bytes, suffix: str) -> NDArray[np.float64]:
     with tempfile.TemporaryDirectory() as folder:
         source, output = Path(folder, f"rows.{suffix}"), Path(folder, "predictions.jsonl")
         source.write_bytes(data)
-        score_file(source, output, model, FileOptions(on_bad_row="mark", output_format=None))
+        score_file(source, output, model, Parameters(on_bad_row="mark"))
         [answer] = map(json.loads, output.read_bytes().splitlines())
     if answer["error"] is not None:
         assert answer["prediction"] is None

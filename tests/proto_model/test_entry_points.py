@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import scoring_server
 
 from proto_model.errors import DataError
-from proto_model.model import ForestModel, write_bundle
+from proto_model.model import Bundle, write_bundle
 from proto_model.registry.logged_model import CODE, save_model
 from proto_model.registry.signature import rows_signature
 from proto_model.table import load_table
@@ -182,7 +182,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Any:
         signature=signature,
         input_example=frame[:1],
     )
-    return mlflow.pyfunc.load_model(str(folder / "model")), ForestModel.load(folder / "bundle")
+    return mlflow.pyfunc.load_model(str(folder / "model")), Bundle.load(folder / "bundle")
 
 
 @pytest.mark.filterwarnings("ignore:Operation with range is deprecated")

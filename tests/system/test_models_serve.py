@@ -219,7 +219,7 @@ def test_all_bad_values_come_back_in_one_answer(server, records, form):
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [('"1.5"', 'the string "1.5" given'), ("true", "the boolean true given"), ("1e400", "inf given")],
+    [('"1,5"', 'the string "1,5" given'), ("true", "the boolean true given"), ("1e400", "inf given")],
 )
 @pytest.mark.parametrize("key", ["dataframe_records", "inputs", "instances"])
 def test_what_mlflow_would_take_silently_is_refused(server, records, value, words, key):
@@ -243,7 +243,10 @@ def test_an_unknown_engine_is_refused_with_those_there_are(server, records):
 
     status, answer = post(server, {"dataframe_records": records[:1], "params": params})
 
-    assert (status, answer["message"]) == (400, "engine 'magic' given, one of lore, lore_sa expected.")
+    assert (status, answer["message"]) == (
+        400,
+        "Parameters: engine: 'magic' given, one of lore, lore_sa expected.",
+    )
 
 
 def invocation(*arguments, tracking_uri):

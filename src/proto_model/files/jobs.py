@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from proto_model.errors import ExplanationError, InputError, ProtoModelError
-from proto_model.files.options import FileOptions
+from proto_model.files.options import FileOptions, given_format
 from proto_model.files.scoring import Explain, Scored, ScoringModel, score
 from proto_model.files.spool import Spool, open_unnamed
 from proto_model.files.summary import ErrorType, Summary
@@ -94,6 +94,8 @@ def run_jobs(
     resolve, now : callable
         `socket.getaddrinfo` and the time in UTC, unless a test says otherwise.
     """
+    for name in ("input_format", "output_format"):
+        given_format(options, name)  # an unknown one is a fault of the request, not of each job
     with ThreadPoolExecutor(1, thread_name_prefix="upload") as uploads:
         running = [
             _Run(job, settings, resolve, now, go_on).start(model, options, explain, uploads) for job in jobs

@@ -60,8 +60,8 @@ def score_file(
     """
     options = options or FileOptions()
     settings = settings or FileSettings()
-    if options.output_format is None:
-        options = dataclasses.replace(options, output_format=FileFormat.of_name(output_path.name))
+    if not options.output_format:
+        options = dataclasses.replace(options, output_format=str(FileFormat.of_name(output_path.name) or ""))
     try:
         source = open(input_path, "rb", buffering=0)
     except OSError as error:

@@ -22,11 +22,19 @@ from proto_model.files.options import FileOptions
 from proto_model.files.rows import Rows
 from proto_model.files.spool import Spool
 from proto_model.files.transfer import LimitError
+from proto_model.model import Answer, AnswerField, answer_fields
+from proto_model.parameters import FILE
 from proto_model.schema import ModelSchema
 
 __all__ = ["Writer", "open_writer", "output_batch", "output_schema"]
 
-_LABEL_TYPES = {"double": pa.float64(), "long": pa.int64(), "boolean": pa.bool_(), "string": pa.string()}
+_TYPES = {
+    "double": pa.float64(),
+    "long": pa.int64(),
+    "boolean": pa.bool_(),
+    "string": pa.string(),
+    "json": pa.string(),
+}
 _ROW_GROUP_ROWS = 1 << 17
 _STRUCTURAL = frozenset('",\r\n')
 
@@ -55,14 +63,13 @@ def output_schema(
         If a copied column has the name of one of ours.
     """
     fields = [
-        pa.field("prediction", _LABEL_TYPES[schema.target_type]),
-        pa.field("probability", pa.float64()),
-        *(pa.field(name, pa.float64()) for name in schema.probability_columns),
+        pa.field(
+            field.name,
+            _TYPES[field.type],
+            metadata=JSON_TEXT if field.type == "json" and layout == "jsonl" else None,
+        )
+        for field in answer_fields(schema, options, FILE)
     ]
-    if options.explain:
-        fields.append(pa.field("explanation", pa.string(), metadata=JSON_TEXT if layout == "jsonl" else None))
-    if options.on_bad_row == "mark":
-        fields.append(pa.field("error", pa.string()))
     ours = {field.name for field in fields}
     taken = [field.name for field in passthrough if field.name in ours]
     if taken:
@@ -80,26 +87,15 @@ def output_schema(
 
 def output_batch(
     rows: Rows,
-    probabilities: NDArray[np.float64],
+    answer: Answer,
     bad: NDArray[np.bool_],
-    explanations: Sequence[bytes | None] | None,
-    errors: Sequence[str | None] | None,
-    schema: ModelSchema,
     columns: pa.Schema,
     max_bytes: int,
 ) -> pa.RecordBatch:
     """Output rows of a block, one for each input row; those that are bad have no prediction."""
-    labels = _labels(schema)
     mask = bad if bad.any() else None
-    best = probabilities.argmax(axis=1)
     arrays = [_copied(a, columns.field(i), rows.is_json, max_bytes) for i, a in enumerate(rows.passthrough)]
-    arrays.append(labels.take(from_numbers(best, mask)))
-    arrays.append(from_numbers(probabilities[np.arange(len(best)), best], mask))
-    arrays += [from_numbers(column, mask) for column in probabilities.T]
-    if explanations is not None:
-        arrays.append(from_texts([None if text is None else text.decode() for text in explanations]))
-    if errors is not None:
-        arrays.append(from_texts(errors))
+    arrays += [_column(field, answer, mask) for field in answer.fields]
     return pa.record_batch(arrays, schema=columns)
 
 
@@ -214,14 +210,18 @@ class _ArrowWriter:
         self._sink.close()
 
 
-def _labels(schema: ModelSchema) -> pa.Array:
-    if schema.target_type == "string":
-        return from_texts([str(label) for label in schema.classes])
-    if schema.target_type == "boolean":
-        return from_truth(np.array(schema.classes, dtype=np.bool_))
-    return from_numbers(
-        np.array(schema.classes, dtype=np.float64 if schema.target_type == "double" else np.int64)
-    )
+def _column(field: AnswerField, answer: Answer, mask: NDArray[np.bool_] | None) -> pa.Array:
+    values = field.values(answer)
+    if field.labels is not None:
+        return _labels(field.label_array).take(from_numbers(values, mask))
+    return from_numbers(values, mask) if isinstance(values, np.ndarray) else from_texts(values)
+
+
+def _labels(labels: NDArray[Any]) -> pa.Array:
+    """Labels as an array; `pa.array` would import pandas, which takes longer than a small file."""
+    if labels.dtype == object:
+        return from_texts(labels.tolist())
+    return from_truth(labels) if labels.dtype == bool else from_numbers(labels)
 
 
 def _copied(array: pa.Array, field: pa.Field, from_json: bool, max_bytes: int) -> pa.Array:

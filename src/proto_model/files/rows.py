@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from proto_model.table.arrow_values import read_arrow
+from proto_model.table.arrow_values import read_arrow, to_numbers
 from proto_model.values import RuleBook, fault_text
 
 __all__ = ["Fault", "Rows", "coded_matrix"]
@@ -108,6 +108,7 @@ def coded_matrix(
             fault = Fault(row, feature.name, fault_text(value, feature, int(faults[row])))
             found.append((row, position, fault))
 
+    numbers = list(filled)
     for position, rule in enumerate(book.rules):
         column = columns.get(rule.feature.name)
         if position in filled:
@@ -115,11 +116,14 @@ def coded_matrix(
         if column is None:
             matrix[:, position], fault = rule.missing
             add(position, np.full(n_rows, fault, np.uint8), [None] * n_rows)
+        elif not rule.is_category and pa.types.is_floating(column.type):
+            matrix[:, position] = to_numbers(column)
+            numbers.append(position)
         else:
             matrix[:, position], faults = read_arrow(column, rule)
             add(position, faults, column)
-    if filled and n_rows and not book.accepts(matrix):
-        for position in filled:
+    if numbers and n_rows and not book.accepts(matrix):
+        for position in numbers:
             values = matrix[:, position]
             add(position, book.rules[position].number_faults(values), values)
     return matrix, [fault for _, _, fault in sorted(found, key=lambda item: item[:2])]

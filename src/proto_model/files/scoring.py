@@ -18,7 +18,7 @@ from proto_model.files.columns import ColumnPlan
 from proto_model.files.csv_files import CsvReader
 from proto_model.files.formats import FileFormat
 from proto_model.files.jsonl_files import JsonLinesReader
-from proto_model.files.options import FileOptions
+from proto_model.files.options import FileOptions, given_format
 from proto_model.files.output import open_writer, output_batch, output_schema
 from proto_model.files.parquet_files import ParquetReader
 from proto_model.files.pipeline import in_order
@@ -26,10 +26,11 @@ from proto_model.files.rows import Rows
 from proto_model.files.spool import ArrivingFile, Spool
 from proto_model.files.stream import first_line, open_stream
 from proto_model.files.transfer import Download, FileSettings, LimitError
-from proto_model.forest import CompiledForest
+from proto_model.model import Answer, answer_fields
+from proto_model.parameters import FILE
 from proto_model.schema import ModelSchema
 
-__all__ = ["Explain", "OneThreadModel", "Scored", "ScoringModel", "score"]
+__all__ = ["Explain", "Scored", "ScoringModel", "score"]
 
 _MOST_REASONS = 3
 
@@ -45,26 +46,6 @@ class ScoringModel(Protocol):
 
     def predict_proba(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probability of each class for rows of the coded matrix."""
-
-
-@dataclass(frozen=True)
-class OneThreadModel:
-    """A compiled forest whose calls stay on their thread, because file scoring brings the threads.
-
-    Parameters
-    ----------
-    schema : ModelSchema
-        Features and classes.
-    forest : CompiledForest
-        Takes the coded matrix.
-    """
-
-    schema: ModelSchema
-    forest: CompiledForest
-
-    def predict_proba(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Probability of each class for rows of the coded matrix."""
-        return self.forest.predict_proba(matrix, n_threads=1)
 
 
 class _Reader(Protocol):
@@ -181,8 +162,9 @@ def _score(
     schema = model.schema
     reader_class: Any = {"csv": CsvReader, "jsonl": JsonLinesReader, "parquet": ParquetReader}
     reader: _Reader = reader_class.get(input_format.layout, ArrowReader)(stream, schema, options, settings)
-    output_format = options.output_format or input_format
+    output_format = given_format(options, "output_format") or input_format
     columns = output_schema(schema, options, reader.passthrough_fields, output_format.layout)
+    fields = answer_fields(schema, options, FILE)
     writer = open_writer(output_format, columns, schema, spool)
 
     def score_block(block: Any) -> _Block:
@@ -198,11 +180,13 @@ def _score(
             rows.matrix[bad] = 0.0
         batch = output_batch(
             rows,
-            model.predict_proba(rows.matrix),
+            Answer(
+                fields,
+                model.predict_proba(rows.matrix),
+                _explained(rows, bad, explain) if options.explain else None,
+                _reasons(rows) if options.on_bad_row == "mark" else None,
+            ),
             bad,
-            _explained(rows, bad, explain) if options.explain else None,
-            _reasons(rows) if options.on_bad_row == "mark" else None,
-            schema,
             columns,
             settings.max_batch_bytes,
         )
@@ -256,12 +240,12 @@ def _reasons(rows: Rows) -> list[str | None]:
     ]
 
 
-def _explained(rows: Rows, bad: NDArray[np.bool_], explain: Explain | None) -> list[bytes | None]:
+def _explained(rows: Rows, bad: NDArray[np.bool_], explain: Explain | None) -> list[str | None]:
     """Explanation of each row as JSON, None for the bad ones."""
     if explain is None:
         raise InputError("This model has no explainer; leave explain out.")
     explanations = iter([] if bad.all() else explain(rows.matrix[~bad]))
-    return [None if is_bad else orjson.dumps(next(explanations)) for is_bad in bad]
+    return [None if is_bad else orjson.dumps(next(explanations)).decode() for is_bad in bad]
 
 
 def _nothing() -> None:

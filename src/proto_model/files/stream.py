@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from proto_model.errors import InputError
 from proto_model.files.formats import FileFormat, codec_of, find_layout
-from proto_model.files.options import FileOptions
+from proto_model.files.options import FileOptions, given_format
 from proto_model.files.spool import ArrivingFile, open_unnamed, write_all
 from proto_model.files.transfer import Download, FileSettings, LimitError
 
@@ -49,7 +49,7 @@ def open_stream(
     InputError
         If the content is no known format, or not the one that the options give.
     """
-    given = options.input_format
+    given = given_format(options, "input_format")
     content_type = source.content_type if isinstance(source, Download) else ""
     stream = _Peeked(source)
     codec = codec_of(stream.peek(_HEAD_BYTES))

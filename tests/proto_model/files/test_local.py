@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,8 @@ from sklearn.pipeline import Pipeline
 from proto_model.cli.score import main
 from proto_model.errors import InputError
 from proto_model.files import score_file
-from proto_model.files.scoring import OneThreadModel
-from proto_model.model import ForestModel, write_bundle
+from proto_model.model import Bundle, Predictor, write_bundle
+from proto_model.parameters import FILE
 from proto_model.table import TrainingData, encode
 
 
@@ -29,14 +31,14 @@ def folder(
 
 
 @pytest.fixture(scope="module")
-def forest(folder: Path) -> OneThreadModel:
-    bundle = ForestModel.load(folder / "artifacts" / "bundle")
-    return OneThreadModel(bundle.schema, bundle.forest)
+def forest(folder: Path) -> Predictor:
+    bundle = Bundle.load(folder / "artifacts" / "bundle")
+    return Predictor(bundle, FILE)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "jsonl", "parquet", "feather"])
 def test_a_file_gets_what_the_pipeline_predicts(
-    tmp_path: Path, forest: OneThreadModel, mixed_pipeline: Pipeline, mixed_data: TrainingData, suffix: str
+    tmp_path: Path, forest: Predictor, mixed_pipeline: Pipeline, mixed_data: TrainingData, suffix: str
 ) -> None:
     frame = mixed_data.X_test.assign(row=range(len(mixed_data.X_test)))
     path = tmp_path / f"in.{suffix}"
@@ -107,4 +109,26 @@ def test_the_command_scores_and_says_so(
     assert main(files) == 2
     assert "Columns missing in the file" in capsys.readouterr().err
     assert main([*files[:-1], str(tmp_path / "nowhere")]) == 2
-    assert "cannot be had" in capsys.readouterr().err
+    assert "There is no folder" in capsys.readouterr().err
+
+
+def test_the_command_loads_no_library_of_training(
+    tmp_path: Path, folder: Path, mixed_data: TrainingData
+) -> None:
+    mixed_data.X_test.head(3).to_csv(tmp_path / "in.csv", index=False)
+    files = [
+        "--input",
+        str(tmp_path / "in.csv"),
+        "--output",
+        str(tmp_path / "out.csv"),
+        "--model",
+        str(folder),
+    ]
+    code = (
+        "import sys; from proto_model.cli.score import main; "
+        f"assert main({files!r}) == 0; print({{'mlflow', 'pandas', 'sklearn'}} & sys.modules.keys())"
+    )
+
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert shown.splitlines()[-1] == "set()"

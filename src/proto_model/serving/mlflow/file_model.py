@@ -7,28 +7,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from mlflow.models import ModelSignature
 from mlflow.pyfunc import PythonModelContext  # type: ignore[attr-defined]  # exported, but not in __all__
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-from mlflow.types.schema import AnyType
 
-from proto_model.errors import InputError, ProtoModelError
-from proto_model.explanation import ExplainOptions, ProcessExplainer
-from proto_model.files.jobs import FileJob, run_jobs
-from proto_model.files.options import FileOptions
-from proto_model.files.scoring import OneThreadModel
-from proto_model.files.summary import Summary
+from proto_model.errors import ProtoModelError
+from proto_model.files import Summary, run_jobs
 from proto_model.files.transfer import FileSettings
+from proto_model.parameters import FILE
+from proto_model.serving.http.file_payload import COLUMNS, JobReader
 from proto_model.serving.mlflow.pyfunc import RandomForestWrapperModel, as_mlflow_error
 
-__all__ = ["RandomForestFileModel", "file_signature"]
-
-_URL_COLUMNS = ("input_url", "output_url")
-
-_OUTPUT_TYPES = {
-    **dict.fromkeys(("rows", "rejected_rows", "bytes_in", "bytes_out"), DataType.long),
-    "seconds": DataType.double,
-}
+__all__ = ["RandomForestFileModel"]
 
 
 class RandomForestFileModel(RandomForestWrapperModel):
@@ -36,6 +24,8 @@ class RandomForestFileModel(RandomForestWrapperModel):
 
     The environment variables `PROTO_MODEL_FILES_*` are read when the model is loaded.
     """
+
+    _signature = FILE
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read schema, forest, and the settings of file scoring."""
@@ -54,81 +44,26 @@ class RandomForestFileModel(RandomForestWrapperModel):
         model_input : DataFrame
             Columns `input_url`, `output_url` and, if the caller likes, `file_id`.
         params : dict, optional
-            As in `file_signature`.
+            As in `proto_model.parameters`.
 
         Raises
         ------
         RequestError
             If a column is missing or a parameter is wrong; nothing is done then.
         """
-        given = params or {}
         try:
-            options, asked = FileOptions.from_params(given), ExplainOptions.from_params(given)
-            if options.explain:
-                asked.validate(self.model.schema)
-                explainer = self.explainer(given)
-            jobs = _jobs(model_input)
+            parameters = self.predictor.parameters(params)
+            columns = {name: _values(model_input[name]) for name in COLUMNS if name in model_input}
+            jobs = JobReader().columns(columns)
+            with self.predictor.explaining(parameters, self._settings.workers) as explain:
+                summaries = run_jobs(jobs, self.predictor, parameters, self._settings, explain=explain)
         except ProtoModelError as error:
             raise as_mlflow_error(error) from error
-        model = OneThreadModel(self.model.schema, self.model.forest)
-        if not options.explain:
-            summaries = run_jobs(jobs, model, options, self._settings)
-        else:
-            with ProcessExplainer(explainer, self._settings.workers) as many:
-                summaries = run_jobs(
-                    jobs, model, options, self._settings, explain=lambda matrix: many.explain(matrix, asked)
-                )
         rows = [summary.to_dict() for summary in summaries]
         return pd.DataFrame(rows, columns=Summary.columns(), dtype=object)
 
 
-def file_signature(explain_params: ParamSchema) -> ModelSignature:
-    """Signature of the model for files.
-
-    Parameters
-    ----------
-    explain_params : ParamSchema
-        Parameters that it shares with the model for rows.
-    """
-    any_type = AnyType()  # type: ignore[no-untyped-call]  # mlflow leaves it untyped
-    inputs = Schema(
-        [
-            # Texts all; of any type, because MLflow puts the data, URLs and all, into its errors about types.
-            *(ColSpec(any_type, name, required=False) for name in (*_URL_COLUMNS, "file_id")),
-        ]
-    )
-    outputs = Schema(
-        [
-            ColSpec(_OUTPUT_TYPES.get(name, DataType.string), name, required=False)
-            for name in Summary.columns()
-        ]
-    )
-    params = [
-        *explain_params.params,
-        ParamSpec("input_format", DataType.string, ""),
-        ParamSpec("output_format", DataType.string, ""),
-        ParamSpec("passthrough", DataType.string, [], (-1,)),
-        ParamSpec("on_bad_row", DataType.string, "fail"),
-    ]
-    return ModelSignature(inputs, outputs, ParamSchema(params))
-
-
-def _jobs(model_input: pd.DataFrame) -> list[FileJob]:
-    missing = [name for name in _URL_COLUMNS if name not in model_input.columns]
-    if missing:
-        raise InputError(f"Columns missing: {missing}. A file job has an input_url and an output_url.")
-    columns = [_values(model_input, name) for name in (*_URL_COLUMNS, "file_id")]
-    return [
-        FileJob(input_url, output_url, None if file_id is None else str(file_id))
-        for input_url, output_url, file_id in zip(*columns, strict=True)
-    ]
-
-
-def _values(model_input: pd.DataFrame, name: str) -> list[Any]:
+def _values(column: pd.Series[Any]) -> list[Any]:
     """Values of a column; MLflow's format `inputs` gives one row that holds lists."""
-    if name not in model_input.columns:
-        return [None] * len(_values(model_input, _URL_COLUMNS[0]))
-    values = model_input[name].tolist()
-    if len(values) == 1 and isinstance(values[0], list | np.ndarray):
-        values = list(values[0])
-    return [None if isinstance(value, float) and np.isnan(value) else value for value in values]
+    values = column.tolist()
+    return list(values[0]) if len(values) == 1 and isinstance(values[0], list | np.ndarray) else values
