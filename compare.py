@@ -23,8 +23,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
-
 PROMOTED, KEPT, NOT_COMPARED = 0, 1, 2
 
 _ONLY_FOR_COMPARING = ("confidence", "min_improvement", "random_state", "report")

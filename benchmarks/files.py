@@ -19,6 +19,7 @@ import io
 import json
 import os
 import platform
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -34,10 +35,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "src")]
-
-from scripts.object_store import ObjectStore  # noqa: E402
-
+ObjectStore = runpy.run_path(str(ROOT / "scripts" / "object_store.py"))["ObjectStore"]
 N_TREES = 200
 WAYS = ("naive", "ours", "floor")
 _CHUNK_ROWS = 65_536

@@ -15,10 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 LAST_FITS = "the best of each variant, fitted again"
 REST = "logging to MLflow, reading the data"
