@@ -71,7 +71,7 @@ def main(argv: list[str]) -> int:
     """Train in this folder with a clock at each stage."""
     with stage("imports"):
         from proto_model.cli import train
-        from proto_model.registry.noise import quiet_mlflow
+        from proto_model.registry.tracking import quiet_mlflow
 
         quiet_mlflow()
         for name in ("experiment.training_run", "serving.logged_model"):

@@ -10,7 +10,16 @@ from proto_model.registry.tracking import is_url, shown_url
 
 __all__ = ["TrainingSettings"]
 
-_FLAGS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+_FLAGS = {
+    "true": True,
+    "1": True,
+    "yes": True,
+    "on": True,
+    "false": False,
+    "0": False,
+    "no": False,
+    "off": False,
+}
 _MAX_SEED = 2**32 - 1
 
 
@@ -70,9 +79,7 @@ class TrainingSettings:
         "breast_cancer, wine, iris or digits, or the path or http(s) URL of a CSV or Parquet file",
     )  # fmt: skip
     target: str = _setting("", str.strip, "column to predict; empty for target, class, label or y")
-    test_size: float = _setting(
-        0.2, _fraction, "fraction of rows held out for testing, above 0 and below 1"
-    )
+    test_size: float = _setting(0.2, _fraction, "fraction of rows held out for testing, above 0 and below 1")
     random_state: int = _setting(0, _seed, "seed of searches and forests; the split does not depend on it")
     n_candidates: int = _setting(8, _count, "hyperparameter settings that each variant tries")
     registered_model_name: str = _setting("proto_model", _model_name, "model that gets the versions")

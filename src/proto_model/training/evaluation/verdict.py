@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from proto_model.forest.pipeline import compiled_forest
 from proto_model.table import TrainingData, encode
 from proto_model.training.evaluation import plots
 from proto_model.training.evaluation.card import class_names, model_card
@@ -17,7 +18,6 @@ from proto_model.training.evaluation.metrics import (
     metrics_by_group,
     permutation_importance,
 )
-from proto_model.training.pipeline import compiled_forest
 from proto_model.training.search import SearchResult
 
 __all__ = ["Verdict", "judge"]
