@@ -17,7 +17,7 @@ import pytest
 from mlflow import MlflowClient
 from sklearn.metrics import balanced_accuracy_score
 
-import compare
+from proto_model.cli import compare
 from proto_model.model import write_bundle
 from proto_model.registry.logged_model import log_forest_model
 from proto_model.registry.promotion import procedure
@@ -227,7 +227,7 @@ def test_a_margin_that_is_not_reached_keeps_the_champion(register, run_compare, 
     status, verdict, _ = run_compare("--min-improvement", "0.99")
 
     assert status == 1
-    assert "at least 0.99 was asked for" in verdict["reason"]
+    assert "at least 0.99 is required" in verdict["reason"]
 
 
 def test_the_first_challenger_becomes_champion_and_is_evaluated(register, run_compare, good, tmp_path):
@@ -280,7 +280,7 @@ def test_a_rollback_takes_the_last_promotion_back(client, register, run_compare,
     assert read_aliases(register.name) == Aliases(old)
     taken_back = client.get_model_version(register.name, new)
     assert taken_back.tags["comparison_verdict"] == "rolled_back"
-    assert "taken back" in taken_back.description
+    assert "undone" in taken_back.description
     assert client.get_model_version(register.name, old).tags["comparison_verdict"] == "restored"
     assert "is champion again" in talk
     status, verdict, _ = run_compare("--rollback")
@@ -293,7 +293,7 @@ def test_a_rollback_refuses_what_it_would_ignore(capsys):
         compare.main(["--rollback", "--confidence", "0.9", "--report", "somewhere"])
 
     assert ended.value.code == 2
-    assert "--rollback compares nothing, so it goes without --confidence, --report" in capsys.readouterr().err
+    assert "--rollback compares nothing; leave out --confidence, --report" in capsys.readouterr().err
 
 
 def test_the_explainer_follows_promotion_and_rollback(client, register, run_compare, good, bad):
@@ -318,7 +318,7 @@ def test_rows_that_one_version_was_trained_on_are_set_aside(register, run_compar
     assert verdict["rows"]["set_aside"] == n_seen > 0
     assert verdict["rows"]["compared"] == len(grown.data.y_test) - n_seen
     assert verdict["rows"]["unseen_by_both"]
-    assert f"({n_seen} set aside)" in talk
+    assert f"({n_seen} excluded)" in talk
 
 
 def test_a_champion_of_unknown_training_rows_is_compared_and_the_report_says_so(
@@ -376,7 +376,7 @@ def test_a_report_folder_that_cannot_be_is_known_before_anything_moves(
     status, verdict, _ = run_compare("--report", str(tmp_path / "file" / "report"))
 
     assert status == 2
-    assert "cannot be a folder" in verdict["error"]
+    assert "Cannot make the folder" in verdict["error"]
     assert everything(client, register.name) == before
 
 
@@ -401,8 +401,7 @@ def test_a_vanished_artifact_is_named_and_nothing_is_lost(client, register, run_
     status, verdict, _ = run_compare()
 
     assert status == 2
-    assert f"Version {versions[lost]}" in verdict["error"]
-    assert "cannot be loaded" in verdict["error"]
+    assert f"Cannot load version {versions[lost]}" in verdict["error"]
     assert everything(client, register.name) == before
 
 
@@ -493,7 +492,7 @@ def test_logged_models_are_compared_alike_whether_they_take_rows_or_files(
 def test_the_command_works_from_anywhere(folder, register, good, bad, tmp_path):
     def run(*arguments):
         return subprocess.run(
-            [sys.executable, compare.__file__, "--model", register.name, *arguments],
+            [sys.executable, Path(__file__).parents[2] / "compare.py", "--model", register.name, *arguments],
             env=os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"},
             cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip

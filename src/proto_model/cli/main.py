@@ -15,8 +15,13 @@ __all__ = ["COMMANDS", "build_parser", "main"]
 
 COMMANDS = {
     "train": ("proto_model.cli.train", "train all variants on a table and register them"),
+    "compare": (
+        "proto_model.cli.compare",
+        "promote the challenger if it beats the champion",
+    ),
     "serve": ("proto_model.cli.serve", "serve a model over HTTP, without loading MLflow"),
     "score": ("proto_model.cli.score", "predict a file of any size"),
+    "invoke": ("proto_model.cli.invoke", "send rows to a served model and show the answer"),
 }
 """Command name to the module whose `main(argv) -> int` it calls (imported only then) and one line of help."""
 

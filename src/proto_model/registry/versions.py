@@ -31,6 +31,7 @@ __all__ = [
     "rollback",
     "set_alias",
     "version_of_alias",
+    "version_to_restore",
 ]
 
 CHAMPION = "champion"
@@ -225,12 +226,7 @@ def rollback(name: str, *, expected: Aliases, client: MlflowClient | None = None
         If there is no promotion to undo, or somebody else moved an alias in the meantime.
     """
     client = client or MlflowClient()
-    champion, previous = expected.champion, expected.previous_champion
-    if previous is None or previous == champion:
-        raise RegistryError(
-            f"There is no promotion of {name!r} to undo: the alias {PREVIOUS_CHAMPION} is "
-            f"{'not set' if previous is None else 'on the champion itself'}."
-        )
+    champion, previous = expected.champion, version_to_restore(name, expected)
     now = read_aliases(name, client=client)
     if (now.champion, now.previous_champion) != (champion, previous):
         raise RegistryError(
@@ -246,6 +242,23 @@ def rollback(name: str, *, expected: Aliases, client: MlflowClient | None = None
     if champion is not None and _exists(client, name, champion):
         _delete_tag(client, name, champion, REPLACED_VERSION_TAG)
     return read_aliases(name, client=client)
+
+
+def version_to_restore(name: str, aliases: Aliases) -> str:
+    """Version that a rollback makes champion again.
+
+    Raises
+    ------
+    RegistryError
+        If there is no promotion to undo.
+    """
+    previous = aliases.previous_champion
+    if previous is None or previous == aliases.champion:
+        raise RegistryError(
+            f"There is no promotion of {name!r} to undo: the alias {PREVIOUS_CHAMPION} is "
+            f"{'not set' if previous is None else 'on the champion itself'}."
+        )
+    return previous
 
 
 def _make_champion(client: MlflowClient, name: str, meant: Aliases, advice: str) -> Aliases:

@@ -19,11 +19,8 @@ def test_every_entry_point_is_understood_by_its_program(entry_point, repository)
     }
     words = shlex.split(entry["command"].format(**values))
 
-    if words[:2] == ["python", "../compare.py"]:
-        module, arguments = "compare", words[2:]
-    else:
-        assert words[:3] == ["python", "-m", "proto_model"]
-        module, arguments = COMMANDS[words[3]][0], words[4:]
+    assert words[:3] == ["python", "-m", "proto_model"]
+    module, arguments = COMMANDS[words[3]][0], words[4:]
 
     assert importlib.import_module(module).build_parser().parse_args(arguments)
 

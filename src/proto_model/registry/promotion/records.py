@@ -1,4 +1,4 @@
-"""What a comparison leaves in MLflow: a run with the report, and the verdict on both versions."""
+"""What a comparison leaves in MLflow: a run with the report, both verdicts, the explainer's alias."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from proto_model.registry.promotion.markdown import markdown
+from proto_model.registry.promotion.rendering import markdown
 from proto_model.registry.promotion.report import Report, write_report, write_texts
+from proto_model.registry.versions import (
+    CHALLENGER,
+    CHAMPION,
+    explainer_name,
+    set_alias,
+    version_of_alias,
+)
 
-__all__ = ["ReportRun", "mark_rollback", "mark_versions"]
+__all__ = ["ReportRun", "let_explainer_follow", "mark_rollback", "mark_versions"]
 
 VERDICT_TAG = "comparison_verdict"
 
@@ -152,7 +159,7 @@ def mark_rollback(client: MlflowClient, model: str, taken_back: str | None, rest
             model,
             taken_back,
             {VERDICT_TAG: "rolled_back", "comparison_at": now},
-            f"{paragraph} its promotion was taken back; version {restored} is champion again.",
+            f"{paragraph} its promotion was undone; version {restored} is champion again.",
         )
     whose = "" if taken_back is None else f" in place of version {taken_back}"
     _mark(
@@ -175,3 +182,20 @@ def _mark(
             client.delete_model_version_tag(model, version, key)
     kept = _PARAGRAPH.sub("", present.description or "").strip()
     client.update_model_version(model, version, f"{kept}\n\n{paragraph}".strip())
+
+
+def let_explainer_follow(client: MlflowClient, name: str, version: str) -> str | None:
+    """Give the explainer's alias `champion` to the version that explains the new champion of `name`.
+
+    Returns the explainer's version; None if none has the tag `explained_version` for it, and nothing changes.
+    """
+    explainer = explainer_name(name)
+    found = client.search_model_versions(f"name = '{explainer}' and tag.explained_version = '{version}'")
+    if not found:
+        return None
+    newest = str(max(int(item.version) for item in found))
+    set_alias(explainer, CHAMPION, newest, client=client)
+    challenger = version_of_alias(explainer, CHALLENGER, client=client)
+    if challenger is not None and str(challenger.version) == newest:
+        client.delete_registered_model_alias(explainer, CHALLENGER)
+    return newest

@@ -1,0 +1,156 @@
+"""Compare the challenger of a registered model with its champion, and promote it if it is better.
+
+Both are compared by balanced accuracy on the same held-out rows, which neither saw in training. The report is
+logged to MLflow; the verdict is printed to standard output as JSON. Exit status: 0 challenger promoted,
+1 champion kept, 2 could not compare. With --dry-run, the status says what would be done; with --rollback, 0
+says that the last promotion was undone.
+
+Example: python compare.py --confidence 0.95 --min-improvement 0.005 --report build/comparison
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["build_parser", "main"]
+
+PROMOTED, KEPT, NOT_COMPARED = 0, 1, 2
+
+_ONLY_FOR_COMPARING = ("confidence", "min_improvement", "random_state", "report")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m proto_model compare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", default="proto_model", help="registered model name (default: %(default)s)")
+    parser.add_argument("--tracking-uri", help="MLflow server or store (default: MLFLOW_TRACKING_URI)")
+    parser.add_argument(
+        "--confidence", type=float, help="require that this confidence interval is above zero, e.g. 0.95"
+    )
+    parser.add_argument(
+        "--min-improvement", type=float, default=0.0, help="require at least this difference, e.g. 0.005"
+    )
+    parser.add_argument(
+        "--random-state", type=_seed, default=0, help="seed of the bootstrap (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--report", type=Path, metavar="DIR", help="write a copy of the report to this folder"
+    )
+    parser.add_argument("--rollback", action="store_true", help="undo the last promotion instead")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="change nothing in MLflow; --report is still written"
+    )
+    return parser
+
+
+def _seed(text: str) -> int:
+    if not text.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} given, a whole number from 0 expected")
+    return int(text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the result is the exit status."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    unused = [
+        f"--{name.replace('_', '-')}"
+        for name in _ONLY_FOR_COMPARING
+        if getattr(arguments, name) != parser.get_default(name)
+    ]
+    if arguments.rollback and unused:
+        parser.error(f"--rollback compares nothing; leave out {', '.join(unused)}")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from rich.console import Console
+
+    from proto_model.errors import ProtoModelError
+    from proto_model.registry.tracking import check_store, warnings_shown_once, without_credentials
+
+    console = Console(stderr=True)
+    if arguments.tracking_uri:
+        mlflow.set_tracking_uri(arguments.tracking_uri)
+    try:
+        # A tracking server's client prints links to its runs; standard output is for the verdict alone.
+        with contextlib.redirect_stdout(sys.stderr), warnings_shown_once(console):
+            check_store(mlflow.get_tracking_uri())
+            status, verdict = (_roll_back if arguments.rollback else _compare)(arguments, console)
+    except (ProtoModelError, MlflowException, OSError) as error:
+        action = "roll back" if arguments.rollback else "compare"
+        reason = without_credentials(str(error))
+        console.print(f"Could not {action}: {reason}", markup=False, highlight=False, soft_wrap=True)
+        status = NOT_COMPARED
+        verdict = {"verdict": "failed", "model": arguments.model, "error": reason}
+    print(json.dumps(verdict, ensure_ascii=False))
+    return status
+
+
+def _compare(arguments: argparse.Namespace, console: Console) -> tuple[int, dict[str, Any]]:
+    from mlflow import MlflowClient
+
+    from proto_model.errors import InputError
+    from proto_model.registry.promotion import (
+        Bootstrap,
+        Criteria,
+        compare_and_promote,
+        report_sentences,
+        report_table,
+        write_report,
+    )
+
+    criteria = Criteria(arguments.min_improvement, arguments.confidence)
+    if arguments.report:  # a folder that cannot be is known before anything is moved
+        try:
+            arguments.report.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"Cannot make the folder --report {arguments.report}: {error.strerror}. Give another."
+            ) from error
+    with console.status(f"Comparing the versions of {arguments.model!r} ..."):
+        report = compare_and_promote(
+            arguments.model,
+            criteria,
+            client=MlflowClient(),
+            now=datetime.now(UTC),
+            bootstrap=Bootstrap(random_state=arguments.random_state),
+            dry_run=arguments.dry_run,
+            run_id=os.environ.get("MLFLOW_RUN_ID"),
+        )
+    if arguments.report:
+        try:
+            write_report(report, arguments.report)
+        except OSError as error:  # the verdict stands, and MLflow has the report
+            logging.warning("Cannot write the copy of the report: %s", error)
+    console.print(report_table(report))
+    for sentence in report_sentences(report):
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    return PROMOTED if report.verdict == "promoted" else KEPT, report.to_dict()
+
+
+def _roll_back(arguments: argparse.Namespace, console: Console) -> tuple[int, dict[str, Any]]:
+    from mlflow import MlflowClient
+
+    from proto_model.registry.promotion import roll_back
+
+    done = roll_back(arguments.model, client=MlflowClient(), now=datetime.now(UTC), dry_run=arguments.dry_run)
+    console.print(done.sentence, markup=False, highlight=False, soft_wrap=True)
+    return PROMOTED, done.to_dict()
