@@ -12,7 +12,7 @@ LISTS := pyproject.toml mapper/pyproject.toml constraints.txt requirements.txt
 .PHONY: help demo test quick install install-dev lock wheels format lint types all clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## set up and run every step once: train, promote, serve, predict, explain
 	$(BIN)/python scripts/demo.py
@@ -42,11 +42,10 @@ format: $(VENV)/.installed-dev ## rewrite the code in the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lint: $(VENV)/.installed-dev ## ruff, the layers (import-linter) and the lock
+lint: $(VENV)/.installed-dev ## ruff, and the layers (import-linter)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
-	$(BIN)/uv lock --check --quiet
 
 types: $(VENV)/.installed-dev ## mypy, strict
 	$(BIN)/mypy

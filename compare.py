@@ -1,4 +1,4 @@
-"""Compare the challenger with the champion; the same as `python -m proto_model compare`."""
+"""`python compare.py` is short for `python -m proto_model compare`, whose module says what it does."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Send rows to a served model and show the answer; the same as `python -m proto_model invoke`."""
+"""`python run_proto_model_invocation.py` is short for `python -m proto_model invoke`."""
 
 import sys
 

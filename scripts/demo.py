@@ -44,15 +44,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--dataset", default="breast_cancer", help="what to train on (default: %(default)s)")
     parser.add_argument("--target", default="", help="the column to predict, for a table of your own")
     parser.add_argument(
-        "--n-candidates", default="", help="candidates of each search (default: the project's)"
-    )
-    parser.add_argument("--model-port", type=int, default=5001, help="wanted port (default: %(default)s)")
-    parser.add_argument("--mapper-port", type=int, default=8080, help="wanted port (default: %(default)s)")
-    parser.add_argument(
-        "--file-model-port", type=int, default=5002, help="wanted port (default: %(default)s)"
+        "--n-candidates", default="", help="settings that each search tries (default: those of the training)"
     )
     parser.add_argument(
-        "--object-store-port", type=int, default=9000, help="wanted port (default: %(default)s)"
+        "--model-port", type=int, default=5001, help="port, unless it is taken (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--mapper-port", type=int, default=8080, help="port, unless it is taken (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--file-model-port", type=int, default=5002, help="port, unless it is taken (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--object-store-port", type=int, default=9000, help="port, unless it is taken (default: %(default)s)"
     )
     parser.add_argument(
         "--store", type=Path, default=ROOT, help="folder of mlflow.db, mlruns/ and demo/ (logs)"
@@ -114,7 +118,7 @@ def _run(args: argparse.Namespace, servers: contextlib.ExitStack) -> None:
     _exchange(f"{mapper_url}/v1/predict", {"data": record})
     _exchange(f"{mapper_url}/v1/explain", {"data": record})
 
-    _headline("5  Score a file", "of any size, by way of an object store and presigned URLs")
+    _headline("5  Score a file", "of any size, through an object store and presigned URLs")
     _score_file(args, servers, logs, schema, env)
 
     _headline("Done", f"{time.monotonic() - started:.0f} s; the servers are stopped now")
@@ -127,7 +131,7 @@ def _run(args: argparse.Namespace, servers: contextlib.ExitStack) -> None:
 def _score_file(
     args: argparse.Namespace, servers: contextlib.ExitStack, folder: Path, schema: Path, env: dict[str, str]
 ) -> None:
-    """Start an object store and a server for files, and have the mapper do a file's whole round."""
+    """Start an object store and a server for files; the mapper uploads, scores, downloads and cleans up."""
     store_port = free_port(args.object_store_port, "object store")
     model_port = free_port(args.file_model_port, "model server for files")
     objects, model = folder / "store", folder / "file_model"

@@ -74,7 +74,7 @@ def server(command: list[str], ready_url: str, log: Path, cwd: Path, env: dict[s
             while not _answers(ready_url):
                 if process.poll() is not None or time.monotonic() > deadline:
                     tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-                    raise DemoError(f"no answer from {ready_url}. The end of {log}:\n{tail}")
+                    raise DemoError(f"No answer from {ready_url}. The end of {log}:\n{tail}")
                 time.sleep(0.1)
         console.print(f"[green]ready[/green] {ready_url}")
         yield
@@ -103,7 +103,7 @@ def _wait_until_closed(url: str) -> None:
     deadline = time.monotonic() + STOP_TIMEOUT_S
     while _is_open(url):
         if time.monotonic() > deadline:
-            raise DemoError(f"a server that was stopped still listens at {url}.")
+            raise DemoError(f"A server that was stopped still listens at {url}.")
         time.sleep(0.02)
 
 
@@ -131,10 +131,10 @@ def free_port(wanted: int, purpose: str) -> int:
             try:
                 probe.bind((HOST, port))
             except OSError:
-                console.print(f"Port {wanted} is in use; the {purpose} takes another one.")
+                console.print(f"Port {wanted} is in use; the {purpose} uses another one.")
                 continue
             return int(probe.getsockname()[1])
-    raise DemoError(f"no free port on {HOST} for the {purpose}.")
+    raise DemoError(f"No free port on {HOST} for the {purpose}.")
 
 
 def _shown(part: str) -> str:

@@ -210,8 +210,8 @@ def test_all_bad_values_come_back_in_one_answer(server, records, form):
     for line in (
         "row 1, column 'owner': no value given, true or false expected",
         "row 1, column 'job': no value given, a string expected, such as ",
-        "row 2, column 'size': no value given, a finite number expected, such as ",
-        "row 2, column 'age': 1.5 given, a whole number or null expected, such as ",
+        "row 2, column 'size': no value given, a number expected, such as ",
+        "row 2, column 'age': 1.5 given, a whole number expected, such as ",
     ):
         assert line in answer["message"]
     assert "stack_trace" not in answer

@@ -5,7 +5,7 @@ logged to MLflow; the verdict is printed to standard output as JSON. Exit status
 1 champion kept, 2 could not compare. With --dry-run, the status says what would be done; with --rollback, 0
 says that the last promotion was undone.
 
-Example: python compare.py --confidence 0.95 --min-improvement 0.005 --report build/comparison
+Example: python -m proto_model compare --confidence 0.95 --min-improvement 0.005 --report build/comparison
 """
 
 from __future__ import annotations

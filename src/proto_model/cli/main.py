@@ -1,4 +1,4 @@
-"""Train, serve and score with Proto Model Turbo.
+"""Train, compare, serve and score with Proto Model Turbo.
 
 Example: python -m proto_model train --dataset wine
 
@@ -9,27 +9,28 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 from collections.abc import Sequence
 
 __all__ = ["COMMANDS", "build_parser", "main"]
 
 COMMANDS = {
-    "train": ("proto_model.cli.train", "train all variants on a table and register them"),
-    "compare": (
-        "proto_model.cli.compare",
-        "promote the challenger if it beats the champion",
-    ),
-    "serve": ("proto_model.cli.serve", "serve a model over HTTP, without loading MLflow"),
-    "score": ("proto_model.cli.score", "predict a file of any size"),
-    "invoke": ("proto_model.cli.invoke", "send rows to a served model and show the answer"),
+    "train": ("train all variants on a table and register them", "train"),
+    "compare": ("promote the challenger if it is better than the champion", "train"),
+    "serve": ("serve a model over HTTP, without loading MLflow", "serve"),
+    "score": ("predict a file of any size", "files"),
+    "invoke": ("send rows to a served model and show the answer", "train"),
 }
-"""Command name to the module whose `main(argv) -> int` it calls (imported only then) and one line of help."""
+"""Command, to one line of help and the extra that has its libraries.
+
+Its module is `proto_model.cli.<command>`, imported when it is asked for, with a `main(argv) -> int`.
+"""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command's name; the command parses the rest."""
     width = max(map(len, COMMANDS))
-    listed = "\n".join(f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items())
+    listed = "\n".join(f"  {name:<{width}}  {summary}" for name, (summary, _) in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="python -m proto_model",
         description=__doc__,
@@ -44,6 +45,17 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     arguments = build_parser().parse_args(argv)
-    module, _ = COMMANDS[arguments.command]
-    result: int = importlib.import_module(module).main(arguments.arguments)
+    command: str = arguments.command
+    try:
+        result: int = importlib.import_module(f"proto_model.cli.{command}").main(arguments.arguments)
+    except ModuleNotFoundError as error:
+        if (error.name or "proto_model").partition(".")[0] == "proto_model":
+            raise
+        extra = COMMANDS[command][1]
+        print(
+            f"{command} needs {error.name}, which is not installed. "
+            f'Install it with: pip install "proto-model-turbo[{extra}]"',
+            file=sys.stderr,
+        )
+        return 1
     return result

@@ -1,3 +1,6 @@
+import importlib
+import sys
+
 import pytest
 
 from proto_model.cli.main import COMMANDS, main
@@ -9,7 +12,7 @@ def test_help_names_every_command(capsys):
 
     assert exit_.value.code == 0
     shown = capsys.readouterr().out
-    assert all(f"{name} " in shown and summary in shown for name, (_, summary) in COMMANDS.items())
+    assert all(f"{name} " in shown and summary in shown for name, (summary, _) in COMMANDS.items())
 
 
 @pytest.mark.parametrize("argv", [[], ["trian"]])
@@ -28,3 +31,23 @@ def test_every_command_explains_itself(command, capsys):
 
     assert exit_.value.code == 0
     assert f"python -m proto_model {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("command", "extra"), [("train", "train"), ("score", "files")])
+def test_a_library_that_is_not_installed_ends_with_what_to_install(command, extra, monkeypatch, capsys):
+    def missing(name):
+        raise ModuleNotFoundError("No module named 'rich'", name="rich")
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+
+    assert main([command]) == 1
+    said = capsys.readouterr().err
+    assert f"{command} needs rich, which is not installed." in said
+    assert f'pip install "proto-model-turbo[{extra}]"' in said
+
+
+def test_a_module_of_our_own_that_is_missing_is_a_fault(monkeypatch):
+    monkeypatch.setitem(sys.modules, "proto_model.cli.score", None)
+
+    with pytest.raises(ModuleNotFoundError):
+        main(["score"])

@@ -56,11 +56,19 @@ def local_folder(model_uri: str, download: Path) -> Path:
 
 def main(argv: list[str]) -> int:
     """Download a model and print its folder; arguments: model URI, folder."""
-    from mlflow.artifacts import download_artifacts
+    model_uri, folder = argv
+    try:
+        from mlflow.artifacts import download_artifacts
+    except ModuleNotFoundError:
+        print(
+            f"Finding {model_uri} needs MLflow, which is not installed. "
+            "Give the folder of a downloaded version, or install MLflow.",
+            file=sys.stderr,
+        )
+        return 1
 
     from proto_model.registry.tracking import without_credentials
 
-    model_uri, folder = argv
     try:
         print(download_artifacts(artifact_uri=model_uri, dst_path=folder))
     except Exception as error:  # each kind of store has errors of its own

@@ -1,9 +1,9 @@
-"""Every command block of README.md, run in order in a copy of the repository.
+"""Every command block of README.md and docs/, run in a copy of the repository, document by document.
 
 A comment in front of a block says how it is run; a block without one is run and has to end with 0:
 
-- `<!-- test: server URL -->`: started in the background; the next block waits until URL answers, or at a
-  URL such as `tcp://127.0.0.1:9000` until the port is open.
+- `<!-- test: server URL -->`: started in the background until its document ends; the next block waits until
+  URL answers, or at a URL such as `tcp://127.0.0.1:9000` until the port is open.
 - `<!-- test: in FILE -->`: run elsewhere, by that test file, which must exist.
 - `<!-- test: exit N -->`: has to end with N.
 """
@@ -31,41 +31,60 @@ ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(
     r"(?:<!-- test: (?P<how>.+?) -->\n+)?```(?P<language>bash|python)\n(?P<code>.*?)```", re.DOTALL
 )
-PORTS = ("5001", "8080", "5000", "5005", "5002", "9000")
+PORTS = ("5001", "8080", "8081", "5000", "5005", "5002", "9000")
 
 pytestmark = pytest.mark.system
 
 
-def test_every_command_of_the_readme_works(tmp_path: Path) -> None:
-    workspace = _copy_of_the_repository(tmp_path / "repo")
-    free_ports = _free_ports(len(PORTS))
+DOCUMENTS = (
+    "README.md",
+    *(f"docs/{name}.md" for name in ("training", "promotion", "serving", "mapper", "files", "explanations")),
+)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy of the repository; the documents share it, as a reader's shell does."""
+    return _copy_of_the_repository(tmp_path_factory.mktemp("documents") / "repo")
+
+
+@pytest.fixture(scope="module")
+def env() -> dict[str, str]:
     own = ("MLFLOW_", "MAPPER_", "AWS_", "PROTO_MODEL_")
     env = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env["PATH"]])
-    blocks = list(BLOCK.finditer((ROOT / "README.md").read_text(encoding="utf-8")))
-    assert len(blocks) > 5
+    return env
 
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_works(document: str, workspace: Path, env: dict[str, str], tmp_path: Path) -> None:
+    if document != "README.md" and not (workspace / "mlflow.db").exists():  # the documents begin after README
+        for command in (
+            ["mlflow", "run", "--env-manager", "local", "./src", "-P", "n_candidates=1"],
+            ["python", "compare.py"],
+        ):
+            _run(command, workspace, env)
+    free_ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
     with contextlib.ExitStack() as servers:
-        for block in blocks:
-            how, code = block["how"] or "run", block["code"]
-            for port, free in zip(PORTS, free_ports, strict=True):
-                how, code = re.sub(rf"\b{port}\b", free, how), re.sub(rf"\b{port}\b", free, code)
-            command = (
-                ["bash", "-euo", "pipefail", "-c", code]
-                if block["language"] == "bash"
-                else ["python", "-c", code]
+        for block in BLOCK.finditer((ROOT / document).read_text(encoding="utf-8")):
+            how, code = (
+                re.sub(rf"\b({'|'.join(PORTS)})\b", lambda port: free_ports[port[0]], text)
+                for text in (block["how"] or "run", block["code"])
             )
+            shell = ["bash", "-euo", "pipefail", "-c"] if block["language"] == "bash" else ["python", "-c"]
             kind, _, argument = how.partition(" ")
             if kind == "in":
                 assert (ROOT / argument).is_file(), f"{argument} is to run: {code}"
             elif kind == "server":
-                servers.enter_context(_server(command, argument, workspace, env, tmp_path))
+                servers.enter_context(_server([*shell, code], argument, workspace, env, tmp_path))
             else:
-                done = subprocess.run(
-                    command, cwd=workspace, env=env, text=True, capture_output=True, timeout=300
-                )
-                expected = int(argument) if kind == "exit" else 0
-                assert done.returncode == expected, f"{code}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+                _run([*shell, code], workspace, env, int(argument) if kind == "exit" else 0)
+
+
+def _run(command: list[str], workspace: Path, env: dict[str, str], expected: int = 0) -> None:
+    done = subprocess.run(command, cwd=workspace, env=env, text=True, capture_output=True, timeout=300)
+    said = f"{command[-1]}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    assert done.returncode == expected, said
 
 
 def _copy_of_the_repository(folder: Path) -> Path:
