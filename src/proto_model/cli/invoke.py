@@ -119,7 +119,7 @@ def example_records(model_uri: str) -> list[dict[str, Any]]:
         info = mlflow.models.get_model_info(model_uri)
         if info.saved_input_example_info is None:
             raise InputError(f"{model_uri} has no input example. Send rows of your own with --data.")
-        example = mlflow.models.Model.load(model_uri).load_input_example(model_uri)
+        example: Any = mlflow.models.Model.load(model_uri).load_input_example(model_uri)
     except (MlflowException, OSError) as error:
         raise ProtoModelError(f"Cannot load {model_uri}: {error}") from error
     records: list[dict[str, Any]] = json.loads(example.head(1).to_json(orient="records", double_precision=15))
