@@ -236,7 +236,7 @@ def test_the_first_challenger_becomes_champion_and_is_evaluated(register, run_co
 
     assert status == 0
     assert read_aliases(register.name) == Aliases(version)
-    assert "nothing to compare with" in verdict["reason"]
+    assert "is promoted without a comparison" in verdict["reason"]
     assert verdict["champion"] is None
     assert verdict["challenger"]["balanced_accuracy"] > 0.8
     assert (tmp_path / "comparison.png").stat().st_size > 10_000
@@ -348,7 +348,7 @@ def test_a_version_cannot_be_compared_with_itself(register, run_compare, good):
     status, _, talk = run_compare()
 
     assert status == 2
-    assert "champion and challenger at once" in talk
+    assert "both champion and challenger" in talk
     assert read_aliases(register.name) == Aliases(version, version)
 
 

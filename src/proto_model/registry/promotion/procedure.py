@@ -183,7 +183,7 @@ def _judge(
         ours = load_contender(name, str(challenger.version), folders["challenger"])
         if champion is None:
             reason = (
-                f"There was no champion of {name!r} yet, so the challenger was promoted without a comparison."
+                f"There was no champion of {name!r} yet, so the challenger is promoted without a comparison."
             )
             try:
                 rows = held_out_rows(challenger, None, folders["rows"])
