@@ -27,14 +27,7 @@ _IN_MEMORY_BYTES = 64 * 2**20
 
 
 def load_dataset(dataset: str, folders: Sequence[Path]) -> RawTable:
-    """Table behind a built-in name, a path or an http(s) URL.
-
-    Parameters
-    ----------
-    dataset : str
-        As the user gave it.
-    folders : sequence of Path
-        From `callers_folders`; a relative path is looked for in them.
+    """Table behind a built-in name, a path (a relative one is looked for in the folders) or an http(s) URL.
 
     Raises
     ------

@@ -129,16 +129,8 @@ def example_records(model_uri: str) -> list[dict[str, Any]]:
 def read_records(path: Path) -> list[dict[str, Any]]:
     """Rows of a JSON or CSV file.
 
-    Parameters
-    ----------
-    path : Path
-        JSON: one record, a list of records, or `{"columns": [...], "data": [[...], ...]}`. Everything else is
-        read as CSV with a header.
-
-    Raises
-    ------
-    InputError
-        If there are no rows in it.
+    JSON holds one record, a list of records, or `{"columns": [...], "data": [[...], ...]}`. Everything else
+    is read as CSV with a header. An InputError says that there are no rows in it.
     """
     try:
         if path.suffix.lower() == ".json":
@@ -184,13 +176,7 @@ def request_body(
 
 
 def endpoint(server: str, path: str) -> str:
-    """URL of a path below a server's; what stands behind a `?` there stays at the end.
-
-    Raises
-    ------
-    InvocationError
-        If the server's is no URL.
-    """
+    """URL of a path below a server's; what stands behind a `?` there stays at the end."""
     try:
         parts = urlsplit(server)
     except ValueError as error:
@@ -201,21 +187,8 @@ def endpoint(server: str, path: str) -> str:
 def invoke(url: str, body: dict[str, Any], *, wait_s: float, timeout_s: float = 60.0) -> Any:
     """Parsed answer to a POST, sent again until a server that is starting has come up.
 
-    Parameters
-    ----------
-    url : str
-        With the path.
-    body : dict
-        Sent as JSON.
-    wait_s : float
-        How long to go on while nothing listens there, or the answer is 503.
-    timeout_s : float
-        Longest wait for an answer.
-
-    Raises
-    ------
-    InvocationError
-        If nothing answers in time, or the answer is an error or not JSON; holds the server's own words.
+    For `wait_s` seconds it goes on while nothing listens there, or the answer is 503. An InvocationError says
+    that nothing answers in time, or, in the server's own words, that the answer is an error or not JSON.
     """
     if not url.startswith(("http://", "https://")):
         raise InvocationError(_MISTYPED)
@@ -246,13 +219,7 @@ def invoke(url: str, body: dict[str, Any], *, wait_s: float, timeout_s: float = 
 
 
 def answered_rows(answer: Any) -> list[dict[str, Any]]:
-    """Predictions in an answer of the model server or the mapper, one dictionary per row.
-
-    Raises
-    ------
-    InvocationError
-        If there are none.
-    """
+    """Predictions in an answer of the model server or the mapper, one dictionary per row."""
     rows = answer.get("predictions") if isinstance(answer, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or not rows:
         raise InvocationError(f"No predictions in the answer: {json.dumps(answer)[:500]}")

@@ -23,12 +23,7 @@ _MAX_ANCESTORS = 4
 def callers_folders(environment: Mapping[str, str], folder: Path) -> list[Path]:
     """Folders that a relative path may have been meant from, the likeliest first.
 
-    Parameters
-    ----------
-    environment : mapping
-        Environment variables of this process.
-    folder : Path
-        Its working folder.
+    `environment` and `folder` are this process's environment variables and working folder.
     """
     if "MLFLOW_RUN_ID" not in environment:
         return [folder]

@@ -156,18 +156,8 @@ def save_model(
 ) -> None:
     """Write the folder of a served model, which must not exist yet.
 
-    Parameters
-    ----------
-    path : Path
-        The folder.
-    bundle : Path
-        As `write_bundle` left it.
-    code : Path
-        Python file that sets the model (MLflow's models from code).
-    signature, input_example
-        What the model takes and gives, and rows that it takes.
-    mlflow_model : Model or None
-        Identity of a model that is being logged.
+    `bundle` is as `write_bundle` left it; `code` is a Python file that sets the model (MLflow's models from
+    code); `mlflow_model` is the identity of a model that is being logged.
     """
     schema = ModelSchema.read(bundle / SCHEMA_FILE)
     mlflow.pyfunc.save_model(

@@ -31,18 +31,8 @@ __all__ = ["TrainingOutcome", "train"]
 class TrainingOutcome:
     """What a training run left behind.
 
-    Parameters
-    ----------
-    run_id : str
-        Child run of the best variant: `runs:/<run_id>/model` is the model to serve.
-    parent_run_id : str
-        Run that holds the split and the leader board.
-    standings : tuple of Standing
-        The variants, the best first.
-    versions : dict
-        Variant to its version of the registered model.
-    explainer_version : str
-        Version of the registered explainer.
+    `run_id` is the child run of the best variant, whose model is `runs:/<run_id>/model`; the parent run holds
+    the split and the leader board. `standings` are best first, `versions` are by variant.
     """
 
     run_id: str

@@ -162,13 +162,7 @@ def version_of_alias(name: str, alias: str, *, client: MlflowClient | None = Non
 
 
 def check_unchanged(name: str, *, expected: Aliases, client: MlflowClient | None = None) -> None:
-    """Make sure that champion and challenger are those that a decision was based on.
-
-    Raises
-    ------
-    RegistryError
-        If one of the two aliases was moved since.
-    """
+    """Raise RegistryError unless champion and challenger are still those that a decision was based on."""
     now = read_aliases(name, client=client)
     if (now.champion, now.challenger) != (expected.champion, expected.challenger):
         raise RegistryError(_changed(name, expected, now, "Nothing was changed; compare again."))
@@ -245,13 +239,7 @@ def rollback(name: str, *, expected: Aliases, client: MlflowClient | None = None
 
 
 def version_to_restore(name: str, aliases: Aliases) -> str:
-    """Version that a rollback makes champion again.
-
-    Raises
-    ------
-    RegistryError
-        If there is no promotion to undo.
-    """
+    """Version that a rollback makes champion again; RegistryError if there is no promotion to undo."""
     previous = aliases.previous_champion
     if previous is None or previous == aliases.champion:
         raise RegistryError(

@@ -28,20 +28,9 @@ _CAMEL_ID = re.compile(r"[a-z0-9](Id|ID|Key|No|Nr)$")
 
 
 def target_name(names: list[str], target: str | None, shown: str) -> str:
-    """Name of the column to predict.
+    """Name of the column to predict: the one asked for, or the one called target, class, label or y.
 
-    Parameters
-    ----------
-    names : list of str
-        Columns of the table.
-    target : str or None
-        As asked for; None for the one column called target, class, label or y, in upper or lower case.
-    shown : str
-        Names the table in errors.
-
-    Returns
-    -------
-    str
+    `shown` names the table in errors.
 
     Raises
     ------
@@ -63,17 +52,9 @@ def target_name(names: list[str], target: str | None, shown: str) -> str:
 
 
 def class_labels(column: Column) -> tuple[NDArray[Any], FeatureType]:
-    """Class label of each row, and the labels' type.
+    """Class label of each row as objects (str), int64, bool or float64, and the labels' type.
 
-    Parameters
-    ----------
-    column : Column
-        Of the target, without missing values.
-
-    Returns
-    -------
-    ndarray of shape (n_rows,), {"string", "long", "boolean", "double"}
-        Objects (str), int64, bool or float64; whole numbers are integers however they are stored.
+    Whole numbers are integers however they are stored. The column has no missing values.
 
     Raises
     ------
@@ -129,7 +110,7 @@ class DroppedColumn:
 def usable_columns(
     columns: Sequence[Column], is_train: NDArray[np.bool_]
 ) -> tuple[list[Column], tuple[DroppedColumn, ...]]:
-    """Columns that can be features, and those that cannot with the reason.
+    """Columns that can be features, and those that cannot with the reason; the target is not among them.
 
     A column is dropped when its training rows hold no value, or the same value everywhere; when it holds
     dates, or something nested; when it is called `__row_hash__`; when it is an identifier; when it is free
@@ -138,18 +119,6 @@ def usable_columns(
     `customerId`, `key`, `index`, ...).
     Free text has more than `MAX_CATEGORIES` distinct values, or more than one per two rows. Tables of fewer
     than 20 rows are too small to tell, so there neither rule is applied.
-
-    Parameters
-    ----------
-    columns : sequence of Column
-        All columns but the target.
-    is_train : ndarray of shape (n_rows,)
-        True for training rows.
-
-    Returns
-    -------
-    list of Column, tuple of DroppedColumn
-        Both in the order of the table.
     """
     usable: list[Column] = []
     dropped: list[DroppedColumn] = []

@@ -28,17 +28,7 @@ BUILT_IN: dict[str, Callable[..., Any]] = {
 
 @dataclass(frozen=True)
 class RawTable:
-    """A table as it was found.
-
-    Parameters
-    ----------
-    name : str
-        Of the data set: the built-in's name, or the file's without its suffix.
-    source : str
-        Where it came from; of a URL without credentials and query.
-    table : pyarrow.Table
-        Columns with distinct names.
-    """
+    """A table as it was found, its name (a file's without suffix) and where it came from."""
 
     name: str
     source: str
@@ -46,13 +36,7 @@ class RawTable:
 
 
 def load_table(dataset: str) -> RawTable:
-    """Table behind a name or a path.
-
-    Parameters
-    ----------
-    dataset : str
-        A key of `BUILT_IN`, or the path of a CSV (with a header) or Parquet file; the content, not the
-        suffix, tells which.
+    """Table behind a key of `BUILT_IN`, or the path of a CSV (with a header) or Parquet file.
 
     Raises
     ------
@@ -90,12 +74,7 @@ def _built_in(name: str) -> RawTable:
 def read_table(file: BinaryIO, source: str) -> RawTable:
     """Table in an open CSV or Parquet file; its cells as stored, those of a CSV typed by what they hold.
 
-    Parameters
-    ----------
-    file : binary file
-        At its start.
-    source : str
-        Path or URL, which names the table, also in errors.
+    `source` is the path or URL, which names the table, also in errors.
 
     Raises
     ------

@@ -22,30 +22,13 @@ __all__ = ["TrainingData", "load_training_data", "prepare"]
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Rows to learn from, rows to judge on, and how they came about.
+    """Rows to learn from, rows to test on, and how they came about.
 
-    Rows are in the order of their hashes, so that the same rows in another order give the same model.
-
-    Parameters
-    ----------
-    name, source : str
-        As in `RawTable`.
-    schema : ModelSchema
-        Categories and ranges are those of the training rows; a feature is nullable when any row lacks it.
-    X_train, X_test : DataFrame
-        Canonical frames.
-    y_train, y_test : ndarray of shape (n_rows,)
-        Class labels: objects (str), int64, bool or float64.
-    train_hashes, test_hashes : ndarray of shape (n_rows,)
-        Hash of each row as unsigned 64-bit integer.
-    split_digest : str
-        Sixteen hexadecimal digits, equal when and only when the test rows are.
-    dropped : tuple of DroppedColumn
-        Columns that are no features.
-    n_rows : int
-        Rows of the table, those without a class label included.
-    n_unlabelled : int
-        Rows left out because they have no class label.
+    Rows are in the order of their hashes, so that the same rows in another order give the same model. Frames
+    are canonical (see `proto_model.values`), labels objects (str), int64, bool or float64, hashes uint64. In
+    the schema, categories and ranges are those of the training rows; a feature is nullable when any row lacks
+    it. `n_rows` counts the table's rows, the `n_unlabelled` ones without a class label included, which are
+    left out. Split digests are equal when and only when the test rows are.
     """
 
     name: str

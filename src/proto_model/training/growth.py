@@ -40,28 +40,10 @@ _MAX_INT = np.iinfo(np.int32).max
 def held_out_predictions(
     forest: Any, X: NDArray[np.float32], y: NDArray[np.int64], X_held_out: NDArray[np.float32]
 ) -> NDArray[np.int64]:
-    """Classes that a forest, fitted on some rows, predicts for others.
+    """Classes that a fitted forest predicts for other rows: `forest.fit(X, y).predict(X_held_out)`.
 
-    Parameters
-    ----------
-    forest : classifier
-        Not fitted, and left so if its trees can be grown here.
-    X : ndarray of shape (n_samples, n_features)
-        Rows to learn from; NaN where a value is missing.
-    y : ndarray of shape (n_samples,)
-        Their classes.
-    X_held_out : ndarray of shape (n_held_out, n_features)
-        Rows to predict.
-
-    Returns
-    -------
-    ndarray of shape (n_held_out,)
-        As `forest.fit(X, y).predict(X_held_out)`.
-
-    Raises
-    ------
-    ValueError
-        If scikit-learn refuses a parameter.
+    Rows are float32, with NaN where a value is missing. A forest whose trees can be grown here is left
+    unfitted. A ValueError says that scikit-learn refuses a parameter.
     """
     if not _is_known(forest):
         return np.asarray(forest.fit(X, y).predict(X_held_out))

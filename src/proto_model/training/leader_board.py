@@ -20,21 +20,7 @@ _COLUMNS = ("variant", "balanced accuracy (CV)", *(metric.on_board for metric in
 
 @dataclass(frozen=True)
 class Standing:
-    """Where one variant stands.
-
-    Parameters
-    ----------
-    variant : str
-        Name of the variant.
-    run_id : str
-        Its child run.
-    cv_balanced_accuracy, cv_std : float
-        In cross-validation on the training rows; this ranks it.
-    metrics : mapping
-        On the test rows; they rank nothing.
-    fit_seconds : float
-        Duration of its search.
-    """
+    """Where one variant stands: cross-validation ranks it, the metrics on the test rows do not."""
 
     variant: str
     run_id: str

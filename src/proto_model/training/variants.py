@@ -72,23 +72,9 @@ VARIANTS: dict[str, Variant] = {
 
 
 def make_pipeline(variant: Variant | str, schema: ModelSchema, random_state: int, **params: Any) -> Pipeline:
-    """Pipeline from a canonical frame to class labels, not fitted.
+    """Pipeline from a canonical frame to class labels, not fitted; its steps are `encode` and `forest`.
 
-    Parameters
-    ----------
-    variant : Variant or str
-        Kind of the forest, or its name.
-    schema : ModelSchema
-        Features and their categories; a category that is not among them counts as missing.
-    random_state : int
-        Seed of the forest.
-    **params
-        Parameters of the forest that replace the variant's defaults.
-
-    Returns
-    -------
-    Pipeline
-        Steps `encode` and `forest`.
+    A category that the schema does not have counts as missing. `params` replace the variant's defaults.
     """
     chosen = VARIANTS[variant] if isinstance(variant, str) else variant
     categorical = [feature for feature in schema.features if feature.categories is not None]

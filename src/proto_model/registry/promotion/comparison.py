@@ -46,14 +46,9 @@ class ComparisonError(ProtoModelError):
 
 @dataclass(frozen=True)
 class PairedCounts:
-    """Rows of each class by which of two models predicted them right; arrays of shape (n_classes,).
+    """Rows of each class, and those that both models predicted right, only the first, only the second.
 
-    Parameters
-    ----------
-    n_rows : ndarray
-        Rows of the class.
-    both, first_only, second_only : ndarray
-        Those that both models predicted right, only the first, only the second.
+    Arrays of shape (n_classes,).
     """
 
     n_rows: NDArray[np.int64]
@@ -80,22 +75,8 @@ class Bootstrap:
 class Comparison:
     """How champion and challenger did on the same rows.
 
-    Parameters
-    ----------
-    champion_score, challenger_score : float
-        Balanced accuracy.
-    difference : float
-        The challenger's minus the champion's.
-    interval : tuple of float
-        Confidence interval of the difference.
-    bootstrap : Bootstrap
-        How it was drawn.
-    mcnemar_p_value : float
-        Exact, two-sided.
-    counts : PairedCounts
-        Per class; "first" is the champion, "second" the challenger.
-    differences : ndarray of shape (n_resamples,)
-        The bootstrapped differences, for the plot.
+    Scores are balanced accuracies; `difference` is the challenger's minus the champion's, `differences` are
+    the bootstrapped ones. In `counts`, "first" is the champion. McNemar's test is exact and two-sided.
     """
 
     champion_score: float
@@ -112,17 +93,8 @@ class Comparison:
 class Criteria:
     """What a challenger has to show to be superior. By default: a higher balanced accuracy.
 
-    Parameters
-    ----------
-    min_improvement : float
-        Smallest difference in balanced accuracy that counts, from 0 to 1.
-    confidence : float or None
-        If given, this confidence interval of the difference has to lie above zero.
-
-    Raises
-    ------
-    InputError
-        If one of them is out of range.
+    At least `min_improvement` higher (0 to 1); with a `confidence`, that interval has to be above zero. An
+    InputError says which is out of range.
     """
 
     min_improvement: float = 0.0
@@ -153,19 +125,8 @@ def compare(
 ) -> Comparison:
     """Scores of both models on the same rows, their difference and how sure it is.
 
-    Parameters
-    ----------
-    y, y_champion, y_challenger : ndarray of shape (n_samples,)
-        True and predicted classes, as indices below `n_classes`; -1 is a prediction that is no class.
-    n_classes : int
-        Number of classes.
-    bootstrap : Bootstrap
-        How the interval is drawn.
-
-    Raises
-    ------
-    ComparisonError
-        If there is no row.
+    Arrays of shape (n_samples,): true and predicted classes, as indices below `n_classes`; -1 is a prediction
+    that is no class. A ComparisonError says that there is no row.
     """
     if len(y) == 0:
         raise ComparisonError("There is no row to compare the versions on.")
@@ -188,14 +149,8 @@ def compare(
 def decide(difference: float, interval: tuple[float, float], criteria: Criteria) -> Decision:
     """Whether a challenger is superior to the champion.
 
-    Parameters
-    ----------
-    difference : float
-        Balanced accuracy of the challenger minus that of the champion.
-    interval : tuple of float
-        Confidence interval of the difference, at `criteria.confidence` if that is given.
-    criteria : Criteria
-        What is required.
+    `difference` is its balanced accuracy minus the champion's; `interval` is at `criteria.confidence` if
+    given.
 
     Examples
     --------
@@ -300,12 +255,8 @@ def bootstrap_differences(counts: PairedCounts, n_resamples: int, random_state: 
     """Balanced accuracy of the second model minus that of the first, on resampled rows.
 
     The bootstrap is paired (a drawn row brings both models' predictions) and stratified (each class keeps its
-    number of rows, so that a rare class never drops out of the mean) [1]_. Drawing the rows of a class with
-    replacement and counting who was right is one multinomial draw, which is what is computed.
-
-    References
-    ----------
-    .. [1] B. Efron, R. J. Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 8 and 13.
+    number of rows, so that a rare class never drops out of the mean): Efron and Tibshirani 1993, chapters 8
+    and 13. Drawing the rows of a class with replacement and counting who was right is one multinomial draw.
     """
     present = counts.n_rows > 0
     n_rows = counts.n_rows[present]
@@ -341,12 +292,7 @@ def mcnemar_p_value(first_only: int, second_only: int) -> float:
     """Two-sided p-value of McNemar's test in its exact form; 1 when no row tells the models apart.
 
     The null hypothesis: of the rows that just one of the two models predicted right, each is as likely to be
-    the first model's as the second's [1]_.
-
-    References
-    ----------
-    .. [1] Q. McNemar, "Note on the sampling error of the difference between correlated proportions or
-       percentages", Psychometrika 12, 1947. https://doi.org/10.1007/BF02295996
+    the first model's as the second's. Q. McNemar, Psychometrika 12, 1947.
 
     Examples
     --------

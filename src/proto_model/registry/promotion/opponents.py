@@ -87,14 +87,7 @@ class PyfuncContender:
 
 
 def load_contender(name: str, version: str, folder: Path) -> Contender:
-    """Model version from the registry, ready to predict.
-
-    Parameters
-    ----------
-    name, version : str
-        Of the registered model.
-    folder : Path
-        Existing folder that the artifact is downloaded into; needed for as long as the contender is used.
+    """Model version from the registry, downloaded into a folder that is needed for as long as it predicts.
 
     Raises
     ------
@@ -131,18 +124,10 @@ def _first_line(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class HeldOutRows:
-    """Rows to judge two versions on.
+    """Rows to compare two versions on: features, target and the column `__row_hash__`.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        Features, target and the column `__row_hash__`.
-    n_test_rows : int
-        Test rows of the challenger's training run.
-    n_set_aside : int
-        Those of them that are not in `frame`, because one of the versions was trained on them.
-    caveats : tuple of str
-        Why a version may have seen some of the rows in training; empty when neither did.
+    Of the `n_test_rows` of the challenger's run, `n_set_aside` are left out because a version was trained on
+    them. `caveats` say why a version may have seen some of the rows all the same.
     """
 
     frame: pd.DataFrame
@@ -164,17 +149,10 @@ def held_out_rows(challenger: ModelVersion, champion: ModelVersion | None, folde
     that saw some of them only gets a better score than it deserves. The other way round there is no fair
     comparison, so the challenger's rows have to be known.
 
-    Parameters
-    ----------
-    challenger, champion : ModelVersion
-        Versions with the tag `split_run_id`; no champion yet is None.
-    folder : Path
-        Existing folder to download into.
-
     Raises
     ------
     DataError
-        If the challenger's test rows are not to be had, or all of them were trained on.
+        If the challenger's test rows cannot be read, or all of them were trained on.
     """
     try:
         frame = _read(challenger, _TEST_ROWS, folder / "challenger")

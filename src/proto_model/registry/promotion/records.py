@@ -37,18 +37,9 @@ class ReportRun:
 
     @classmethod
     def start(cls, client: MlflowClient, run_id: str | None, beside: str | None, name: str) -> ReportRun:
-        """Run to log to.
+        """Run to log to: the one given if it is still running, as `mlflow run` makes one, else a new one.
 
-        Parameters
-        ----------
-        client : MlflowClient
-            Of the tracking server.
-        run_id : str or None
-            Run to use if it is still running, as `mlflow run` makes one; otherwise a new one is made.
-        beside : str or None
-            Run whose experiment the new one belongs to; the default experiment when it is not known.
-        name : str
-            Name of the new run.
+        A new one belongs to the experiment of the run `beside`, or to the default one.
         """
         given = _run(client, run_id)
         # The variable MLFLOW_RUN_ID may as well name a finished training run that somebody serves.

@@ -66,22 +66,8 @@ class Side:
 class Evaluation:
     """What the held-out rows say.
 
-    Parameters
-    ----------
-    rows : HeldOutRows
-        The rows.
-    rows_run_id : str or None
-        Run whose test rows they are.
-    classes : tuple
-        Class labels.
-    counts : PairedCounts
-        Per class; "first" is the champion, "second" the challenger; both the challenger if it is alone.
-    challenger_score : float
-        Balanced accuracy of the challenger.
-    comparison : Comparison or None
-        None when there is no champion yet.
-    predictions : DataFrame
-        Row hash, true label and both predictions of each row.
+    In `counts`, "first" is the champion; both are the challenger if it is alone, and `comparison` is None.
+    `predictions` has the hash, the true label and both predictions of each row.
     """
 
     rows: HeldOutRows
@@ -97,30 +83,9 @@ class Evaluation:
 class Report:
     """Outcome of one comparison.
 
-    Parameters
-    ----------
-    model : str
-        Registered model name.
-    verdict : {"promoted", "kept"}
-        Whether the challenger became champion; of a dry run, whether it would.
-    reason : str
-        One or two sentences.
-    criteria : Criteria
-        What was asked for.
-    champion, challenger : Side
-        The two versions; no champion yet is None.
-    evaluation : Evaluation or None
-        None when a first champion could not be evaluated.
-    aliases_before : Aliases
-        What the decision was based on.
-    aliases_after : Aliases or None
-        As read back; None when nothing was moved, or not yet.
-    created_at : datetime
-        With a time zone.
-    dry_run : bool
-        Whether nothing was to be changed.
-    run_id : str or None
-        MLflow run that holds the report; None when it is not logged.
+    `verdict` says whether the challenger became champion; of a dry run, whether it would. `evaluation` is
+    None when a first champion could not be evaluated, `aliases_after` when nothing was moved, or not yet,
+    `run_id` when the report is not logged.
     """
 
     model: str

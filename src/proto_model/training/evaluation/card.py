@@ -42,23 +42,9 @@ def model_card(
     importances: pd.DataFrame,
     groups: pd.DataFrame,
 ) -> str:
-    """Markdown text of a model card.
+    """Markdown text of a model card, from what the search found and what the test rows say.
 
-    Parameters
-    ----------
-    result : SearchResult
-        The variant, its hyperparameters and its score in cross-validation.
-    data : TrainingData
-        What it was trained and tested on.
-    metrics : mapping
-        As `classification_metrics` returns them, for the test rows.
-    importances, groups : DataFrame
-        As `permutation_importance` and `metrics_by_group` return them.
-
-    Returns
-    -------
-    str
-        Intended use, data, features, hyperparameters, results, importances, groups and limits.
+    Metrics, importances and groups are as the functions of `evaluation.metrics` return them.
     """
     schema = data.schema
     n_train, n_test = len(data.y_train), len(data.y_test)

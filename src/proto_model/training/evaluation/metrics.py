@@ -251,21 +251,15 @@ def metrics_by_group(
 ) -> pd.DataFrame:
     """Metrics of the predictions for each value of each column, to see if the model treats a group worse.
 
-    Parameters
-    ----------
-    X : DataFrame
-        Held-out rows: the columns to group by. Those with one value or more than `MAX_GROUPS` are skipped.
-    y, predicted : ndarray of shape (n_samples,)
-        Class of each row and the predicted one, as indices.
-    n_classes : int
-        How many classes there are; with two, the second is the one counted as positive.
+    Columns with one value or more than `MAX_GROUPS` are skipped; `y` and `predicted` are class indices.
 
     Returns
     -------
     DataFrame
         One row per group: `feature`, `group`, `rows`, `accuracy`, `balanced_accuracy` (over the classes that
-        the group has), and with two classes `predicted_positive` (demographic parity compares it),
-        `true_positive_rate` (equal opportunity) and `false_positive_rate`; NaN where there are no such rows.
+        the group has), and with two classes, of which the second counts as positive, `predicted_positive`
+        (demographic parity compares it), `true_positive_rate` (equal opportunity) and `false_positive_rate`;
+        NaN where there are no such rows.
     """
     records = []
     for column in X.columns:
@@ -306,35 +300,25 @@ def permutation_importance(
     n_repeats: int = 5,
     max_rows: int = 2000,
 ) -> pd.DataFrame:
-    """How much probability the true class loses when the values of one feature are shuffled [1]_.
+    """How much probability the true class loses when the values of one feature are shuffled.
 
-    Probability rather than accuracy, because a forest that is nearly always right has votes to spare: most
-    features change no prediction, but each shifts votes. Classes weigh alike, however rare. The cost is
-    bounded: one call of `predict_proba` per feature, with at most `n_repeats * max_rows` rows.
+    Probability rather than accuracy (Breiman 2001), because a forest that is nearly always right has votes to
+    spare: most features change no prediction, but each shifts votes. Classes weigh alike, however rare. The
+    cost is bounded: one call of `predict_proba` per feature, with at most `n_repeats * max_rows` rows.
 
     Parameters
     ----------
     predict_proba : callable
         Probabilities of the classes for coded rows.
     matrix : ndarray of shape (n_samples, n_features)
-        Held-out rows, coded as numbers.
-    y : ndarray of shape (n_samples,)
-        Class of each row as an index.
-    feature_names : sequence of length n_features
-        In the order of the columns.
+        Held-out rows, coded as numbers; `y` has their class indices.
     random_state : int
         Seed of the shuffles and of the sample that is taken when there are more than `max_rows` rows.
-    n_repeats, max_rows : int
-        Shuffles per feature, and the most rows that are used.
 
     Returns
     -------
     DataFrame
         `feature`, `importance` (mean loss) and `std` (over the shuffles), the most important first.
-
-    References
-    ----------
-    .. [1] L. Breiman, "Random Forests", Machine Learning 45, 2001. https://doi.org/10.1023/A:1010933404324
     """
     generator = np.random.default_rng(random_state)
     if len(matrix) > max_rows:

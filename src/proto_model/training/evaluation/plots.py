@@ -43,19 +43,8 @@ _ROWS_FOR_MAX_BINS = 500
 def roc_plot(y: NDArray[np.int64], probabilities: NDArray[np.float64], labels: Sequence[object]) -> Figure:
     """ROC curve of the second of two classes, or of each of many against the rest with their mean.
 
-    Parameters
-    ----------
-    y : ndarray of shape (n_samples,)
-        Class of each row as an index.
-    probabilities : ndarray of shape (n_samples, n_classes)
-        Probability of each class.
-    labels : sequence of length n_classes
-        Class labels.
-
-    Returns
-    -------
-    Figure
-        Classes without rows of both sides are left out.
+    Classes without rows on both sides are left out. As in the other plots, `y` has class indices of shape
+    (n_samples,), `probabilities` the shape (n_samples, n_classes), and `labels` are the classes' names.
     """
     figure = new_figure(7.4, 5.6)
     axes = figure.subplots()
@@ -149,17 +138,7 @@ def confusion_matrix_plot(
 ) -> Figure:
     """Counts of true against predicted classes, colored by the share of each true class.
 
-    Parameters
-    ----------
-    y, predicted : ndarray of shape (n_samples,)
-        Class of each row and the predicted one, as indices.
-    labels : sequence of length n_classes
-        Class labels.
-
-    Returns
-    -------
-    Figure
-        Cells show count and share for up to 20 classes, only colors for more.
+    Cells show count and share for up to 20 classes, only colors for more.
     """
     n_classes = len(labels)
     counts = confusion_matrix(y, predicted, labels=range(n_classes))
@@ -195,18 +174,7 @@ def confusion_matrix_plot(
 
 
 def importance_plot(importances: pd.DataFrame) -> Figure:
-    """Bars of the most important features.
-
-    Parameters
-    ----------
-    importances : DataFrame
-        As `permutation_importance` gives it: `feature`, `importance`, `std`, sorted.
-
-    Returns
-    -------
-    Figure
-        The 20 most important ones, how many were left out in the title.
-    """
+    """Bars of the 20 most important features, from what `permutation_importance` returns."""
     shown = importances.head(_MAX_FEATURES).iloc[::-1]
     figure = new_figure(7.4, 1.5 + 0.27 * len(shown))
     axes = figure.subplots()
@@ -228,14 +196,9 @@ def importance_plot(importances: pd.DataFrame) -> Figure:
 
 
 def search_plot(scores: NDArray[np.float64], stds: NDArray[np.float64], default: int | None) -> Figure:
-    """Cross-validated score of every candidate of a search, in the order tried, and the best so far.
+    """Score of every candidate of a search, in the order tried, and the best so far; a failed one is NaN.
 
-    Parameters
-    ----------
-    scores, stds : ndarray of shape (n_candidates,)
-        Mean and standard deviation over the folds; a failed candidate is NaN.
-    default : int or None
-        Position of the candidate with scikit-learn's default hyperparameters.
+    `default` is the position of the candidate with the variant's defaults.
     """
     figure = new_figure(7.4, 4.4)
     axes = figure.subplots()
@@ -270,17 +233,7 @@ def leaderboard_plot(
     cv_stds: Sequence[float],
     test_scores: Sequence[float],
 ) -> Figure:
-    """Balanced accuracy of every variant, in cross-validation and on the test rows, the best at the top.
-
-    Parameters
-    ----------
-    variants : sequence of str
-        Names, the best first.
-    cv_scores, cv_stds : sequence of float
-        Mean and standard deviation over the folds; they rank the variants.
-    test_scores : sequence of float
-        On the test rows; they rank nothing.
-    """
+    """Balanced accuracy of every variant, in cross-validation and on the test rows, the best at the top."""
     figure = new_figure(7.4, 1.9 + 0.55 * len(variants))
     axes = figure.subplots()
     rows = np.arange(len(variants))[::-1]

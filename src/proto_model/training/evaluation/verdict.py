@@ -25,19 +25,7 @@ __all__ = ["Verdict", "judge"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the test rows say about a variant.
-
-    Parameters
-    ----------
-    metrics : mapping
-        Metric name to value.
-    importances, groups : DataFrame
-        As `permutation_importance` and `metrics_by_group` return them.
-    plots : mapping
-        File name to figure.
-    card : str
-        Markdown.
-    """
+    """What the test rows say about a variant; plots are by file name, the card is Markdown."""
 
     metrics: Mapping[str, float]
     importances: pd.DataFrame
@@ -47,17 +35,7 @@ class Verdict:
 
 
 def judge(result: SearchResult, data: TrainingData, random_state: int) -> Verdict:
-    """Verdict of the test rows on the pipeline that a search found.
-
-    Parameters
-    ----------
-    result : SearchResult
-        With the pipeline fitted on the training rows.
-    data : TrainingData
-        The same that was searched on.
-    random_state : int
-        Seed of the permutations.
-    """
+    """Verdict of the test rows on the pipeline that a search found in the same data."""
     schema, pipeline = data.schema, result.pipeline
     labels = class_names(schema)
     y = np.searchsorted(pipeline.classes_, data.y_test)
