@@ -24,8 +24,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["build_parser", "main"]
-
 PROMOTED, KEPT, NOT_COMPARED = 0, 1, 2
 
 _ONLY_FOR_COMPARING = ("confidence", "min_improvement", "random_state", "report")

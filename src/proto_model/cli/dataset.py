@@ -18,8 +18,6 @@ from proto_model.errors import DataError
 from proto_model.registry.tracking import is_url, shown_url
 from proto_model.table import BUILT_IN, RawTable, load_table, read_table
 
-__all__ = ["download", "load_dataset"]
-
 _MAX_FILE_BYTES = 4 * 2**30
 _TIMEOUT_S = 600.0
 _SILENCE_S = 30.0

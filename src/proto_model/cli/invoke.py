@@ -27,19 +27,6 @@ from proto_model.registry.tracking import shown_url
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = [
-    "InvocationError",
-    "answer_table",
-    "answered_rows",
-    "build_parser",
-    "endpoint",
-    "explanation_text",
-    "invoke",
-    "main",
-    "read_records",
-    "request_body",
-]
-
 MODEL_SERVER_URL = "http://127.0.0.1:5001"
 MAPPER_URL = "http://127.0.0.1:8080"
 

@@ -15,8 +15,6 @@ from pathlib import Path
 from proto_model.errors import DataError
 from proto_model.registry.tracking import sqlite_path
 
-__all__ = ["callers_folders", "located"]
-
 _MAX_ANCESTORS = 4
 
 

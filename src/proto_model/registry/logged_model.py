@@ -30,8 +30,6 @@ from proto_model.table import TrainingData, encode
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-__all__ = ["example_rows", "log_explainer", "log_forest_model", "pinned_requirements", "save_model"]
-
 CODE = Path(proto_model.__file__).parent / "serving" / "mlflow" / "code"
 MAPPER_REQUIREMENTS = Path(__file__).parent / "mapper_requirements.txt"
 N_EXAMPLE_ROWS = 5

@@ -18,7 +18,6 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.pandas_dataset import PandasDataset, from_pandas
-from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 from sklearn.pipeline import Pipeline
@@ -28,25 +27,12 @@ from proto_model.explanation.figure import example_figures
 from proto_model.forest.pipeline import compiled_forest
 from proto_model.model import background_rows
 from proto_model.plotting import save
+from proto_model.registry.versions import found
 from proto_model.table import BUILT_IN, TrainingData, encode
 from proto_model.table.split import HASH_COLUMN
 from proto_model.training import SearchResult, leader_board
 from proto_model.training.evaluation import Verdict, library_versions, metric_suffixes
 from proto_model.training.leader_board import Standing
-
-__all__ = [
-    "dataset_inputs",
-    "environment_tags",
-    "forget_finished_run",
-    "log_example_explanations",
-    "log_inputs",
-    "log_leader_board",
-    "log_missing_params",
-    "log_search",
-    "log_split",
-    "log_verdict",
-    "note",
-]
 
 
 def forget_finished_run() -> None:
@@ -57,15 +43,9 @@ def forget_finished_run() -> None:
     run_id = os.environ.get("MLFLOW_RUN_ID")
     if not run_id:
         return
-    try:
-        run = MlflowClient().get_run(run_id)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-    else:
-        if run.info.status == "RUNNING" and MLFLOW_PROJECT_ENTRY_POINT in run.data.tags:
-            return
-    del os.environ["MLFLOW_RUN_ID"]
+    run = found(MlflowClient().get_run, run_id)
+    if run is None or run.info.status != "RUNNING" or MLFLOW_PROJECT_ENTRY_POINT not in run.data.tags:
+        del os.environ["MLFLOW_RUN_ID"]
 
 
 @contextmanager

@@ -8,8 +8,6 @@ from typing import Any
 
 from proto_model.registry.tracking import is_url, shown_url
 
-__all__ = ["TrainingSettings"]
-
 _FLAGS = {
     "true": True,
     "1": True,

@@ -21,16 +21,6 @@ from proto_model.errors import RegistryError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = [
-    "check_store",
-    "is_url",
-    "quiet_mlflow",
-    "shown_url",
-    "sqlite_path",
-    "warnings_shown_once",
-    "without_credentials",
-]
-
 _QUIET_VARIABLES = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -48,11 +38,6 @@ _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 def check_store(uri: str) -> None:
     """Make sure that a tracking server or store can be used.
-
-    Parameters
-    ----------
-    uri : str
-        As `mlflow.get_tracking_uri()` returns it.
 
     Raises
     ------

@@ -24,8 +24,6 @@ from proto_model.training import VARIANTS, SearchResult, leader_board, search_pr
 from proto_model.training.evaluation import judge
 from proto_model.training.leader_board import Standing
 
-__all__ = ["TrainingOutcome", "train"]
-
 
 @dataclass(frozen=True)
 class TrainingOutcome:

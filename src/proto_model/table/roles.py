@@ -15,8 +15,6 @@ from proto_model.schema import FeatureType
 from proto_model.table.columns import Column
 from proto_model.table.split import HASH_COLUMN
 
-__all__ = ["MAX_CATEGORIES", "DroppedColumn", "class_labels", "target_name", "usable_columns"]
-
 #: More distinct texts than this are free text, not categories.
 MAX_CATEGORIES = 1000
 

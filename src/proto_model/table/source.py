@@ -15,8 +15,6 @@ from sklearn import datasets
 from proto_model.errors import DataError
 from proto_model.table.csv_table import read_csv
 
-__all__ = ["BUILT_IN", "RawTable", "load_table", "read_table"]
-
 #: scikit-learn's data sets that come with it, by name.
 BUILT_IN: dict[str, Callable[..., Any]] = {
     "breast_cancer": datasets.load_breast_cancer,

@@ -17,8 +17,6 @@ from proto_model.errors import DataError
 from proto_model.table.columns import Column
 from proto_model.values import is_code, is_number
 
-__all__ = ["HASH_COLUMN", "row_hashes", "split_digest", "test_rows"]
-
 #: Holds the hashes in files that hold the rows as well.
 HASH_COLUMN = "__row_hash__"
 

@@ -17,8 +17,6 @@ from proto_model.table.roles import DroppedColumn, class_labels, target_name, us
 from proto_model.table.source import RawTable, load_table
 from proto_model.table.split import row_hashes, split_digest, test_rows
 
-__all__ = ["TrainingData", "load_training_data", "prepare"]
-
 
 @dataclass(frozen=True)
 class TrainingData:

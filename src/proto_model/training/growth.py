@@ -17,8 +17,6 @@ import sklearn
 from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 
-__all__ = ["held_out_predictions"]
-
 _IS_TESTED = sklearn.__version__.startswith("1.9.")
 
 if _IS_TESTED:

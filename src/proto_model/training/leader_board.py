@@ -12,8 +12,6 @@ from rich.table import Table
 from proto_model.training.evaluation import METRICS
 from proto_model.training.evaluation.plots import leaderboard_plot
 
-__all__ = ["Standing", "figure", "frame", "markdown", "ranked", "rich_table"]
-
 _SHOWN = tuple(metric for metric in METRICS if metric.on_board)
 _COLUMNS = ("variant", "balanced accuracy (CV)", *(metric.on_board for metric in _SHOWN), "fit")
 

@@ -26,8 +26,6 @@ from proto_model.table.training_data import TrainingData
 from proto_model.training.growth import held_out_predictions
 from proto_model.training.variants import VARIANTS, Variant, make_pipeline
 
-__all__ = ["SearchProgress", "SearchResult", "search", "search_progress", "searches"]
-
 _N_FOLDS = 5
 _N_FOLDS_LARGE = 3  # enough where a fold's score hardly varies, and it halves the time
 _LARGE_ROWS = 10_000
@@ -44,23 +42,10 @@ class SearchProgress(Protocol):
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found.
+    """What a search found: the best candidate, fitted on all training rows, and its score over the folds.
 
-    Parameters
-    ----------
-    variant : str
-        Name of the variant.
-    pipeline : Pipeline
-        Best candidate, fitted on all training rows.
-    best_params : dict
-        Parameters of its forest.
-    cv_balanced_accuracy, cv_std : float
-        Mean and standard deviation over the folds.
-    table : DataFrame
-        A row per candidate, the first being the variant's defaults: `candidate`, `chosen`,
-        `cv_balanced_accuracy`, `cv_std`, `fit_seconds`, a column per parameter, and `fold_0`, `fold_1`, ...
-    fit_seconds : float
-        Duration of search and last fit.
+    The table has a row per candidate, the first being the variant's defaults: `candidate`, `chosen`,
+    `cv_balanced_accuracy`, `cv_std`, `fit_seconds`, a column per parameter, and `fold_0`, `fold_1`, ...
     """
 
     variant: str
@@ -70,19 +55,6 @@ class SearchResult:
     cv_std: float
     table: pd.DataFrame
     fit_seconds: float
-
-
-def search(
-    variant: Variant | str,
-    data: TrainingData,
-    n_candidates: int = 8,
-    random_state: int = 0,
-    progress: SearchProgress | None = None,
-    n_jobs: int | None = None,
-) -> SearchResult:
-    """Best of one variant's defaults and of random draws from its space; parameters as for `searches`."""
-    with searches([variant], data, n_candidates, random_state, progress, n_jobs) as results:
-        return next(results)
 
 
 @contextmanager

@@ -18,8 +18,6 @@ from sklearn.preprocessing import OrdinalEncoder
 
 from proto_model.schema import ModelSchema
 
-__all__ = ["VARIANTS", "Variant", "make_pipeline"]
-
 
 @dataclass(frozen=True)
 class Variant:

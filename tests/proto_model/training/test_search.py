@@ -11,7 +11,7 @@ from rich.console import Console
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
-from proto_model.training import VARIANTS, make_pipeline, search, search_progress, searches
+from proto_model.training import VARIANTS, make_pipeline, search_progress, searches
 from proto_model.training.search import _balanced_accuracy, _folds
 
 SMALL = dataclasses.replace(
@@ -19,6 +19,12 @@ SMALL = dataclasses.replace(
     defaults={"n_estimators": 8},
     space={"min_samples_leaf": [1, 4, 16], "max_features": ["sqrt", 0.5]},
 )
+
+
+def search(variant, *arguments, **options):
+    """Result of a single search."""
+    with searches([variant], *arguments, **options) as results:
+        return next(results)
 
 
 @pytest.fixture(scope="module")

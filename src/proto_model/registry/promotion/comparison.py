@@ -19,24 +19,6 @@ from sklearn.metrics import balanced_accuracy_score
 from proto_model.errors import InputError, ProtoModelError
 from proto_model.schema import Label, ModelSchema
 
-__all__ = [
-    "Bootstrap",
-    "Comparison",
-    "ComparisonError",
-    "Criteria",
-    "Decision",
-    "PairedCounts",
-    "bootstrap_differences",
-    "class_indices",
-    "compare",
-    "count_pairs",
-    "decide",
-    "interval",
-    "mcnemar_p_value",
-    "schema_differences",
-    "score",
-]
-
 _MAX_DRAWS_AT_ONCE = 2_000_000
 
 

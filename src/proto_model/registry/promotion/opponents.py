@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from proto_model.model.bundle import ForestModel
 
-__all__ = ["Contender", "HeldOutRows", "held_out_rows", "load_contender"]
-
 _BUNDLE = Path("artifacts", "bundle")
 _TEST_ROWS = "split/test_rows.parquet"
 _ROWS = "split/rows.parquet"

@@ -46,8 +46,6 @@ from proto_model.registry.versions import (
 from proto_model.schema import Label
 from proto_model.table.split import HASH_COLUMN
 
-__all__ = ["Rollback", "compare_and_promote", "roll_back"]
-
 logger = logging.getLogger(__name__)
 
 _BOOTSTRAP = Bootstrap()

@@ -15,8 +15,6 @@ from proto_model.registry.promotion.comparison import Comparison, PairedCounts
 from proto_model.schema import Label
 from proto_model.training.evaluation import cell
 
-__all__ = ["comparison_figure", "markdown", "verdict_sentence"]
-
 _MAX_LISTED = 50
 _MAX_DRAWN = 20
 _N_BARS = 41

@@ -22,16 +22,6 @@ from proto_model.registry.promotion.rendering import comparison_figure, markdown
 from proto_model.registry.versions import Aliases
 from proto_model.schema import Label
 
-__all__ = [
-    "Evaluation",
-    "Report",
-    "Side",
-    "report_sentences",
-    "report_table",
-    "write_report",
-    "write_texts",
-]
-
 REPORT_VERSION = "1.0"
 
 _LIBRARIES = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy")

@@ -18,8 +18,6 @@ from proto_model.table import TrainingData
 from proto_model.training.evaluation.metrics import CLASS_METRICS, METRICS, metric_suffixes
 from proto_model.training.search import SearchResult
 
-__all__ = ["cell", "class_names", "library_versions", "model_card"]
-
 _LIBRARIES = ("mlflow", "scikit-learn", "numpy", "pandas", "pyarrow")
 _MAX_LISTED = 15
 _SMALL_GROUP = 30

@@ -23,17 +23,6 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-__all__ = [
-    "CLASS_METRICS",
-    "MAX_GROUPS",
-    "METRICS",
-    "Metric",
-    "classification_metrics",
-    "metric_suffixes",
-    "metrics_by_group",
-    "permutation_importance",
-]
-
 MAX_GROUPS = 10
 """A column with more distinct values than this is not split into groups."""
 

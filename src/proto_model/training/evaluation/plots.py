@@ -22,16 +22,6 @@ from sklearn.metrics import (
 
 from proto_model.plotting import ACCENT, GRID, INK, MUTED, SECOND, class_colors, dress, new_figure, shortened
 
-__all__ = [
-    "calibration_plot",
-    "confusion_matrix_plot",
-    "importance_plot",
-    "leaderboard_plot",
-    "precision_recall_plot",
-    "roc_plot",
-    "search_plot",
-]
-
 _BLUES = LinearSegmentedColormap.from_list("proto_blues", ["#ffffff", "#c3d9ee", "#5b93c9", "#17406d"])
 _MAX_ANNOTATED = 20
 _MAX_FEATURES = 20
@@ -52,10 +42,10 @@ def roc_plot(y: NDArray[np.int64], probabilities: NDArray[np.float64], labels: S
     grid = np.linspace(0, 1, 501)
     mean, areas = np.zeros_like(grid), list[float]()
     for index, name, color in _drawn_classes(y, labels, both_of_two=False):
-        false_positive_rate, true_positive_rate, _ = roc_curve(y == index, probabilities[:, index])
+        fpr, tpr, _ = roc_curve(y == index, probabilities[:, index])
         area = roc_auc_score(y == index, probabilities[:, index])
-        _line(axes, false_positive_rate, true_positive_rate, color, name, f"AUC {area:.3f}", len(labels))
-        mean += np.interp(grid, false_positive_rate, true_positive_rate)
+        _draw(axes, (fpr, tpr), color, f"{name} (AUC {area:.3f})", len(labels))
+        mean += np.interp(grid, fpr, tpr)
         areas.append(float(area))
     if len(areas) > 1:
         label = f"mean of {len(areas)} classes (AUC {np.mean(areas):.3f})"
@@ -82,7 +72,7 @@ def precision_recall_plot(
     for index, name, color in _drawn_classes(y, labels, both_of_two=True):
         precision, recall, _ = precision_recall_curve(y == index, probabilities[:, index])
         area = average_precision_score(y == index, probabilities[:, index])
-        _line(axes, recall, precision, color, name, f"AP {area:.3f}", len(labels), drawstyle="steps-post")
+        _draw(axes, (recall, precision), color, f"{name} (AP {area:.3f})", len(labels), "steps-post")
         precisions.append(area)
     if len(labels) > _MAX_NAMED and precisions:
         axes.plot([], [], color="none", label=f"mean AP {np.mean(precisions):.3f}")
@@ -272,21 +262,18 @@ def _drawn_classes(
     return [(index, names[index], colors[index]) for index in chosen if 0 < (y == index).sum() < len(y)]
 
 
-def _line(
+def _draw(
     axes: Axes,
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
+    curve: tuple[NDArray[np.float64], NDArray[np.float64]],
     color: str,
-    name: str,
-    figure_text: str,
+    label: str,
     n_classes: int,
     drawstyle: str = "default",
 ) -> None:
     many = n_classes > _MAX_NAMED
     axes.plot(
-        x, y, color=color, linewidth=0.8 if many else (2.2 if n_classes == 2 else 1.5),
-        alpha=0.5 if many else 0.95, label=None if many else f"{name} ({figure_text})",
-        drawstyle=drawstyle,
+        *curve, color=color, linewidth=0.8 if many else (2.2 if n_classes == 2 else 1.5),
+        alpha=0.5 if many else 0.95, label=None if many else label, drawstyle=drawstyle,
     )  # fmt: skip
 
 

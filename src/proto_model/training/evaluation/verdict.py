@@ -20,8 +20,6 @@ from proto_model.training.evaluation.metrics import (
 )
 from proto_model.training.search import SearchResult
 
-__all__ = ["Verdict", "judge"]
-
 
 @dataclass(frozen=True)
 class Verdict:
