@@ -50,19 +50,9 @@ def log_forest_model(
 ) -> ModelInfo:
     """Log the model that predicts to the active run.
 
-    Parameters
-    ----------
-    pipeline : Pipeline
-        Fitted on `data`.
-    data : TrainingData
-        Gives the schema, the background of explanations and the input example.
-    signature_kind : {"rows", "file"}
-        Whether the model takes rows with a column per feature, or jobs of an `input_url` and an `output_url`.
-    name : str
-        Artifact name.
-    bundle : Path or None
-        Folder of the bundle, written there if it is not there yet; a temporary one when None. For more than
-        one model of the same pipeline: writing takes longer than anything else here.
+    One of the kind "rows" takes a column per feature, one of the kind "file" jobs of an `input_url` and an
+    `output_url`. `bundle` is the folder of the bundle, written there if it is not there yet: for more than
+    one model of the same pipeline, since writing takes longer than anything else here.
     """
     if signature_kind == "file":
         from proto_model.serving.mlflow.file_model import file_signature

@@ -47,18 +47,10 @@ class TrainingData:
 def load_training_data(
     dataset: str, target: str | None = None, test_size: float = 0.2, model_name: str = "proto_model"
 ) -> TrainingData:
-    """Training and test rows of a data set.
+    """Training and test rows of a built-in data set or a file, as `load_table` takes it.
 
-    Parameters
-    ----------
-    dataset : str
-        Built-in name or path, as `load_table` takes it.
-    target : str or None
-        Column to predict; None for the column called target, class, label or y.
-    test_size : float
-        Fraction of the rows to hold out for testing, above 0 and below 1.
-    model_name : str
-        For the schema.
+    Without a target, the column called target, class, label or y is predicted. `test_size` is the fraction of
+    rows held out, above 0 and below 1; the model's name goes into the schema.
 
     Raises
     ------

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from proto_model.training.evaluation import METRICS
+from proto_model.training.evaluation import METRICS, markdown_table
 from proto_model.training.evaluation.plots import leaderboard_plot
 
 _SHOWN = tuple(metric for metric in METRICS if metric.on_board)
@@ -73,8 +73,7 @@ def rich_table(standings: Sequence[Standing], title: str) -> Table:
 
 def markdown(standings: Sequence[Standing]) -> str:
     """Table for a description in the MLflow UI."""
-    lines = [_COLUMNS, ("---",) * len(_COLUMNS), *map(_cells, standings)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown_table(_COLUMNS, map(_cells, standings))
 
 
 def _cells(standing: Standing) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,11 +14,13 @@ from numpy.typing import NDArray
 from proto_model.plotting import ACCENT, INK, MUTED, SECOND, dress, new_figure, shortened
 from proto_model.registry.promotion.comparison import Comparison, PairedCounts
 from proto_model.schema import Label
-from proto_model.training.evaluation import cell
+from proto_model.training.evaluation import markdown_table
 
 _MAX_LISTED = 50
 _MAX_DRAWN = 20
 _N_BARS = 41
+
+_table = functools.partial(markdown_table, numbers=True)
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -148,11 +151,6 @@ def _recipe(report: dict[str, Any]) -> str:
 
 def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join("| " + " | ".join(cell(text) for text in line) + " |" for line in lines)
 
 
 def comparison_figure(

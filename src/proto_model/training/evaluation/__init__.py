@@ -1,6 +1,6 @@
 """How good a model is on rows that it has not seen: metrics, figures and the model card."""
 
-from proto_model.training.evaluation.card import cell, library_versions, model_card
+from proto_model.training.evaluation.card import library_versions, markdown_table, model_card
 from proto_model.training.evaluation.metrics import (
     CLASS_METRICS,
     METRICS,
@@ -17,10 +17,10 @@ __all__ = [
     "METRICS",
     "Metric",
     "Verdict",
-    "cell",
     "classification_metrics",
     "judge",
     "library_versions",
+    "markdown_table",
     "metric_suffixes",
     "metrics_by_group",
     "model_card",

@@ -59,23 +59,25 @@ def model_card(
         f"Table `{cell(data.source)}`: {n_train:,} training rows, {n_test:,} test rows. A hash of each row "
         "decides its part, so a test row stays a test row when the table grows or is reordered "
         f"(split digest `{data.split_digest}`).",
-        _table(["class", "training rows", "test rows"], _class_rows(data)),
+        markdown_table(["class", "training rows", "test rows"], _class_rows(data)),
         *_features(data),
         "## Hyperparameters",
         f"Best of {len(result.table)} candidates by balanced accuracy in cross-validation on the training "
         f"rows: {result.cv_balanced_accuracy:.4f} ± {result.cv_std:.4f} (standard deviation over the folds).",
-        _table(["hyperparameter", "value"], result.best_params.items()),
+        markdown_table(["hyperparameter", "value"], result.best_params.items()),
         "## Results on the test rows",
-        _table(
+        markdown_table(
             ["metric", "value"],
             ((m.described, f"{metrics[m.name]:.4f}") for m in METRICS if m.name in metrics),
         ),
-        _table(["class", *(metric.described for metric in CLASS_METRICS)], _class_metrics(schema, metrics)),
+        markdown_table(
+            ["class", *(metric.described for metric in CLASS_METRICS)], _class_metrics(schema, metrics)
+        ),
         "## Feature importance",
         "How much the probability of the true class drops when the values of one feature are shuffled: the "
         "mean over the test rows, with equal weight for each class. Features that carry the same information "
         "can replace each other, so each of them looks unimportant.",
-        _table(
+        markdown_table(
             ["feature", "drop", "±"],
             (
                 (row.feature, f"{row.importance:.4f}", f"{row.std:.4f}")
@@ -104,14 +106,14 @@ def _features(data: TrainingData) -> list[str]:
     listed = features[: 4 * _MAX_LISTED]
     parts = [
         "## Features",
-        _table(["feature", "type", "missing allowed", "training data"], map(_feature_row, listed)),
+        markdown_table(["feature", "type", "missing allowed", "training data"], map(_feature_row, listed)),
     ]
     if len(features) > len(listed):
         parts.append(f"… and {len(features) - len(listed)} more; `schema.json` lists them all.")
     if data.dropped:
         parts += [
             "Columns of the table that are not used:",
-            _table(["column", "reason"], ((column.name, column.reason) for column in data.dropped)),
+            markdown_table(["column", "reason"], ((column.name, column.reason) for column in data.dropped)),
         ]
     return parts
 
@@ -157,7 +159,7 @@ def _groups(groups: pd.DataFrame, schema: ModelSchema) -> list[str]:
         "The same metrics for each value of the columns with few values. Look into large differences before "
         f"using the model. Results of groups with fewer than {_SMALL_GROUP} rows are unreliable.{positive} "
         "`fairness.csv` has all groups.",
-        _table(["feature", "group", "rows", *(name.replace("_", " ") for name in measures)], rows),
+        markdown_table(["feature", "group", "rows", *(name.replace("_", " ") for name in measures)], rows),
     ]
 
 
@@ -184,9 +186,10 @@ def _limits(data: TrainingData, accuracy: float) -> str:
     return "\n".join(f"- {limit}" for limit in limits)
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell(value) for value in line) + " |" for line in lines)
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]], numbers: bool = False) -> str:
+    """Table in Markdown; `numbers` aligns all columns but the first to the right."""
+    ruler = ["---", *["---:" if numbers else "---"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in [header, ruler, *rows])
 
 
 def cell(value: object) -> str:
