@@ -80,7 +80,7 @@ class Models:
 
 def make_models(folder: Path, dataset: str | int, n_estimators: int = 200, n_rows: int = 20_000) -> Models:
     """Fit a forest, on a built-in dataset or on made-up rows of so many columns, and save it both ways."""
-    from proto_model.registry.noise import quiet_mlflow
+    from proto_model.registry.tracking import quiet_mlflow
 
     quiet_mlflow()
     import mlflow.pyfunc

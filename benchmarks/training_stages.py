@@ -23,12 +23,12 @@ STAGES: dict[str, tuple[str, ...]] = {  # functions where their callers look the
     "imports": (),
     "search": ("training.search:held_out_predictions", "training.search:_folds"),
     LAST_FITS: ("training.search:_result",),
-    "evaluation": ("experiment.training_run:judge",),
-    "plots": ("experiment.record:save", "experiment.training_run:save"),
-    "bundles": ("serving.logged_model:write_bundle",),
-    "models' folders": ("serving.logged_model:save_model",),
-    "explanation figures": ("experiment.training_run:log_example_explanations",),
-    "registry": ("experiment.training_run:publish", "experiment.training_run:publish_explainer"),
+    "evaluation": ("registry.training_run:judge",),
+    "plots": ("registry.record:save",),
+    "bundles": ("registry.logged_model:write_bundle",),
+    "models' folders": ("registry.logged_model:save_model",),
+    "explanation figures": ("registry.record:log_example_explanations",),
+    "registry": ("registry.training_run:_register", "registry.training_run:_register_explainer"),
     REST: (),
 }
 
@@ -71,11 +71,10 @@ def main(argv: list[str]) -> int:
     """Train in this folder with a clock at each stage."""
     with stage("imports"):
         from proto_model.cli import train
-        from proto_model.registry.noise import quiet_mlflow
+        from proto_model.registry.tracking import quiet_mlflow
 
         quiet_mlflow()
-        for name in ("experiment.training_run", "serving.logged_model"):
-            importlib.import_module(f"proto_model.{name}")
+        importlib.import_module("proto_model.registry.training_run")
         importlib.import_module("skops.io")
     for name, places in STAGES.items():
         for place in places:

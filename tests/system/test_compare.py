@@ -227,7 +227,7 @@ def test_a_margin_that_is_not_reached_keeps_the_champion(register, run_compare, 
     status, verdict, _ = run_compare("--min-improvement", "0.99")
 
     assert status == 1
-    assert "at least 0.99 was asked for" in verdict["reason"]
+    assert "at least 0.99 is required" in verdict["reason"]
 
 
 def test_the_first_challenger_becomes_champion_and_is_evaluated(register, run_compare, good, tmp_path):
@@ -236,7 +236,7 @@ def test_the_first_challenger_becomes_champion_and_is_evaluated(register, run_co
 
     assert status == 0
     assert read_aliases(register.name) == Aliases(version)
-    assert "nothing to compare with" in verdict["reason"]
+    assert "is promoted without a comparison" in verdict["reason"]
     assert verdict["champion"] is None
     assert verdict["challenger"]["balanced_accuracy"] > 0.8
     assert (tmp_path / "comparison.png").stat().st_size > 10_000
@@ -280,7 +280,7 @@ def test_a_rollback_takes_the_last_promotion_back(client, register, run_compare,
     assert read_aliases(register.name) == Aliases(old)
     taken_back = client.get_model_version(register.name, new)
     assert taken_back.tags["comparison_verdict"] == "rolled_back"
-    assert "taken back" in taken_back.description
+    assert "undone" in taken_back.description
     assert client.get_model_version(register.name, old).tags["comparison_verdict"] == "restored"
     assert "is champion again" in talk
     status, verdict, _ = run_compare("--rollback")
@@ -293,7 +293,7 @@ def test_a_rollback_refuses_what_it_would_ignore(capsys):
         compare.main(["--rollback", "--confidence", "0.9", "--report", "somewhere"])
 
     assert ended.value.code == 2
-    assert "--rollback compares nothing, so it goes without --confidence, --report" in capsys.readouterr().err
+    assert "--rollback compares nothing; leave out --confidence, --report" in capsys.readouterr().err
 
 
 def test_the_explainer_follows_promotion_and_rollback(client, register, run_compare, good, bad):
@@ -318,7 +318,7 @@ def test_rows_that_one_version_was_trained_on_are_set_aside(register, run_compar
     assert verdict["rows"]["set_aside"] == n_seen > 0
     assert verdict["rows"]["compared"] == len(grown.data.y_test) - n_seen
     assert verdict["rows"]["unseen_by_both"]
-    assert f"({n_seen} set aside)" in talk
+    assert f"({n_seen} excluded)" in talk
 
 
 def test_a_champion_of_unknown_training_rows_is_compared_and_the_report_says_so(
@@ -348,7 +348,7 @@ def test_a_version_cannot_be_compared_with_itself(register, run_compare, good):
     status, _, talk = run_compare()
 
     assert status == 2
-    assert "champion and challenger at once" in talk
+    assert "both champion and challenger" in talk
     assert read_aliases(register.name) == Aliases(version, version)
 
 
@@ -376,7 +376,7 @@ def test_a_report_folder_that_cannot_be_is_known_before_anything_moves(
     status, verdict, _ = run_compare("--report", str(tmp_path / "file" / "report"))
 
     assert status == 2
-    assert "cannot be a folder" in verdict["error"]
+    assert "Cannot make the folder" in verdict["error"]
     assert everything(client, register.name) == before
 
 
@@ -401,8 +401,7 @@ def test_a_vanished_artifact_is_named_and_nothing_is_lost(client, register, run_
     status, verdict, _ = run_compare()
 
     assert status == 2
-    assert f"Version {versions[lost]}" in verdict["error"]
-    assert "cannot be loaded" in verdict["error"]
+    assert f"Cannot load version {versions[lost]}" in verdict["error"]
     assert everything(client, register.name) == before
 
 

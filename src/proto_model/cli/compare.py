@@ -1,8 +1,9 @@
 """Compare the challenger of a registered model with its champion, and promote it if it is better.
 
-Both are judged by balanced accuracy on the same held-out rows, which neither saw in training. A report goes
-to MLflow, the verdict to standard output as JSON. Exit status: 0 promoted, 1 kept, 2 could not compare. With
---dry-run the status says what would be done; with --rollback 0 says that the last promotion was taken back.
+Both are compared by balanced accuracy on the same held-out rows, which neither saw in training. The report is
+logged to MLflow; the verdict is printed to standard output as JSON. Exit status: 0 challenger promoted,
+1 champion kept, 2 could not compare. With --dry-run, the status says what would be done; with --rollback, 0
+says that the last promotion was undone.
 
 Example: python -m proto_model compare --confidence 0.95 --min-improvement 0.005 --report build/comparison
 """
@@ -23,8 +24,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["build_parser", "main"]
-
 PROMOTED, KEPT, NOT_COMPARED = 0, 1, 2
 
 _ONLY_FOR_COMPARING = ("confidence", "min_improvement", "random_state", "report")
@@ -40,18 +39,20 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="proto_model", help="registered model name (default: %(default)s)")
     parser.add_argument("--tracking-uri", help="MLflow server or store (default: MLFLOW_TRACKING_URI)")
     parser.add_argument(
-        "--confidence", type=float, help="ask that this confidence interval lie above zero, e.g. 0.95"
+        "--confidence", type=float, help="require that this confidence interval is above zero, e.g. 0.95"
     )
     parser.add_argument(
-        "--min-improvement", type=float, default=0.0, help="smallest difference that counts, e.g. 0.005"
+        "--min-improvement", type=float, default=0.0, help="require at least this difference, e.g. 0.005"
     )
     parser.add_argument(
         "--random-state", type=_seed, default=0, help="seed of the bootstrap (default: %(default)s)"
     )
-    parser.add_argument("--report", type=Path, metavar="DIR", help="write a copy of the report there")
-    parser.add_argument("--rollback", action="store_true", help="take the last promotion back instead")
     parser.add_argument(
-        "--dry-run", action="store_true", help="change nothing in MLflow; --report is written all the same"
+        "--report", type=Path, metavar="DIR", help="write a copy of the report to this folder"
+    )
+    parser.add_argument("--rollback", action="store_true", help="undo the last promotion instead")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="change nothing in MLflow; --report is still written"
     )
     return parser
 
@@ -66,13 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the result is the exit status."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
-    needless = [
+    unused = [
         f"--{name.replace('_', '-')}"
         for name in _ONLY_FOR_COMPARING
         if getattr(arguments, name) != parser.get_default(name)
     ]
-    if arguments.rollback and needless:
-        parser.error(f"--rollback compares nothing, so it goes without {', '.join(needless)}")
+    if arguments.rollback and unused:
+        parser.error(f"--rollback compares nothing; leave out {', '.join(unused)}")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
@@ -81,8 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rich.console import Console
 
     from proto_model.errors import ProtoModelError
-    from proto_model.registry.noise import warnings_shown_once
-    from proto_model.registry.tracking import check_store, without_credentials
+    from proto_model.registry.tracking import check_store, warnings_shown_once, without_credentials
 
     console = Console(stderr=True)
     if arguments.tracking_uri:
@@ -106,8 +106,14 @@ def _compare(arguments: argparse.Namespace, console: Console) -> tuple[int, dict
     from mlflow import MlflowClient
 
     from proto_model.errors import InputError
-    from proto_model.registry.promotion import Criteria, compare_and_promote, write_report
-    from proto_model.registry.promotion.terminal import report_sentences, report_table
+    from proto_model.registry.promotion import (
+        Bootstrap,
+        Criteria,
+        compare_and_promote,
+        report_sentences,
+        report_table,
+        write_report,
+    )
 
     criteria = Criteria(arguments.min_improvement, arguments.confidence)
     if arguments.report:  # a folder that cannot be is known before anything is moved
@@ -115,7 +121,7 @@ def _compare(arguments: argparse.Namespace, console: Console) -> tuple[int, dict
             arguments.report.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                f"--report {arguments.report} cannot be a folder: {error.strerror}. Give another."
+                f"Cannot make the folder --report {arguments.report}: {error.strerror}. Give another."
             ) from error
     with console.status(f"Comparing the versions of {arguments.model!r} ..."):
         report = compare_and_promote(
@@ -123,7 +129,7 @@ def _compare(arguments: argparse.Namespace, console: Console) -> tuple[int, dict
             criteria,
             client=MlflowClient(),
             now=datetime.now(UTC),
-            random_state=arguments.random_state,
+            bootstrap=Bootstrap(random_state=arguments.random_state),
             dry_run=arguments.dry_run,
             run_id=os.environ.get("MLFLOW_RUN_ID"),
         )
@@ -131,7 +137,7 @@ def _compare(arguments: argparse.Namespace, console: Console) -> tuple[int, dict
         try:
             write_report(report, arguments.report)
         except OSError as error:  # the verdict stands, and MLflow has the report
-            logging.warning("The copy of the report could not be written: %s", error)
+            logging.warning("Cannot write the copy of the report: %s", error)
     console.print(report_table(report))
     for sentence in report_sentences(report):
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)

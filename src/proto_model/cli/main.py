@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": ("promote the challenger if it is better than the champion", "train"),
     "serve": ("serve a model over HTTP, without loading MLflow", "serve,files"),
     "score": ("predict a file of any size", "files"),
+    "invoke": ("send rows to a served model and show the answer", "train"),
 }
 """Command, to one line of help and the extra that has its libraries.
 

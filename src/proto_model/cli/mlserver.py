@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 when the folder is written, 1 when it could not be."""
     arguments = build_parser().parse_args(argv)
-    from proto_model.registry.noise import quiet_mlflow
+    from proto_model.registry.tracking import quiet_mlflow
 
     quiet_mlflow()
     try:

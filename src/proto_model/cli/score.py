@@ -23,12 +23,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from proto_model.cli.parameters import add_parameters, given_parameters
+from proto_model.cli.paths import callers_folders, located
 from proto_model.errors import ProtoModelError
 from proto_model.files import score_file
 from proto_model.files.transfer import FileSettings
 from proto_model.model import Bundle, Predictor
 from proto_model.parameters import FILE
-from proto_model.registry.location import callers_folders, located_dataset
 from proto_model.registry.model_folder import downloaded, local_folder
 
 __all__ = ["build_parser", "main"]
@@ -83,7 +83,7 @@ def _scored(arguments: argparse.Namespace, download: Path) -> dict[str, Any]:
     predictor = Predictor(Bundle.load(model / _BUNDLE), FILE)
     parameters = given_parameters(arguments, predictor.schema, FILE)
     folders = callers_folders(os.environ, Path.cwd())
-    input_path = Path(located_dataset(str(arguments.input), folders, ()))
+    input_path = Path(located(str(arguments.input), folders))
     output_path = folders[0] / arguments.output
     explaining = predictor.explaining(parameters, settings.workers)
     with _progress_bar(Console(stderr=True)) as progress, explaining as explain:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from proto_model.explanation.interface import Explainer, ExplainOptions
 from proto_model.explanation.rule import shown
+from proto_model.plotting import ACCENT, GRID, INK, MUTED, SECOND, new_figure, shortened
 from proto_model.schema import Feature, Label, ModelSchema
-from proto_model.training.evaluation.style import ACCENT, GRID, INK, MUTED, SECOND, new_figure, shortened
 
 __all__ = ["example_figures", "explanation_figure"]
 

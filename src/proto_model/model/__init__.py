@@ -9,14 +9,11 @@ from proto_model.model.kinds import KINDS, answer_fields
 from proto_model.model.predictor import Predictor
 from proto_model.model.rows import RowReader, coded_rows
 
-ForestModel = Bundle  # its name before it could be anything but a forest
-
 __all__ = [
     "KINDS",
     "Answer",
     "AnswerField",
     "Bundle",
-    "ForestModel",
     "Predictor",
     "RowReader",
     "answer_fields",

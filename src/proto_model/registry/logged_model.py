@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +22,6 @@ from mlflow.models.model import ModelInfo
 
 import proto_model
 from proto_model.model.bundle import SCHEMA_FILE, write_bundle
-from proto_model.registry.requirements import pinned_requirements
 from proto_model.registry.signature import explainer_signature, file_signature, rows_signature
 from proto_model.schema import ModelSchema
 from proto_model.table import TrainingData, encode
@@ -29,11 +29,12 @@ from proto_model.table import TrainingData, encode
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-__all__ = ["log_explainer", "log_forest_model", "save_model"]
-
 CODE = Path(proto_model.__file__).parent / "serving" / "mlflow" / "code"
 MAPPER_REQUIREMENTS = Path(__file__).parent / "mapper_requirements.txt"
 N_EXAMPLE_ROWS = 5
+
+#: What loading, predicting, explaining and file scoring import; a test blocks everything else.
+DISTRIBUTIONS = ("mlflow", "numpy", "pandas", "pyarrow", "llvmlite", "orjson")
 
 SignatureKind = Literal["rows", "file"]
 
@@ -48,24 +49,9 @@ def log_forest_model(
 ) -> ModelInfo:
     """Log the model that predicts to the active run.
 
-    Parameters
-    ----------
-    pipeline : Pipeline
-        Fitted on `data`.
-    data : TrainingData
-        Gives the schema, the background of explanations and the input example.
-    signature_kind : {"rows", "file"}
-        Whether the model takes rows with a column per feature, or jobs of an `input_url` and an `output_url`.
-    name : str
-        Artifact name.
-    bundle : Path or None
-        Folder of the bundle, written there if it is not there yet; a temporary one when None. For more than
-        one model of the same pipeline: writing takes longer than anything else here.
-
-    Returns
-    -------
-    ModelInfo
-        With `model_uri`, to be registered or loaded.
+    One of the kind "rows" takes a column per feature, one of the kind "file" jobs of an `input_url` and an
+    `output_url`. `bundle` is the folder of the bundle, written there if it is not there yet: for more than
+    one model of the same pipeline, since writing takes longer than anything else here.
     """
     if signature_kind == "file":
         # No input example: MLflow would try it, and these URLs would be someone's.
@@ -141,7 +127,6 @@ class _Flavor:
 
     @staticmethod
     def save_model(path: str, mlflow_model: Model, **parts: Any) -> None:
-        """Write the model's folder."""
         save_model(Path(path), mlflow_model=mlflow_model, **parts)
 
 
@@ -154,22 +139,10 @@ def save_model(
     input_example: pd.DataFrame | Mapping[str, Any] | None = None,
     mlflow_model: Model | None = None,
 ) -> None:
-    """Write the folder of a served model.
+    """Write the folder of a served model, which must not exist yet.
 
-    Parameters
-    ----------
-    path : Path
-        The folder; it must not exist.
-    bundle : Path
-        As `write_bundle` left it.
-    code : Path
-        Python file that sets the model (MLflow's models from code).
-    signature : ModelSignature
-        What the model takes and gives.
-    input_example : DataFrame or mapping
-        Rows that the model takes.
-    mlflow_model : Model or None
-        Identity of a model that is being logged.
+    `bundle` is as `write_bundle` left it; `code` is a Python file that sets the model (MLflow's models from
+    code); `mlflow_model` is the identity of a model that is being logged.
     """
     schema = ModelSchema.read(bundle / SCHEMA_FILE)
     mlflow.pyfunc.save_model(
@@ -187,3 +160,8 @@ def save_model(
     mapper.mkdir()
     schema.write(mapper / SCHEMA_FILE)
     shutil.copyfile(MAPPER_REQUIREMENTS, mapper / "requirements.txt")
+
+
+def pinned_requirements() -> list[str]:
+    """Requirement lines, pinned to what is installed here, where the model was made and tried."""
+    return [f"{name}=={version(name)}" for name in DISTRIBUTIONS]

@@ -7,8 +7,9 @@ and right after, and sets them in such an order that a crash at any point leaves
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
@@ -16,21 +17,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from proto_model.errors import RegistryError
-
-__all__ = [
-    "CHALLENGER",
-    "CHAMPION",
-    "PREVIOUS_CHAMPION",
-    "REPLACED_VERSION_TAG",
-    "Aliases",
-    "check_unchanged",
-    "promote",
-    "read_aliases",
-    "register_version",
-    "rollback",
-    "set_alias",
-    "version_of_alias",
-]
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -42,11 +28,29 @@ REPLACED_VERSION_TAG = "replaced_version"
 
 @dataclass(frozen=True)
 class Aliases:
-    """Versions behind the three aliases of a registered model at one moment; None for one that is not set."""
+    """Versions behind the three aliases of a registered model at one moment; None if not set."""
 
     champion: str | None = None
     challenger: str | None = None
     previous_champion: str | None = None
+
+
+Found = TypeVar("Found")
+
+
+def found(get: Callable[..., Found], *names: str) -> Found | None:
+    """What a call of MLflow's client returns; None if it does not exist."""
+    try:
+        return get(*names)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def explainer_name(model_name: str) -> str:
+    """Registered model of the explainers that belong to a registered model."""
+    return f"{model_name}_explainer"
 
 
 def register_version(
@@ -61,26 +65,8 @@ def register_version(
 ) -> ModelVersion:
     """New version of the registered model `name`, which is created when it does not exist yet.
 
-    Parameters
-    ----------
-    model_uri : str
-        `ModelInfo.model_uri` of the logged model: `models:/m-...`.
-    name : str
-        Registered model name.
-    run_id : str, optional
-        Run that logged the model.
-    description : str
-        Markdown, shown by the MLflow UI.
-    tags : mapping, optional
-        Tags of the version; values are turned into strings.
-    alias : str, optional
-        Alias that the new version gets, taken from the version that has it.
-    client : MlflowClient, optional
-        By default one for MLflow's current tracking and registry URIs.
-
-    Returns
-    -------
-    ModelVersion
+    `model_uri` is that of a logged model, `models:/m-...`, and `run_id` the run that logged it. The alias is
+    taken from the version that has it. Here and below, the default client is one for MLflow's current URIs.
     """
     client = client or MlflowClient()
     try:
@@ -115,15 +101,11 @@ def read_aliases(name: str, *, client: MlflowClient | None = None) -> Aliases:
         If there is no such registered model.
     """
     client = client or MlflowClient()
-    try:
-        model = client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+    model = found(client.get_registered_model, name)
+    if model is None:
         raise RegistryError(
-            f"There is no registered model {name!r} in the registry. "
-            "Train one first, or check the model name and the tracking URI."
-        ) from error
+            f"There is no registered model {name!r}. Train one, or check the name and MLFLOW_TRACKING_URI."
+        )
     versions = {alias: str(version) for alias, version in model.aliases.items()}
     return Aliases(versions.get(CHAMPION), versions.get(CHALLENGER), versions.get(PREVIOUS_CHAMPION))
 
@@ -142,54 +124,31 @@ def version_of_alias(name: str, alias: str, *, client: MlflowClient | None = Non
         If the alias is set, but its version was deleted.
     """
     client = client or MlflowClient()
-    try:
-        version = client.get_registered_model(name).aliases.get(alias)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+    model = found(client.get_registered_model, name)
+    number = None if model is None else model.aliases.get(alias)
+    if number is None:
         return None
+    version = found(client.get_model_version, name, str(number))
     if version is None:
-        return None
-    try:
-        return client.get_model_version(name, str(version))
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
         raise RegistryError(
-            f"Alias {alias!r} of {name!r} points at version {version}, which was deleted. "
+            f"Alias {alias!r} of {name!r} points at version {number}, which was deleted. "
             "Point the alias at another version or delete it."
-        ) from error
+        )
+    return version
 
 
 def check_unchanged(name: str, *, expected: Aliases, client: MlflowClient | None = None) -> None:
-    """Make sure that champion and challenger are those that a decision was based on.
-
-    Raises
-    ------
-    RegistryError
-        If one of the two aliases was moved since.
-    """
+    """Raise RegistryError unless champion and challenger are still those that a decision was based on."""
     now = read_aliases(name, client=client)
     if (now.champion, now.challenger) != (expected.champion, expected.challenger):
-        raise RegistryError(_changed(name, expected, now, "Nothing was moved; compare again."))
+        raise RegistryError(_changed(name, expected, now, "Nothing was changed; compare again."))
 
 
 def promote(name: str, *, expected: Aliases, client: MlflowClient | None = None) -> Aliases:
     """Make the challenger the champion, and the old champion, if any, the `previous_champion`.
 
-    Parameters
-    ----------
-    name : str
-        Registered model name.
-    expected : Aliases
-        What the decision was based on: champion and challenger have to be these still.
-    client : MlflowClient, optional
-        By default one for MLflow's current tracking and registry URIs.
-
-    Returns
-    -------
-    Aliases
-        As read back after the move.
+    Champion and challenger still have to be the expected ones, which the decision was based on. Returns the
+    aliases, read back after the move.
 
     Raises
     ------
@@ -215,52 +174,44 @@ def promote(name: str, *, expected: Aliases, client: MlflowClient | None = None)
 
 
 def rollback(name: str, *, expected: Aliases, client: MlflowClient | None = None) -> Aliases:
-    """Take the last promotion back: `previous_champion` is champion again.
+    """Undo the last promotion: `previous_champion` is champion again; parameters as for `promote`.
 
     The champion before that one, if any, is `previous_champion` again; a second rollback goes back to it.
-    The version that is taken back keeps no alias, so that a scheduled comparison does not promote it again.
-
-    Parameters
-    ----------
-    name : str
-        Registered model name.
-    expected : Aliases
-        What the caller saw: champion and previous champion have to be these still.
-    client : MlflowClient, optional
-        By default one for MLflow's current tracking and registry URIs.
-
-    Returns
-    -------
-    Aliases
-        As read back after the move.
+    The version that loses its place keeps no alias, so that a scheduled comparison does not promote it again.
 
     Raises
     ------
     RegistryError
-        If there is no promotion to take back, or somebody else moved an alias in the meantime.
+        If there is no promotion to undo, or somebody else moved an alias in the meantime.
     """
     client = client or MlflowClient()
-    champion, previous = expected.champion, expected.previous_champion
-    if previous is None or previous == champion:
-        raise RegistryError(
-            f"There is no promotion of {name!r} to take back: no version before the champion "
-            f"({'none' if champion is None else f'version {champion}'}) has the alias {PREVIOUS_CHAMPION!r}."
-        )
+    champion, previous = expected.champion, version_to_restore(name, expected)
     now = read_aliases(name, client=client)
     if (now.champion, now.previous_champion) != (champion, previous):
         raise RegistryError(
-            _changed(name, expected, now, "Nothing was moved; look at the aliases and try again.")
+            _changed(name, expected, now, "Nothing was changed; check the aliases and try again.")
         )
 
     before_previous = client.get_model_version(name, previous).tags.get(REPLACED_VERSION_TAG)
     _make_champion(client, name, Aliases(previous), "The later move stands.")
-    if before_previous is not None and _exists(client, name, before_previous):
+    if before_previous is not None and found(client.get_model_version, name, before_previous) is not None:
         client.set_registered_model_alias(name, PREVIOUS_CHAMPION, before_previous)
     else:
         client.delete_registered_model_alias(name, PREVIOUS_CHAMPION)
-    if champion is not None and _exists(client, name, champion):
+    if champion is not None and found(client.get_model_version, name, champion) is not None:
         _delete_tag(client, name, champion, REPLACED_VERSION_TAG)
     return read_aliases(name, client=client)
+
+
+def version_to_restore(name: str, aliases: Aliases) -> str:
+    """Version that a rollback makes champion again; RegistryError if there is no promotion to undo."""
+    previous = aliases.previous_champion
+    if previous is None or previous == aliases.champion:
+        raise RegistryError(
+            f"There is no promotion of {name!r} to undo: the alias {PREVIOUS_CHAMPION} is "
+            f"{'not set' if previous is None else 'on the champion itself'}."
+        )
+    return previous
 
 
 def _make_champion(client: MlflowClient, name: str, meant: Aliases, advice: str) -> Aliases:
@@ -277,16 +228,6 @@ def _delete_tag(client: MlflowClient, name: str, version: str, key: str) -> None
         client.delete_model_version_tag(name, version, key)
 
 
-def _exists(client: MlflowClient, name: str, version: str) -> bool:
-    try:
-        client.get_model_version(name, version)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return False
-    return True
-
-
 def _changed(name: str, expected: Aliases, now: Aliases, advice: str) -> str:
     return (
         f"Somebody else moved the aliases of {name!r} in the meantime: {_shown(now)} now, "
@@ -295,11 +236,7 @@ def _changed(name: str, expected: Aliases, now: Aliases, advice: str) -> str:
 
 
 def _shown(aliases: Aliases) -> str:
-    parts = [
-        (CHAMPION, aliases.champion),
-        (CHALLENGER, aliases.challenger),
-        (PREVIOUS_CHAMPION, aliases.previous_champion),
-    ]
     return ", ".join(
-        f"{alias} {'not set' if version is None else f'version {version}'}" for alias, version in parts
+        f"{alias} {'not set' if version is None else f'version {version}'}"
+        for alias, version in asdict(aliases).items()
     )

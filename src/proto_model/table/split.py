@@ -17,8 +17,6 @@ from proto_model.errors import DataError
 from proto_model.table.columns import Column
 from proto_model.values import is_code, is_number
 
-__all__ = ["HASH_COLUMN", "row_hashes", "split_digest", "test_rows"]
-
 #: Holds the hashes in files that hold the rows as well.
 HASH_COLUMN = "__row_hash__"
 
@@ -26,20 +24,10 @@ _SALT = np.uint64(0x70726F746F6D6F64)
 
 
 def row_hashes(columns: Sequence[Column]) -> NDArray[np.uint64]:
-    """Hash of each row over all its cells.
+    """Hash of each row over all its cells, the target among them, whatever the order of the columns.
 
     Numbers count by value, whether stored as integer, float or text; a missing cell is one value of its own.
     Equal rows have equal hashes; others share one with a probability of 2**-64.
-
-    Parameters
-    ----------
-    columns : sequence of Column
-        All columns of the table, the target among them, in any order.
-
-    Returns
-    -------
-    ndarray of shape (n_rows,)
-        Unsigned 64-bit integers.
     """
     total = np.full(len(columns[0].values), _SALT)
     for column in columns:
@@ -48,25 +36,11 @@ def row_hashes(columns: Sequence[Column]) -> NDArray[np.uint64]:
 
 
 def test_rows(hashes: NDArray[np.uint64], y: NDArray[Any], test_size: float) -> NDArray[np.bool_]:
-    """Which rows are for testing.
+    """Which rows are for testing: those whose hash lies below `test_size` of the hashes' range.
 
-    A row is when its hash lies below `test_size` of the hashes' range. A class left without a test row gives
-    the rows of its lowest hash, one left without a training row those of its highest; for such rare classes
-    alone can a new row change the part of an old one.
-
-    Parameters
-    ----------
-    hashes : ndarray of shape (n_rows,)
-        From `row_hashes`.
-    y : ndarray of shape (n_rows,)
-        Class labels.
-    test_size : float
-        Share of the test rows, above 0 and below 1.
-
-    Returns
-    -------
-    ndarray of shape (n_rows,)
-        True for test rows; equal rows are in the same part.
+    A class left without a test row gives the rows of its lowest hash, one left without a training row those
+    of its highest; for such rare classes alone can a new row change the part of an old one. Equal rows are in
+    the same part.
 
     Raises
     ------

@@ -13,40 +13,20 @@ from numpy.typing import NDArray
 from proto_model.errors import DataError
 from proto_model.schema import Feature, FeatureType, ModelSchema
 from proto_model.table.columns import Column, read_columns
-from proto_model.table.selection import DroppedColumn, usable_columns
+from proto_model.table.roles import DroppedColumn, class_labels, target_name, usable_columns
 from proto_model.table.source import RawTable, load_table
 from proto_model.table.split import row_hashes, split_digest, test_rows
-from proto_model.table.target import class_labels, target_name
-
-__all__ = ["TrainingData", "load_training_data", "prepare"]
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Rows to learn from, rows to judge on, and how they came about.
+    """Rows to learn from, rows to test on, and how they came about.
 
-    Rows are in the order of their hashes, so that the same rows in another order give the same model.
-
-    Parameters
-    ----------
-    name, source : str
-        As in `RawTable`.
-    schema : ModelSchema
-        Categories and ranges are those of the training rows; a feature is nullable when any row lacks it.
-    X_train, X_test : DataFrame
-        Canonical frames.
-    y_train, y_test : ndarray of shape (n_rows,)
-        Class labels: objects (str), int64, bool or float64.
-    train_hashes, test_hashes : ndarray of shape (n_rows,)
-        Hash of each row as unsigned 64-bit integer.
-    split_digest : str
-        Sixteen hexadecimal digits, equal when and only when the test rows are.
-    dropped : tuple of DroppedColumn
-        Columns that are no features.
-    n_rows : int
-        Rows of the table, those without a class label included.
-    n_unlabelled : int
-        Rows left out because they have no class label.
+    Rows are in the order of their hashes, so that the same rows in another order give the same model. Frames
+    are canonical (see `proto_model.values`), labels objects (str), int64, bool or float64, hashes uint64. In
+    the schema, categories and ranges are those of the training rows; a feature is nullable when any row lacks
+    it. `n_rows` counts the table's rows, the `n_unlabelled` ones without a class label included, which are
+    left out. Split digests are equal when and only when the test rows are.
     """
 
     name: str
@@ -67,22 +47,10 @@ class TrainingData:
 def load_training_data(
     dataset: str, target: str | None = None, test_size: float = 0.2, model_name: str = "proto_model"
 ) -> TrainingData:
-    """Training and test rows of a data set.
+    """Training and test rows of a built-in data set or a file, as `load_table` takes it.
 
-    Parameters
-    ----------
-    dataset : str
-        Built-in name, path or URL, as `load_table` takes it.
-    target : str or None
-        Column to predict; None for the column called target, class, label or y.
-    test_size : float
-        Share of the rows to keep for testing, above 0 and below 1.
-    model_name : str
-        For the schema.
-
-    Returns
-    -------
-    TrainingData
+    Without a target, the column called target, class, label or y is predicted. `test_size` is the fraction of
+    rows held out, above 0 and below 1; the model's name goes into the schema.
 
     Raises
     ------

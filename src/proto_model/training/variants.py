@@ -1,4 +1,7 @@
-"""The kinds of forest that compete, each with what its search may change."""
+"""The kinds of forest that compete, each with what its search may change.
+
+To add one, add an entry to `VARIANTS`.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,6 @@ from sklearn.preprocessing import OrdinalEncoder
 
 from proto_model.schema import ModelSchema
 
-__all__ = ["VARIANTS", "Variant", "make_pipeline"]
-
 
 @dataclass(frozen=True)
 class Variant:
@@ -26,8 +27,6 @@ class Variant:
     ----------
     name : str
         Key in `VARIANTS`.
-    title : str
-        For people.
     forest : callable
         Class of the forest.
     defaults : mapping
@@ -37,7 +36,6 @@ class Variant:
     """
 
     name: str
-    title: str
     forest: Callable[..., ClassifierMixin]
     defaults: Mapping[str, Any]
     space: Mapping[str, Any]
@@ -54,17 +52,15 @@ _SPACE: dict[str, list[Any]] = {
 VARIANTS: dict[str, Variant] = {
     variant.name: variant
     for variant in (
-        Variant("random_forest", "Random forest", RandomForestClassifier, {"n_estimators": 200}, _SPACE),
+        Variant("random_forest", RandomForestClassifier, {"n_estimators": 200}, _SPACE),
         Variant(
             "random_forest_balanced",
-            "Random forest, balanced class weights",
             RandomForestClassifier,
             {"n_estimators": 200, "class_weight": "balanced"},
             {**_SPACE, "class_weight": ["balanced", "balanced_subsample"]},
         ),
         Variant(
             "extra_trees",
-            "Extremely randomized trees",
             ExtraTreesClassifier,
             {"n_estimators": 200},
             {**_SPACE, "class_weight": [None, "balanced"], "bootstrap": [False, True]},
@@ -74,23 +70,9 @@ VARIANTS: dict[str, Variant] = {
 
 
 def make_pipeline(variant: Variant | str, schema: ModelSchema, random_state: int, **params: Any) -> Pipeline:
-    """Pipeline from a canonical frame to class labels, not fitted.
+    """Pipeline from a canonical frame to class labels, not fitted; its steps are `encode` and `forest`.
 
-    Parameters
-    ----------
-    variant : Variant or str
-        Kind of the forest, or its name.
-    schema : ModelSchema
-        Features and their categories; a category that is not among them counts as missing.
-    random_state : int
-        Seed of the forest.
-    **params
-        Parameters of the forest that replace the variant's defaults.
-
-    Returns
-    -------
-    Pipeline
-        Steps `encode` and `forest`.
+    A category that the schema does not have counts as missing. `params` replace the variant's defaults.
     """
     chosen = VARIANTS[variant] if isinstance(variant, str) else variant
     categorical = [feature for feature in schema.features if feature.categories is not None]

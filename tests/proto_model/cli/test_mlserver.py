@@ -22,7 +22,7 @@ def downloaded(tmp_path, bundle):
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Function that runs the command and gives its exit code, output and words."""
-    monkeypatch.setattr("proto_model.registry.noise.quiet_mlflow", lambda: None)
+    monkeypatch.setattr("proto_model.registry.tracking.quiet_mlflow", lambda: None)
 
     def run(model_uri, build):
         code = main([str(model_uri), str(build)])

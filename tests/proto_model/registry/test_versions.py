@@ -187,7 +187,7 @@ def test_a_move_by_somebody_else_stops_a_rollback(client, model):
     set_alias(model, PREVIOUS_CHAMPION, 1, client=client)
     with pytest.raises(RegistryError, match="champion version 4"):
         rollback(model, expected=Aliases("2", None, "1"), client=ContestedClient(client, "4"))
-    with pytest.raises(RegistryError, match="Nothing was moved"):
+    with pytest.raises(RegistryError, match="Nothing was changed"):
         rollback(model, expected=Aliases("2", None, "1"), client=client)
 
     assert read_aliases(model, client=client).champion == "4"

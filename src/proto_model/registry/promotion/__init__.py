@@ -1,11 +1,19 @@
-"""Champion against challenger: compare two model versions, promote the better one, take a promotion back."""
+"""Champion against challenger: compare two model versions, promote the better one, undo a promotion."""
 
-from proto_model.registry.promotion.comparison import Comparison, ComparisonError, compare
-from proto_model.registry.promotion.decision import Criteria, Decision, decide
+from proto_model.registry.promotion.comparison import (
+    Bootstrap,
+    Comparison,
+    ComparisonError,
+    Criteria,
+    Decision,
+    compare,
+    decide,
+)
 from proto_model.registry.promotion.procedure import Rollback, compare_and_promote, roll_back
-from proto_model.registry.promotion.report import Report, write_report
+from proto_model.registry.promotion.report import Report, report_sentences, report_table, write_report
 
 __all__ = [
+    "Bootstrap",
     "Comparison",
     "ComparisonError",
     "Criteria",
@@ -15,6 +23,8 @@ __all__ = [
     "compare",
     "compare_and_promote",
     "decide",
+    "report_sentences",
+    "report_table",
     "roll_back",
     "write_report",
 ]

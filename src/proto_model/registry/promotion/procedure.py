@@ -1,4 +1,4 @@
-"""A comparison from the aliases to the verdict, and a rollback: all that changes the registry is here."""
+"""A comparison from the aliases to the verdict, and a rollback: what `compare.py` does."""
 
 from __future__ import annotations
 
@@ -16,23 +16,39 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from proto_model.errors import DataError, ProtoModelError, RegistryError
-from proto_model.registry.promotion.comparison import ComparisonError, class_indices, compare, score
-from proto_model.registry.promotion.compatibility import differences
-from proto_model.registry.promotion.contender import Contender, load_contender
-from proto_model.registry.promotion.decision import Criteria, decide
-from proto_model.registry.promotion.explainer import let_explainer_follow
-from proto_model.registry.promotion.held_out import HASH_COLUMN, HeldOutRows, held_out_rows
-from proto_model.registry.promotion.records import ReportRun, mark_rollback, mark_versions
+from proto_model.registry.promotion.comparison import (
+    Bootstrap,
+    ComparisonError,
+    Criteria,
+    class_indices,
+    compare,
+    count_pairs,
+    decide,
+    schema_differences,
+    score,
+)
+from proto_model.registry.promotion.opponents import Contender, HeldOutRows, held_out_rows, load_contender
+from proto_model.registry.promotion.records import (
+    ReportRun,
+    let_explainer_follow,
+    mark_rollback,
+    mark_versions,
+)
 from proto_model.registry.promotion.report import Evaluation, Report, Side
-from proto_model.registry.promotion.statistics import count_pairs
-from proto_model.registry.versions import Aliases, check_unchanged, promote, read_aliases, rollback
+from proto_model.registry.versions import (
+    Aliases,
+    check_unchanged,
+    promote,
+    read_aliases,
+    rollback,
+    version_to_restore,
+)
 from proto_model.schema import Label
-
-__all__ = ["Rollback", "compare_and_promote", "roll_back"]
+from proto_model.table.split import HASH_COLUMN
 
 logger = logging.getLogger(__name__)
 
-_DEFAULT_CONFIDENCE = 0.95
+_BOOTSTRAP = Bootstrap()
 
 
 def compare_and_promote(
@@ -41,8 +57,7 @@ def compare_and_promote(
     *,
     client: MlflowClient,
     now: datetime,
-    n_resamples: int = 10_000,
-    random_state: int = 0,
+    bootstrap: Bootstrap = _BOOTSTRAP,
     dry_run: bool = False,
     run_id: str | None = None,
 ) -> Report:
@@ -60,16 +75,12 @@ def compare_and_promote(
         For the same servers as MLflow's current tracking and registry URIs, from which artifacts are loaded.
     now : datetime
         With a time zone.
-    n_resamples, random_state : int
-        Of the bootstrap.
+    bootstrap : Bootstrap
+        How the interval is drawn; a confidence in `criteria` replaces its own.
     dry_run : bool
         Change nothing in MLflow: no alias, no tag, no run.
     run_id : str, optional
         Run that the report is logged to if it is still running; by default a new one beside the challenger's.
-
-    Returns
-    -------
-    Report
 
     Raises
     ------
@@ -78,7 +89,9 @@ def compare_and_promote(
     """
     aliases = read_aliases(name, client=client)
     challenger, champion = _opponents(client, name, aliases)
-    verdict, reason, evaluation = _judge(name, challenger, champion, criteria, n_resamples, random_state)
+    if criteria.confidence is not None:
+        bootstrap = replace(bootstrap, confidence=criteria.confidence)
+    verdict, reason, evaluation = _judge(challenger, champion, criteria, bootstrap)
     report = Report(
         model=name,
         verdict="promoted" if verdict else "kept",
@@ -98,7 +111,7 @@ def compare_and_promote(
 
 @dataclass(frozen=True)
 class Rollback:
-    """A promotion that was taken back: the version that was champion, and the one that is champion again."""
+    """A promotion that was undone: the version that was champion, and the one that is champion again."""
 
     model: str
     taken_back: str | None
@@ -119,37 +132,17 @@ class Rollback:
 
 
 def roll_back(name: str, *, client: MlflowClient, now: datetime, dry_run: bool = False) -> Rollback:
-    """Take the last promotion of a registered model back.
+    """Undo the last promotion of a registered model; a dry run only says what would be done.
 
     The version that loses the champion's place gets no alias, and the tag `comparison_verdict: rolled_back`.
-
-    Parameters
-    ----------
-    name : str
-        Registered model name.
-    client : MlflowClient
-        Of the registry.
-    now : datetime
-        With a time zone.
-    dry_run : bool
-        Only say what would be done.
-
-    Returns
-    -------
-    Rollback
 
     Raises
     ------
     RegistryError
-        If there is nothing to take back, or the aliases changed in the meantime.
+        If there is nothing to undo, or the aliases changed in the meantime.
     """
     before = read_aliases(name, client=client)
-    taken_back, restored = before.champion, before.previous_champion
-    if restored is None or restored == taken_back:
-        raise RegistryError(
-            f"There is no promotion of {name!r} to take back: the alias previous_champion is "
-            f"{'not set' if restored is None else 'on the champion itself'}."
-        )
+    taken_back, restored = before.champion, version_to_restore(name, before)
     if dry_run:
         return Rollback(name, taken_back, restored, None, dry_run=True)
     after = rollback(name, expected=before, client=client)
@@ -157,19 +150,19 @@ def roll_back(name: str, *, client: MlflowClient, now: datetime, dry_run: bool =
         mark_rollback(client, name, taken_back, restored, now.isoformat(timespec="seconds"))
         let_explainer_follow(client, name, restored)
     except MlflowException as error:
-        logger.warning("The promotion is taken back, but not all of it could be written down: %s", error)
+        logger.warning("The promotion was undone, but not all of it could be recorded: %s", error)
     return Rollback(name, taken_back, restored, after, dry_run=False)
 
 
 def _opponents(client: MlflowClient, name: str, aliases: Aliases) -> tuple[ModelVersion, ModelVersion | None]:
     if aliases.challenger is None:
         raise RegistryError(
-            f"{name!r} has no challenger. Train one, or give the alias challenger to the version to judge."
+            f"{name!r} has no challenger. Train one, or point the alias challenger at the version to compare."
         )
     if aliases.challenger == aliases.champion:
         raise RegistryError(
-            f"Version {aliases.champion} of {name!r} is champion and challenger at once; there is nothing to "
-            "compare. Delete the alias challenger, or give it to another version."
+            f"Version {aliases.champion} of {name!r} is both champion and challenger, so there is nothing to "
+            "compare. Delete the alias challenger, or point it at another version."
         )
     challenger = client.get_model_version(name, aliases.challenger)
     champion = None if aliases.champion is None else client.get_model_version(name, aliases.champion)
@@ -177,35 +170,33 @@ def _opponents(client: MlflowClient, name: str, aliases: Aliases) -> tuple[Model
 
 
 def _judge(
-    name: str,
-    challenger: ModelVersion,
-    champion: ModelVersion | None,
-    criteria: Criteria,
-    n_resamples: int,
-    random_state: int,
+    challenger: ModelVersion, champion: ModelVersion | None, criteria: Criteria, bootstrap: Bootstrap
 ) -> tuple[bool, str, Evaluation | None]:
     """Whether the challenger is superior, why, and the evaluation; nothing is changed."""
+    name = challenger.name
     with tempfile.TemporaryDirectory() as temporary:
         folders = {role: Path(temporary, role) for role in ("challenger", "champion", "rows")}
         for folder in folders.values():
             folder.mkdir()
         ours = load_contender(name, str(challenger.version), folders["challenger"])
         if champion is None:
-            reason = f"{name!r} had no champion, so there was nothing to compare with."
+            reason = (
+                f"There was no champion of {name!r} yet, so the challenger is promoted without a comparison."
+            )
             try:
                 rows = held_out_rows(challenger, None, folders["rows"])
                 return True, reason, _evaluate_alone(ours, rows, challenger)
             except (DataError, ComparisonError) as error:
-                return True, f"{reason} It could not be evaluated: {error}", None
+                return True, f"{reason} It could not be evaluated. {error}", None
         theirs = load_contender(name, str(champion.version), folders["champion"])
-        if theirs.schema and ours.schema and (found := differences(theirs.schema, ours.schema)):
+        if theirs.schema and ours.schema and (found := schema_differences(theirs.schema, ours.schema)):
             raise ComparisonError(
-                f"Version {challenger.version} cannot take the place of version {champion.version}, because "
-                f"their schemas differ: {'; '.join(found)} (champion against challenger). Callers of the "
-                "champion would break; register the new model under a name of its own."
+                f"Version {challenger.version} cannot replace version {champion.version}, because their "
+                f"schemas differ: {'; '.join(found)} (champion against challenger). Requests for the "
+                "champion would fail. Register the new model under another name."
             )
         rows = held_out_rows(challenger, champion, folders["rows"])
-        evaluation = _evaluate(ours, theirs, rows, challenger, champion, criteria, n_resamples, random_state)
+        evaluation = _evaluate(rows, (challenger, ours), (champion, theirs), bootstrap)
         comparison = evaluation.comparison
         assert comparison is not None
         decision = decide(comparison.difference, comparison.interval, criteria)
@@ -229,28 +220,19 @@ def _evaluate_alone(contender: Contender, rows: HeldOutRows, version: ModelVersi
 
 
 def _evaluate(
-    challenger: Contender,
-    champion: Contender,
     rows: HeldOutRows,
-    challenger_version: ModelVersion,
-    champion_version: ModelVersion,
-    criteria: Criteria,
-    n_resamples: int,
-    random_state: int,
+    challenger: tuple[ModelVersion, Contender],
+    champion: tuple[ModelVersion, Contender],
+    bootstrap: Bootstrap,
 ) -> Evaluation:
-    target, classes = _target_and_classes([challenger, champion], rows.frame)
-    y = class_indices(rows.frame[target].tolist(), classes)
-    by_challenger = _predictions(challenger, rows.frame, target, classes, challenger_version)
-    by_champion = _predictions(champion, rows.frame, target, classes, champion_version)
-    comparison = compare(
-        y,
-        class_indices(by_champion, classes),
-        class_indices(by_challenger, classes),
-        len(classes),
-        confidence=criteria.confidence or _DEFAULT_CONFIDENCE,
-        n_resamples=n_resamples,
-        random_state=random_state,
+    (challenger_version, ours), (champion_version, theirs) = challenger, champion
+    target, classes = _target_and_classes([ours, theirs], rows.frame)
+    by_challenger = _predictions(ours, rows.frame, target, classes, challenger_version)
+    by_champion = _predictions(theirs, rows.frame, target, classes, champion_version)
+    y, y_champion, y_challenger = (
+        class_indices(labels, classes) for labels in (rows.frame[target].tolist(), by_champion, by_challenger)
     )
+    comparison = compare(y, y_champion, y_challenger, len(classes), bootstrap)
     return Evaluation(
         rows=rows,
         rows_run_id=challenger_version.tags.get("split_run_id"),
@@ -268,18 +250,16 @@ def _target_and_classes(
     """Target column and classes, from the first contender that knows its schema."""
     schema = next((contender.schema for contender in contenders if contender.schema is not None), None)
     if schema is None:
-        raise ComparisonError(
-            "No version carries a schema.json, so it is not known which column is predicted."
-        )
+        raise ComparisonError("Neither version has a schema.json, so the column to predict is unknown.")
     if schema.target not in frame.columns:
         raise ComparisonError(
-            f"The held-out rows have no column {schema.target!r}, which is to be predicted."
+            f"The held-out rows have no column {schema.target!r}, which the model predicts."
         )
     unknown = set(frame[schema.target].tolist()) - set(schema.classes)
     if unknown:
         raise ComparisonError(
-            f"The held-out rows have labels {sorted(unknown, key=str)[:5]} that are no classes of the model: "
-            f"{list(schema.classes)[:20]}."
+            f"The held-out rows have labels {sorted(unknown, key=str)[:5]}, which are not among the model's "
+            f"classes: {list(schema.classes)[:20]}."
         )
     return schema.target, schema.classes
 
@@ -299,8 +279,8 @@ def _predictions(
         ) from error
     if not set(labels) & set(classes):
         raise ComparisonError(
-            f"Version {version.version} of {version.name!r} predicts {sorted(set(labels), key=str)[:5]}, of "
-            f"which none is a class of the held-out rows: {list(classes)[:20]}."
+            f"Version {version.version} of {version.name!r} predicts {sorted(set(labels), key=str)[:5]}; "
+            f"none of them is a class of the held-out rows: {list(classes)[:20]}."
         )
     return labels
 
@@ -324,7 +304,7 @@ def _carry_out(client: MlflowClient, report: Report, run_id: str | None) -> Repo
         else:
             check_unchanged(report.model, expected=report.aliases_before, client=client)
     except BaseException as error:
-        run.fail(f"This comparison did not come to its end: {error}")
+        run.fail(f"This comparison failed: {error}")
         raise
     try:
         if report.verdict == "promoted":
@@ -334,6 +314,6 @@ def _carry_out(client: MlflowClient, report: Report, run_id: str | None) -> Repo
         run.finish()
     except MlflowException as error:
         logger.warning(
-            "The verdict stands (%s), but not all of it could be written down: %s", report.verdict, error
+            "The verdict stands (%s), but not all of it could be recorded: %s", report.verdict, error
         )
     return report

@@ -1,4 +1,4 @@
-"""What a comparison leaves in MLflow: a run with the report, and the verdict on both versions."""
+"""What a comparison leaves in MLflow: a run with the report, both verdicts, the explainer's alias."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 
-from proto_model.registry.promotion.markdown import markdown
+from proto_model.registry.promotion.rendering import markdown
 from proto_model.registry.promotion.report import Report, write_report, write_texts
-
-__all__ = ["ReportRun", "mark_rollback", "mark_versions"]
+from proto_model.registry.versions import (
+    CHALLENGER,
+    CHAMPION,
+    explainer_name,
+    found,
+    set_alias,
+    version_of_alias,
+)
 
 VERDICT_TAG = "comparison_verdict"
 
@@ -30,24 +34,15 @@ class ReportRun:
 
     @classmethod
     def start(cls, client: MlflowClient, run_id: str | None, beside: str | None, name: str) -> ReportRun:
-        """Run to log to.
+        """Run to log to: the one given if it is still running, as `mlflow run` makes one, else a new one.
 
-        Parameters
-        ----------
-        client : MlflowClient
-            Of the tracking server.
-        run_id : str or None
-            Run to use if it is still running, as `mlflow run` makes one; otherwise a new one is made.
-        beside : str or None
-            Run whose experiment the new one belongs to; the default experiment when it is not known.
-        name : str
-            Name of the new run.
+        A new one belongs to the experiment of the run `beside`, or to the default one.
         """
-        given = _run(client, run_id)
+        given = None if run_id is None else found(client.get_run, run_id)
         # The variable MLFLOW_RUN_ID may as well name a finished training run that somebody serves.
         if given is not None and given.info.status == "RUNNING":
             return cls(client, given.info.run_id)
-        neighbor = _run(client, beside)
+        neighbor = None if beside is None else found(client.get_run, beside)
         experiment_id = "0" if neighbor is None else neighbor.info.experiment_id
         return cls(client, client.create_run(experiment_id, run_name=name).info.run_id)
 
@@ -88,17 +83,6 @@ class ReportRun:
         self.client.set_tag(self.run_id, VERDICT_TAG, "not_compared")
         self.client.set_tag(self.run_id, "mlflow.note.content", reason)
         self.client.set_terminated(self.run_id, "FAILED")
-
-
-def _run(client: MlflowClient, run_id: str | None) -> Run | None:
-    if run_id is None:
-        return None
-    try:
-        return client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None
 
 
 def mark_versions(client: MlflowClient, report: Report) -> None:
@@ -146,22 +130,14 @@ def mark_versions(client: MlflowClient, report: Report) -> None:
 def mark_rollback(client: MlflowClient, model: str, taken_back: str | None, restored: str, now: str) -> None:
     """Write on both versions of a rollback what became of them."""
     paragraph = f"**Rollback of {now[:10]}:**"
-    if taken_back is not None:
-        _mark(
-            client,
-            model,
-            taken_back,
-            {VERDICT_TAG: "rolled_back", "comparison_at": now},
-            f"{paragraph} its promotion was taken back; version {restored} is champion again.",
-        )
     whose = "" if taken_back is None else f" in place of version {taken_back}"
-    _mark(
-        client,
-        model,
-        restored,
-        {VERDICT_TAG: "restored", "comparison_at": now},
-        f"{paragraph} champion again{whose}.",
-    )
+    outcomes = [(restored, "restored", f"champion again{whose}.")]
+    if taken_back is not None:
+        undone = f"its promotion was undone; version {restored} is champion again."
+        outcomes.append((taken_back, "rolled_back", undone))
+    for version, verdict, text in reversed(outcomes):
+        tags: dict[str, str | None] = {VERDICT_TAG: verdict, "comparison_at": now}
+        _mark(client, model, version, tags, f"{paragraph} {text}")
 
 
 def _mark(
@@ -175,3 +151,20 @@ def _mark(
             client.delete_model_version_tag(model, version, key)
     kept = _PARAGRAPH.sub("", present.description or "").strip()
     client.update_model_version(model, version, f"{kept}\n\n{paragraph}".strip())
+
+
+def let_explainer_follow(client: MlflowClient, name: str, version: str) -> str | None:
+    """Give the explainer's alias `champion` to the version that explains the new champion of `name`.
+
+    Returns the explainer's version; None if none has the tag `explained_version` for it, and nothing changes.
+    """
+    explainer = explainer_name(name)
+    those = client.search_model_versions(f"name = '{explainer}' and tag.explained_version = '{version}'")
+    if not those:
+        return None
+    newest = str(max(int(item.version) for item in those))
+    set_alias(explainer, CHAMPION, newest, client=client)
+    challenger = version_of_alias(explainer, CHALLENGER, client=client)
+    if challenger is not None and str(challenger.version) == newest:
+        client.delete_registered_model_alias(explainer, CHALLENGER)
+    return newest

@@ -1,4 +1,4 @@
-"""The report of a comparison: all that was decided and all that is needed to recompute it."""
+"""The report of a comparison: all that was decided and what is needed to recompute it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,15 @@ from typing import Any, Literal
 
 import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
+from rich.table import Table
 
 from proto_model import __version__
-from proto_model.registry.promotion.comparison import Comparison
-from proto_model.registry.promotion.decision import Criteria
-from proto_model.registry.promotion.held_out import HeldOutRows
-from proto_model.registry.promotion.markdown import markdown
-from proto_model.registry.promotion.plot import comparison_figure
-from proto_model.registry.promotion.statistics import PairedCounts
+from proto_model.plotting import save
+from proto_model.registry.promotion.comparison import Comparison, Criteria, PairedCounts
+from proto_model.registry.promotion.opponents import HeldOutRows
+from proto_model.registry.promotion.rendering import comparison_figure, markdown, verdict_sentence
 from proto_model.registry.versions import Aliases
 from proto_model.schema import Label
-from proto_model.training.evaluation.style import save
-
-__all__ = ["Evaluation", "Report", "Side", "write_report", "write_texts"]
 
 REPORT_VERSION = "1.0"
 
@@ -60,22 +56,8 @@ class Side:
 class Evaluation:
     """What the held-out rows say.
 
-    Parameters
-    ----------
-    rows : HeldOutRows
-        The rows.
-    rows_run_id : str or None
-        Run whose test rows they are.
-    classes : tuple
-        Class labels.
-    counts : PairedCounts
-        Per class; "first" is the champion, "second" the challenger; both the challenger if it is alone.
-    challenger_score : float
-        Balanced accuracy of the challenger.
-    comparison : Comparison or None
-        None when there is no champion yet.
-    predictions : DataFrame
-        Row hash, true label and both predictions of each row.
+    In `counts`, "first" is the champion; both are the challenger if it is alone, and `comparison` is None.
+    `predictions` has the hash, the true label and both predictions of each row.
     """
 
     rows: HeldOutRows
@@ -91,30 +73,9 @@ class Evaluation:
 class Report:
     """Outcome of one comparison.
 
-    Parameters
-    ----------
-    model : str
-        Registered model name.
-    verdict : {"promoted", "kept"}
-        Whether the challenger became champion; of a dry run, whether it would.
-    reason : str
-        One or two sentences.
-    criteria : Criteria
-        What was asked for.
-    champion, challenger : Side
-        The two versions; no champion yet is None.
-    evaluation : Evaluation or None
-        None when a first champion could not be evaluated.
-    aliases_before : Aliases
-        What the decision was based on.
-    aliases_after : Aliases or None
-        As read back; None when nothing was moved, or not yet.
-    created_at : datetime
-        With a time zone.
-    dry_run : bool
-        Whether nothing was to be changed.
-    run_id : str or None
-        MLflow run that holds the report; None when it is not logged.
+    `verdict` says whether the challenger became champion; of a dry run, whether it would. `evaluation` is
+    None when a first champion could not be evaluated, `aliases_after` when nothing was moved, or not yet,
+    `run_id` when the report is not logged.
     """
 
     model: str
@@ -173,12 +134,7 @@ class Report:
 def write_report(report: Report, folder: Path) -> None:
     """Write `report.json`, `report.md` and, of an evaluation, `comparison.png` and `predictions.parquet`.
 
-    Parameters
-    ----------
-    report : Report
-        What happened.
-    folder : Path
-        Is made when it does not exist; files of an earlier report in it are replaced.
+    The folder is made if it does not exist; files of an earlier report in it are replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_texts(report, folder)
@@ -219,10 +175,10 @@ def _comparison(comparison: Comparison | None) -> dict[str, Any]:
         "interval": {
             "low": low,
             "high": high,
-            "confidence": comparison.confidence,
+            "confidence": comparison.bootstrap.confidence,
             "method": "percentile of a paired bootstrap, stratified by class",
-            "n_resamples": comparison.n_resamples,
-            "random_state": comparison.random_state,
+            "n_resamples": comparison.bootstrap.n_resamples,
+            "random_state": comparison.bootstrap.random_state,
         },
         "mcnemar": {
             "p_value": comparison.mcnemar_p_value,
@@ -251,3 +207,36 @@ def _classes(evaluation: Evaluation, with_champion: bool) -> list[dict[str, Any]
         item["challenger_recall"] = float(challenger_recalls[index]) if n_rows else None
         items.append(item)
     return items
+
+
+def report_table(report: Report) -> Table:
+    """Both scores, their difference and how sure it is, for a terminal; as much of it as there is."""
+    table = Table(title=f"{report.model}: balanced accuracy", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    evaluation, comparison = report.evaluation, report.comparison
+    if evaluation is None:
+        return table
+    if report.champion is not None and comparison is not None:
+        table.add_row(f"champion, version {report.champion.version}", f"{comparison.champion_score:.4f}")
+    table.add_row(f"challenger, version {report.challenger.version}", f"{evaluation.challenger_score:.4f}")
+    if comparison is not None:
+        low, high = comparison.interval
+        table.add_row("difference", f"[bold]{comparison.difference:+.4f}[/bold]")
+        table.add_row(f"{100 * comparison.bootstrap.confidence:g} % interval", f"{low:+.4f} to {high:+.4f}")
+        table.add_row("McNemar's test", f"p = {comparison.mcnemar_p_value:.2g}")
+    rows = evaluation.rows
+    table.add_row("held-out rows", f"{len(rows.frame)} ({rows.n_set_aside} excluded)")
+    return table
+
+
+def report_sentences(report: Report) -> list[str]:
+    """Verdict, caveats and where the report is, each in a sentence or two."""
+    sentences = [f"{verdict_sentence(report.to_dict())} {report.reason}"]
+    if report.evaluation is not None:
+        sentences += report.evaluation.rows.caveats
+    if report.run_id is not None:
+        sentences.append(f"The report is in run {report.run_id}.")
+    if report.dry_run:
+        sentences.append("Dry run: nothing was changed.")
+    return sentences

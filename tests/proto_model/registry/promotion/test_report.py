@@ -7,12 +7,18 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from proto_model.registry.promotion.comparison import compare
-from proto_model.registry.promotion.decision import Criteria
-from proto_model.registry.promotion.held_out import HASH_COLUMN, HeldOutRows
-from proto_model.registry.promotion.report import Evaluation, Report, Side, write_report
-from proto_model.registry.promotion.terminal import report_sentences, report_table
+from proto_model.registry.promotion.comparison import Bootstrap, Criteria, compare
+from proto_model.registry.promotion.opponents import HeldOutRows
+from proto_model.registry.promotion.report import (
+    Evaluation,
+    Report,
+    Side,
+    report_sentences,
+    report_table,
+    write_report,
+)
 from proto_model.registry.versions import Aliases
+from proto_model.table.split import HASH_COLUMN
 
 
 def report(n_classes=2, n_rows=200, *, alone=False, caveats=(), **changes):
@@ -22,7 +28,7 @@ def report(n_classes=2, n_rows=200, *, alone=False, caveats=(), **changes):
         np.where(generator.random(n_rows) < share, y, (y + 1) % n_classes) for share in (0.8, 0.9)
     )
     frame = pd.DataFrame({HASH_COLUMN: np.arange(n_rows, dtype=np.uint64)})
-    comparison = compare(y, second if alone else first, second, n_classes, n_resamples=500)
+    comparison = compare(y, second if alone else first, second, n_classes, Bootstrap(n_resamples=500))
     evaluation = Evaluation(
         rows=HeldOutRows(frame, n_rows + 7, 7, caveats),
         rows_run_id="run of the rows",
@@ -89,7 +95,7 @@ def test_caveats_are_in_the_report_and_in_the_terminal(tmp_path):
     doubtful = report(caveats=("Nobody knows.",))
     write_report(doubtful, tmp_path)
 
-    assert "cannot be established" in (tmp_path / "report.md").read_text()
+    assert "may have seen" in (tmp_path / "report.md").read_text()
     assert "Nobody knows." in (tmp_path / "report.md").read_text()
     assert "Nobody knows." in report_sentences(doubtful)
     assert not doubtful.to_dict()["rows"]["unseen_by_both"]
@@ -118,7 +124,7 @@ def test_the_verdict_is_one_sentence(changes, sentence):
 
 def test_models_that_agree_everywhere_can_be_drawn(tmp_path):
     y = np.array([0, 1, 0, 1])
-    comparison = compare(y, y, y, 2, n_resamples=10)
+    comparison = compare(y, y, y, 2, Bootstrap(n_resamples=10))
     same = report()
     evaluation = Evaluation(**vars(same.evaluation) | {"comparison": comparison, "counts": comparison.counts})
     write_report(report(evaluation=evaluation), tmp_path)

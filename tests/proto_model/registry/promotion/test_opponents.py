@@ -1,5 +1,6 @@
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlparse
 
 import mlflow
@@ -7,10 +8,68 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from proto_model.errors import DataError
-from proto_model.registry.promotion.held_out import HASH_COLUMN, held_out_rows
+from proto_model.errors import ArtifactError, DataError
+from proto_model.model import Bundle, write_bundle
+from proto_model.registry.promotion.comparison import ComparisonError
+from proto_model.registry.promotion.opponents import (
+    ForestContender,
+    PyfuncContender,
+    held_out_rows,
+    load_contender,
+)
 from proto_model.registry.record import log_split
-from proto_model.table import load_training_data
+from proto_model.table import encode, load_training_data
+from proto_model.table.split import HASH_COLUMN
+
+
+class Answering:
+    """What is used of a loaded pyfunc model, with a fixed answer."""
+
+    metadata = SimpleNamespace(signature=None)
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def predict(self, frame):
+        return self.answer
+
+
+def test_a_forest_gives_the_labels_of_its_pipeline_in_any_order_of_columns(
+    mixed_data, mixed_pipeline, tmp_path
+):
+    write_bundle(tmp_path, mixed_pipeline, mixed_data.schema, encode(mixed_data.X_train, mixed_data.schema))
+    contender = ForestContender(Bundle.load(tmp_path))
+    frame = mixed_data.X_test.assign(job=mixed_data.X_test["job"].replace("pilot", "an unknown job"))
+
+    assert contender.schema == mixed_data.schema
+    assert list(contender.predict(frame[frame.columns[::-1]])) == mixed_pipeline.predict(frame).tolist()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ["a", "b"],
+        np.array(["a", "b"]),
+        pd.Series(["a", "b"]),
+        pd.DataFrame({"probability": [0.9, 0.8], "prediction": ["a", "b"]}),
+        pd.DataFrame({"label": ["a", "b"]}),
+    ],
+    ids=["list", "array", "series", "column prediction", "only column"],
+)
+def test_labels_are_found_in_any_usual_answer(answer):
+    assert PyfuncContender(Answering(answer)).predict(pd.DataFrame({"x": [1, 2]})) == ["a", "b"]
+
+
+@pytest.mark.parametrize("answer", [["a"], np.zeros((2, 3))], ids=["too few", "a matrix"])
+def test_an_answer_that_is_not_a_label_per_row_is_refused_with_its_shape(answer):
+    with pytest.raises(ComparisonError, match="shape"):
+        PyfuncContender(Answering(answer)).predict(pd.DataFrame({"x": [1, 2]}))
+
+
+def test_a_version_without_artifact_is_named(client, tmp_path):
+    version = client.create_model_version("m", "file:///nowhere").version
+    with pytest.raises(ArtifactError, match=f"Cannot load version {version} of 'm'"):
+        load_contender("m", str(version), tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -121,5 +180,5 @@ def test_no_row_that_both_left_out_cannot_be_judged(small, client, mixed_frame, 
     split = artifact(client, champion, "split/rows.parquet")
     split.write_bytes(artifact(client, small[0], "split/rows.parquet").read_bytes())
     pd.read_parquet(split).assign(part="train").to_parquet(split)
-    with pytest.raises(DataError, match="trained on each of the"):
+    with pytest.raises(DataError, match="test rows was used to train"):
         held_out_rows(small[0], champion, tmp_path)

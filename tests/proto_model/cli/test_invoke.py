@@ -7,17 +7,18 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from rich.console import Console
 
-from proto_model.cli.invocation import (
+from proto_model.cli.invoke import (
     InvocationError,
+    answer_table,
     answered_rows,
+    build_parser,
     endpoint,
+    explanation_text,
     invoke,
     read_records,
     request_body,
 )
-from proto_model.cli.invocation_view import answer_table, explanation_text
 from proto_model.errors import InputError
-from run_proto_model_invocation import build_parser
 
 
 @contextmanager
@@ -79,7 +80,7 @@ def test_an_error_is_told_in_the_servers_words(body, words):
 
 
 def test_a_mistyped_url_is_said_in_a_sentence():
-    with pytest.raises(InvocationError, match="mistyped"):
+    with pytest.raises(InvocationError, match="The URL is not valid"):
         invoke("http://127.0.0.1:abc", {}, wait_s=0)
 
 

@@ -1,0 +1,241 @@
+"""The report for people: Markdown from its JSON object, and the figure."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from proto_model.plotting import ACCENT, INK, MUTED, SECOND, dress, new_figure, shortened
+from proto_model.registry.promotion.comparison import Comparison, PairedCounts
+from proto_model.schema import Label
+from proto_model.training.evaluation import markdown_table
+
+_MAX_LISTED = 50
+_MAX_DRAWN = 20
+_N_BARS = 41
+
+_table = functools.partial(markdown_table, numbers=True)
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """Markdown of a report, from what `Report.to_dict` returns; says nothing that is not in there."""
+    champion, challenger = report["champion"], report["challenger"]
+    against = f"against version {champion['version']}" if champion else "as the first champion"
+    parts = [
+        f"# {report['model']}: version {challenger['version']} {against}",
+        f"**{verdict_sentence(report)}** {report['reason']}",
+    ]
+    if report["rows"] is not None:
+        parts += [_scores(report), "![Difference and recall of each class](comparison.png)", _rows(report)]
+        parts += ["## Recall of each class", _classes(report["classes"], champion is not None)]
+    parts += ["## The versions", _versions(report), "## How to recompute", _recipe(report)]
+    return "\n\n".join(parts) + "\n"
+
+
+def verdict_sentence(report: dict[str, Any]) -> str:
+    """Which version is champion now, or would be."""
+    challenger, champion = report["challenger"]["version"], report["champion"]
+    if report["verdict"] == "promoted":
+        verb = "would become" if report["dry_run"] else "becomes"
+        return f"Version {challenger} {verb} champion."
+    assert champion is not None
+    return f"Version {champion['version']} {'would stay' if report['dry_run'] else 'stays'} champion."
+
+
+def _scores(report: dict[str, Any]) -> str:
+    champion, challenger = report["champion"], report["challenger"]
+    if champion is None:
+        return f"Balanced accuracy: **{challenger['balanced_accuracy']:.4f}**."
+    interval, mcnemar = report["interval"], report["mcnemar"]
+    return _table(
+        ["Balanced accuracy", ""],
+        [
+            [f"champion, version {champion['version']}", f"{champion['balanced_accuracy']:.4f}"],
+            [f"challenger, version {challenger['version']}", f"{challenger['balanced_accuracy']:.4f}"],
+            ["difference", f"{report['difference']:+.4f}"],
+            [
+                f"{100 * interval['confidence']:g} % confidence interval",
+                f"{interval['low']:+.4f} to {interval['high']:+.4f}",
+            ],
+            [
+                f"McNemar's test: only the champion is right on {mcnemar['champion_only']} rows, "
+                f"only the challenger on {mcnemar['challenger_only']}",
+                f"p = {mcnemar['p_value']:.2g}",
+            ],
+        ],
+    )
+
+
+def _rows(report: dict[str, Any]) -> str:
+    rows = report["rows"]
+    excluded = (
+        "None was excluded."
+        if rows["set_aside"] == 0
+        else f"{rows['set_aside']} were excluded because one of the versions was trained on them."
+    )
+    if report["champion"] is None:
+        unseen = "The version saw none of these rows in training."
+    elif rows["unseen_by_both"]:
+        unseen = "Neither version saw any of the compared rows in training."
+    else:
+        unseen = "**A version may have seen some of these rows in training.** " + " ".join(rows["caveats"])
+    return (
+        f"Compared on {rows['compared']} held-out rows (digest `{rows['digest']}`) out of the "
+        f"{rows['test_rows']} test rows of the challenger's training run. {excluded} {unseen}"
+    )
+
+
+def _classes(classes: Sequence[dict[str, Any]], with_champion: bool) -> str:
+    shown = classes[:_MAX_LISTED]
+    if with_champion:
+        header = ["class", "rows", "champion", "challenger", "only champion right", "only challenger right"]
+        body = [
+            [
+                str(item["label"]),
+                str(item["rows"]),
+                _share(item["champion_recall"]),
+                _share(item["challenger_recall"]),
+                str(item["champion_only_right"]),
+                str(item["challenger_only_right"]),
+            ]
+            for item in shown
+        ]
+    else:
+        header = ["class", "rows", "recall"]
+        body = [[str(item["label"]), str(item["rows"]), _share(item["challenger_recall"])] for item in shown]
+    rest = len(classes) - len(shown)
+    return _table(header, body) + (f"\n\nand {rest} more in `report.json`." if rest else "")
+
+
+def _versions(report: dict[str, Any]) -> str:
+    keys = ["version", "run_id", "variant", "dataset", "signature", "schema_digest"]
+    sides = [(name, report[name]) for name in ("champion", "challenger") if report[name] is not None]
+    return _table(
+        ["", *(name for name, _ in sides)],
+        [
+            [key.replace("_", " "), *("" if side[key] is None else str(side[key]) for _, side in sides)]
+            for key in keys
+        ],
+    )
+
+
+def _recipe(report: dict[str, Any]) -> str:
+    criteria, interval = report["criteria"], report["interval"]
+    sentences = [
+        "`report.json` has all numbers, unrounded; `predictions.parquet` has the true label and the "
+        "predictions of every row."
+        if report["rows"]
+        else "`report.json` has all that is known.",
+    ]
+    if interval is not None:
+        sentences.append(
+            f"Interval: {interval['method']}, {interval['n_resamples']} resamples, seed "
+            f"{interval['random_state']}."
+        )
+    required = "a higher balanced accuracy"
+    if criteria["min_improvement"]:
+        required = f"a balanced accuracy higher by at least {criteria['min_improvement']:g}"
+    if criteria["confidence"] is not None:
+        required += f", and a {100 * criteria['confidence']:g} % confidence interval above zero"
+    sentences.append(f"Required: {required}.")
+    libraries = ", ".join(f"{name} {version}" for name, version in report["libraries"].items())
+    sentences.append(f"Made at {report['created_at']} with {libraries}.")
+    return " ".join(sentences)
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def comparison_figure(
+    classes: Sequence[Label], counts: PairedCounts, comparison: Comparison | None
+) -> Figure:
+    """Figure with the differences, if there is a comparison, and the recall of each class.
+
+    Of many classes, those on which the two versions differ most.
+    """
+    n_shown = min(len(classes), _MAX_DRAWN)
+    height = max(4.2, 1.6 + 0.36 * n_shown)
+    if comparison is None:
+        figure = new_figure(7, height)
+        _draw_recalls(figure.subplots(), classes, counts, with_champion=False)
+    else:
+        figure = new_figure(12, height)
+        left, right = figure.subplots(1, 2)
+        _draw_differences(left, comparison)
+        _draw_recalls(right, classes, counts, with_champion=True)
+    return figure
+
+
+def _draw_differences(axes: Axes, comparison: Comparison) -> None:
+    differences = comparison.differences
+    low, high = comparison.interval
+    left, right = _limits(differences, low, high)
+    axes.hist(differences, bins=np.linspace(left, right, _N_BARS + 1).tolist(), color=ACCENT, alpha=0.35)
+    shown = f"{100 * comparison.bootstrap.confidence:g} % interval"
+    axes.axvspan(low, high, color=ACCENT, alpha=0.12, lw=0, label=shown)
+    axes.axvline(comparison.difference, color=ACCENT, lw=2.2, label="observed")
+    axes.axvline(0, color=INK, lw=1.2, ls="--", label="zero")
+    dress(
+        axes,
+        "Difference",
+        "balanced accuracy, challenger minus champion: "
+        f"{comparison.difference:+.4f} ({low:+.4f} to {high:+.4f})",
+        f"{comparison.bootstrap.n_resamples:,} resamples",
+    )
+    axes.set_xlim(left, right)
+    _legend(axes)
+
+
+def _legend(axes: Axes) -> None:
+    """Legend above the axes, at the right of the title, where it hides nothing."""
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.02, 0.99),
+        ncols=3,
+        frameon=False,
+        fontsize=9,
+        handlelength=1.2,
+        columnspacing=1.0,
+    )
+
+
+def _limits(differences: NDArray[np.float64], low: float, high: float) -> tuple[float, float]:
+    """Range of the axis, with zero in it and without the last outliers."""
+    tail = np.quantile(differences, [0.0005, 0.9995])
+    left, right = min(float(tail[0]), low, 0.0), max(float(tail[1]), high, 0.0)
+    margin = 0.06 * (right - left) or 0.01
+    return left - margin, right + margin
+
+
+def _draw_recalls(axes: Axes, classes: Sequence[Label], counts: PairedCounts, *, with_champion: bool) -> None:
+    champion, challenger = counts.recalls()
+    present = np.flatnonzero(counts.n_rows)
+    gaps = np.abs(challenger - champion)[present]
+    shown = np.sort(present[np.argsort(-gaps, kind="stable")[:_MAX_DRAWN]])
+    positions = np.arange(len(shown))
+    if with_champion:
+        axes.hlines(positions, champion[shown], challenger[shown], color=MUTED, lw=2, zorder=1)
+        # A ring, so that it shows around a challenger at the same place.
+        ring = axes.scatter(champion[shown], positions, s=110, color=SECOND, label="champion", zorder=3)
+        ring.set_facecolor("none")
+        ring.set_linewidth(2.2)
+    axes.scatter(challenger[shown], positions, s=45, color=ACCENT, label="challenger", zorder=2)
+    labels = shortened([classes[index] for index in shown])
+    axes.set_yticks(
+        positions,
+        [f"{label}  ({counts.n_rows[index]})" for label, index in zip(labels, shown, strict=True)],
+    )
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    title = "Recall of each class (rows)"
+    if len(shown) < len(present):
+        title = f"Recall of {len(shown)} of {len(present)} classes (rows)"
+    dress(axes, title, "recall")
+    if with_champion:
+        _legend(axes)
