@@ -263,12 +263,14 @@ class RuleBook:
     def accepts(self, matrix: NDArray[np.float64]) -> bool:
         """Whether no number of a coded matrix has a fault; codes of categories are not looked at."""
         n_rows, n_part = len(matrix), self._n_part
+        # Comparisons with NaN are false, and NaN is both maximum and minimum of a matrix that has one.
+        if self._only_size_counts:
+            if n_rows == 1:
+                return bool(np.maximum.reduce(np.abs(matrix[0])) <= LARGEST)
+            return bool(matrix.max() <= LARGEST and matrix.min() >= -LARGEST)
         if n_rows > n_part:
             # By parts, because large temporary arrays come from the kernel page by page, which takes long.
             return all(self.accepts(matrix[start : start + n_part]) for start in range(0, n_rows, n_part))
-        # Comparisons with NaN are false, so a missing value is refused by the last one alone.
-        if self._only_size_counts:
-            return bool(np.maximum.reduce(np.abs(matrix), axis=None) <= LARGEST)
         low, high, whole, required = [part[:n_rows] for part in self._parts]
         bad = (matrix < low) | (matrix > high)
         if self._any_whole:

@@ -26,19 +26,7 @@ _EXPLAINED_BATCH_ROWS = 64
 
 
 class ArrowReader:
-    """Rows of an Arrow IPC file or stream.
-
-    Parameters
-    ----------
-    source : binary file
-        Read once, to its end.
-    schema : ModelSchema
-        What the model takes.
-    options : FileOptions
-        Which columns to copy.
-    settings : FileSettings
-        Limits; a record batch has to be in memory at once, decompressed.
-    """
+    """Rows of an Arrow IPC file or stream."""
 
     place = "row"
     first_line = 0

@@ -43,21 +43,7 @@ def plan_columns(
 ) -> ColumnPlan:
     """Match a file's columns to the schema, by name and in any order; spaces around a name do not count.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Columns of the file.
-    schema : ModelSchema
-        What the model takes.
-    passthrough : sequence of str
-        Columns to copy.
-    max_columns : int
-        Most columns that a file may have.
-
-    Returns
-    -------
-    ColumnPlan
-        Other columns are left out.
+    Other columns are left out.
 
     Raises
     ------

@@ -30,17 +30,6 @@ _SHOWN_BYTES = 30
 class CsvReader:
     """Rows of a CSV file with a header, comma-separated, in UTF-8.
 
-    Parameters
-    ----------
-    source : binary file
-        Read once, to its end.
-    schema : ModelSchema
-        What the model takes.
-    options : FileOptions
-        Which columns to copy.
-    settings : FileSettings
-        Limits.
-
     Raises
     ------
     InputError

@@ -31,19 +31,7 @@ _TYPES = {"double": pa.float64(), "long": pa.float64(), "boolean": pa.bool_(), "
 
 
 class JsonLinesReader:
-    """Rows of a JSON Lines file: one object a line, a key per column.
-
-    Parameters
-    ----------
-    source : binary file
-        Read once, to its end.
-    schema : ModelSchema
-        What the model takes.
-    options : FileOptions
-        Which columns to copy.
-    settings : FileSettings
-        Limits.
-    """
+    """Rows of a JSON Lines file: one object a line, a key per column."""
 
     place = "line"
     first_line = 1

@@ -22,19 +22,7 @@ _READ_BYTES = 1 << 17
 
 
 class ParquetReader:
-    """Rows of a Parquet file.
-
-    Parameters
-    ----------
-    file : binary file
-        Seekable.
-    schema : ModelSchema
-        What the model takes.
-    options : FileOptions
-        Which columns to copy.
-    settings : FileSettings
-        Limits, which the footer is held against before anything is read.
-    """
+    """Rows of a Parquet file."""
 
     place = "row"
     first_line = 0

@@ -57,15 +57,7 @@ class UsualTensors:
         self._last: tuple[Any, list[_Part]] = (None, [])
 
     def columns(self, tensors: Sequence[tuple[Any, Any, Any, Any]], max_rows: int) -> dict[str, Any] | None:
-        """Values by name; None for tensors that need a closer look, right or wrong.
-
-        Parameters
-        ----------
-        tensors : sequence of (name, shape, datatype, data)
-            As they came.
-        max_rows : int
-            Most values of a tensor.
-        """
+        """Values by name; None for tensors that need a closer look, right or wrong."""
         if not tensors:
             return None
         names, shapes, datatypes, columns = zip(*tensors, strict=True)
@@ -104,15 +96,6 @@ class UsualTensors:
 
 def column_values(tensor: Tensor, takes: Sequence[str], max_rows: int) -> list[Any]:
     """Values of a tensor that has a row per value.
-
-    Parameters
-    ----------
-    tensor : Tensor
-        With a name.
-    takes : sequence of str
-        Datatypes that are accepted, the expected one first.
-    max_rows : int
-        Most values.
 
     Raises
     ------
