@@ -239,6 +239,9 @@ class Download(io.RawIOBase):
         """Bytes from the connection, at least one unless a chunked answer is over."""
         assert self._response is not None
         started = self._deadline.clock()
+        if self.total_bytes is not None:
+            n_bytes = min(n_bytes, self.total_bytes - self.n_bytes)
+            self._response.length = n_bytes + 1  # at 0, Python 3.13 closes what `_check_end` has to read
         data = self._response.read1(n_bytes)
         self._window_s += self._deadline.clock() - started
         self._window_bytes += len(data)
