@@ -1,4 +1,4 @@
-"""What an explainer knows of the training table: a sample of its rows, and what follows from them."""
+"""What an explainer knows of the training table, and which changes of a row are allowed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.errors import ArtifactError, InputError
+from proto_model.explanation.options import ExplainOptions
 from proto_model.schema import ModelSchema
-
-__all__ = ["MAX_ROWS", "Background", "JsonValue", "short_number_between"]
 
 MAX_ROWS = 2000
 MAX_CUTS = 47
@@ -72,8 +71,8 @@ class Background:
         n_features = len(schema.features)
         if matrix.ndim != 2 or matrix.shape[1] != n_features or not len(matrix):
             raise ArtifactError(
-                f"Background of shape {matrix.shape} given, [>0, {n_features}] expected: a sample of the "
-                "coded training rows. Build it with the schema that it is used with."
+                f"The background has shape {matrix.shape}, expected at least one row of {n_features} values. "
+                "Build it with the schema that it is used with."
             )
         if len(matrix) > MAX_ROWS:
             matrix = matrix[np.linspace(0, len(matrix) - 1, MAX_ROWS).astype(np.int64)]
@@ -120,13 +119,13 @@ class Background:
         X = np.ascontiguousarray(X, dtype=np.float64)
         if X.ndim != 2 or X.shape[1] != self.n_features:
             raise InputError(
-                f"Rows of shape {X.shape} given, [-1, {self.n_features}] expected: the coded matrix."
+                f"The rows have shape {X.shape}, expected (n_rows, {self.n_features}): a coded matrix."
             )
         rows, columns = np.nonzero(np.isinf(X))
         if len(rows):
             name = self.schema.feature_names[columns[0]]
             raise InputError(
-                f"Row {rows[0]}, column {name!r}: infinite; send a finite number, or a missing value."
+                f"Row {rows[0]}, feature {name!r}: infinite. Send a finite number or a missing value."
             )
         return X
 
@@ -152,6 +151,37 @@ class Background:
         lost = np.isnan(X) != np.isnan(x)
         distances: NDArray[np.float64] = np.where(np.isnan(change), lost, change).sum(axis=1)
         return distances
+
+
+@dataclass(frozen=True, eq=False)
+class Freedom:
+    """Which changes of a row are allowed: per feature, whether its value may grow, and may shrink."""
+
+    increase: NDArray[np.bool_]
+    decrease: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, options: ExplainOptions, background: Background) -> Freedom:
+        """Freedom that the options leave."""
+        names = background.schema.feature_names
+        fixed = np.isin(names, options.immutable_features)
+        return cls(
+            increase=~(fixed | np.isin(names, options.decrease_only)),
+            decrease=~(fixed | np.isin(names, options.increase_only)),
+        )
+
+    @property
+    def mutable(self) -> NDArray[np.bool_]:
+        """Features that may change at all."""
+        return self.increase | self.decrease
+
+    def allows(self, x: NDArray[np.float64], X: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Per value of `X`, whether `x` may take it."""
+        with np.errstate(invalid="ignore"):
+            ok = np.where(X > x, self.increase, self.decrease)
+        ok = np.where(np.isnan(x), self.mutable, ok)  # from a missing value there is no up or down
+        allowed: NDArray[np.bool_] = ok & ~np.isnan(X) | (X == x) | (np.isnan(X) & np.isnan(x))
+        return allowed
 
 
 def short_number_between(a: float, b: float) -> float:

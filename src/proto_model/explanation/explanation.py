@@ -10,13 +10,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.explanation.background import Background
-from proto_model.explanation.counterfactual import Counterfactual
-from proto_model.explanation.rule import Rule
-
-__all__ = ["Explanation", "explain_constant"]
+from proto_model.explanation.rule import Rule, shown
 
 MAX_BYTES = 10_000
 MAX_IMPORTANCES = 40
+
+
+@dataclass(frozen=True, eq=False)
+class Counterfactual:
+    """A changed row, the class and probability that the model gives it, and the rule it comes from."""
+
+    values: NDArray[np.float64]
+    prediction: int
+    probability: float
+    valid: bool
+    distance: float
+    rule: Rule | None
+
+    def changed(self, x: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Indices of the features that differ from x."""
+        return np.flatnonzero(~((self.values == x) | (np.isnan(self.values) & np.isnan(x))))
+
+    def to_dict(self, x: NDArray[np.float64], background: Background) -> dict[str, Any]:
+        """JSON object of the counterfactual of row `x`."""
+        names = background.schema.feature_names
+        changes = [
+            {
+                "feature": names[j],
+                "from": background.json_value(j, float(x[j])),
+                "to": background.json_value(j, float(self.values[j])),
+            }
+            for j in self.changed(x)
+        ]
+        label = background.schema.classes[self.prediction]
+        parts = [f"{c['feature']} were {shown(c['to'])} instead of {shown(c['from'])}" for c in changes]
+        return {
+            "changes": changes,
+            "prediction": label,
+            "probability": round(self.probability, 6),
+            "valid": self.valid,
+            "distance": round(self.distance, 6),
+            "rule": None if self.rule is None else self.rule.to_dict(background),
+            "text": f"IF {' AND '.join(parts)} THEN {shown(label)}",
+        }
 
 
 @dataclass(frozen=True, eq=False)

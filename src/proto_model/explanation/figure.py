@@ -12,12 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from numpy.typing import NDArray
 
-from proto_model.explanation.interface import Explainer, ExplainOptions
+from proto_model.explanation.interface import Explainer
+from proto_model.explanation.options import ExplainOptions
 from proto_model.explanation.rule import shown
 from proto_model.schema import Feature, Label, ModelSchema
 from proto_model.training.evaluation.style import ACCENT, GRID, INK, MUTED, SECOND, new_figure, shortened
-
-__all__ = ["example_figures", "explanation_figure"]
 
 MAX_TRACKS = 12
 MAX_SHOWN = 3

@@ -23,15 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.errors import ExplanationError
-from proto_model.explanation.background import Background, short_number_between
-from proto_model.explanation.counterfactual import Counterfactual, Freedom
-from proto_model.explanation.explanation import Explanation, explain_constant
-from proto_model.explanation.interface import ExplainOptions, PredictProba, Progress
+from proto_model.explanation.background import Background, Freedom, short_number_between
+from proto_model.explanation.explanation import Counterfactual, Explanation, explain_constant
+from proto_model.explanation.interface import PredictProba, Progress
 from proto_model.explanation.measures import balanced_agreement, draw_inside, draw_neighbors, row_generator
+from proto_model.explanation.options import ExplainOptions
 from proto_model.explanation.rule import Premise, Rule
 from proto_model.schema import ModelSchema
-
-__all__ = ["LoreSaExplainer"]
 
 N_NEIGHBORS = 1000
 N_MEASURED = 1000

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from proto_model.explanation.background import Background
 from proto_model.explanation.rule import Premise, Rule
 
-__all__ = ["balanced_agreement", "draw_inside", "draw_marginals", "draw_neighbors", "row_generator"]
-
 KEEP = 0.5
 
 

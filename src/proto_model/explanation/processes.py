@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import pickle
 import signal
 import threading
@@ -18,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.errors import ExplanationError
-from proto_model.explanation.interface import Explainer, ExplainOptions, Progress
-
-__all__ = ["MIN_ROWS", "ProcessExplainer", "n_cores"]
+from proto_model.explanation.interface import Explainer, Progress
+from proto_model.explanation.options import ExplainOptions
+from proto_model.forest import n_cores
 
 MIN_ROWS = 100  # fewer are explained before the workers have started
 ROWS_PER_TASK = 8
@@ -118,13 +117,6 @@ class ProcessExplainer:
                     initargs=(content,),
                 )
             return self._workers
-
-
-def n_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _in_order(

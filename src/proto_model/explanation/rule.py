@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from proto_model.explanation.background import Background
 
-__all__ = ["Premise", "Rule", "shown"]
-
 
 @dataclass(frozen=True)
 class Premise:

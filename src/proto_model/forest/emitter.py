@@ -8,8 +8,6 @@ from typing import Any
 
 from llvmlite import ir
 
-__all__ = ["BYTES", "F32", "F64", "I1", "I32", "I64", "Emitter", "constant", "vector"]
-
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 F32, F64 = ir.FloatType(), ir.DoubleType()
 BYTES = ir.IntType(8).as_pointer()

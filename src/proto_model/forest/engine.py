@@ -15,14 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.forest.block import GROUP, scratch_bytes
+from proto_model.forest.block import GROUP, compiled, scratch_bytes
 from proto_model.forest.file import read_nodes, write_nodes
-from proto_model.forest.jit import compiled
 from proto_model.forest.kernels import FIELDS, ROW_TREES, Shape
 from proto_model.forest.masks import find_tops
 from proto_model.forest.nodes import WIDE_NODE, ForestNodes, flatten
-
-__all__ = ["CompiledForest"]
 
 _ROW_KERNEL_ROWS = 12  # up to here, rows are walked one by one
 _ROW_KERNEL_ROWS_DEEP = 48  # the same for forests that are not all top
@@ -191,7 +188,7 @@ class CompiledForest:
         self, X: NDArray[np.float64], proba: NDArray[np.float64], n_threads: int | None
     ) -> None:
         n_rows = len(X)
-        wanted = min(n_threads or _n_cores(), -(-n_rows // _THREAD_ROWS))
+        wanted = min(n_threads or n_cores(), -(-n_rows // _THREAD_ROWS))
         if wanted <= 1:
             self._predict_rows(X, proba)
             return
@@ -236,9 +233,9 @@ def _address(array: Any) -> int:
 @cache
 def _pool(pid: int) -> ThreadPoolExecutor:
     """Threads of this process; a forked child gets its own, because threads do not survive a fork."""
-    return ThreadPoolExecutor(_n_cores(), thread_name_prefix="forest")
+    return ThreadPoolExecutor(n_cores(), thread_name_prefix="forest")
 
 
-def _n_cores() -> int:
+def n_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

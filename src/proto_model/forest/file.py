@@ -11,8 +11,6 @@ import numpy as np
 from proto_model.errors import ArtifactError
 from proto_model.forest.nodes import NARROW_NODE, WIDE_NODE, ForestNodes
 
-__all__ = ["FORMAT_VERSION", "read_nodes", "write_nodes"]
-
 FORMAT_VERSION = 1
 _READ_ERRORS = (  # whatever numpy and zipfile raise for a file that is not as it should be
     OSError, EOFError, KeyError, MemoryError, OverflowError, RuntimeError, TypeError, ValueError,

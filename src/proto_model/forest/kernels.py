@@ -22,8 +22,6 @@ from llvmlite import ir
 
 from proto_model.forest.emitter import BYTES, F32, F64, I32, I64, Emitter, constant, vector
 
-__all__ = ["FIELDS", "ROW_TREES", "Code", "Shape", "n_slots", "write_row_kernel"]
-
 FIELDS = (  # what a kernel is told about a forest, each as one int64: a number or an address
     "n_trees", "n_padded", "n_features", "n_used", "n_block", "columns", "tree_start", "nodes", "leaves",
     "tree_word", "word_test", "threshold", "slot", "mask", "exit", "is_whole",

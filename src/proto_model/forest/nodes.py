@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NARROW_NODE", "WIDE_NODE", "ForestNodes", "flatten"]
-
 NARROW_NODE = np.dtype([("threshold", "<f4"), ("link", "<u4")])
 WIDE_NODE = np.dtype([("threshold", "<f4"), ("unused", "<u4"), ("link", "<u8")])
 

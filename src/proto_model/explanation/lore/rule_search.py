@@ -15,10 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.explanation.background import Background
-from proto_model.explanation.lore.pool import Pool
+from proto_model.explanation.lore.neighborhood import Pool
 from proto_model.explanation.rule import Premise, Rule
-
-__all__ = ["Box", "RuleSearch"]
 
 MAX_CUTS = 16
 COUNTED = 1500
