@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,7 @@ from proto_model.explanation.lore import LoreExplainer
 from proto_model.explanation.lore_sa import LoreSaExplainer
 from proto_model.schema import ModelSchema
 
-_EXPLAINERS = {"lore": LoreExplainer, "lore_sa": LoreSaExplainer}
+_EXPLAINERS: dict[str, Callable[..., Explainer]] = {"lore": LoreExplainer, "lore_sa": LoreSaExplainer}
 ENGINES = tuple(_EXPLAINERS)
 
 

@@ -1,15 +1,16 @@
-"""The published LORE library (`lore_sa`) behind our interface.
+"""The published LORE library (`lore_sa`) as an engine, where it is installed.
 
-The library is kept at arm's length: it shares one surrogate between calls, draws from the global random
-generators, silences the warnings of the whole process and hangs a handler on the root logger when imported
-(all seen in 1.1.3). So one lock serialises it, and what it touches is put back. It sees feature numbers and
-codes rather than names and categories, because it cuts names at "=". What it returns is converted, and
-measured by the same code as our own engine's.
+It shares one surrogate between calls, draws from the global random generators, silences the warnings of the
+whole process and adds a handler to the root logger when imported (all seen in 1.1.3). So one lock serialises
+it, and what it touches is put back. It sees feature numbers and codes rather than names and categories,
+because it cuts names at "=". What it returns is converted, and measured by the same code as the other
+engine's.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import logging
 import math
 import random
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.errors import ExplanationError
+from proto_model.errors import ExplanationError, InputError
 from proto_model.explanation.background import Background, Freedom, short_number_between
 from proto_model.explanation.explanation import Counterfactual, Explanation, explain_constant
 from proto_model.explanation.interface import PredictProba, Progress
@@ -48,18 +49,28 @@ class LoreSaExplainer:
         Sample of the training rows as a coded matrix.
     predict_proba : callable
         The model: coded matrix to class probabilities.
+
+    Raises
+    ------
+    InputError
+        If the library is not installed.
     """
 
     def __init__(
         self, schema: ModelSchema, background: NDArray[np.float64], predict_proba: PredictProba
     ) -> None:
+        if importlib.util.find_spec("lore_sa") is None:
+            raise InputError(
+                "engine 'lore_sa' is not installed here. Install it with "
+                "`pip install 'proto-model-turbo[lore-sa]'`, or use engine 'lore'."
+            )
         self.background = Background.from_matrix(schema, background)
         self.predict_proba = predict_proba
         self._typical = _typical(self.background.matrix)
         self._built: dict[str, _Lore] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """State without the library's objects, which do not pickle."""
+        """Leave out the library's objects, which do not pickle."""
         return {**self.__dict__, "_built": {}}
 
     def explain(
@@ -76,39 +87,25 @@ class LoreSaExplainer:
         return explanations
 
     def _explain_row(self, x: NDArray[np.float64], options: ExplainOptions) -> Explanation:
-        """Explanation of one row."""
         background = self.background
         probabilities = self.predict_proba(x[np.newaxis])[0]
         index = int(probabilities.argmax())
         if (self.predict_proba(background.matrix).argmax(axis=1) == index).all():
             return explain_constant(x, probabilities, options.seed, "lore_sa")
-        z = np.where(np.isnan(x), self._typical, x)
-        notes = []
-        if np.isnan(x).any():
-            notes.append(
-                "lore_sa knows no missing values: typical ones of the training table took their place."
-            )
         rng = row_generator(options.seed, x, "measures")
         fresh = draw_neighbors(background, x, N_MEASURED, rng)
-        with _library():
-            try:
-                lore = self._lore(options.effort)
-                result = lore.explain(z, int(row_generator(options.seed, x, "lore_sa").integers(2**32)))
-                y_surrogate = lore.surrogate(np.where(np.isnan(fresh), self._typical, fresh))
-            except (ValueError, IndexError, KeyError, TypeError, RuntimeError) as error:
-                raise ExplanationError(
-                    f"lore_sa could not explain the row: {error!r}. Use engine='lore' for it."
-                ) from error
+        result, y_surrogate = self._ask_library(x, options, fresh)
         rule = _rule(result["rule"]["premises"], int(result["rule"]["consequence"]["val"]), background, x)
-        if rule.consequence != index:
-            notes.append("The surrogate gives the row another class than the model does.")
-        if not rule.premises:
-            notes.append("lore_sa found no rule: its neighbourhood had one class only.")
-        if not rule.covers(x[np.newaxis])[0]:
-            notes.append("The row does not satisfy its own rule.")
         counterfactuals = self._counterfactuals(x, index, result, options)
-        if not counterfactuals:
-            notes.append("lore_sa found no counterfactual that the options allow.")
+        notes = {
+            "lore_sa cannot handle missing values: typical training values were used instead.": (
+                np.isnan(x).any()
+            ),
+            "The surrogate predicts another class for this row than the model.": rule.consequence != index,
+            "lore_sa found no rule: all neighbours had the same class.": not rule.premises,
+            "The row does not satisfy its own rule.": not rule.covers(x[np.newaxis])[0],
+            "lore_sa found no counterfactual that the options allow.": not counterfactuals,
+        }
         inside = self.predict_proba(draw_inside(background, rule, N_MEASURED, rng)).argmax(axis=1)
         fidelity = balanced_agreement(self.predict_proba(fresh).argmax(axis=1), y_surrogate)
         weights = np.zeros(background.n_features)
@@ -127,8 +124,23 @@ class LoreSaExplainer:
             size=result["n_rows"],
             seed=options.seed,
             engine="lore_sa",
-            notes=tuple(notes),
+            notes=tuple(note for note, applies in notes.items() if applies),
         )
+
+    def _ask_library(
+        self, x: NDArray[np.float64], options: ExplainOptions, fresh: NDArray[np.float64]
+    ) -> tuple[dict[str, Any], NDArray[np.int64]]:
+        """What the library says of a row, and the classes that its surrogate gives to fresh neighbours."""
+        z, Z = (np.where(np.isnan(values), self._typical, values) for values in (x, fresh))
+        seed = int(row_generator(options.seed, x, "lore_sa").integers(2**32))
+        with _library():
+            try:
+                lore = self._lore(options.effort)
+                return lore.explain(z, seed), lore.surrogate(Z)
+            except (ValueError, IndexError, KeyError, TypeError, RuntimeError) as error:
+                raise ExplanationError(
+                    f"lore_sa could not explain the row: {error!r}. Use engine 'lore' instead."
+                ) from error
 
     def _lore(self, effort: str) -> _Lore:
         """The library's explainer for an effort, built once; only to be used inside `_library`."""

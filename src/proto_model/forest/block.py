@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from llvmlite import ir
 
-from proto_model.forest.emitter import BYTES, F32, F64, I32, I64, Emitter, constant, vector
+from proto_model.forest.emitter import BYTES, F32, F64, I32, I64, constant, vector, write_function
 from proto_model.forest.jit import compile_function
 from proto_model.forest.kernels import Code, Shape, n_slots, write_row_kernel
 from proto_model.forest.masks import WORD_BITS
@@ -45,21 +45,9 @@ def compiled(shape: Shape) -> Kernels:
 
 def write_kernel(shape: Shape, name: str) -> str:
     """IR of one of `KERNELS` for one shape of forest."""
-    module = ir.Module(name="forest")
-    arguments = [I64.as_pointer(), F64.as_pointer(), I64, F64.as_pointer(), BYTES]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name=name)
-    for argument in function.args:
-        if isinstance(argument.type, ir.PointerType):
-            argument.add_attribute("noalias")
-    b = Emitter(function.append_basic_block("entry"))
-    start = b.append_basic_block("start")
-    b.position_at_end(start)
-    write = write_row_kernel if name == "forest_row" else _write_block_kernel
-    write(Code(b, shape, function.args[0]), *function.args[1:])
-    b.ret_void()
-    with b.goto_block(function.entry_basic_block):  # where variables were put in the meantime
-        b.branch(start)
-    return str(module)
+    kinds = [I64.as_pointer(), F64.as_pointer(), I64, F64.as_pointer(), BYTES]
+    write_body = write_row_kernel if name == "forest_row" else _write_block_kernel
+    return write_function(name, kinds, lambda b, fields, *rest: write_body(Code(b, shape, fields), *rest))
 
 
 def scratch_bytes(n_block: int, n_used: int, feature_bits: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,38 @@ from llvmlite import ir
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 F32, F64 = ir.FloatType(), ir.DoubleType()
 BYTES = ir.IntType(8).as_pointer()
+
+
+def write_function(
+    name: str, kinds: Sequence[Any], write: Callable[..., None], result: Any = None, emitter: Any = None
+) -> str:
+    """Textual IR of a module with one function, whose arrays must not overlap.
+
+    Parameters
+    ----------
+    kinds : sequence of types
+        Of the arguments.
+    write : callable
+        Takes an emitter and the arguments, and writes the body, including `ret` where there is a result.
+    result : type, optional
+        Nothing by default.
+    emitter : subclass of Emitter, optional
+        What `write` is handed.
+    """
+    module = ir.Module(name=name)
+    function = ir.Function(module, ir.FunctionType(result or ir.VoidType(), kinds), name=name)
+    for argument in function.args:
+        if isinstance(argument.type, ir.PointerType):
+            argument.add_attribute("noalias")
+    b = (emitter or Emitter)(function.append_basic_block("entry"))
+    start = b.append_basic_block("start")
+    b.position_at_end(start)
+    write(b, *function.args)
+    if result is None:
+        b.ret_void()
+    with b.goto_block(function.entry_basic_block):  # where variables were put in the meantime
+        b.branch(start)
+    return str(module)
 
 
 def vector(kind: Any, width: int) -> Any:

@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import logging
 import pickle
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 
 from proto_model.explanation import ExplainOptions, make_explainer
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("lore_sa") is None, reason="lore-sa is optional")
 
 
 @pytest.fixture(scope="module")

@@ -111,6 +111,7 @@ class RuleSearch:
         self._real = _Sample(
             np.ascontiguousarray(self.position[pool.real_codes].T), pool.real_labels == label
         )
+        self._marginal = np.ascontiguousarray(self._made.columns[:, :: pool.MARGINAL])
         self._everything = Box(bins.first, bins.last)
         self._root = tuple(sample.counts(bins.n_bins) for sample in (self._made, self._real))
         nullable = np.array([feature.nullable for feature in background.schema.features])
@@ -206,11 +207,14 @@ class RuleSearch:
         Returns their positions, probabilities, and weights that are at most 1 and, together, say how many
         neighbours they are worth.
         """
-        columns = self._made.columns[:, :: self.pool.MARGINAL]
-        likeness = np.zeros(columns.shape[1])
-        for j, position in enumerate(self.position[own]):
-            frequency = max(float((self._real.columns[j] == position).mean()), 1e-3)
-            likeness += (columns[j] == position) * (0.5 * np.log(1 + 1 / frequency))
+        mine = self.position[own]
+        frequency = np.maximum(self._root[1].rows[mine] / len(self._real.hit), 1e-3)
+        likeness = np.zeros(self._marginal.shape[1])
+        # What a neighbour keeps by chance says little of likeness when most rows have the value anyway.
+        for column, position, weight in zip(
+            self._marginal, mine, 0.5 * np.log(1 + 1 / frequency), strict=True
+        ):
+            likeness += (column == position) * weight
         n_rows = min(n_rows, len(likeness))
         chosen = np.argpartition(-likeness, n_rows - 1)[:n_rows]
         weights = np.exp(likeness[chosen] - likeness[chosen].max())

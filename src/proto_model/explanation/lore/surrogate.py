@@ -6,22 +6,16 @@ It is grown level by level on sums per bin, for all nodes of a level at once, fr
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numpy.typing import NDArray
 
+from proto_model.explanation.lore.counting import WIDTH, best_splits, count
 from proto_model.explanation.lore.neighborhood import Bins
-from proto_model.forest.emitter import BYTES, F64, I64, Emitter, vector
-from proto_model.forest.jit import compile_function
 
 MAX_DEPTH = 10
 MAX_FEATURES = 10
-WIDTH = 4  # numbers that are summed per row: how many it counts for, its weight, and weighted targets
 MAX_TARGETS = WIDTH - 2
 LEAF_ROWS = 10
 MIN_GAIN = 2e-4  # of the spread at the root
@@ -104,7 +98,7 @@ class _Codes:
     """Coarse bins of the features that the tree may use, each feature with `span` numbers of its own.
 
     A feature with fewer bins leaves the last of its numbers empty, so that sums per number make one array of
-    shape (nodes, features, span) that NumPy can run along.
+    shape (nodes, features, span).
     """
 
     features: Ints
@@ -135,9 +129,9 @@ def _features(coarse: NDArray[np.int32], values: Floats, bins: Bins) -> Ints:
 
 def _grow(codes: _Codes, values: Floats, least_gain: float) -> tuple[Ints, Ints, Ints, Ints]:
     """Feature, threshold (as codes) and left child of each node, and the leaf of each row."""
-    node = np.zeros(len(values), dtype=np.int64)  # of each row, in the numbering of its level
-    leaf = np.zeros(len(values), dtype=np.int64)  # the same, in the numbering of the tree
     rows = np.arange(len(values))  # those whose node may still be split
+    node = np.zeros(len(rows), dtype=np.int64)  # of each of them, in the numbering of its level
+    leaf = np.zeros(len(rows), dtype=np.int64)  # of every row, in the numbering of the tree
     feature, threshold, left = [], [], []
     n_nodes, offset = 1, 0
     for depth in range(MAX_DEPTH + 1):
@@ -145,7 +139,7 @@ def _grow(codes: _Codes, values: Floats, least_gain: float) -> tuple[Ints, Ints,
         if depth < MAX_DEPTH:
             shape = n_nodes, len(codes.features) * codes.span
             sums = count(rows, node, codes.codes, values, shape)
-            gain, best = _best_splits(sums.reshape(n_nodes, -1, codes.span, WIDTH))
+            gain, best = best_splits(sums.reshape(n_nodes, -1, codes.span, WIDTH), LEAF_ROWS)
             worth = gain > least_gain
             split_feature[worth], split_code[worth] = best[worth] // codes.span, best[worth]
         splits = split_feature >= 0
@@ -155,87 +149,11 @@ def _grow(codes: _Codes, values: Floats, least_gain: float) -> tuple[Ints, Ints,
         left.append(np.where(splits, offset + n_nodes + children, -1))
         if not splits.any():
             break
-        mine = node[rows]
-        rows, mine = rows[splits[mine]], mine[splits[mine]]
-        code = codes.codes[rows, split_feature[mine]]
-        node[rows] = children[mine] + (code > split_code[mine])
+        goes_on = splits[node]
+        rows, node = rows[goes_on], node[goes_on]
+        code = codes.codes[rows, split_feature[node]]
+        node = children[node] + (code > split_code[node])
         offset += n_nodes
         n_nodes = 2 * int(splits.sum())
-        leaf[rows] = offset + node[rows]
+        leaf[rows] = offset + node
     return np.concatenate(feature), np.concatenate(threshold), np.concatenate(left), leaf
-
-
-def _best_splits(sums: Floats) -> tuple[Floats, Ints]:
-    """By how much the best split of each node lets the squared error fall, and the last code that goes left.
-
-    `sums` has the shape (n_nodes, n_features, span, WIDTH). The gain is minus infinity where no split leaves
-    enough rows on both sides, which is also so at the last code of a feature: nothing is right of it.
-    """
-    left = np.ascontiguousarray(np.moveaxis(sums, -1, 0)).cumsum(axis=-1)
-    total = left[:, :, :1, -1:]  # any feature's, because each counts every row once
-    right = total - left
-    gain = _explained(left) + _explained(right)
-    gain[np.minimum(left[0], right[0]) < LEAF_ROWS] = -np.inf
-    gain = gain.reshape(len(sums), -1)
-    best = gain.argmax(axis=1)
-    return gain[np.arange(len(sums)), best] - _explained(total)[:, 0, 0], best
-
-
-def _explained(sums: Floats) -> Floats:
-    """Part of the squares of the targets that the means of a side explain: sum**2 / weight."""
-    _, weight, a, b = sums
-    explained: Floats = (a * a + b * b) / np.maximum(weight, 1e-12)
-    return explained
-
-
-def count(rows: Ints, node: Ints, codes: Ints, values: Floats, shape: tuple[int, int]) -> Floats:
-    """Sums of the values of some rows, per node and code, in the order of the rows.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n_rows,)
-        Indices of the rows to count.
-    node : ndarray of shape (n_all,)
-        Node of each row.
-    codes : ndarray of shape (n_all, n_features)
-        A code per feature, all features in one numbering; C-contiguous, as are all the arrays.
-    values : ndarray of shape (n_all, WIDTH)
-        What to sum.
-    shape : tuple of int
-        Number of nodes and of codes.
-
-    Returns
-    -------
-    ndarray of shape (n_nodes, n_codes, WIDTH)
-    """
-    sums = np.zeros((*shape, WIDTH))
-    assert codes.flags.c_contiguous  # the machine code cannot see it
-    assert codes.dtype == np.int64
-    _count_kernel()(
-        rows.ctypes.data, len(rows), node.ctypes.data, codes.ctypes.data, codes.shape[1], shape[1],
-        values.ctypes.data, sums.ctypes.data,
-    )  # fmt: skip
-    return sums
-
-
-@cache
-def _count_kernel() -> Any:
-    """Machine code for `count`; `np.bincount` would need a pass per number, and a fifth more CPU per row."""
-    module = ir.Module(name="count")
-    arguments = [BYTES, I64, BYTES, BYTES, I64, I64, BYTES, BYTES]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name="count")
-    rows, n_rows, node, codes, n_features, n_codes, values, sums = function.args
-    b = Emitter(function.append_basic_block("entry"))
-    kind = vector(F64, WIDTH)
-    with b.count(0, n_rows) as r:
-        i = b.read(I64, rows, r)
-        mine = b.at(kind, sums, b.mul(b.read(I64, node, i), n_codes))
-        value = b.read(kind, values, i, align=8)
-        own = b.at(I64, codes, b.mul(i, n_features))
-        with b.count(0, n_features) as j:
-            code = b.read(I64, own, j)
-            b.write(b.fadd(b.read(kind, mine, code, align=8), value), mine, code, align=8)
-    b.ret_void()
-    address, number = ctypes.c_void_p, ctypes.c_int64
-    signature = ctypes.CFUNCTYPE(None, address, number, address, address, number, number, address, address)
-    return compile_function(str(module), "count", signature)
