@@ -6,14 +6,15 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --disable-pip-version-check
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+LISTS := pyproject.toml mapper/pyproject.toml constraints.txt requirements.txt
 
-.PHONY: help demo test quick install install-dev format lint types all clean
+.PHONY: help demo test quick install install-dev lock wheels format lint types all clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: $(VENV)/.installed ## set up and run the whole way once: train, promote, serve, predict, explain
+demo: $(VENV)/.installed ## set up and run every step once: train, promote, serve, predict, explain
 	$(BIN)/python scripts/demo.py
 
 test: $(VENV)/.installed-dev ## set up and run every test, those with real servers included
@@ -22,24 +23,38 @@ test: $(VENV)/.installed-dev ## set up and run every test, those with real serve
 quick: $(VENV)/.installed-dev ## the tests that start no servers
 	$(BIN)/python -m pytest -m "not system"
 
-install: $(VENV)/.installed ## the virtual environment to train, serve and compare with
+install: $(VENV)/.installed ## both packages, editable, in a virtual environment: all that the README needs
 install-dev: $(VENV)/.installed-dev ## the same, with the tools of the tests
+
+lock: $(VENV)/.installed-dev ## resolve pyproject.toml anew: uv.lock, constraints.txt and the lists that are derived
+	$(BIN)/python scripts/requirements.py
+	$(BIN)/uv lock
+	{ echo '# Made by `make lock` from uv.lock: the versions that are tested together.'; \
+		$(BIN)/uv export --quiet --locked --all-packages --all-extras --all-groups \
+		--no-hashes --no-emit-workspace --no-annotate --no-header; } > constraints.txt
+
+wheels: $(VENV)/.installed-dev ## both wheels and source archives, in dist/
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 1577836800) \
+		sh -c '$(BIN)/python -m build --outdir dist . && $(BIN)/python -m build --outdir dist mapper'
 
 format: $(VENV)/.installed-dev ## rewrite the code in the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lint: $(VENV)/.installed-dev ## ruff
+lint: $(VENV)/.installed-dev ## ruff, the layers (import-linter) and the lock
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/uv lock --check --quiet
 
 types: $(VENV)/.installed-dev ## mypy, strict
 	$(BIN)/mypy
 
 all: lint types test ## what CI runs
 
-clean: ## the virtual environment and everything that was built; your runs in mlflow.db and mlruns stay
-	rm -rf $(VENV) build demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove the virtual environment and everything that was built; your runs in mlflow.db and mlruns stay
+	rm -rf $(VENV) build dist demo mapper/build mapper/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found. Install one, or name it: make PYTHON=/path/to/python3 ..."; exit 2; }
@@ -47,14 +62,12 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "No virtual environment could be made. On Debian: apt-get install python3-venv"; exit 2; }
 
-$(VENV)/.installed: requirements.txt mapper/requirements.txt requirements-store.txt constraints.txt | $(BIN)/python
-	@echo "Installing what constraints.txt pins into $(VENV); the first time this takes a minute or two"
-	$(PIP) -r requirements.txt -r mapper/requirements.txt -r requirements-store.txt -c constraints.txt
-	@$(BIN)/python -c 'import pathlib, sysconfig; \
-		pathlib.Path(sysconfig.get_path("purelib"), "proto_model_turbo.pth").write_text("$(CURDIR)/src\n$(CURDIR)\n")'
+$(VENV)/.installed: $(LISTS) | $(BIN)/python
+	@echo "Installing both packages, and the versions that constraints.txt pins, into $(VENV). This takes a minute or two."
+	$(PIP) install -r requirements.txt
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	@echo "Installing the tools of the tests into $(VENV)"
-	$(PIP) -r requirements-dev.txt -c constraints.txt
+	$(PIP) install -r requirements-dev.txt
 	@touch $@

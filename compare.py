@@ -23,8 +23,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
-
 PROMOTED, KEPT, NOT_COMPARED = 0, 1, 2
 
 _ONLY_FOR_COMPARING = ("confidence", "min_improvement", "random_state", "report")
@@ -79,8 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rich.console import Console
 
     from proto_model.errors import ProtoModelError
-    from proto_model.registry.noise import warnings_shown_once
-    from proto_model.registry.tracking import check_store, without_credentials
+    from proto_model.registry.tracking import check_store, warnings_shown_once, without_credentials
 
     console = Console(stderr=True)
     if arguments.tracking_uri:

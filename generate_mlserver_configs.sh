@@ -36,6 +36,5 @@ root="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 python="$root/.venv/bin/python"
 [[ -x "$python" ]] || python=python3
 
-export PYTHONPATH="$root/src${PYTHONPATH:+:$PYTHONPATH}"
 exec "$python" -m proto_model.serving.mlserver.configs \
     "${1:-models:/proto_model@champion}" "${BUILD_DIR:-$root/build}"

@@ -31,10 +31,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_breast_cancer, load_digits, make_classification
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 
-SOURCE = Path(__file__).parents[1] / "src"
-sys.path.insert(0, str(SOURCE))
-
-from proto_model.forest import CompiledForest  # noqa: E402
+from proto_model.forest import CompiledForest
 
 BATCHES = (1, 100, 1000, 65_536)
 TARGETS = {  # issue 3: ("shallow", "deep"); calls per second for one row, else times scikit-learn
@@ -254,8 +251,7 @@ def _cold_start() -> dict[str, float]:
             f"b = time.process_time(); CompiledForest.load({str(path)!r}).predict_proba(np.zeros((1, 30))); "
             "print(a, b - a, time.process_time() - b)"
         )
-        environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
-        runs = [subprocess.check_output([sys.executable, "-c", code], env=environment) for _ in range(5)]
+        runs = [subprocess.check_output([sys.executable, "-c", code]) for _ in range(5)]
     columns = zip(*([float(value) for value in run.split()] for run in runs), strict=True)
     names = ("numpy_s", "import_s", "load_and_first_answer_s")
     return {name: statistics.median(column) for name, column in zip(names, columns, strict=True)}

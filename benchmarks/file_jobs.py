@@ -17,6 +17,7 @@ import hashlib
 import http.client
 import json
 import os
+import runpy
 import shutil
 import signal
 import socket
@@ -32,14 +33,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+from servers import machine
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "src")]
-
-from servers import machine  # noqa: E402
-
-from scripts.object_store import ObjectStore  # noqa: E402
-
+ObjectStore = runpy.run_path(str(ROOT / "scripts" / "object_store.py"))["ObjectStore"]
 KINDS = ("mlflow", "lean", "mlserver")
 N_TREES = 200
 START_S = 120.0
@@ -292,7 +289,6 @@ def _start_server(
         command += ["-h", "127.0.0.1", "-p", port, "--timeout", TIMEOUT_S]
     elif kind == "lean":
         command = [sys.executable, "-m", "proto_model", "serve", "-m", model, "-p", port]
-        variables["PYTHONPATH"] = str(ROOT / "src")
     else:
         from proto_model.serving.mlserver.configs import write_mlserver_configs
 
@@ -300,7 +296,6 @@ def _start_server(
         numbers = {f"MLSERVER_{name}_PORT": str(number) for name, number in ports}
         write_mlserver_configs(shutil.copytree(model, home / "model"), home / "build", numbers)
         command = [mlserver, "start", home / "build"]
-        variables["PYTHONPATH"] = ""
     _started(command, home / "server.log", home, variables, processes)
     return f"http://127.0.0.1:{port}"
 
@@ -311,7 +306,7 @@ def _start_mapper(model: Path, server: str, home: Path, processes: list[subproce
     command += ["--schema", model / "mapper" / "schema.json", "--file-timeout-s", TIMEOUT_S]
     command += ["--signature", "file" if model.name == "files" else "rows"]
     log = home / "mapper.log"
-    process = _started(command, log, home, {"PYTHONPATH": str(ROOT)}, processes)
+    process = _started(command, log, home, {}, processes)
     _await(lambda: "listening on " in log.read_text(), process, log)
     return log.read_text().split("listening on ")[1].split()[0]
 

@@ -19,6 +19,7 @@ import io
 import json
 import os
 import platform
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -34,10 +35,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "src")]
-
-from scripts.object_store import ObjectStore  # noqa: E402
-
+ObjectStore = runpy.run_path(str(ROOT / "scripts" / "object_store.py"))["ObjectStore"]
 N_TREES = 200
 WAYS = ("naive", "ours", "floor")
 _CHUNK_ROWS = 65_536
@@ -289,8 +287,8 @@ def _ours(task: dict[str, Any]) -> dict[str, float]:
 
 
 def _floor(task: dict[str, Any]) -> dict[str, float]:
-    from proto_model.files.arrays import to_numbers
     from proto_model.model import ForestModel
+    from proto_model.table.arrow_values import to_numbers
 
     bundle = ForestModel.load(Path(task["folder"]) / "bundle")
     names = bundle.schema.feature_names

@@ -21,9 +21,6 @@ from typing import Any
 
 import numpy as np
 
-SOURCE = Path(__file__).parents[1] / "src"
-sys.path.insert(0, str(SOURCE))
-
 PLAIN = '''
 import cloudpickle
 import pandas as pd
@@ -83,7 +80,7 @@ class Models:
 
 def make_models(folder: Path, dataset: str | int, n_estimators: int = 200, n_rows: int = 20_000) -> Models:
     """Fit a forest, on a built-in dataset or on made-up rows of so many columns, and save it both ways."""
-    from proto_model.registry.noise import quiet_mlflow
+    from proto_model.registry.tracking import quiet_mlflow
 
     quiet_mlflow()
     import mlflow.pyfunc
@@ -164,7 +161,6 @@ def serving(kind: str, models: Models, folder: Path, mlserver: Path | None = Non
     """One of the servers: `plain` and `ours` under `mlflow models serve`, `lean`, and `mlserver`."""
     port, *others = _free_ports(3)
     environment = os.environ | {
-        "PYTHONPATH": str(SOURCE) if kind == "lean" else "",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     if kind == "lean":
@@ -221,10 +217,9 @@ def heavy_imports(models: Models, folder: Path) -> list[str]:
     [port] = _free_ports(1)
     command = [sys.executable, "-X", "importtime", "-m", "proto_model", "serve", "-m", str(models.ours)]
     log = folder / "imports.log"
-    environment = os.environ | {"PYTHONPATH": str(SOURCE)}
     with (
         log.open("w") as output,
-        subprocess.Popen([*command, "-p", str(port)], env=environment, stderr=output) as process,
+        subprocess.Popen([*command, "-p", str(port)], stderr=output) as process,
     ):
         try:
             for n_rows in (1, 1000):

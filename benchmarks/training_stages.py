@@ -15,10 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 LAST_FITS = "the best of each variant, fitted again"
 REST = "logging to MLflow, reading the data"
@@ -74,7 +71,7 @@ def main(argv: list[str]) -> int:
     """Train in this folder with a clock at each stage."""
     with stage("imports"):
         from proto_model.cli import train
-        from proto_model.registry.noise import quiet_mlflow
+        from proto_model.registry.tracking import quiet_mlflow
 
         quiet_mlflow()
         for name in ("experiment.training_run", "serving.logged_model"):

@@ -33,4 +33,7 @@ __all__ = [
     "TangoModelServerProxy",
     "TangoRequest",
     "TangoResponse",
+    "__version__",
 ]
+
+__version__ = "0.2.0"

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from proto_model.errors import ProtoModelError
-from proto_model.registry.noise import quiet_mlflow
+from proto_model.registry.tracking import quiet_mlflow
 
 __all__ = ["build_parser", "main"]
 

@@ -1,1 +1,1 @@
-"""What `python -m proto_model` can do: a module per command, each with a `main(argv) -> int`."""
+"""The command line: `main` picks a command; each command is a module with a `main(argv) -> int`."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from proto_model.cli.paths import callers_folders, located
 from proto_model.errors import ProtoModelError
 from proto_model.files.formats import FORMATS
 from proto_model.files.local import score_file
@@ -27,7 +28,6 @@ from proto_model.files.options import FileOptions
 from proto_model.files.scoring import Explain, OneThreadModel
 from proto_model.files.transfer import FileSettings
 from proto_model.model import ForestModel
-from proto_model.registry.location import callers_folders, located_dataset
 
 __all__ = ["build_parser", "main"]
 
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             settings = dataclasses.replace(settings, n_workers=arguments.workers)
         bundle = ForestModel.load(_bundle_folder(arguments.model))
         folders = callers_folders(os.environ, Path.cwd())
-        input_path = Path(located_dataset(str(arguments.input), folders, ()))
+        input_path = Path(located(str(arguments.input), folders))
         output_path = folders[0] / arguments.output
         explaining = _explaining(bundle, settings.workers) if options.explain else contextlib.nullcontext()
         with _progress_bar(Console(stderr=True)) as progress, explaining as explain:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from proto_model.explanation.interface import Explainer
 from proto_model.explanation.options import ExplainOptions
 from proto_model.explanation.rule import shown
+from proto_model.plotting import ACCENT, GRID, INK, MUTED, SECOND, new_figure, shortened
 from proto_model.schema import Feature, Label, ModelSchema
-from proto_model.training.evaluation.style import ACCENT, GRID, INK, MUTED, SECOND, new_figure, shortened
 
 MAX_TRACKS = 12
 MAX_SHOWN = 3
@@ -115,7 +115,7 @@ def example_figures(
     options : ExplainOptions or None
         Defaults when None.
     """
-    from proto_model.coding import decode
+    from proto_model.values import decode
 
     predicted = probabilities.argmax(axis=1)
     figures = {}

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.coding import decode
 from proto_model.explanation.options import ExplainOptions
 from proto_model.schema import ModelSchema
+from proto_model.values import decode
 
 PredictProba = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """Class probabilities, shape (n_rows, n_classes), of a coded matrix."""

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,7 +23,6 @@ from mlflow.types import ParamSchema
 
 import proto_model
 from proto_model.model.bundle import SCHEMA_FILE, write_bundle
-from proto_model.registry.requirements import pinned_requirements
 from proto_model.registry.signature import PREDICT_PARAMS, explainer_signature, rows_signature
 from proto_model.schema import ModelSchema
 from proto_model.table import TrainingData, encode
@@ -30,11 +30,14 @@ from proto_model.table import TrainingData, encode
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-__all__ = ["log_explainer", "log_forest_model", "save_model"]
+__all__ = ["example_rows", "log_explainer", "log_forest_model", "pinned_requirements", "save_model"]
 
 CODE = Path(proto_model.__file__).parent / "serving" / "mlflow" / "code"
 MAPPER_REQUIREMENTS = Path(__file__).parent / "mapper_requirements.txt"
 N_EXAMPLE_ROWS = 5
+
+#: What loading, predicting, explaining and file scoring import; a test blocks everything else.
+DISTRIBUTIONS = ("mlflow", "numpy", "pandas", "pyarrow", "llvmlite", "orjson")
 
 SignatureKind = Literal["rows", "file"]
 
@@ -62,11 +65,6 @@ def log_forest_model(
     bundle : Path or None
         Folder of the bundle, written there if it is not there yet; a temporary one when None. For more than
         one model of the same pipeline: writing takes longer than anything else here.
-
-    Returns
-    -------
-    ModelInfo
-        With `model_uri`, to be registered or loaded.
     """
     if signature_kind == "file":
         from proto_model.serving.mlflow.file_model import file_signature
@@ -144,7 +142,6 @@ class _Flavor:
 
     @staticmethod
     def save_model(path: str, mlflow_model: Model, **parts: Any) -> None:
-        """Write the model's folder."""
         save_model(Path(path), mlflow_model=mlflow_model, **parts)
 
 
@@ -157,20 +154,18 @@ def save_model(
     input_example: pd.DataFrame | Mapping[str, Any] | None = None,
     mlflow_model: Model | None = None,
 ) -> None:
-    """Write the folder of a served model.
+    """Write the folder of a served model, which must not exist yet.
 
     Parameters
     ----------
     path : Path
-        The folder; it must not exist.
+        The folder.
     bundle : Path
         As `write_bundle` left it.
     code : Path
         Python file that sets the model (MLflow's models from code).
-    signature : ModelSignature
-        What the model takes and gives.
-    input_example : DataFrame or mapping
-        Rows that the model takes.
+    signature, input_example
+        What the model takes and gives, and rows that it takes.
     mlflow_model : Model or None
         Identity of a model that is being logged.
     """
@@ -190,3 +185,8 @@ def save_model(
     mapper.mkdir()
     schema.write(mapper / SCHEMA_FILE)
     shutil.copyfile(MAPPER_REQUIREMENTS, mapper / "requirements.txt")
+
+
+def pinned_requirements() -> list[str]:
+    """Requirement lines, pinned to what is installed here, where the model was made and tried."""
+    return [f"{name}=={version(name)}" for name in DISTRIBUTIONS]

@@ -1,4 +1,4 @@
-"""What is written into the runs: parameters, the data set, the split, figures and files."""
+"""What is written into the runs of a training: parameters, the data set, the split, metrics and files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import platform
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,18 +21,26 @@ from mlflow.data.pandas_dataset import PandasDataset, from_pandas
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
+from sklearn.pipeline import Pipeline
 
-from proto_model.table import BUILT_IN, TrainingData
+from proto_model.explanation import make_explainer
+from proto_model.explanation.figure import example_figures
+from proto_model.forest.pipeline import compiled_forest
+from proto_model.model import background_rows
+from proto_model.plotting import save
+from proto_model.table import BUILT_IN, TrainingData, encode
 from proto_model.table.split import HASH_COLUMN
-from proto_model.training import SearchResult
-from proto_model.training.evaluation import save
-from proto_model.training.verdict import Verdict, library_versions
+from proto_model.training import SearchResult, leader_board
+from proto_model.training.evaluation import Verdict, library_versions, metric_suffixes
+from proto_model.training.leader_board import Standing
 
 __all__ = [
-    "artifact_folder",
     "dataset_inputs",
     "environment_tags",
     "forget_finished_run",
+    "log_example_explanations",
+    "log_inputs",
+    "log_leader_board",
     "log_missing_params",
     "log_search",
     "log_split",
@@ -61,7 +69,7 @@ def forget_finished_run() -> None:
 
 
 @contextmanager
-def artifact_folder(artifact_path: str | None = None) -> Iterator[Path]:
+def _artifact_folder(artifact_path: str | None = None) -> Iterator[Path]:
     """Temporary folder whose files become artifacts of the active run when it is left without an error."""
     with tempfile.TemporaryDirectory(prefix="proto_model_") as name:
         yield Path(name)
@@ -112,9 +120,15 @@ def dataset_inputs(data: TrainingData) -> dict[str, PandasDataset]:
     return inputs
 
 
+def log_inputs(inputs: Mapping[str, PandasDataset]) -> None:
+    """Both parts of the data as inputs of the active run."""
+    for context, dataset in inputs.items():
+        mlflow.log_input(dataset, context=context)
+
+
 def log_split(data: TrainingData) -> None:
     """Test rows, the hash of every row and what became of the columns, as `split/` of the active run."""
-    with artifact_folder("split") as folder:
+    with _artifact_folder("split") as folder:
         tests = data.X_test.assign(**{data.schema.target: data.y_test, HASH_COLUMN: data.test_hashes})
         tests.to_parquet(folder / "test_rows.parquet", index=False)
         hashes = np.concatenate([data.train_hashes, data.test_hashes])
@@ -133,16 +147,8 @@ def log_split(data: TrainingData) -> None:
         (folder / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
 
 
-def note(card: str) -> str:
-    """Model card as a run's description, ending with a line where it is longer than MLflow keeps."""
-    if len(card) <= MAX_TAG_VAL_LENGTH:
-        return card
-    end = "\n\n… The rest is in `model_card.md`.\n"
-    return card[: card.rindex("\n", 0, MAX_TAG_VAL_LENGTH - len(end))] + end
-
-
 def log_search(result: SearchResult) -> None:
-    """Chosen hyperparameters, cross-validation figures and the table of all candidates."""
+    """Chosen hyperparameters and cross-validation metrics of a variant."""
     mlflow.log_params({"variant": result.variant} | result.best_params)
     mlflow.log_metrics(
         {
@@ -154,10 +160,10 @@ def log_search(result: SearchResult) -> None:
 
 
 def log_verdict(result: SearchResult, verdict: Verdict, model_id: str | None, test: PandasDataset) -> None:
-    """Figures of the test rows, tied to the logged model and the test data, and all files of a variant."""
-    figures = {f"test_{name}": value for name, value in verdict.metrics.items()}
-    mlflow.log_metrics(figures, model_id=model_id, dataset=test)
-    with artifact_folder() as folder:
+    """Metrics on the test rows, tied to the logged model and the test data, and all files of a variant."""
+    metrics = {f"test_{name}": value for name, value in verdict.metrics.items()}
+    mlflow.log_metrics(metrics, model_id=model_id, dataset=test)
+    with _artifact_folder() as folder:
         for name in ("plots", "tables"):
             (folder / name).mkdir()
         for name, figure in verdict.plots.items():
@@ -169,3 +175,42 @@ def log_verdict(result: SearchResult, verdict: Verdict, model_id: str | None, te
             verdict.groups.to_csv(tables / "fairness.csv", index=False)
         (tables / "metrics.json").write_text(json.dumps(dict(verdict.metrics), indent=2) + "\n")
         (folder / "model_card.md").write_text(verdict.card, encoding="utf-8")
+
+
+def note(card: str) -> str:
+    """Model card as a run's description, shortened to what MLflow keeps."""
+    if len(card) <= MAX_TAG_VAL_LENGTH:
+        return card
+    end = "\n\n… The rest is in `model_card.md`.\n"
+    return card[: card.rindex("\n", 0, MAX_TAG_VAL_LENGTH - len(end))] + end
+
+
+def log_example_explanations(pipeline: Pipeline, data: TrainingData) -> None:
+    """One figure per class, of a typical test row that gets it, as `explanations/` of the active run."""
+    forest = compiled_forest(pipeline, data.schema)
+    background = background_rows(encode(data.X_train, data.schema))
+    explainer = make_explainer("lore", data.schema, background, forest.predict_proba)
+    X = encode(data.X_test, data.schema)
+    figures = example_figures(explainer, data.schema, X, forest.predict_proba(X))
+    with _artifact_folder("explanations") as folder:
+        for name, figure in zip(metric_suffixes(list(figures)), figures.values(), strict=True):
+            save(figure, folder / f"{name}.png")
+
+
+def log_leader_board(standings: Sequence[Standing], data: TrainingData) -> None:
+    """Files, figures and description of the parent run, which is the active one."""
+    best = standings[0]
+    with _artifact_folder() as folder:
+        leader_board.frame(standings).to_csv(folder / "leaderboard.csv", index=False)
+        save(leader_board.figure(standings), folder / "leaderboard.png")
+    mlflow.log_metrics(
+        {
+            "cv_balanced_accuracy": best.cv_balanced_accuracy,
+            "test_balanced_accuracy": best.metrics["balanced_accuracy"],
+        }
+    )
+    mlflow.set_tag(
+        "mlflow.note.content",
+        f"{leader_board.markdown(standings)}\n\nTrained on {len(data.y_train):,} rows of {data.name}, tested "
+        f"on {len(data.y_test):,} others. To serve it: `mlflow models serve -m runs:/{best.run_id}/model`",
+    )

@@ -1,53 +1,97 @@
-"""What a training run is asked to do."""
+"""What a training run is asked to do: one table, from which command line, help and MLflow's params derive."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from proto_model.registry.tracking import is_url, shown_url
 
 __all__ = ["TrainingSettings"]
+
+_FLAGS = {
+    "true": True,
+    "1": True,
+    "yes": True,
+    "on": True,
+    "false": False,
+    "0": False,
+    "no": False,
+    "off": False,
+}
+_MAX_SEED = 2**32 - 1
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise ValueError("the text is empty")
+    return text.strip()
+
+
+def _model_name(text: str) -> str:
+    if set(text) & set("/:"):
+        raise ValueError(f"{text!r} given, a name without '/' and ':' expected")
+    return _text(text)
+
+
+def _fraction(text: str) -> float:
+    try:
+        fraction = float(text)
+    except ValueError:
+        fraction = 0.0
+    if not 0 < fraction < 1:
+        raise ValueError(f"{text!r} given, a number above 0 and below 1 expected")
+    return fraction
+
+
+def _count(text: str) -> int:
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise ValueError(f"{text!r} given, a whole number from 1 expected")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.strip().isdecimal() or int(text) > _MAX_SEED:
+        raise ValueError(f"{text!r} given, a whole number from 0 to {_MAX_SEED} expected")
+    return int(text)
+
+
+def _flag(text: str) -> bool:
+    if text.strip().lower() not in _FLAGS:
+        raise ValueError(f"{text!r} given, true or false expected")
+    return _FLAGS[text.strip().lower()]
+
+
+def _setting(default: Any, read: Callable[[str], Any], help_text: str) -> Any:
+    return field(default=default, metadata={"read": read, "help": help_text})
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Parameters of one training run; their names are those of the MLproject file.
+    """Parameters of one training run; their names and defaults are those of the MLproject file.
 
-    Parameters
-    ----------
-    dataset : str
-        Built-in name, path or http(s) URL of a table.
-    target : str
-        Column to predict; empty for the column called target, class, label or y.
-    test_size : float
-        Share of the rows that only judge, above 0 and below 1.
-    random_state : int
-        Seed of searches and forests; the split does not depend on it.
-    n_candidates : int
-        Hyperparameter settings that each variant's search tries.
-    registered_model_name : str
-        Registered model that gets the versions.
-    file_management : bool
-        Whether the models take presigned URLs of files rather than rows.
+    To add one, add a line here, and the parameter in `src/MLproject` and in docs/training.md.
     """
 
-    dataset: str = "breast_cancer"
-    target: str = ""
-    test_size: float = 0.2
-    random_state: int = 0
-    n_candidates: int = 8
-    registered_model_name: str = "proto_model"
-    file_management: bool = False
+    dataset: str = _setting(
+        "breast_cancer", _text,
+        "breast_cancer, wine, iris or digits, or the path or http(s) URL of a CSV or Parquet file",
+    )  # fmt: skip
+    target: str = _setting("", str.strip, "column to predict; empty for target, class, label or y")
+    test_size: float = _setting(0.2, _fraction, "fraction of rows held out for testing, above 0 and below 1")
+    random_state: int = _setting(0, _seed, "seed of searches and forests; the split does not depend on it")
+    n_candidates: int = _setting(8, _count, "hyperparameter settings that each variant tries")
+    registered_model_name: str = _setting("proto_model", _model_name, "model that gets the versions")
+    file_management: bool = _setting(
+        False, _flag, "true trains models that take presigned URLs of files instead of rows"
+    )
 
     def as_params(self) -> dict[str, str]:
         """Texts that `mlflow run` logs for these settings, but for what may be secret in a URL."""
-        # Here, since numpy comes along, which --help should not wait for.
-        from proto_model.table.download import is_url, shown_url
+        texts = {setting.name: _spelt(getattr(self, setting.name)) for setting in fields(self)}
+        return texts | {"dataset": shown_url(self.dataset) if is_url(self.dataset) else self.dataset}
 
-        return {
-            "file_management": str(self.file_management).lower(),
-            "dataset": shown_url(self.dataset) if is_url(self.dataset) else self.dataset,
-            "target": self.target,
-            "test_size": str(self.test_size),
-            "random_state": str(self.random_state),
-            "n_candidates": str(self.n_candidates),
-            "registered_model_name": self.registered_model_name,
-        }
+
+def _spelt(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,26 +1,49 @@
-"""Whether MLflow's store answers at all, asked once before longer work depends on it."""
+"""MLflow's store and what it says: checked once before long work, kept quiet, shown without secrets.
+
+Importing this module loads neither MLflow nor rich: `quiet_mlflow` has to come before MLflow.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sqlite3
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from urllib.parse import unquote
-
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
+from typing import TYPE_CHECKING, TextIO
+from urllib.parse import unquote, urlsplit
 
 from proto_model.errors import RegistryError
 
-__all__ = ["check_store", "without_credentials"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = [
+    "check_store",
+    "is_url",
+    "quiet_mlflow",
+    "shown_url",
+    "sqlite_path",
+    "warnings_shown_once",
+    "without_credentials",
+]
+
+_QUIET_VARIABLES = {
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
 
 #: MLflow by itself tries for minutes to reach a server that is not there.
 _IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
+_GLYPH = re.compile(r"Glyph \d+ .* missing from font\(s\) (.+)\.")
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def check_store(uri: str) -> None:
@@ -29,13 +52,16 @@ def check_store(uri: str) -> None:
     Parameters
     ----------
     uri : str
-        As `mlflow.get_tracking_uri()` gives it.
+        As `mlflow.get_tracking_uri()` returns it.
 
     Raises
     ------
     RegistryError
-        If a server does not answer within half a minute or refuses, or a SQLite file cannot be one.
+        If a server does not answer within half a minute or refuses, or a SQLite file cannot be used.
     """
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
     problem = _sqlite_problem(uri)
     if problem is None:
         try:
@@ -46,9 +72,30 @@ def check_store(uri: str) -> None:
     if problem is not None:
         raise RegistryError(
             without_credentials(
-                f"MLflow at {uri} cannot be used. Is MLFLOW_TRACKING_URI right, and the server up? {problem}"
+                f"Cannot use MLflow at {uri}. Check MLFLOW_TRACKING_URI and whether the server is running. "
+                f"{problem}"
             )
         )
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is meant as an http(s) URL."""
+    return text.lower().startswith(("http://", "https://"))
+
+
+def shown_url(url: str) -> str:
+    """URL without credentials, query and fragment, which may be secrets.
+
+    Examples
+    --------
+    >>> shown_url("https://me:secret@files.example:8000/a/wine.csv?signature=secret#top")
+    'https://files.example:8000/a/wine.csv'
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "the URL (it is malformed)"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def without_credentials(text: str) -> str:
@@ -62,11 +109,17 @@ def without_credentials(text: str) -> str:
     return _CREDENTIALS.sub("", text)
 
 
-def _sqlite_problem(uri: str) -> str | None:
-    """What is wrong with a SQLite file, which MLflow would try again and again for a minute and a half."""
+def sqlite_path(uri: str) -> Path | None:
+    """File of a SQLite store; None for any other."""
     scheme, _, rest = uri.partition(":///")
     path = Path(unquote(rest.partition("?")[0]))
-    if scheme != "sqlite" or rest.startswith("file:") or not path.parent.is_dir():
+    return None if scheme != "sqlite" or rest.startswith("file:") else path
+
+
+def _sqlite_problem(uri: str) -> str | None:
+    """What is wrong with a SQLite file, which MLflow would try again and again for a minute and a half."""
+    path = sqlite_path(uri)
+    if path is None or not path.parent.is_dir():
         return None  # MLflow makes the folder
     try:
         with closing(sqlite3.connect(path)) as database:
@@ -86,3 +139,49 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
     finally:
         for name in added:
             os.environ.pop(name, None)
+
+
+def quiet_mlflow() -> None:
+    """Let MLflow speak only when something is wrong, unless the environment says otherwise.
+
+    Call it before mlflow is imported, which reads the level that is set here.
+    """
+    for name, value in _QUIET_VARIABLES.items():
+        os.environ.setdefault(name, value)
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(os.environ["MLFLOW_LOGGING_LEVEL"].upper())
+
+
+@contextmanager
+def warnings_shown_once(console: Console) -> Iterator[None]:
+    """Print each distinct Python warning once, on one line, without its place in the code.
+
+    Deprecations concern those who write the code, not those who run it; they are left out.
+    """
+    from rich.markup import escape
+
+    shown: set[str] = set()
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        text = _GLYPH.sub(
+            r"the font \1 lacks some characters; the figures show boxes instead",
+            " ".join(_COLOR.sub("", str(message)).split()),
+        )
+        if text not in shown and not issubclass(category, (DeprecationWarning, PendingDeprecationWarning)):
+            shown.add(text)
+            console.print(f"[yellow]warning:[/yellow] {escape(text)}", highlight=False, soft_wrap=True)
+
+    with warnings.catch_warnings():
+        # A file job's URLs are good for one person and a short time, so there is no example of one.
+        warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
+        # scikit-learn's, about few rows of many classes, which test rows often are.
+        warnings.filterwarnings("ignore", "The number of unique classes is greater than", UserWarning)
+        warnings.showwarning = show
+        yield

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import mlflow
-from mlflow import MlflowClient
 from mlflow.data.pandas_dataset import PandasDataset
+from mlflow.entities.model_registry import ModelVersion
 from rich.console import Console
 
 from proto_model.errors import ProtoModelError
 from proto_model.registry import record
-from proto_model.registry.examples import log_example_explanations
-from proto_model.registry.location import callers_folders, located_dataset
 from proto_model.registry.logged_model import log_explainer, log_forest_model
-from proto_model.registry.publication import publish, publish_explainer
 from proto_model.registry.settings import TrainingSettings
 from proto_model.registry.tracking import check_store
-from proto_model.table import BUILT_IN, TrainingData, load_training_data
+from proto_model.registry.versions import CHALLENGER, explainer_name, register_version, set_alias
+from proto_model.table import RawTable, TrainingData, prepare
 from proto_model.training import VARIANTS, SearchResult, leader_board, search_progress, searches
-from proto_model.training.evaluation import leaderboard_plot, save
+from proto_model.training.evaluation import judge
 from proto_model.training.leader_board import Standing
-from proto_model.training.verdict import judge
 
 __all__ = ["TrainingOutcome", "train"]
 
@@ -55,32 +52,46 @@ class TrainingOutcome:
     explainer_version: str
 
 
-def train(settings: TrainingSettings, console: Console) -> TrainingOutcome:
-    """Train, judge, log and register every variant.
+@dataclass(frozen=True)
+class _Task:
+    """What all parts of a run need."""
 
-    Goes to the tracking server that MLflow's environment variables name; under `mlflow run` into the run that
-    it has begun. Nothing is registered unless all variants are done.
+    settings: TrainingSettings
+    data: TrainingData
+    parent_run_id: str
+    bundles: Path
+
+    @property
+    def signature_kind(self) -> Literal["rows", "file"]:
+        return "file" if self.settings.file_management else "rows"
+
+    def bundle(self, variant: str) -> Path:
+        return self.bundles / variant / "bundle"
+
+
+def train(settings: TrainingSettings, load: Callable[[], RawTable], console: Console) -> TrainingOutcome:
+    """Train, evaluate, log and register every variant.
+
+    Uses the tracking server that MLflow's environment variables name; under `mlflow run`, the run that it has
+    begun. Nothing is registered unless all variants are done.
 
     Parameters
     ----------
     settings : TrainingSettings
         What to do.
+    load : callable
+        Reads the data set that the settings name.
     console : Console
         Where progress is shown.
-
-    Returns
-    -------
-    TrainingOutcome
 
     Raises
     ------
     ProtoModelError
-        If the tracking server cannot be used. If the data cannot be used: the run is marked as failed then,
-        with the reason in its description.
+        If the tracking server or the data cannot be used. Of the data, the run is marked as failed then, with
+        the reason in its description.
     MlflowException
         If tracking server or registry fail later.
     """
-    folders = callers_folders(os.environ, Path.cwd())
     check_store(mlflow.get_tracking_uri())
     record.forget_finished_run()
     with (
@@ -89,52 +100,26 @@ def train(settings: TrainingSettings, console: Console) -> TrainingOutcome:
     ):
         record.log_missing_params(settings.as_params())
         try:
-            data = load_training_data(
-                located_dataset(settings.dataset, folders, BUILT_IN),
-                settings.target or None,
-                settings.test_size,
-                settings.registered_model_name,
+            data = prepare(
+                load(), settings.target or None, settings.test_size, settings.registered_model_name
             )
         except ProtoModelError as error:
             mlflow.set_tag("mlflow.note.content", f"Failed: {error}")
             raise
         _announce(data, console)
-        inputs = record.dataset_inputs(data)
-        standings, results, model_uris = [], {}, {}
-        with (
-            search_progress(console) as progress,
-            searches(VARIANTS, data, settings.n_candidates, settings.random_state, progress) as found,
-        ):
-            _log_inputs(inputs)
-            record.log_split(data)
-            mlflow.set_tags({"split_digest": data.split_digest, "schema_digest": data.schema.digest})
-            for result in found:
-                name = result.variant
-                standing, model_uris[name] = _log_variant(
-                    result, data, settings, inputs, Path(bundles) / name / "bundle"
-                )
-                console.print(
-                    f"{name}: judged on the test rows and logged, balanced accuracy "
-                    f"{standing.metrics['balanced_accuracy']:.4f}",
-                    highlight=False,
-                    soft_wrap=True,
-                )
-                standings.append(standing)
-                results[name] = result
-        standings = leader_board.ranked(standings)
+        task = _Task(settings, data, parent.info.run_id, Path(bundles))
+        results, standings, model_uris = _log_variants(task, console)
         best = standings[0]
         with mlflow.start_run(run_id=best.run_id, nested=True):
             pipeline = results[best.variant].pipeline
-            explainer = log_explainer(pipeline, data, bundle=Path(bundles) / best.variant / "bundle")
-            log_example_explanations(pipeline, data)
-        versions = publish(standings, model_uris, data, settings, parent.info.run_id)
-        explainer_version = publish_explainer(
-            explainer.model_uri, best, versions[best.variant], data, settings, parent.info.run_id
-        )
-        _log_leader_board(standings, data)
+            explainer = log_explainer(pipeline, data, bundle=task.bundle(best.variant))
+            record.log_example_explanations(pipeline, data)
+        versions = _register(task, standings, model_uris)
+        explainer_version = _register_explainer(task, best, versions[best.variant], explainer.model_uri)
+        record.log_leader_board(standings, data)
     return TrainingOutcome(
         run_id=best.run_id,
-        parent_run_id=parent.info.run_id,
+        parent_run_id=task.parent_run_id,
         standings=tuple(standings),
         versions={name: str(version.version) for name, version in versions.items()},
         explainer_version=str(explainer_version.version),
@@ -142,42 +127,58 @@ def train(settings: TrainingSettings, console: Console) -> TrainingOutcome:
 
 
 def _announce(data: TrainingData, console: Console) -> None:
-    console.print(
+    lines = [
         f"{data.name}: {data.n_rows:,} rows, {len(data.schema.features)} features, "
-        f"{len(data.schema.classes)} classes of {data.schema.target!r}; {len(data.y_train):,} rows to train, "
-        f"{len(data.y_test):,} to test (split {data.split_digest})",
-        highlight=False,
-        soft_wrap=True,
-        markup=False,
-    )
+        f"{len(data.schema.classes)} classes of {data.schema.target!r}; {len(data.y_train):,} training rows, "
+        f"{len(data.y_test):,} test rows (split {data.split_digest})"
+    ]
     if data.n_unlabelled:
-        console.print(
-            f"  left out: {data.n_unlabelled:,} rows without a {data.schema.target!r}", markup=False
-        )
-    for column in data.dropped:
-        console.print(
-            f"  dropped column {column.name!r}: {column.reason}",
-            highlight=False,
-            soft_wrap=True,
-            markup=False,
-        )
+        lines.append(f"  left out: {data.n_unlabelled:,} rows without a {data.schema.target!r}")
+    lines += [f"  dropped column {column.name!r}: {column.reason}" for column in data.dropped]
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def _log_variants(
+    task: _Task, console: Console
+) -> tuple[dict[str, SearchResult], list[Standing], dict[str, str]]:
+    """Search and log all variants: results and model URIs by variant, and the standings, best first."""
+    settings, data = task.settings, task.data
+    inputs = record.dataset_inputs(data)
+    results: dict[str, SearchResult] = {}
+    standings: list[Standing] = []
+    model_uris: dict[str, str] = {}
+    with (
+        search_progress(console) as progress,
+        searches(VARIANTS, data, settings.n_candidates, settings.random_state, progress) as found,
+    ):
+        record.log_inputs(inputs)  # while the first fits go on
+        record.log_split(data)
+        mlflow.set_tags({"split_digest": data.split_digest, "schema_digest": data.schema.digest})
+        for result in found:
+            standing, model_uris[result.variant] = _log_variant(task, result, inputs)
+            console.print(
+                f"{result.variant}: tested and logged, balanced accuracy "
+                f"{standing.metrics['balanced_accuracy']:.4f} on the test rows",
+                highlight=False,
+                soft_wrap=True,
+            )
+            standings.append(standing)
+            results[result.variant] = result
+    return results, leader_board.ranked(standings), model_uris
 
 
 def _log_variant(
-    result: SearchResult,
-    data: TrainingData,
-    settings: TrainingSettings,
-    inputs: dict[str, PandasDataset],
-    bundle: Path,
+    task: _Task, result: SearchResult, inputs: Mapping[str, PandasDataset]
 ) -> tuple[Standing, str]:
     """Child run of a variant; its standing and the URI of its logged model."""
     with mlflow.start_run(run_name=result.variant, nested=True, tags=record.environment_tags()) as child:
-        mlflow.log_params(settings.as_params())
+        mlflow.log_params(task.settings.as_params())
         record.log_search(result)
-        _log_inputs(inputs)
-        verdict = judge(result, data, settings.random_state)
+        record.log_inputs(inputs)
+        verdict = judge(result, task.data, task.settings.random_state)
         model = log_forest_model(
-            result.pipeline, data, signature_kind=_signature_kind(settings), bundle=bundle
+            result.pipeline, task.data, signature_kind=task.signature_kind, bundle=task.bundle(result.variant)
         )
         record.log_verdict(result, verdict, model.model_id, inputs["testing"])
         mlflow.set_tags({"variant": result.variant, "mlflow.note.content": record.note(verdict.card)})
@@ -192,37 +193,55 @@ def _log_variant(
     return standing, model.model_uri
 
 
-def _log_inputs(inputs: dict[str, PandasDataset]) -> None:
-    for context, dataset in inputs.items():
-        mlflow.log_input(dataset, context=context)
-
-
-def _log_leader_board(standings: list[Standing], data: TrainingData) -> None:
-    """Files, figures and description of the parent run."""
-    best = standings[0]
-    with record.artifact_folder() as folder:
-        leader_board.frame(standings).to_csv(folder / "leaderboard.csv", index=False)
-        figure = leaderboard_plot(
-            [standing.variant for standing in standings],
-            [standing.cv_balanced_accuracy for standing in standings],
-            [standing.cv_std for standing in standings],
-            [standing.metrics["balanced_accuracy"] for standing in standings],
+def _register(
+    task: _Task, standings: Sequence[Standing], model_uris: Mapping[str, str]
+) -> dict[str, ModelVersion]:
+    """Register every variant, the best one last, so that it is the newest version and the challenger."""
+    name = task.settings.registered_model_name
+    versions = {
+        standing.variant: register_version(
+            model_uris[standing.variant],
+            name,
+            run_id=standing.run_id,
+            description=_description(standing, task.data),
+            tags=_tags(task, standing),
         )
-        save(figure, folder / "leaderboard.png")
-    mlflow.log_metrics(
-        {
-            "cv_balanced_accuracy": best.cv_balanced_accuracy,
-            "test_balanced_accuracy": best.metrics["balanced_accuracy"],
-        }
-    )
-    run = mlflow.active_run()
-    assert run is not None
-    note = (
-        f"{leader_board.markdown(standings)}\n\nTrained on {len(data.y_train)} rows of {data.name}, judged "
-        f"on {len(data.y_test)} others. To serve: `mlflow models serve -m runs:/{best.run_id}/model`"
-    )
-    MlflowClient().set_tag(run.info.run_id, "mlflow.note.content", note)
+        for standing in reversed(standings)
+    }
+    set_alias(name, CHALLENGER, versions[standings[0].variant].version)
+    return versions
 
 
-def _signature_kind(settings: TrainingSettings) -> Literal["rows", "file"]:
-    return "file" if settings.file_management else "rows"
+def _register_explainer(task: _Task, best: Standing, explained: ModelVersion, model_uri: str) -> ModelVersion:
+    """Register the explainer of the best variant, with the alias `challenger` too."""
+    return register_version(
+        model_uri,
+        explainer_name(task.settings.registered_model_name),
+        run_id=best.run_id,
+        description=f"Explains version {explained.version} of {explained.name} ({best.variant}).",
+        tags=_tags(task, best)
+        | {"explained_model": explained.name, "explained_version": str(explained.version)},
+        alias=CHALLENGER,
+    )
+
+
+def _description(standing: Standing, data: TrainingData) -> str:
+    return (
+        f"{standing.variant}, predicts {data.schema.target} of {data.name}: balanced accuracy "
+        f"{standing.cv_balanced_accuracy:.4f} ± {standing.cv_std:.4f} in cross-validation, "
+        f"{standing.metrics['balanced_accuracy']:.4f} on {len(data.y_test):,} test rows. "
+        f"The model card is `model_card.md` of run {standing.run_id}."
+    )
+
+
+def _tags(task: _Task, standing: Standing) -> dict[str, str]:
+    return {
+        "variant": standing.variant,
+        "dataset": task.data.name,
+        "signature": task.signature_kind,
+        "split_run_id": task.parent_run_id,
+        "split_digest": task.data.split_digest,
+        "schema_digest": task.data.schema.digest,
+        "cv_balanced_accuracy": f"{standing.cv_balanced_accuracy:.6f}",
+        "test_balanced_accuracy": f"{standing.metrics['balanced_accuracy']:.6f}",
+    }

@@ -24,6 +24,7 @@ __all__ = [
     "REPLACED_VERSION_TAG",
     "Aliases",
     "check_unchanged",
+    "explainer_name",
     "promote",
     "read_aliases",
     "register_version",
@@ -42,11 +43,16 @@ REPLACED_VERSION_TAG = "replaced_version"
 
 @dataclass(frozen=True)
 class Aliases:
-    """Versions behind the three aliases of a registered model at one moment; None for one that is not set."""
+    """Versions behind the three aliases of a registered model at one moment; None if not set."""
 
     champion: str | None = None
     challenger: str | None = None
     previous_champion: str | None = None
+
+
+def explainer_name(model_name: str) -> str:
+    """Registered model of the explainers that belong to a registered model."""
+    return f"{model_name}_explainer"
 
 
 def register_version(
@@ -69,18 +75,12 @@ def register_version(
         Registered model name.
     run_id : str, optional
         Run that logged the model.
-    description : str
-        Markdown, shown by the MLflow UI.
-    tags : mapping, optional
-        Tags of the version; values are turned into strings.
+    description, tags
+        Of the version; the description is Markdown.
     alias : str, optional
         Alias that the new version gets, taken from the version that has it.
     client : MlflowClient, optional
         By default one for MLflow's current tracking and registry URIs.
-
-    Returns
-    -------
-    ModelVersion
     """
     client = client or MlflowClient()
     try:
@@ -121,8 +121,7 @@ def read_aliases(name: str, *, client: MlflowClient | None = None) -> Aliases:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         raise RegistryError(
-            f"There is no registered model {name!r} in the registry. "
-            "Train one first, or check the model name and the tracking URI."
+            f"There is no registered model {name!r}. Train one, or check the name and MLFLOW_TRACKING_URI."
         ) from error
     versions = {alias: str(version) for alias, version in model.aliases.items()}
     return Aliases(versions.get(CHAMPION), versions.get(CHALLENGER), versions.get(PREVIOUS_CHAMPION))
@@ -171,7 +170,7 @@ def check_unchanged(name: str, *, expected: Aliases, client: MlflowClient | None
     """
     now = read_aliases(name, client=client)
     if (now.champion, now.challenger) != (expected.champion, expected.challenger):
-        raise RegistryError(_changed(name, expected, now, "Nothing was moved; compare again."))
+        raise RegistryError(_changed(name, expected, now, "Nothing was changed; compare again."))
 
 
 def promote(name: str, *, expected: Aliases, client: MlflowClient | None = None) -> Aliases:
@@ -215,41 +214,27 @@ def promote(name: str, *, expected: Aliases, client: MlflowClient | None = None)
 
 
 def rollback(name: str, *, expected: Aliases, client: MlflowClient | None = None) -> Aliases:
-    """Take the last promotion back: `previous_champion` is champion again.
+    """Undo the last promotion: `previous_champion` is champion again; parameters as for `promote`.
 
     The champion before that one, if any, is `previous_champion` again; a second rollback goes back to it.
-    The version that is taken back keeps no alias, so that a scheduled comparison does not promote it again.
-
-    Parameters
-    ----------
-    name : str
-        Registered model name.
-    expected : Aliases
-        What the caller saw: champion and previous champion have to be these still.
-    client : MlflowClient, optional
-        By default one for MLflow's current tracking and registry URIs.
-
-    Returns
-    -------
-    Aliases
-        As read back after the move.
+    The version that loses its place keeps no alias, so that a scheduled comparison does not promote it again.
 
     Raises
     ------
     RegistryError
-        If there is no promotion to take back, or somebody else moved an alias in the meantime.
+        If there is no promotion to undo, or somebody else moved an alias in the meantime.
     """
     client = client or MlflowClient()
     champion, previous = expected.champion, expected.previous_champion
     if previous is None or previous == champion:
         raise RegistryError(
-            f"There is no promotion of {name!r} to take back: no version before the champion "
-            f"({'none' if champion is None else f'version {champion}'}) has the alias {PREVIOUS_CHAMPION!r}."
+            f"There is no promotion of {name!r} to undo: the alias {PREVIOUS_CHAMPION} is "
+            f"{'not set' if previous is None else 'on the champion itself'}."
         )
     now = read_aliases(name, client=client)
     if (now.champion, now.previous_champion) != (champion, previous):
         raise RegistryError(
-            _changed(name, expected, now, "Nothing was moved; look at the aliases and try again.")
+            _changed(name, expected, now, "Nothing was changed; check the aliases and try again.")
         )
 
     before_previous = client.get_model_version(name, previous).tags.get(REPLACED_VERSION_TAG)

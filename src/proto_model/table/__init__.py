@@ -9,11 +9,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from proto_model.coding import decode, encode, encode_columns
+from proto_model.values import decode, encode
 
 if TYPE_CHECKING:
-    from proto_model.table.selection import DroppedColumn
-    from proto_model.table.source import BUILT_IN, RawTable, load_table
+    from proto_model.table.roles import DroppedColumn
+    from proto_model.table.source import BUILT_IN, RawTable, load_table, read_table
     from proto_model.table.training_data import TrainingData, load_training_data, prepare
 
 __all__ = [
@@ -23,20 +23,21 @@ __all__ = [
     "TrainingData",
     "decode",
     "encode",
-    "encode_columns",
     "load_table",
     "load_training_data",
     "prepare",
+    "read_table",
 ]
 
 _HOME = {
     "BUILT_IN": "source",
-    "DroppedColumn": "selection",
+    "DroppedColumn": "roles",
     "RawTable": "source",
     "TrainingData": "training_data",
     "load_table": "source",
     "load_training_data": "training_data",
     "prepare": "training_data",
+    "read_table": "source",
 }
 
 

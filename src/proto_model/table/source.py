@@ -1,4 +1,4 @@
-"""Tables by name, path or URL."""
+"""Tables by name or path, or from an open file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from sklearn import datasets
 
 from proto_model.errors import DataError
 from proto_model.table.csv_table import read_csv
-from proto_model.table.download import download, is_url, shown_url
 
-__all__ = ["BUILT_IN", "RawTable", "load_table"]
+__all__ = ["BUILT_IN", "RawTable", "load_table", "read_table"]
 
 #: scikit-learn's data sets that come with it, by name.
 BUILT_IN: dict[str, Callable[..., Any]] = {
@@ -47,18 +46,13 @@ class RawTable:
 
 
 def load_table(dataset: str) -> RawTable:
-    """Table behind a name, a path or a URL.
+    """Table behind a name or a path.
 
     Parameters
     ----------
     dataset : str
-        A key of `BUILT_IN`, or the path or http(s) URL of a CSV (with a header) or Parquet file; the content,
-        not the suffix, tells which.
-
-    Returns
-    -------
-    RawTable
-        Its cells as stored; of a CSV, typed by what they hold.
+        A key of `BUILT_IN`, or the path of a CSV (with a header) or Parquet file; the content, not the
+        suffix, tells which.
 
     Raises
     ------
@@ -67,10 +61,6 @@ def load_table(dataset: str) -> RawTable:
     """
     if dataset in BUILT_IN:
         return _built_in(dataset)
-    if is_url(dataset):
-        shown = shown_url(dataset)
-        with download(dataset) as file:
-            return RawTable(_stem(shown), shown, _read(file, shown))
     path = Path(dataset).expanduser()
     if not path.exists():
         if path.name == dataset and not path.suffix:
@@ -78,14 +68,14 @@ def load_table(dataset: str) -> RawTable:
                 f"Unknown data set {dataset!r}. Known are {', '.join(sorted(BUILT_IN))}; "
                 "or give the path or http(s) URL of a CSV or Parquet file."
             )
-        raise DataError(f"No file at {dataset}. The path is taken from {Path.cwd()}.")
+        raise DataError(f"No file at {dataset} (in {Path.cwd()}).")
     if not path.is_file():
         raise DataError(f"{dataset} is not a file. Give the path of one CSV or Parquet file.")
     try:
         with path.open("rb") as file:
-            return RawTable(_stem(dataset), dataset, _read(file, dataset))
+            return read_table(file, dataset)
     except OSError as error:
-        raise DataError(f"{dataset} cannot be read: {error.strerror or error}.") from error
+        raise DataError(f"Cannot read {dataset}: {error.strerror or error}.") from error
 
 
 def _built_in(name: str) -> RawTable:
@@ -97,39 +87,43 @@ def _built_in(name: str) -> RawTable:
     return RawTable(name, f"sklearn.datasets.load_{name}", table.append_column("target", target))
 
 
-def _read(file: BinaryIO, shown: str) -> pa.Table:
-    """Table in an open file; `shown` names it in errors."""
+def read_table(file: BinaryIO, source: str) -> RawTable:
+    """Table in an open CSV or Parquet file; its cells as stored, those of a CSV typed by what they hold.
+
+    Parameters
+    ----------
+    file : binary file
+        At its start.
+    source : str
+        Path or URL, which names the table, also in errors.
+
+    Raises
+    ------
+    DataError
+        If the file holds no table.
+    """
     magic = file.read(4)
     file.seek(0)
     if not magic:
-        raise DataError(f"{shown} is empty. A CSV with a header, or a Parquet file, is needed.")
+        raise DataError(f"{source} is empty. Give a CSV with a header, or a Parquet file.")
     if magic == b"PAR1":
         try:
             table = pq.read_table(file)
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{shown} is a damaged Parquet file: {_first_line(error)}") from error
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise DataError(f"{source} is a damaged Parquet file: {reason}") from error
     else:
-        table = read_csv(file, shown)
-    names = _names(table.column_names, shown)
+        table = read_csv(file, source)
+    names = _names(table.column_names, source)
     if not table.num_rows:
-        raise DataError(f"{shown} has a header but no rows.")
-    return table.rename_columns(names)
+        raise DataError(f"{source} has a header but no rows.")
+    return RawTable(Path(source).stem or "table", source, table.rename_columns(names))
 
 
-def _names(header: list[str], shown: str) -> list[str]:
+def _names(header: list[str], source: str) -> list[str]:
     """Column names without the spaces around them; `column_3` where the third has none."""
     names = [name.strip() or f"column_{position}" for position, name in enumerate(header, start=1)]
     doubles = sorted(name for name, count in Counter(names).items() if count > 1)
     if doubles:
-        raise DataError(
-            f"{shown} has more than one column of the name {doubles}. Rename all but one of each."
-        )
+        raise DataError(f"{source} has more than one column named {doubles}. Rename all but one of each.")
     return names
-
-
-def _stem(shown: str) -> str:
-    return Path(shown).stem or "table"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

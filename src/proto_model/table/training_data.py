@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from proto_model.errors import DataError
 from proto_model.schema import Feature, FeatureType, ModelSchema
 from proto_model.table.columns import Column, read_columns
-from proto_model.table.selection import DroppedColumn, usable_columns
+from proto_model.table.roles import DroppedColumn, class_labels, target_name, usable_columns
 from proto_model.table.source import RawTable, load_table
 from proto_model.table.split import row_hashes, split_digest, test_rows
-from proto_model.table.target import class_labels, target_name
 
 __all__ = ["TrainingData", "load_training_data", "prepare"]
 
@@ -72,17 +71,13 @@ def load_training_data(
     Parameters
     ----------
     dataset : str
-        Built-in name, path or URL, as `load_table` takes it.
+        Built-in name or path, as `load_table` takes it.
     target : str or None
         Column to predict; None for the column called target, class, label or y.
     test_size : float
-        Share of the rows to keep for testing, above 0 and below 1.
+        Fraction of the rows to hold out for testing, above 0 and below 1.
     model_name : str
         For the schema.
-
-    Returns
-    -------
-    TrainingData
 
     Raises
     ------

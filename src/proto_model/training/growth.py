@@ -1,8 +1,11 @@
 """What a forest would predict, without the forest: the inner loop of the search.
 
-On a small table scikit-learn takes longer to prepare a tree (a clone, checks of parameters and labels, two
-random generators) than to grow it, and holds the GIL meanwhile. Here all that is done once per forest. The
-trees are grown by scikit-learn's own builder with the same random numbers: the predictions are the same.
+On a small table scikit-learn takes far longer to prepare a tree (a clone, checks of parameters and labels,
+two random generators) than to grow it, and holds the GIL meanwhile. Here all that is done once per forest.
+The trees are grown by scikit-learn's own builder with the same random numbers: the predictions are the same.
+
+The builder is private to scikit-learn. So this is done with the versions that it was tested with and for
+the parameters that are known here; otherwise the forest is fitted as usual, with the same result.
 """
 
 from __future__ import annotations
@@ -10,18 +13,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import sklearn
 from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
-from sklearn.tree._criterion import Entropy, Gini
-from sklearn.tree._splitter import BestSplitter, RandomSplitter
-from sklearn.tree._tree import DepthFirstTreeBuilder, Tree
 
 __all__ = ["held_out_predictions"]
 
-_SPLITTERS = {RandomForestClassifier: BestSplitter, ExtraTreesClassifier: RandomSplitter}
-_CRITERIA = {"gini": Gini, "entropy": Entropy, "log_loss": Entropy}
+_IS_TESTED = sklearn.__version__.startswith("1.9.")
+
+if _IS_TESTED:
+    from sklearn.tree._criterion import Entropy, Gini
+    from sklearn.tree._splitter import BestSplitter, RandomSplitter
+    from sklearn.tree._tree import DepthFirstTreeBuilder, Tree
+
+    _SPLITTERS = {RandomForestClassifier: BestSplitter, ExtraTreesClassifier: RandomSplitter}
+    _CRITERIA = {"gini": Gini, "entropy": Entropy, "log_loss": Entropy}
+
 _CLASS_WEIGHTS = (None, "balanced", "balanced_subsample")
-_OPEN = {
+_KNOWN = {
     "n_estimators", "criterion", "max_depth", "min_samples_split", "min_samples_leaf", "max_features",
     "class_weight", "bootstrap", "random_state", "n_jobs",
 }  # fmt: skip
@@ -36,8 +45,7 @@ def held_out_predictions(
     Parameters
     ----------
     forest : classifier
-        Not fitted, and left so when it is a forest of scikit-learn whose parameters are known here; any other
-        is fitted.
+        Not fitted, and left so if its trees can be grown here.
     X : ndarray of shape (n_samples, n_features)
         Rows to learn from; NaN where a value is missing.
     y : ndarray of shape (n_samples,)
@@ -55,24 +63,21 @@ def held_out_predictions(
     ValueError
         If scikit-learn refuses a parameter.
     """
-    predicted: NDArray[np.int64]
-    if _is_known(forest):
-        forest._validate_params()
-        classes, codes = np.unique(y, return_inverse=True)
-        predicted = classes[_probabilities(forest, X, codes, len(classes), X_held_out).argmax(axis=1)]
-    else:
-        predicted = forest.fit(X, y).predict(X_held_out)
-    return predicted
+    if not _is_known(forest):
+        return np.asarray(forest.fit(X, y).predict(X_held_out))
+    forest._validate_params()
+    classes, codes = np.unique(y, return_inverse=True)
+    return np.asarray(classes[_probabilities(forest, X, codes, len(classes), X_held_out).argmax(axis=1)])
 
 
 def _is_known(forest: Any) -> bool:
     """Whether it differs from the defaults of scikit-learn only where this module looks."""
     kind = type(forest)
-    if kind not in _SPLITTERS:
+    if not _IS_TESTED or kind not in _SPLITTERS:
         return False
     given, defaults = forest.get_params(deep=False), kind().get_params(deep=False)
     return (
-        all(given[name] == defaults[name] for name in given.keys() - _OPEN)
+        all(given[name] == defaults[name] for name in given.keys() - _KNOWN)
         and given["criterion"] in _CRITERIA
         and given["class_weight"] in _CLASS_WEIGHTS
         and isinstance(given["random_state"], int)
@@ -112,6 +117,7 @@ def _probabilities(
             weights = np.bincount(drawn, minlength=n_samples).astype(np.float64)
             if per_bootstrap:
                 weights *= _balancing(y[drawn], n_classes)[y]
+        # scikit-learn seeds twice with the same number: for the bootstrap and for the tree.
         generator.seed(seed)
         tree = Tree(n_features, shape, 1)
         grown = splitter(criterion(1, shape), max_features, leaf, 0.0, generator, None)

@@ -1,4 +1,4 @@
-"""The variants side by side, best first."""
+"""The variants side by side, best first: for a terminal, for MLflow's pages and for programs."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+from matplotlib.figure import Figure
 from rich.table import Table
 
-__all__ = ["Standing", "frame", "markdown", "ranked", "rich_table"]
+from proto_model.training.evaluation import METRICS
+from proto_model.training.evaluation.plots import leaderboard_plot
 
-_COLUMNS = (
-    "variant",
-    "balanced accuracy (CV)",
-    "balanced accuracy (test)",
-    "accuracy",
-    "macro F1",
-    "ROC AUC",
-    "fit",
-)
+__all__ = ["Standing", "figure", "frame", "markdown", "ranked", "rich_table"]
+
+_SHOWN = tuple(metric for metric in METRICS if metric.on_board)
+_COLUMNS = ("variant", "balanced accuracy (CV)", *(metric.on_board for metric in _SHOWN), "fit")
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class Standing:
     run_id : str
         Its child run.
     cv_balanced_accuracy, cv_std : float
-        In cross-validation on the training rows: what ranks it.
+        In cross-validation on the training rows; this ranks it.
     metrics : mapping
         On the test rows; they rank nothing.
     fit_seconds : float
@@ -70,6 +67,16 @@ def frame(standings: Sequence[Standing]) -> pd.DataFrame:
     )
 
 
+def figure(standings: Sequence[Standing]) -> Figure:
+    """Balanced accuracy of every variant, in cross-validation and on the test rows."""
+    return leaderboard_plot(
+        [standing.variant for standing in standings],
+        [standing.cv_balanced_accuracy for standing in standings],
+        [standing.cv_std for standing in standings],
+        [standing.metrics["balanced_accuracy"] for standing in standings],
+    )
+
+
 def rich_table(standings: Sequence[Standing], title: str) -> Table:
     """Table for a terminal, the best variant in bold."""
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
@@ -87,13 +94,9 @@ def markdown(standings: Sequence[Standing]) -> str:
 
 
 def _cells(standing: Standing) -> tuple[str, ...]:
-    figures = (
-        f"{standing.metrics[name]:.4f}" if name in standing.metrics else "-"
-        for name in ("balanced_accuracy", "accuracy", "f1_macro", "roc_auc")
-    )
     return (
         standing.variant,
         f"{standing.cv_balanced_accuracy:.4f} ± {standing.cv_std:.4f}",
-        *figures,
+        *(f"{standing.metrics[m.name]:.4f}" if m.name in standing.metrics else "-" for m in _SHOWN),
         f"{standing.fit_seconds:.1f} s",
     )

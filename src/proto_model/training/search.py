@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Executor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from sklearn.model_selection import ParameterSampler, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
@@ -23,14 +26,20 @@ from proto_model.table.training_data import TrainingData
 from proto_model.training.growth import held_out_predictions
 from proto_model.training.variants import VARIANTS, Variant, make_pipeline
 
-__all__ = ["SearchResult", "search", "searches"]
-
-Progress = Callable[[str, int, int, float], None]
+__all__ = ["SearchProgress", "SearchResult", "search", "search_progress", "searches"]
 
 _N_FOLDS = 5
 _N_FOLDS_LARGE = 3  # enough where a fold's score hardly varies, and it halves the time
 _LARGE_ROWS = 10_000
 _SWITCH_S = 0.0002
+_LINES_PER_SEARCH = 4
+
+
+class SearchProgress(Protocol):
+    """What `search` calls after each fit."""
+
+    def __call__(self, variant: str, n_done: int, n_total: int, best: float) -> None:
+        """Take note that `n_done` of `n_total` fits are done, the best candidate scoring `best` (or NaN)."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ def search(
     data: TrainingData,
     n_candidates: int = 8,
     random_state: int = 0,
-    progress: Progress | None = None,
+    progress: SearchProgress | None = None,
     n_jobs: int | None = None,
 ) -> SearchResult:
     """Best of one variant's defaults and of random draws from its space; parameters as for `searches`."""
@@ -82,7 +91,7 @@ def searches(
     data: TrainingData,
     n_candidates: int = 8,
     random_state: int = 0,
-    progress: Progress | None = None,
+    progress: SearchProgress | None = None,
     n_jobs: int | None = None,
 ) -> Iterator[Iterator[SearchResult]]:
     """Best of each variant's defaults and of random draws from its space, one variant after the other.
@@ -191,7 +200,7 @@ class _CrossValidation:
         candidates: list[dict[str, Any]],
         rows: _Rows,
         random_state: int,
-        progress: Progress | None,
+        progress: SearchProgress | None,
         pool: Executor,
     ) -> None:
         self.variant, self.candidates = variant, candidates
@@ -267,3 +276,44 @@ def _table(
         for number, params in enumerate(candidates)
     ]
     return pd.DataFrame(rows)
+
+
+@contextmanager
+def search_progress(console: Console | None = None) -> Iterator[SearchProgress]:
+    """Callback for `searches`: a bar per variant in a terminal, a line now and then elsewhere."""
+    out = console or Console(stderr=True)
+    if not out.is_terminal:
+        yield _lines(out)
+        return
+    columns = (
+        TextColumn("{task.description:<24}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[best]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=out) as bars:
+        yield _bars(bars)
+
+
+def _bars(bars: Progress) -> SearchProgress:
+    tasks: dict[str, TaskID] = {}
+
+    def show(variant: str, n_done: int, n_total: int, best: float) -> None:
+        if variant not in tasks:
+            tasks[variant] = bars.add_task(variant, total=n_total, best="")
+        bars.update(tasks[variant], completed=n_done, best=_shown(best))
+
+    return show
+
+
+def _lines(out: Console) -> SearchProgress:
+    def show(variant: str, n_done: int, n_total: int, best: float) -> None:
+        if n_done * _LINES_PER_SEARCH // n_total > (n_done - 1) * _LINES_PER_SEARCH // n_total:
+            out.print(f"{variant}: {n_done}/{n_total} fits {_shown(best)}".rstrip(), highlight=False)
+
+    return show
+
+
+def _shown(best: float) -> str:
+    return "" if math.isnan(best) else f"balanced accuracy {best:.4f}"

@@ -1,4 +1,7 @@
-"""The kinds of forest that compete, each with what its search may change."""
+"""The kinds of forest that compete, each with what its search may change.
+
+To add one, add an entry to `VARIANTS`.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,6 @@ class Variant:
     ----------
     name : str
         Key in `VARIANTS`.
-    title : str
-        For people.
     forest : callable
         Class of the forest.
     defaults : mapping
@@ -37,7 +38,6 @@ class Variant:
     """
 
     name: str
-    title: str
     forest: Callable[..., ClassifierMixin]
     defaults: Mapping[str, Any]
     space: Mapping[str, Any]
@@ -54,17 +54,15 @@ _SPACE: dict[str, list[Any]] = {
 VARIANTS: dict[str, Variant] = {
     variant.name: variant
     for variant in (
-        Variant("random_forest", "Random forest", RandomForestClassifier, {"n_estimators": 200}, _SPACE),
+        Variant("random_forest", RandomForestClassifier, {"n_estimators": 200}, _SPACE),
         Variant(
             "random_forest_balanced",
-            "Random forest, balanced class weights",
             RandomForestClassifier,
             {"n_estimators": 200, "class_weight": "balanced"},
             {**_SPACE, "class_weight": ["balanced", "balanced_subsample"]},
         ),
         Variant(
             "extra_trees",
-            "Extremely randomized trees",
             ExtraTreesClassifier,
             {"n_estimators": 200},
             {**_SPACE, "class_weight": [None, "balanced"], "bootstrap": [False, True]},

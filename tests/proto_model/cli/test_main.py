@@ -1,6 +1,6 @@
 import pytest
 
-from proto_model.__main__ import COMMANDS, main
+from proto_model.cli.main import COMMANDS, main
 
 
 def test_help_names_every_command(capsys):

@@ -6,7 +6,7 @@ import shlex
 import pytest
 import yaml
 
-from proto_model.__main__ import COMMANDS
+from proto_model.cli.main import COMMANDS
 
 
 @pytest.mark.parametrize("entry_point", ["main", "compare", "score"])

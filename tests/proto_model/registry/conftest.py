@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from proto_model.cli.train import main
-from proto_model.registry import noise
+from proto_model.registry import tracking
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +38,7 @@ def store(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
             patch.delenv(name)
-        for name, value in noise._QUIET_VARIABLES.items():
+        for name, value in tracking._QUIET_VARIABLES.items():
             patch.setenv(name, value)
         patch.setenv("MLFLOW_TRACKING_URI", "replaced below, and restored in the end")
         patch.chdir(folder)

@@ -62,7 +62,7 @@ def test_a_folder_is_an_error(tmp_path):
     [
         ("", "is empty"),
         ("a,b\n", "no rows"),
-        ("a, a,b,b\n1,2,3,4\n", r"more than one column of the name \['a', 'b'\]"),
+        ("a, a,b,b\n1,2,3,4\n", r"more than one column named \['a', 'b'\]"),
         ("PAR1 not really", "damaged Parquet"),
     ],
 )

@@ -4,7 +4,7 @@ from numpy.testing import assert_array_equal
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from proto_model.training import VARIANTS
+from proto_model.training import VARIANTS, growth
 from proto_model.training.growth import _is_known, _probabilities, held_out_predictions
 
 
@@ -79,3 +79,12 @@ def test_anything_else_is_fitted(forest):
 def test_parameters_that_scikit_learn_refuses_are_refused(rows):
     with pytest.raises(ValueError, match="max_depth"):
         held_out_predictions(RandomForestClassifier(3, max_depth=0, random_state=0), *rows)
+
+
+def test_with_an_untested_version_of_scikit_learn_the_forest_is_fitted(rows, monkeypatch):
+    monkeypatch.setattr(growth, "_IS_TESTED", False)
+    forest = RandomForestClassifier(3, random_state=0)
+
+    predicted = held_out_predictions(forest, *rows)
+
+    assert_array_equal(predicted, forest.predict(rows[2]))

@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import math
 import sys
 import threading
@@ -6,10 +7,11 @@ import threading
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from rich.console import Console
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
-from proto_model.training import VARIANTS, make_pipeline, search, searches
+from proto_model.training import VARIANTS, make_pipeline, search, search_progress, searches
 from proto_model.training.search import _balanced_accuracy, _folds
 
 SMALL = dataclasses.replace(
@@ -149,3 +151,25 @@ def test_the_score_is_balanced_accuracy_also_where_a_class_is_absent():
     assert _balanced_accuracy(y, y_pred) == pytest.approx(balanced_accuracy_score(y, y_pred))
     assert _balanced_accuracy(np.array([0, 0, 2]), np.array([0, 1, 2])) == 0.75
     assert _balanced_accuracy(np.array([0, 0]), np.array([0, 3])) == 0.5
+
+
+def shown(*, terminal: bool) -> str:
+    out = io.StringIO()
+    with search_progress(Console(file=out, force_terminal=terminal, width=100)) as progress:
+        for done in range(1, 11):
+            progress("extra_trees", done, 10, float("nan") if done < 4 else 0.9 + done / 1000)
+    return out.getvalue()
+
+
+def test_without_a_terminal_there_are_four_plain_lines():
+    assert shown(terminal=False).splitlines() == [
+        "extra_trees: 3/10 fits",
+        "extra_trees: 5/10 fits balanced accuracy 0.9050",
+        "extra_trees: 8/10 fits balanced accuracy 0.9080",
+        "extra_trees: 10/10 fits balanced accuracy 0.9100",
+    ]
+
+
+@pytest.mark.parametrize("text", ["extra_trees", "10/10", "balanced accuracy 0.9100"])
+def test_a_terminal_gets_a_bar(text):
+    assert text in shown(terminal=True)

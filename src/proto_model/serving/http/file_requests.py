@@ -12,8 +12,7 @@ from proto_model.errors import InputError
 from proto_model.explanation import ExplainOptions
 from proto_model.files import FileJob, FileOptions, Summary
 from proto_model.schema import ModelSchema
-from proto_model.serving.http.forms import Forms
-from proto_model.serving.http.json_body import parsed
+from proto_model.serving.http.forms import Forms, parsed
 from proto_model.serving.http.media_type import JSON, media_type
 from proto_model.serving.http.params import FILE_PARAMS, checked_params
 from proto_model.serving.http.tensor_protocol import Envelope, TensorProtocol, listed

@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
+from proto_model.model.rows import RowReader
 from proto_model.schema import ModelSchema
 from proto_model.serving.http.params import checked_params
-from proto_model.serving.http.rows import RowReader
 from proto_model.serving.http.scorer import Answer, Question
 from proto_model.serving.http.tensor_protocol import Envelope, TensorProtocol, listed
 from proto_model.serving.http.tensors import DATATYPES, TAKES

@@ -7,16 +7,14 @@ from typing import Any
 
 import orjson
 
+from proto_model.model.rows import RowReader
 from proto_model.schema import ModelSchema
-from proto_model.serving.http.csv_rows import csv_columns
 from proto_model.serving.http.errors import too_many_rows
-from proto_model.serving.http.forms import Forms
-from proto_model.serving.http.json_body import parsed
+from proto_model.serving.http.forms import Forms, parsed
 from proto_model.serving.http.media_type import JSON, media_type
 from proto_model.serving.http.params import checked_params
-from proto_model.serving.http.parquet_rows import parquet_columns
-from proto_model.serving.http.rows import RowReader
 from proto_model.serving.http.scorer import Answer, Question
+from proto_model.serving.http.table_bodies import csv_columns, parquet_columns
 
 __all__ = ["Invocations"]
 

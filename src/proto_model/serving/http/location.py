@@ -12,7 +12,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-import proto_model
 from proto_model.errors import ArtifactError
 
 __all__ = ["local_folder"]
@@ -41,12 +40,7 @@ def local_folder(model_uri: str, download: Path) -> Path:
             f"There is no folder {model_uri}. Give one, or a URI such as models:/proto_model@champion."
         )
     environment = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"} | os.environ
-    environment |= {
-        "PYTHONPATH": os.pathsep.join(
-            (str(Path(proto_model.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")]))
-        ),
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    }
+    environment |= {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
     done = subprocess.run(
         [sys.executable, "-m", "proto_model.serving.http.location", model_uri, str(download)],
         env=environment,

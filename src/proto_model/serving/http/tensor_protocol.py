@@ -15,7 +15,7 @@ import orjson
 import proto_model
 from proto_model.errors import InputError
 from proto_model.serving.http.errors import NotFoundError
-from proto_model.serving.http.json_body import parsed
+from proto_model.serving.http.forms import parsed
 from proto_model.serving.http.params import LIST_PARAMS
 from proto_model.serving.http.tensors import Tensor, UsualTensors, column_values
 

@@ -18,7 +18,7 @@ from proto_model.errors import InputError, ProtoModelError
 from proto_model.explanation import Explainer, ExplainOptions, make_explainer
 from proto_model.model.answer import answer_frame
 from proto_model.model.bundle import ForestModel
-from proto_model.model.request import coded_rows
+from proto_model.model.rows import coded_rows
 
 __all__ = ["RandomForestExplainer", "RandomForestWrapperModel", "RequestError", "as_mlflow_error"]
 

@@ -195,7 +195,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Download a model and write its folder; arguments: model URI, build folder."""
-    from proto_model.registry.noise import quiet_mlflow
+    from proto_model.registry.tracking import quiet_mlflow
 
     quiet_mlflow()
     from proto_model.registry.tracking import without_credentials

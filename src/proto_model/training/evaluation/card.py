@@ -7,180 +7,135 @@ References
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from importlib.metadata import version
 
 import pandas as pd
 
 from proto_model.schema import Feature, ModelSchema
+from proto_model.table import TrainingData
+from proto_model.training.evaluation.metrics import CLASS_METRICS, METRICS, metric_suffixes
+from proto_model.training.search import SearchResult
 
-__all__ = ["CardFacts", "cell", "model_card"]
+__all__ = ["cell", "class_names", "library_versions", "model_card"]
 
+_LIBRARIES = ("mlflow", "scikit-learn", "numpy", "pandas", "pyarrow")
 _MAX_LISTED = 15
 _SMALL_GROUP = 30
 
-_OVERALL = {
-    "balanced_accuracy": "balanced accuracy",
-    "accuracy": "accuracy",
-    "precision_macro": "precision (mean of the classes)",
-    "recall_macro": "recall (mean of the classes)",
-    "f1_macro": "F1 (mean of the classes)",
-    "f2_macro": "F2 (mean of the classes)",
-    "roc_auc": "area under the ROC curve",
-    "average_precision": "average precision",
-    "log_loss": "log loss (lower is better)",
-    "brier": "Brier score (lower is better)",
-}
-_PER_CLASS = {
-    "precision": "precision",
-    "recall": "recall",
-    "f1": "F1",
-    "f2": "F2",
-    "roc_auc": "ROC AUC",
-    "average_precision": "average precision",
-}
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that a model depends on."""
+    return {"Python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
 
 
-@dataclass(frozen=True)
-class CardFacts:
-    """What a model card is written from.
-
-    Parameters
-    ----------
-    schema : ModelSchema
-        Features, target and classes.
-    variant : str
-        Kind of forest.
-    dataset, source : str
-        Name of the table and where it came from.
-    class_rows : mapping
-        Class label to its number of (training, test) rows.
-    split_digest : str
-        Tells whether two versions were tested on the same rows.
-    dropped : sequence of (name, reason)
-        Columns of the table that the model does not take.
-    best_params : mapping
-        Hyperparameters that the search chose.
-    n_candidates : int
-        How many it compared.
-    cv_balanced_accuracy, cv_std : float
-        Of the chosen ones, over the folds of the training rows.
-    metrics : mapping
-        As `classification_metrics` gives them, on the test rows.
-    suffixes : sequence of str
-        What each class is called in the names of `metrics`.
-    importances : DataFrame
-        As `permutation_importance` gives them.
-    groups : DataFrame
-        As `metrics_by_group` gives them.
-    versions : mapping
-        Library name to version.
-    """
-
-    schema: ModelSchema
-    variant: str
-    dataset: str
-    source: str
-    class_rows: Mapping[object, tuple[int, int]]
-    split_digest: str
-    dropped: Sequence[tuple[str, str]]
-    best_params: Mapping[str, object]
-    n_candidates: int
-    cv_balanced_accuracy: float
-    cv_std: float
-    metrics: Mapping[str, float]
-    suffixes: Sequence[str]
-    importances: pd.DataFrame
-    groups: pd.DataFrame
-    versions: Mapping[str, str] = field(default_factory=dict)
+def class_names(schema: ModelSchema) -> list[str]:
+    """Class labels as text, as the answer's probability columns spell them."""
+    return [name.removeprefix("probability_") for name in schema.probability_columns]
 
 
-def model_card(facts: CardFacts) -> str:
+def model_card(
+    result: SearchResult,
+    data: TrainingData,
+    metrics: Mapping[str, float],
+    importances: pd.DataFrame,
+    groups: pd.DataFrame,
+) -> str:
     """Markdown text of a model card.
 
     Parameters
     ----------
-    facts : CardFacts
-        What is known of the version.
+    result : SearchResult
+        The variant, its hyperparameters and its score in cross-validation.
+    data : TrainingData
+        What it was trained and tested on.
+    metrics : mapping
+        As `classification_metrics` returns them, for the test rows.
+    importances, groups : DataFrame
+        As `permutation_importance` and `metrics_by_group` return them.
 
     Returns
     -------
     str
         Intended use, data, features, hyperparameters, results, importances, groups and limits.
     """
-    schema = facts.schema
-    n_train, n_test = (sum(rows[part] for rows in facts.class_rows.values()) for part in (0, 1))
+    schema = data.schema
+    n_train, n_test = len(data.y_train), len(data.y_test)
     sections = [
-        f"# {schema.model_name}: {facts.variant}",
-        f"Predicts **{cell(schema.target)}** of a row of *{cell(facts.dataset)}*-like data: one of "
-        f"{len(schema.classes)} classes, with a probability for each and, on request, the reasons. "
-        f"Balanced accuracy on {n_test:,} rows that had no part in training or choice: "
-        f"**{facts.metrics['balanced_accuracy']:.4f}**.",
+        f"# {schema.model_name}: {result.variant}",
+        f"Predicts **{cell(schema.target)}** for rows like those of *{cell(data.name)}*: one of "
+        f"{len(schema.classes)} classes, with a probability for each and, on request, an explanation. "
+        f"Balanced accuracy on {n_test:,} test rows, which were not used for training or selection: "
+        f"**{metrics['balanced_accuracy']:.4f}**.",
         "## Intended use",
-        "Rows that come about in the same way as those it was trained on, with the features listed below. "
-        "A person should look at a prediction before it decides over people; the explanation that the model "
-        "gives with it is there for that.",
+        "Use it on rows from the same source as the training data, with the features listed below. "
+        "If a prediction affects people, have a person review it, together with its explanation.",
         "## Data",
-        f"Table `{cell(facts.source)}`: {n_train:,} rows to train, {n_test:,} to test. The parts are told "
-        "apart by a hash of each row, so that a row of the test part stays there when the table grows or is "
-        f"reordered (split digest `{facts.split_digest}`).",
-        _table(
-            ["class", "training rows", "test rows"],
-            ((label, f"{rows[0]:,}", f"{rows[1]:,}") for label, rows in facts.class_rows.items()),
-        ),
-        *_columns(facts),
+        f"Table `{cell(data.source)}`: {n_train:,} training rows, {n_test:,} test rows. A hash of each row "
+        "decides its part, so a test row stays a test row when the table grows or is reordered "
+        f"(split digest `{data.split_digest}`).",
+        _table(["class", "training rows", "test rows"], _class_rows(data)),
+        *_features(data),
         "## Hyperparameters",
-        f"Best of {facts.n_candidates} candidates by cross-validated balanced accuracy on the training rows: "
-        f"{facts.cv_balanced_accuracy:.4f} ± {facts.cv_std:.4f} (standard deviation over the folds).",
-        _table(["hyperparameter", "value"], facts.best_params.items()),
+        f"Best of {len(result.table)} candidates by balanced accuracy in cross-validation on the training "
+        f"rows: {result.cv_balanced_accuracy:.4f} ± {result.cv_std:.4f} (standard deviation over the folds).",
+        _table(["hyperparameter", "value"], result.best_params.items()),
         "## Results on the test rows",
         _table(
             ["metric", "value"],
-            (
-                (text, f"{facts.metrics[name]:.4f}")
-                for name, text in _OVERALL.items()
-                if name in facts.metrics
-            ),
+            ((m.described, f"{metrics[m.name]:.4f}") for m in METRICS if m.name in metrics),
         ),
-        _table(["class", *_PER_CLASS.values()], _per_class(facts)),
-        "## What matters to it",
-        "Probability that the true class loses, on average over the test rows (classes weighing alike), when "
-        "one feature is shuffled. Features that say the same thing stand in for each other, so that each of "
-        "them looks unimportant.",
+        _table(["class", *(metric.described for metric in CLASS_METRICS)], _class_metrics(schema, metrics)),
+        "## Feature importance",
+        "How much the probability of the true class drops when the values of one feature are shuffled: the "
+        "mean over the test rows, with equal weight for each class. Features that carry the same information "
+        "can replace each other, so each of them looks unimportant.",
         _table(
-            ["feature", "loss", "±"],
+            ["feature", "drop", "±"],
             (
                 (row.feature, f"{row.importance:.4f}", f"{row.std:.4f}")
-                for row in facts.importances.head(_MAX_LISTED).itertuples()
+                for row in importances.head(_MAX_LISTED).itertuples()
             ),
         ),
-        *_groups(facts.groups, schema),
+        *_groups(groups, schema),
         "## Limits",
-        *_limits(facts, n_test),
+        _limits(data, metrics["accuracy"]),
         "## Made with",
-        ", ".join(f"{name} {version}" for name, version in facts.versions.items()) or "not recorded",
+        ", ".join(f"{name} {number}" for name, number in library_versions().items()),
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def _columns(facts: CardFacts) -> list[str]:
-    features = facts.schema.features
+def _class_rows(data: TrainingData) -> list[tuple[str, str, str]]:
+    """Name of each class and its number of training and test rows."""
+    return [
+        (name, f"{(data.y_train == label).sum():,}", f"{(data.y_test == label).sum():,}")
+        for name, label in zip(class_names(data.schema), data.schema.classes, strict=True)
+    ]
+
+
+def _features(data: TrainingData) -> list[str]:
+    features = data.schema.features
     listed = features[: 4 * _MAX_LISTED]
     parts = [
         "## Features",
-        _table(["feature", "type", "missing allowed", "seen in training"], map(_feature_row, listed)),
+        _table(["feature", "type", "missing allowed", "training data"], map(_feature_row, listed)),
     ]
     if len(features) > len(listed):
-        parts.append(f"… and {len(features) - len(listed)} more, all in `schema.json`.")
-    if facts.dropped:
-        parts += ["Columns of the table that it does not take:", _table(["column", "why"], facts.dropped)]
+        parts.append(f"… and {len(features) - len(listed)} more; `schema.json` lists them all.")
+    if data.dropped:
+        parts += [
+            "Columns of the table that are not used:",
+            _table(["column", "reason"], ((column.name, column.reason) for column in data.dropped)),
+        ]
     return parts
 
 
 def _feature_row(feature: Feature) -> tuple[object, ...]:
     if feature.categories is not None:
         shown = ", ".join(feature.categories[:6])
-        more = f", … ({len(feature.categories)} in all)" if len(feature.categories) > 6 else ""
+        more = f", … ({len(feature.categories)} in total)" if len(feature.categories) > 6 else ""
         seen = f"{shown}{more}"
     elif feature.minimum is None or feature.maximum is None:
         seen = ""
@@ -192,10 +147,11 @@ def _feature_row(feature: Feature) -> tuple[object, ...]:
     return feature.name, feature.type, "yes" if feature.nullable else "no", seen
 
 
-def _per_class(facts: CardFacts) -> Iterable[tuple[object, ...]]:
-    for label, suffix in zip(facts.class_rows, facts.suffixes, strict=True):
-        values = [facts.metrics.get(f"{name}/{suffix}") for name in _PER_CLASS]
-        yield label, *("not defined" if value is None else f"{value:.4f}" for value in values)
+def _class_metrics(schema: ModelSchema, metrics: Mapping[str, float]) -> Iterable[tuple[object, ...]]:
+    names = class_names(schema)
+    for name, suffix in zip(names, metric_suffixes(names), strict=True):
+        values = [metrics.get(f"{metric.name}/{suffix}") for metric in CLASS_METRICS]
+        yield name, *("not defined" if value is None else f"{value:.4f}" for value in values)
 
 
 def _groups(groups: pd.DataFrame, schema: ModelSchema) -> list[str]:
@@ -213,30 +169,35 @@ def _groups(groups: pd.DataFrame, schema: ModelSchema) -> list[str]:
     )
     positive = f' "Positive" is the class {cell(schema.classes[1])}.' if len(schema.classes) == 2 else ""
     return [
-        "## By group",
-        "The same model for each value of the columns with few of them. Large differences ask for a look "
-        f"before use; figures of groups under {_SMALL_GROUP} rows say little.{positive} All groups are in "
-        "`fairness.csv`.",
+        "## Results by group",
+        "The same metrics for each value of the columns with few values. Look into large differences before "
+        f"using the model. Results of groups with fewer than {_SMALL_GROUP} rows are unreliable.{positive} "
+        "`fairness.csv` has all groups.",
         _table(["feature", "group", "rows", *(name.replace("_", " ") for name in measures)], rows),
     ]
 
 
-def _limits(facts: CardFacts, n_test: int) -> list[str]:
+def _limits(data: TrainingData, accuracy: float) -> str:
+    n_test = len(data.y_test)
     limits = [
-        "A forest does not extrapolate: beyond the ranges above it answers as at their edge.",
-        "A category that training never saw is treated as missing.",
-        "Probabilities are shares of votes; see the calibration plot before they are used as risks.",
+        "A forest does not extrapolate: outside the ranges above, it predicts as at the nearest boundary.",
+        "A category that does not occur in the training rows is treated as missing.",
+        "Probabilities are averages over the trees. Check the calibration plot before using them as risks.",
     ]
-    rare = [str(label) for label, rows in facts.class_rows.items() if rows[1] < _SMALL_GROUP]
+    rare = [
+        name
+        for name, label in zip(class_names(data.schema), data.schema.classes, strict=True)
+        if (data.y_test == label).sum() < _SMALL_GROUP
+    ]
     if rare:
         shown = ", ".join(map(cell, rare[:_MAX_LISTED])) + (" …" if len(rare) > _MAX_LISTED else "")
-        limits.append(f"Fewer than {_SMALL_GROUP} test rows, so that their figures are rough: {shown}.")
-    accuracy = facts.metrics["accuracy"]
-    margin = 1.96 * (accuracy * (1 - accuracy) / n_test) ** 0.5
-    limits.append(
-        f"With {n_test:,} test rows the accuracy is known to about ± {max(margin, 1 / n_test):.3f}."
-    )
-    return ["\n".join(f"- {limit}" for limit in limits)]
+        limits.append(
+            f"These classes have fewer than {_SMALL_GROUP} test rows, so their results are rough: {shown}."
+        )
+    # Half of a 95 % interval (normal approximation), at least one row: it is 0 for an accuracy of 0 or 1.
+    margin = max(1.96 * (accuracy * (1 - accuracy) / n_test) ** 0.5, 1 / n_test)
+    limits.append(f"With {n_test:,} test rows, the accuracy is known to about ± {margin:.3f}.")
+    return "\n".join(f"- {limit}" for limit in limits)
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -1,10 +1,18 @@
-"""Figures that say how good predictions on held-out rows are."""
+"""Metrics on held-out rows: of a whole table, of each class, of each group, and what each feature is worth.
+
+To add a metric, add a line to `METRICS` or `CLASS_METRICS`: logging, model card and leader board follow.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import (
     average_precision_score,
@@ -15,21 +23,156 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from proto_model.training.evaluation.names import metric_suffixes
+__all__ = [
+    "CLASS_METRICS",
+    "MAX_GROUPS",
+    "METRICS",
+    "Metric",
+    "classification_metrics",
+    "metric_suffixes",
+    "metrics_by_group",
+    "permutation_importance",
+]
 
-__all__ = ["classification_metrics"]
+MAX_GROUPS = 10
+"""A column with more distinct values than this is not split into groups."""
+
+_MISSING = "(missing)"
+_SIGNS = ((">=", "ge_"), ("<=", "le_"), (">", "gt_"), ("<", "lt_"), ("=", "eq_"))
+_MAX_SUFFIX = 60
+
+
+class Predictions:
+    """Rows whose classes are known, and the probabilities that a model gave them: what metrics take."""
+
+    def __init__(self, y: NDArray[np.int64], probabilities: NDArray[np.float64]) -> None:
+        self.y, self.probabilities = y, probabilities
+        self.n_classes = probabilities.shape[1]
+        self.predicted = probabilities.argmax(axis=1)
+        counts = confusion_matrix(y, self.predicted, labels=range(self.n_classes))
+        self.hits, self.support, self.claimed = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+        self.present = self.support > 0
+
+    @cached_property
+    def per_class(self) -> dict[str, NDArray[np.float64]]:
+        """Each of `CLASS_METRICS` for each class."""
+        return {metric.name: metric.function(self) for metric in CLASS_METRICS}
+
+    def mean(self, name: str) -> float:
+        """Mean of a class metric over the classes that have rows."""
+        return float(self.per_class[name][self.present].mean())
+
+    def mean_ranking(self, name: str) -> float:
+        """The same of a metric that ranks rows: of two classes the second one alone; NaN if undefined."""
+        ranked = np.array([False, True]) & self.present if self.n_classes == 2 else self.present
+        defined = self.per_class[name][ranked]
+        defined = defined[np.isfinite(defined)]
+        return float(defined.mean()) if len(defined) else float("nan")
+
+    def precision(self) -> NDArray[np.float64]:
+        """Share of right predictions of each class; 0 for one that is never predicted."""
+        return np.where(self.claimed > 0, self.hits / np.maximum(self.claimed, 1), 0.0)
+
+    def recall(self) -> NDArray[np.float64]:
+        """Share of each class that is found; NaN for one without rows."""
+        return np.where(self.present, self.hits / np.maximum(self.support, 1), np.nan)
+
+    def f_score(self, beta: float) -> NDArray[np.float64]:
+        """Weighted harmonic mean of precision and recall."""
+        classes = range(self.n_classes)
+        return np.asarray(
+            fbeta_score(self.y, self.predicted, beta=beta, labels=classes, average=None, zero_division=0.0)
+        )
+
+    def one_against_rest(self, score: Callable[..., float], *, needs_rest: bool) -> NDArray[np.float64]:
+        """A ranking score of each class against all others; NaN where one of the sides has no rows."""
+        scores = np.full(self.n_classes, np.nan)
+        for index in np.flatnonzero(self.present):
+            is_class = self.y == index
+            if not (needs_rest and is_class.all()):
+                scores[index] = score(is_class, self.probabilities[:, index])
+        return scores
+
+    def log_loss(self) -> float:
+        """Mean of the negative logarithms of the true classes' probabilities; NaN for a single class."""
+        if self.n_classes < 2:
+            return float("nan")
+        return float(log_loss(self.y, self.probabilities, labels=range(self.n_classes)))
+
+    def brier(self) -> float:
+        """Mean squared error of the probabilities: of the second of two classes, else summed over all."""
+        if self.n_classes < 2:
+            return float("nan")
+        if self.n_classes == 2:
+            return float(brier_score_loss(self.y, self.probabilities[:, 1], labels=[0, 1]))
+        return float(brier_score_loss(self.y, self.probabilities, labels=range(self.n_classes)))
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that says how good predictions are.
+
+    Parameters
+    ----------
+    name : str
+        In MLflow, after `test_`.
+    title : str
+        In the model card.
+    function : callable
+        Takes `Predictions`. Returns a number, or an array of one per class in `CLASS_METRICS`; NaN where the
+        metric is not defined.
+    lower_is_better : bool
+        Which way is better.
+    on_board : str
+        Heading of its column on the leader board; empty for none.
+    """
+
+    name: str
+    title: str
+    function: Callable[[Predictions], Any]
+    lower_is_better: bool = False
+    on_board: str = ""
+
+    @property
+    def described(self) -> str:
+        """Title, with the direction where lower is better."""
+        return f"{self.title} (lower is better)" if self.lower_is_better else self.title
+
+
+METRICS = (
+    Metric("balanced_accuracy", "balanced accuracy", lambda p: p.mean("recall"),
+           on_board="balanced accuracy (test)"),
+    Metric("accuracy", "accuracy", lambda p: p.hits.sum() / len(p.y), on_board="accuracy"),
+    Metric("precision_macro", "precision (mean of the classes)", lambda p: p.mean("precision")),
+    Metric("recall_macro", "recall (mean of the classes)", lambda p: p.mean("recall")),
+    Metric("f1_macro", "F1 (mean of the classes)", lambda p: p.mean("f1"), on_board="macro F1"),
+    Metric("f2_macro", "F2 (mean of the classes)", lambda p: p.mean("f2")),
+    Metric("roc_auc", "area under the ROC curve", lambda p: p.mean_ranking("roc_auc"), on_board="ROC AUC"),
+    Metric("average_precision", "average precision", lambda p: p.mean_ranking("average_precision")),
+    Metric("log_loss", "log loss", Predictions.log_loss, lower_is_better=True),
+    Metric("brier", "Brier score", Predictions.brier, lower_is_better=True),
+)  # fmt: skip
+"""Metrics of a whole table, the one that ranks first."""
+
+CLASS_METRICS = (
+    Metric("precision", "precision", Predictions.precision),
+    Metric("recall", "recall", Predictions.recall),
+    Metric("f1", "F1", lambda p: p.f_score(1.0)),
+    Metric("f2", "F2", lambda p: p.f_score(2.0)),
+    Metric("roc_auc", "ROC AUC", lambda p: p.one_against_rest(roc_auc_score, needs_rest=True)),
+    Metric("average_precision", "average precision",
+           lambda p: p.one_against_rest(average_precision_score, needs_rest=False)),
+)  # fmt: skip
+"""Metrics of each class."""
 
 
 def classification_metrics(
     y: NDArray[np.int64], probabilities: NDArray[np.float64], labels: Sequence[object]
 ) -> dict[str, float]:
-    """Metrics of a classifier's probabilities on rows whose classes are known, the most telling first.
+    """`METRICS` and `CLASS_METRICS` of a classifier's probabilities on rows whose classes are known.
 
-    The predicted class is the most probable one. Averages over classes (`balanced_accuracy`, those ending in
-    `_macro`) leave out classes that have no row here. With two classes, `roc_auc`, `average_precision` and
-    `brier` are about the second one; with more, the first two are means over each class against the rest, and
-    `brier` is the sum over the classes. A figure that is not defined for these rows is left out, so that
-    every value is finite.
+    The predicted class is the most probable one. Means over classes leave out classes that have no row here.
+    With two classes, `roc_auc`, `average_precision` and `brier` are about the second one.
 
     Parameters
     ----------
@@ -38,12 +181,12 @@ def classification_metrics(
     probabilities : ndarray of shape (n_samples, n_classes)
         Probability of each class; rows sum to 1.
     labels : sequence of length n_classes
-        Class labels; per-class metrics are called `<metric>/<label>`, the label made fit for a metric name.
+        Class labels; class metrics are called `<metric>/<label>`, the label made fit for a metric name.
 
     Returns
     -------
     dict
-        Metric name to value.
+        Metric name to value. Metrics that are not defined for these rows are left out: all are finite.
 
     Raises
     ------
@@ -57,59 +200,166 @@ def classification_metrics(
     >>> metrics["balanced_accuracy"], metrics["recall/a"], metrics["roc_auc"]
     (0.75, 0.5, 1.0)
     """
-    n_classes = len(labels)
-    if len(y) == 0 or probabilities.shape != (len(y), n_classes):
+    if len(y) == 0 or probabilities.shape != (len(y), len(labels)):
         raise ValueError(
             f"probabilities of shape {probabilities.shape} given for {len(y)} rows, "
-            f"({len(y)}, {n_classes}) expected, with at least one row."
+            f"({len(y)}, {len(labels)}) expected, with at least one row."
         )
-    predicted = probabilities.argmax(axis=1)
-    counts = confusion_matrix(y, predicted, labels=range(n_classes))
-    hits, support, claimed = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
-    present = support > 0
-
-    with np.errstate(invalid="ignore"):
-        per_class = {"precision": hits / claimed, "recall": hits / support}
-    per_class["precision"] = np.where(claimed > 0, per_class["precision"], 0.0)
-    for name, beta in (("f1", 1.0), ("f2", 2.0)):
-        per_class[name] = fbeta_score(
-            y, predicted, beta=beta, labels=range(n_classes), average=None, zero_division=0.0
-        )
-    per_class["roc_auc"], per_class["average_precision"] = _one_against_rest(y, probabilities, present)
-
-    metrics = {"balanced_accuracy": per_class["recall"][present].mean(), "accuracy": hits.sum() / len(y)}
-    for name in ("precision", "recall", "f1", "f2"):
-        metrics[f"{name}_macro"] = per_class[name][present].mean()
-    ranked = np.array([False, True]) & present if n_classes == 2 else present
-    for name in ("roc_auc", "average_precision"):
-        defined = per_class[name][ranked]
-        defined = defined[np.isfinite(defined)]
-        metrics[name] = defined.mean() if len(defined) else np.nan
-    if n_classes > 1:
-        metrics["log_loss"] = log_loss(y, probabilities, labels=range(n_classes))
-        metrics["brier"] = _brier(y, probabilities)
-    for name, values in per_class.items():
-        for suffix, value, is_present in zip(metric_suffixes(labels), values, present, strict=True):
-            metrics[f"{name}/{suffix}"] = value if is_present else np.nan
+    predictions = Predictions(y, probabilities)
+    metrics = {metric.name: metric.function(predictions) for metric in METRICS}
+    for name, values in predictions.per_class.items():
+        values = np.where(predictions.present, values, np.nan)
+        metrics |= {
+            f"{name}/{suffix}": value for suffix, value in zip(metric_suffixes(labels), values, strict=True)
+        }
     return {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
 
 
-def _one_against_rest(
-    y: NDArray[np.int64], probabilities: NDArray[np.float64], present: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Area under the ROC curve and average precision of each class; NaN where not defined."""
-    roc_auc = np.full(len(present), np.nan)
-    precision = np.full(len(present), np.nan)
-    for index in np.flatnonzero(present):
-        is_class = y == index
-        precision[index] = average_precision_score(is_class, probabilities[:, index])
-        if not is_class.all():
-            roc_auc[index] = roc_auc_score(is_class, probabilities[:, index])
-    return roc_auc, precision
+def metric_suffixes(labels: Sequence[object]) -> list[str]:
+    """Text for each class label that any MLflow store accepts in a metric name, all different.
+
+    Comparison signs become words, because they are often all that tells two labels apart; characters other
+    than ASCII letters, digits, `_`, `-` and `.` become `_`. Labels that still coincide, also when only their
+    case differs (some databases ignore it), get a number.
+
+    Examples
+    --------
+    >>> metric_suffixes(["<=50K", ">50K", "a/b", "a b", "", 3])
+    ['le_50K', 'gt_50K', 'a_b', 'a_b_2', 'class', '3']
+    """
+    suffixes: list[str] = []
+    taken: set[str] = set()
+    for label in labels:
+        text = _plain(str(label))
+        candidate, number = text, 1
+        while candidate.casefold() in taken:
+            number += 1
+            candidate = f"{text}_{number}"
+        taken.add(candidate.casefold())
+        suffixes.append(candidate)
+    return suffixes
 
 
-def _brier(y: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
-    n_classes = probabilities.shape[1]
+def _plain(text: str) -> str:
+    for sign, word in _SIGNS:
+        text = text.replace(sign, word)
+    return re.sub(r"[^0-9A-Za-z_.-]+", "_", text).strip("_.")[:_MAX_SUFFIX] or "class"
+
+
+def metrics_by_group(
+    X: pd.DataFrame, y: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int
+) -> pd.DataFrame:
+    """Metrics of the predictions for each value of each column, to see if the model treats a group worse.
+
+    Parameters
+    ----------
+    X : DataFrame
+        Held-out rows: the columns to group by. Those with one value or more than `MAX_GROUPS` are skipped.
+    y, predicted : ndarray of shape (n_samples,)
+        Class of each row and the predicted one, as indices.
+    n_classes : int
+        How many classes there are; with two, the second is the one counted as positive.
+
+    Returns
+    -------
+    DataFrame
+        One row per group: `feature`, `group`, `rows`, `accuracy`, `balanced_accuracy` (over the classes that
+        the group has), and with two classes `predicted_positive` (demographic parity compares it),
+        `true_positive_rate` (equal opportunity) and `false_positive_rate`; NaN where there are no such rows.
+    """
+    records = []
+    for column in X.columns:
+        values = X[column].astype(object).where(X[column].notna(), _MISSING)
+        groups = sorted(values.unique(), key=str)
+        if not 2 <= len(groups) <= MAX_GROUPS:
+            continue
+        for group in groups:
+            inside = (values == group).to_numpy(dtype=bool)
+            figures = _group_metrics(y[inside], predicted[inside], n_classes)
+            records.append({"feature": column, "group": str(group), "rows": int(inside.sum())} | figures)
+    names = ["feature", "group", "rows", *_group_metrics(y[:0], predicted[:0], n_classes)]
+    return pd.DataFrame(records, columns=names)
+
+
+def _group_metrics(y: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> dict[str, float]:
+    right = y == predicted
+    recalls = [_share(right[y == index]) for index in range(n_classes) if (y == index).any()]
+    figures = {"accuracy": _share(right), "balanced_accuracy": float(np.mean(recalls)) if recalls else np.nan}
     if n_classes == 2:
-        return float(brier_score_loss(y, probabilities[:, 1], labels=[0, 1]))
-    return float(brier_score_loss(y, probabilities, labels=range(n_classes)))
+        figures["predicted_positive"] = _share(predicted == 1)
+        figures["true_positive_rate"] = _share(predicted[y == 1] == 1)
+        figures["false_positive_rate"] = _share(predicted[y == 0] == 1)
+    return figures
+
+
+def _share(flags: NDArray[np.bool_]) -> float:
+    return float(flags.mean()) if len(flags) else float("nan")
+
+
+def permutation_importance(
+    predict_proba: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    matrix: NDArray[np.float64],
+    y: NDArray[np.int64],
+    feature_names: Sequence[str],
+    *,
+    random_state: int,
+    n_repeats: int = 5,
+    max_rows: int = 2000,
+) -> pd.DataFrame:
+    """How much probability the true class loses when the values of one feature are shuffled [1]_.
+
+    Probability rather than accuracy, because a forest that is nearly always right has votes to spare: most
+    features change no prediction, but each shifts votes. Classes weigh alike, however rare. The cost is
+    bounded: one call of `predict_proba` per feature, with at most `n_repeats * max_rows` rows.
+
+    Parameters
+    ----------
+    predict_proba : callable
+        Probabilities of the classes for coded rows.
+    matrix : ndarray of shape (n_samples, n_features)
+        Held-out rows, coded as numbers.
+    y : ndarray of shape (n_samples,)
+        Class of each row as an index.
+    feature_names : sequence of length n_features
+        In the order of the columns.
+    random_state : int
+        Seed of the shuffles and of the sample that is taken when there are more than `max_rows` rows.
+    n_repeats, max_rows : int
+        Shuffles per feature, and the most rows that are used.
+
+    Returns
+    -------
+    DataFrame
+        `feature`, `importance` (mean loss) and `std` (over the shuffles), the most important first.
+
+    References
+    ----------
+    .. [1] L. Breiman, "Random Forests", Machine Learning 45, 2001. https://doi.org/10.1023/A:1010933404324
+    """
+    generator = np.random.default_rng(random_state)
+    if len(matrix) > max_rows:
+        chosen = np.sort(generator.choice(len(matrix), size=max_rows, replace=False))
+        matrix, y = matrix[chosen], y[chosen]
+    n_rows = len(matrix)
+    present, truth = np.unique(y), y[np.newaxis, :, np.newaxis]
+
+    def trust(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean probability of the true class, per repeat."""
+        probabilities = predict_proba(rows).reshape(len(rows) // n_rows, n_rows, -1)
+        of_truth = np.take_along_axis(probabilities, truth, axis=2)[..., 0]
+        return np.asarray(np.mean([of_truth[:, y == index].mean(axis=1) for index in present], axis=0))
+
+    baseline = trust(matrix)
+    losses = np.empty((len(feature_names), n_repeats))
+    for feature in range(len(feature_names)):
+        # All shuffles of a feature go into one call: a call costs more than its rows.
+        shuffled = np.tile(matrix, (n_repeats, 1))
+        for repeat in range(n_repeats):
+            rows = slice(repeat * n_rows, (repeat + 1) * n_rows)
+            shuffled[rows, feature] = generator.permutation(matrix[:, feature])
+        losses[feature] = baseline - trust(shuffled)
+
+    table = pd.DataFrame(
+        {"feature": list(feature_names), "importance": losses.mean(axis=1), "std": losses.std(axis=1)}
+    )
+    return table.sort_values("importance", ascending=False, kind="stable", ignore_index=True)

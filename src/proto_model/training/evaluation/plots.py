@@ -1,33 +1,147 @@
-"""Plots of one variant (confusion matrix, importances, its search) and of all variants side by side."""
+"""Figures of one variant (curves, confusion matrix, importances, its search) and of all side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix
-
-from proto_model.training.evaluation.style import (
-    ACCENT,
-    GRID,
-    INK,
-    MUTED,
-    SECOND,
-    dress,
-    new_figure,
-    shortened,
+from sklearn.metrics import (
+    average_precision_score,
+    confusion_matrix,
+    precision_recall_curve,
+    roc_auc_score,
+    roc_curve,
 )
 
-__all__ = ["confusion_matrix_plot", "importance_plot", "leaderboard_plot", "search_plot"]
+from proto_model.plotting import ACCENT, GRID, INK, MUTED, SECOND, class_colors, dress, new_figure, shortened
+
+__all__ = [
+    "calibration_plot",
+    "confusion_matrix_plot",
+    "importance_plot",
+    "leaderboard_plot",
+    "precision_recall_plot",
+    "roc_plot",
+    "search_plot",
+]
 
 _BLUES = LinearSegmentedColormap.from_list("proto_blues", ["#ffffff", "#c3d9ee", "#5b93c9", "#17406d"])
 _MAX_ANNOTATED = 20
 _MAX_FEATURES = 20
+_MAX_NAMED = 10
+_MAX_BINS = 10
+_ROWS_FOR_MAX_BINS = 500
+
+
+def roc_plot(y: NDArray[np.int64], probabilities: NDArray[np.float64], labels: Sequence[object]) -> Figure:
+    """ROC curve of the second of two classes, or of each of many against the rest with their mean.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        Class of each row as an index.
+    probabilities : ndarray of shape (n_samples, n_classes)
+        Probability of each class.
+    labels : sequence of length n_classes
+        Class labels.
+
+    Returns
+    -------
+    Figure
+        Classes without rows of both sides are left out.
+    """
+    figure = new_figure(7.4, 5.6)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="chance")
+    grid = np.linspace(0, 1, 501)
+    mean, areas = np.zeros_like(grid), list[float]()
+    for index, name, color in _drawn_classes(y, labels, both_of_two=False):
+        false_positive_rate, true_positive_rate, _ = roc_curve(y == index, probabilities[:, index])
+        area = roc_auc_score(y == index, probabilities[:, index])
+        _line(axes, false_positive_rate, true_positive_rate, color, name, f"AUC {area:.3f}", len(labels))
+        mean += np.interp(grid, false_positive_rate, true_positive_rate)
+        areas.append(float(area))
+    if len(areas) > 1:
+        label = f"mean of {len(areas)} classes (AUC {np.mean(areas):.3f})"
+        axes.plot(
+            np.r_[0, grid],
+            np.r_[0, mean / len(areas)],
+            color=INK,
+            linewidth=2.2,
+            linestyle=(0, (2, 1)),
+            label=label,
+        )
+    dress(axes, "ROC on the test rows", "false positive rate", "true positive rate")
+    _finish(axes, "lower right", len(labels))
+    return figure
+
+
+def precision_recall_plot(
+    y: NDArray[np.int64], probabilities: NDArray[np.float64], labels: Sequence[object]
+) -> Figure:
+    """Precision against recall for each class; parameters and result as in `roc_plot`."""
+    figure = new_figure(7.4, 5.6)
+    axes = figure.subplots()
+    precisions = []
+    for index, name, color in _drawn_classes(y, labels, both_of_two=True):
+        precision, recall, _ = precision_recall_curve(y == index, probabilities[:, index])
+        area = average_precision_score(y == index, probabilities[:, index])
+        _line(axes, recall, precision, color, name, f"AP {area:.3f}", len(labels), drawstyle="steps-post")
+        precisions.append(area)
+    if len(labels) > _MAX_NAMED and precisions:
+        axes.plot([], [], color="none", label=f"mean AP {np.mean(precisions):.3f}")
+    dress(axes, "Precision and recall on the test rows", "recall", "precision")
+    _finish(axes, "lower left", len(labels))
+    return figure
+
+
+def calibration_plot(
+    y: NDArray[np.int64], probabilities: NDArray[np.float64], labels: Sequence[object]
+) -> Figure:
+    """How often predictions come true against how probable they were said to be.
+
+    With two classes it is about the second class's probability; with more about that of the predicted class.
+    Bars are 95 % Wilson intervals of the share in a bin. Parameters as in `roc_plot`.
+    """
+    if len(labels) == 2:
+        stated, came_true, what = probabilities[:, 1], y == 1, f"of {shortened(labels[1:])[0]}"
+    else:
+        stated, came_true, what = (
+            probabilities.max(axis=1),
+            probabilities.argmax(axis=1) == y,
+            "of the prediction",
+        )
+    n_bins = _MAX_BINS if len(y) >= _ROWS_FOR_MAX_BINS else _MAX_BINS // 2
+    bins = np.minimum((stated * n_bins).astype(np.int64), n_bins - 1)
+    counts = np.bincount(bins, minlength=n_bins)
+    filled = counts > 0
+    n = counts[filled]
+    mean_stated = np.bincount(bins, weights=stated, minlength=n_bins)[filled] / n
+    share = np.bincount(bins, weights=came_true, minlength=n_bins)[filled] / n
+    low, high = _wilson(share, n)
+    error = float((n * np.abs(mean_stated - share)).sum() / n.sum())
+
+    figure = new_figure(7.4, 6.2)
+    axes, histogram = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="perfectly calibrated")
+    axes.errorbar(
+        mean_stated, share, yerr=[share - low, high - share], color=ACCENT, marker="o", markersize=5,
+        linewidth=1.8, elinewidth=1, capsize=2, label=f"test rows (mean deviation {error:.3f})",
+        clip_on=False,
+    )  # fmt: skip
+    dress(axes, "Calibration on the test rows", y="fraction that was right")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.legend(frameon=True, framealpha=0.9, edgecolor=GRID, fontsize=9, loc="lower right")
+    histogram.bar((np.arange(n_bins) + 0.5) / n_bins, counts, width=0.9 / n_bins, color=SECOND, alpha=0.85)
+    dress(histogram, "", f"predicted probability {what}", "rows")
+    return figure
 
 
 def confusion_matrix_plot(
@@ -74,7 +188,7 @@ def confusion_matrix_plot(
             axes.text(
                 column, row, text, ha="center", va="center", color=ink, fontsize=11 if n_classes <= 6 else 8
             )
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=25, label="share of the true class")
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=25, label="fraction of the true class")
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     bar.outline.set_visible(False)
     return figure
@@ -105,7 +219,7 @@ def importance_plot(importances: pd.DataFrame) -> Figure:
     dress(
         axes,
         f"Permutation importance{more}",
-        "probability that the true class loses when shuffled (test rows)",
+        "loss of the true class's probability when shuffled (test rows)",
     )
     axes.set_yticks(range(len(shown)), shortened(list(shown["feature"]), 30))
     axes.axvline(0, color=MUTED, linewidth=1)
@@ -163,18 +277,18 @@ def leaderboard_plot(
     variants : sequence of str
         Names, the best first.
     cv_scores, cv_stds : sequence of float
-        Mean and standard deviation over the folds: what the choice is made by.
+        Mean and standard deviation over the folds; they rank the variants.
     test_scores : sequence of float
-        On the test rows, which choose nothing.
+        On the test rows; they rank nothing.
     """
     figure = new_figure(7.4, 1.9 + 0.55 * len(variants))
     axes = figure.subplots()
     rows = np.arange(len(variants))[::-1]
     axes.errorbar(
         cv_scores, rows + 0.12, xerr=cv_stds, fmt="o", color=ACCENT, markersize=7, capsize=3,
-        label="cross-validation (chooses)",
+        label="cross-validation (ranks)",
     )  # fmt: skip
-    axes.plot(test_scores, rows - 0.12, "D", color=SECOND, markersize=7, label="test rows (judge)")
+    axes.plot(test_scores, rows - 0.12, "D", color=SECOND, markersize=7, label="test rows")
     for row, score, test in zip(rows, cv_scores, test_scores, strict=True):
         axes.annotate(
             f"{score:.4f}", (score, row + 0.12), xytext=(0, 7), textcoords="offset points", ha="center",
@@ -193,3 +307,53 @@ def leaderboard_plot(
         axes.axhline(row - 0.5, color=GRID, linewidth=0.8)
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
     return figure
+
+
+def _drawn_classes(
+    y: NDArray[np.int64], labels: Sequence[object], *, both_of_two: bool
+) -> list[tuple[int, str, str]]:
+    """Index, short name and color of the classes that have rows of both sides."""
+    n_classes = len(labels)
+    names, colors = shortened(labels), class_colors(n_classes)
+    chosen = [1] if n_classes == 2 and not both_of_two else range(n_classes)
+    return [(index, names[index], colors[index]) for index in chosen if 0 < (y == index).sum() < len(y)]
+
+
+def _line(
+    axes: Axes,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    color: str,
+    name: str,
+    figure_text: str,
+    n_classes: int,
+    drawstyle: str = "default",
+) -> None:
+    many = n_classes > _MAX_NAMED
+    axes.plot(
+        x, y, color=color, linewidth=0.8 if many else (2.2 if n_classes == 2 else 1.5),
+        alpha=0.5 if many else 0.95, label=None if many else f"{name} ({figure_text})",
+        drawstyle=drawstyle,
+    )  # fmt: skip
+
+
+def _finish(axes: Axes, corner: Literal["lower left", "lower right"], n_classes: int) -> None:
+    """Limits, and the legend: in a corner while it is small, beside the axes when it is not."""
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
+    handles, _ = axes.get_legend_handles_labels()
+    if not handles:
+        axes.text(0.5, 0.5, "not defined: the test rows are all of one class", ha="center", color=MUTED)
+    elif n_classes <= 3 or n_classes > _MAX_NAMED:
+        axes.legend(handles=handles, framealpha=0.9, edgecolor=GRID, fontsize=9, loc=corner)
+    else:
+        axes.legend(handles=handles, frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5))
+
+
+def _wilson(
+    share: NDArray[np.float64], n: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """95 % interval of a binomial share (Wilson 1927), rounded into [0, 1] and around the share."""
+    z = 1.959964
+    center = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return np.minimum(np.maximum(center - half, 0), share), np.maximum(np.minimum(center + half, 1), share)

@@ -100,7 +100,7 @@ def test_a_limit_that_cannot_be_is_named_before_anything_is_written(
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Function that runs the command and gives its exit code, output and words."""
-    monkeypatch.setattr("proto_model.registry.noise.quiet_mlflow", lambda: None)
+    monkeypatch.setattr("proto_model.registry.tracking.quiet_mlflow", lambda: None)
 
     def run(model_uri, build):
         code = main([str(model_uri), str(build)])

@@ -1,11 +1,21 @@
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
-from proto_model.training.evaluation import classification_metrics, metric_suffixes
+from proto_model.training.evaluation import (
+    CLASS_METRICS,
+    METRICS,
+    classification_metrics,
+    metric_suffixes,
+    metrics_by_group,
+    permutation_importance,
+)
 
 
 def probabilities_of(predicted, n_classes, certainty=0.9):
@@ -90,3 +100,109 @@ def test_any_labels_give_different_names_that_mlflow_takes(labels):
     for suffix in suffixes:
         _validate_metric_name(f"test_average_precision/{suffix}")
     assert len({suffix.casefold() for suffix in suffixes}) == len(labels)
+
+
+X = pd.DataFrame(
+    {
+        "sex": np.array(["f", "f", "f", "m", "m", None], dtype=object),
+        "same": np.array(["x"] * 6, dtype=object),
+        "id": np.arange(6.0),
+    }
+)
+Y = np.array([0, 1, 1, 0, 1, 1])
+PREDICTED = np.array([0, 1, 0, 1, 1, 1])
+
+
+def test_figures_of_groups_counted_by_hand():
+    table = metrics_by_group(X[["sex"]], Y, PREDICTED, 2).set_index("group")
+
+    assert table.loc["f", "rows"] == 3
+    assert table.loc["f", "accuracy"] == pytest.approx(2 / 3)
+    assert table.loc["f", "balanced_accuracy"] == pytest.approx((1 + 0.5) / 2)
+    assert table.loc["f", "predicted_positive"] == pytest.approx(1 / 3)
+    assert table.loc["m", "false_positive_rate"] == 1.0
+    assert table.loc["(missing)", "true_positive_rate"] == 1.0
+    assert np.isnan(table.loc["(missing)", "false_positive_rate"])
+
+
+def test_columns_with_one_value_or_too_many_are_passed_over():
+    wide = pd.DataFrame({"id": [f"row {i}" for i in range(40)]}, dtype=object)
+    flags = np.arange(40) % 2
+
+    assert metrics_by_group(X[["same"]], Y, PREDICTED, 2).empty
+    assert metrics_by_group(wide, flags, flags, 2).empty
+
+
+def test_booleans_coded_as_numbers_are_groups_and_many_classes_have_fewer_columns():
+    flags = pd.DataFrame({"flag": [0.0, 1.0, np.nan, 1.0]})
+    y = np.array([0, 1, 2, 1])
+
+    table = metrics_by_group(flags, y, y, 3)
+
+    assert list(table["group"]) == ["(missing)", "0.0", "1.0"]
+    assert "true_positive_rate" not in table.columns
+    assert (table["accuracy"] == 1).all()
+
+
+def threshold_model(matrix):
+    """Looks at the second column alone."""
+    positive = np.where(matrix[:, 1] > 0, 0.9, 0.2)
+    return np.column_stack([1 - positive, positive])
+
+
+def test_only_the_feature_that_decides_is_important():
+    matrix = np.random.default_rng(1).normal(size=(400, 3))
+    y = (matrix[:, 1] > 0).astype(int)
+
+    table = permutation_importance(threshold_model, matrix, y, ["a", "b", "c"], random_state=0)
+
+    assert table["feature"].tolist() == ["b", "a", "c"]
+    assert 0.3 < table["importance"][0] < 0.4  # half of the rows change sides, 0.7 between them
+    assert (table["importance"][1:].abs() < 1e-12).all()
+
+
+def test_rare_classes_weigh_as_much_as_common_ones():
+    matrix = np.where(np.arange(1000) < 990, -1.0, 1.0).reshape(-1, 1)
+    y = (matrix[:, 0] > 0).astype(int)
+
+    table = permutation_importance(
+        lambda rows: threshold_model(np.hstack([rows, rows])), matrix, y, ["a"], random_state=0
+    )
+
+    assert table["importance"][0] > 0.3
+
+
+def test_cost_is_bounded_and_the_same_seed_gives_the_same_table():
+    matrix = np.random.default_rng(1).normal(size=(5000, 2))
+    y = (matrix[:, 1] > 0).astype(int)
+    calls = []
+
+    def counting(rows):
+        calls.append(len(rows))
+        return threshold_model(rows)
+
+    first, second = (
+        permutation_importance(counting, matrix, y, ["a", "b"], random_state=3, n_repeats=2, max_rows=100)
+        for _ in range(2)
+    )
+
+    assert calls == [100, 200, 200] * 2
+    assert first.equals(second)
+
+
+def test_the_table_given_is_not_changed():
+    matrix = np.random.default_rng(1).normal(size=(50, 2))
+    before = matrix.copy()
+
+    permutation_importance(threshold_model, matrix, np.arange(50) % 2, ["a", "b"], random_state=0)
+
+    assert np.array_equal(matrix, before)
+
+
+def test_the_documents_list_every_metric():
+    page = (Path(__file__).parents[4] / "docs" / "training.md").read_text(encoding="utf-8")
+
+    for metric in METRICS:
+        assert f"| `test_{metric.name}` | {metric.described} |" in page
+    for metric in CLASS_METRICS:
+        assert f"| `test_{metric.name}/<class>` | {metric.described} of one class |" in page

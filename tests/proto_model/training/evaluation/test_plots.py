@@ -4,14 +4,14 @@ import pytest
 from matplotlib import _pylab_helpers
 from matplotlib.image import imread
 
-from proto_model.training.evaluation import (
+from proto_model.plotting import save
+from proto_model.training.evaluation.plots import (
     calibration_plot,
     confusion_matrix_plot,
     importance_plot,
     leaderboard_plot,
     precision_recall_plot,
     roc_plot,
-    save,
     search_plot,
 )
 

@@ -5,9 +5,8 @@ import time
 
 import pytest
 
+from proto_model.cli.dataset import download, load_dataset
 from proto_model.errors import DataError
-from proto_model.table import load_table
-from proto_model.table.download import download, is_url, shown_url
 
 SECRET = "signature=hush"
 TABLE = b"a,target\n1,x\n2,y\n"
@@ -65,7 +64,7 @@ def origin():
 def test_a_table_is_read_from_a_url_and_its_query_kept_secret(origin, name, caplog):
     caplog.set_level(logging.INFO)
 
-    raw = load_table(f"{origin}/{name}?{SECRET}")
+    raw = load_dataset(f"{origin}/{name}?{SECRET}", [])
 
     assert raw.source == f"{origin}/{name}"
     assert raw.name == name.removesuffix(".csv")
@@ -74,18 +73,18 @@ def test_a_table_is_read_from_a_url_and_its_query_kept_secret(origin, name, capl
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("nothing.csv", "answered 404"), ("short.csv", "no complete answer")]
+    ("name", "message"), [("nothing.csv", "answered 404"), ("short.csv", "the answer is incomplete")]
 )
 def test_a_url_without_a_file_is_an_error_without_the_query(origin, name, message):
     with pytest.raises(DataError, match=f"{origin}/{name}.*{message}") as caught:
-        load_table(f"{origin}/{name}?{SECRET}")
+        load_dataset(f"{origin}/{name}?{SECRET}", [])
     assert SECRET not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/t.csv?hush", "http://[bad/t.csv?hush", "http://?hush"])
 def test_a_url_that_nobody_answers_is_an_error_without_the_query(url):
     with pytest.raises(DataError) as caught:
-        load_table(url)
+        load_dataset(url, [])
     assert "hush" not in str(caught.value)
 
 
@@ -108,12 +107,8 @@ def test_a_download_that_takes_too_long_is_stopped(origin):
     assert time.monotonic() - started < 0.9
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"), [("HTTPS://a/b.csv", True), ("http.csv", False), ("wine", False)]
-)
-def test_urls_are_told_from_paths(text, expected):
-    assert is_url(text) is expected
+def test_built_in_tables_and_files_are_found(tmp_path):
+    (tmp_path / "table.csv").write_bytes(TABLE)
 
-
-def test_credentials_and_queries_are_not_shown():
-    assert shown_url("https://me:hush@files.example/a/b.csv?sig=hush#hush") == "https://files.example/a/b.csv"
+    assert load_dataset("iris", [tmp_path]).name == "iris"
+    assert load_dataset("table.csv", [tmp_path]).source == str(tmp_path / "table.csv")

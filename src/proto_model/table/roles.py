@@ -1,25 +1,121 @@
-"""Which columns can be features, and why the others cannot."""
+"""What each column is for: which is predicted, which can be features, and why the others cannot."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from proto_model.errors import DataError
+from proto_model.schema import FeatureType
 from proto_model.table.columns import Column
 from proto_model.table.split import HASH_COLUMN
 
-__all__ = ["MAX_CATEGORIES", "DroppedColumn", "usable_columns"]
+__all__ = ["MAX_CATEGORIES", "DroppedColumn", "class_labels", "target_name", "usable_columns"]
 
 #: More distinct texts than this are free text, not categories.
 MAX_CATEGORIES = 1000
 
+_USUAL_NAMES = ("target", "class", "label", "y")
+_LARGEST_WHOLE = 2.0**53
 _FEW_ROWS = 20  # in fewer rows, values that all differ say nothing
 _ID_NAME = re.compile(r"(^|[^A-Za-z])(id|uuid|guid|index|idx|rowid|key|no|nr)$", re.IGNORECASE)
 _CAMEL_ID = re.compile(r"[a-z0-9](Id|ID|Key|No|Nr)$")
+
+
+def target_name(names: list[str], target: str | None, shown: str) -> str:
+    """Name of the column to predict.
+
+    Parameters
+    ----------
+    names : list of str
+        Columns of the table.
+    target : str or None
+        As asked for; None for the one column called target, class, label or y, in upper or lower case.
+    shown : str
+        Names the table in errors.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    DataError
+        If there is no such column, or more than one.
+    """
+    columns = ", ".join(repr(name) for name in names[:50]) + (", ..." if len(names) > 50 else "")
+    if target is not None:
+        if target.strip() in names:
+            return target.strip()
+        raise DataError(f"{shown} has no column {target!r} to predict. Its columns are {columns}.")
+    usual = [name for name in names if name.lower() in _USUAL_NAMES]
+    if len(usual) == 1:
+        return usual[0]
+    problem = f"several candidates ({usual})" if usual else f"none named {', '.join(_USUAL_NAMES)}"
+    raise DataError(
+        f"Which column should be predicted? {shown} has {problem}. Set target to one of {columns}."
+    )
+
+
+def class_labels(column: Column) -> tuple[NDArray[Any], FeatureType]:
+    """Class label of each row, and the labels' type.
+
+    Parameters
+    ----------
+    column : Column
+        Of the target, without missing values.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,), {"string", "long", "boolean", "double"}
+        Objects (str), int64, bool or float64; whole numbers are integers however they are stored.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two classes, a class has fewer than two rows, or the values are no labels.
+    """
+    if not len(column.values):
+        raise DataError(f"Target {column.name!r}: every value is missing.")
+    if column.type == "other":
+        raise DataError(
+            f"Target {column.name!r}: lists, structures and binary values cannot be class labels. "
+            "Convert them to text or numbers."
+        )
+    if column.type == "long" and np.abs(column.values).max() >= _LARGEST_WHOLE:
+        raise DataError(
+            f"Target {column.name!r}: whole numbers from 2**53 on cannot be told apart as class labels. "
+            "Convert them to text."
+        )
+    y, kind = _native(column)
+    classes, counts = np.unique(y, return_counts=True)
+    if len(classes) < 2:
+        raise DataError(
+            f"Target {column.name!r}: only one class, {classes.tolist()[0]!r}. Two or more are needed."
+        )
+    if counts.min() < 2:
+        rare = classes[counts < 2].tolist()
+        hint = " Is it a quantity rather than a class?" if len(rare) > len(y) / 4 else ""
+        raise DataError(
+            f"Target {column.name!r}: {len(rare)} of {len(classes)} classes have one row only, such as "
+            f"{rare[:5]}. At least one for training and one for testing are needed.{hint}"
+        )
+    return y, kind
+
+
+def _native(column: Column) -> tuple[NDArray[Any], FeatureType]:
+    if column.texts is not None:
+        return column.objects(), "string"
+    if column.type == "boolean":
+        return column.values.astype(bool), "boolean"
+    if (column.values == np.floor(column.values)).all() and np.abs(column.values).max() < _LARGEST_WHOLE:
+        return column.values.astype(np.int64), "long"
+    return column.values, "double"
 
 
 @dataclass(frozen=True)
@@ -70,13 +166,13 @@ def _reason(column: Column, is_train: NDArray[np.bool_]) -> str | None:
     """Why the column is no feature; None when it is one."""
     present = ~column.missing
     if column.name == HASH_COLUMN:
-        return "the name is that of the row hashes in files of this program"
+        return "the name is reserved for row hashes"
     if not present.any():
         return "all values are missing"
     if column.type == "other":
         return "lists, structures and binary values cannot be features; make columns of their parts"
     if column.type == "date":
-        return "dates to predict for lie after those learned from; make numbers of them (age, month, weekday)"
+        return "dates do not generalize to later ones; make numbers of them (age, month, weekday)"
     learned = np.unique(column.values[is_train & present])
     if not len(learned):
         return "all values in the training rows are missing"
@@ -101,7 +197,7 @@ def _number_reason(column: Column, present: NDArray[np.bool_]) -> str | None:
     if (np.diff(values) == 0).any() or (values != np.floor(values)).any():
         return None
     if values[-1] - values[0] == len(values) - 1:
-        return "one value per row: it counts the rows"
+        return "one value per row: a row number"
     if column.type == "long" and (_ID_NAME.search(column.name) or _CAMEL_ID.search(column.name)):
         return "one value per row: an identifier"
     return None

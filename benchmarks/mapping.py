@@ -1,7 +1,7 @@
 """What the mapper costs in front of a model server that answers at once, with everything checked and logged.
 
-    python benchmarks/mapper.py
-    python benchmarks/mapper.py --features 500 --seconds 10
+    python benchmarks/mapping.py
+    python benchmarks/mapping.py --features 500 --seconds 10
 
 Prints two tables and writes benchmarks/results/mapper.json. The load comes from another process: wrk where it
 is installed, else a client over plain sockets. All on 127.0.0.1; medians over rounds that alternate with the
@@ -156,7 +156,6 @@ def schema_of(feature: dict[str, object], n_features: int) -> dict[str, Any]:
 
 def validation() -> dict[str, dict[str, float]]:
     """Microseconds per field, by kind of field and number of rows, then by number of columns."""
-    sys.path[0] = str(ROOT)  # this file has the package's name
     from mapper import ModelSchema, TabularModel
 
     costs: dict[str, dict[str, float]] = {}

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from proto_model.model.request import coded_rows
 
 from proto_model.errors import InputError
-from proto_model.model.request import coded_rows
 from proto_model.schema import Feature, ModelSchema
 from proto_model.table import encode
 

@@ -1,4 +1,4 @@
-"""One look for all plots, without pyplot: no global state, nothing to close."""
+"""One look for all figures, without pyplot: no global state, nothing to close."""
 
 from __future__ import annotations
 
