@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proto_model.explanation.background import Background
+from proto_model.explanation.interface import Floats, Ints
 from proto_model.explanation.rule import Rule, shown
 
 MAX_BYTES = 10_000
@@ -20,18 +20,18 @@ MAX_IMPORTANCES = 40
 class Counterfactual:
     """A changed row, the class and probability that the model gives it, and the rule it comes from."""
 
-    values: NDArray[np.float64]
+    values: Floats
     prediction: int
     probability: float
     valid: bool
     distance: float
     rule: Rule | None
 
-    def changed(self, x: NDArray[np.float64]) -> NDArray[np.int64]:
+    def changed(self, x: Floats) -> Ints:
         """Indices of the features that differ from x."""
         return np.flatnonzero(~((self.values == x) | (np.isnan(self.values) & np.isnan(x))))
 
-    def to_dict(self, x: NDArray[np.float64], background: Background) -> dict[str, Any]:
+    def to_dict(self, x: Floats, background: Background) -> dict[str, Any]:
         """JSON object of the counterfactual of row `x`."""
         names = background.schema.feature_names
         changes = [
@@ -81,14 +81,14 @@ class Explanation:
         What a reader must know.
     """
 
-    x: NDArray[np.float64]
+    x: Floats
     prediction: int
     probability: float
     rule: Rule
     precision: float | None
     coverage: float | None
     counterfactuals: tuple[Counterfactual, ...]
-    importances: NDArray[np.float64]
+    importances: Floats
     fidelity: float | None
     size: int
     seed: int
@@ -117,9 +117,7 @@ class Explanation:
         return _fitted(content)
 
 
-def explain_constant(
-    x: NDArray[np.float64], probabilities: NDArray[np.float64], seed: int, engine: str
-) -> Explanation:
+def explain_constant(x: Floats, probabilities: Floats, seed: int, engine: str) -> Explanation:
     """Explanation where the model gives every row it was shown the same class."""
     index = int(probabilities.argmax())
     return Explanation(
@@ -141,7 +139,7 @@ def explain_constant(
     )
 
 
-def _importances(weights: NDArray[np.float64], names: list[str]) -> tuple[dict[str, float], list[str]]:
+def _importances(weights: Floats, names: list[str]) -> tuple[dict[str, float], list[str]]:
     """Importances that sum to 1, largest first, at most `MAX_IMPORTANCES`; and a note on the others."""
     total = float(weights.sum())
     listed = np.argsort(-weights, kind="stable")[:MAX_IMPORTANCES]
@@ -165,10 +163,7 @@ def _fitted(content: dict[str, Any]) -> dict[str, Any]:
     if _n_bytes(content) <= MAX_BYTES:
         return content
     content = {**content, "counterfactuals": [{**c, "rule": None} for c in content["counterfactuals"]]}
-    content["notes"] = [
-        *content["notes"],
-        "The counterfactuals' rules are left out, to keep this short.",
-    ]
+    content["notes"] = [*content["notes"], "The counterfactuals' rules are left out, to keep this short."]
     n_found = len(content["counterfactuals"])
     while content["counterfactuals"] and _n_bytes(content) > MAX_BYTES:
         content["counterfactuals"] = content["counterfactuals"][:-1]
@@ -179,10 +174,8 @@ def _fitted(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _n_bytes(content: dict[str, Any]) -> int:
-    """Length of the compact JSON text."""
     return len(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def _rounded(share: float | None) -> float | None:
-    """Measured share with the digits that the sample size carries."""
     return None if share is None else round(share, 4)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from proto_model.errors import InputError
-from proto_model.explanation.interface import Explainer, PredictProba
+from proto_model.explanation.interface import Explainer, Floats, PredictProba
 from proto_model.explanation.lore import LoreExplainer
 from proto_model.explanation.lore_sa import LoreSaExplainer
 from proto_model.schema import ModelSchema
@@ -18,7 +15,7 @@ ENGINES = tuple(_EXPLAINERS)
 
 
 def make_explainer(
-    engine: str, schema: ModelSchema, background: NDArray[np.float64], predict_proba: PredictProba
+    engine: str, schema: ModelSchema, background: Floats, predict_proba: PredictProba
 ) -> Explainer:
     """Explainer of a model.
 

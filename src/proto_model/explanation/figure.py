@@ -10,9 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
-from numpy.typing import NDArray
 
-from proto_model.explanation.interface import Explainer
+from proto_model.explanation.interface import Explainer, Floats
 from proto_model.explanation.options import ExplainOptions
 from proto_model.explanation.rule import shown
 from proto_model.plotting import ACCENT, GRID, INK, MUTED, SECOND, new_figure, shortened
@@ -96,8 +95,8 @@ def explanation_figure(
 def example_figures(
     explainer: Explainer,
     schema: ModelSchema,
-    X: NDArray[np.float64],
-    probabilities: NDArray[np.float64],
+    X: Floats,
+    probabilities: Floats,
     options: ExplainOptions | None = None,
 ) -> dict[Label, Figure]:
     """One figure per class that the model predicts: of the row whose probability is the middle one.
@@ -206,7 +205,6 @@ def _choices(axes: Axes, y: float, feature: Feature, premise: Mapping[str, Any] 
 
 
 def _bar(axes: Axes, low: float, high: float, y: float, color: str, alpha: float = 1.0) -> None:
-    """Flat bar with round ends."""
     axes.add_patch(
         FancyBboxPatch(
             (low, y - 0.11), max(high - low, 0.001), 0.22,
@@ -221,7 +219,6 @@ def _sign(i: int) -> str:
 
 
 def _text(value: Any) -> str:
-    """Value that fits beside a mark."""
     return shortened([shown(value)], 36)[0]
 
 
@@ -238,7 +235,6 @@ def _typed(feature: Feature, value: Any) -> Any:
 
 
 def _place(feature: Feature, value: Any) -> float:
-    """Place of a value on its track, from 0 to 1."""
     if feature.type not in ("double", "long"):
         names = _names(feature)
         value = _typed(feature, value)

@@ -13,7 +13,11 @@ from proto_model.explanation.options import ExplainOptions
 from proto_model.schema import ModelSchema
 from proto_model.values import decode
 
-PredictProba = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+PredictProba = Callable[[Floats], Floats]
 """Class probabilities, shape (n_rows, n_classes), of a coded matrix."""
 
 Progress = Callable[[int, int], None]
@@ -24,7 +28,7 @@ class Explainer(Protocol):
     """Explains rows of a coded matrix."""
 
     def explain(
-        self, X: NDArray[np.float64], options: ExplainOptions, progress: Progress | None = None
+        self, X: Floats, options: ExplainOptions, progress: Progress | None = None
     ) -> list[dict[str, Any]]:
         """One explanation per row, in order: plain JSON as in `schemas/explanation.schema.json`.
 
@@ -50,6 +54,6 @@ class FrameModel:
     predict_proba: Callable[[Any], Any]
     schema: ModelSchema
 
-    def __call__(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    def __call__(self, matrix: Floats) -> Floats:
         """Probabilities of the rows of a coded matrix."""
         return np.asarray(self.predict_proba(decode(matrix, self.schema)), dtype=np.float64)

@@ -21,12 +21,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proto_model.errors import ExplanationError, InputError
 from proto_model.explanation.background import Background, Freedom, short_number_between
 from proto_model.explanation.explanation import Counterfactual, Explanation, explain_constant
-from proto_model.explanation.interface import PredictProba, Progress
+from proto_model.explanation.interface import Floats, Ints, PredictProba, Progress
 from proto_model.explanation.measures import balanced_agreement, draw_inside, draw_neighbors, row_generator
 from proto_model.explanation.options import ExplainOptions
 from proto_model.explanation.rule import Premise, Rule
@@ -56,9 +55,7 @@ class LoreSaExplainer:
         If the library is not installed.
     """
 
-    def __init__(
-        self, schema: ModelSchema, background: NDArray[np.float64], predict_proba: PredictProba
-    ) -> None:
+    def __init__(self, schema: ModelSchema, background: Floats, predict_proba: PredictProba) -> None:
         if importlib.util.find_spec("lore_sa") is None:
             raise InputError(
                 "engine 'lore_sa' is not installed here. Install it with "
@@ -74,7 +71,7 @@ class LoreSaExplainer:
         return {**self.__dict__, "_built": {}}
 
     def explain(
-        self, X: NDArray[np.float64], options: ExplainOptions, progress: Progress | None = None
+        self, X: Floats, options: ExplainOptions, progress: Progress | None = None
     ) -> list[dict[str, Any]]:
         """One explanation per row; see `Explainer.explain`."""
         options.validate(self.background.schema)
@@ -86,7 +83,7 @@ class LoreSaExplainer:
                 progress(done, len(X))
         return explanations
 
-    def _explain_row(self, x: NDArray[np.float64], options: ExplainOptions) -> Explanation:
+    def _explain_row(self, x: Floats, options: ExplainOptions) -> Explanation:
         background = self.background
         probabilities = self.predict_proba(x[np.newaxis])[0]
         index = int(probabilities.argmax())
@@ -127,9 +124,7 @@ class LoreSaExplainer:
             notes=tuple(note for note, applies in notes.items() if applies),
         )
 
-    def _ask_library(
-        self, x: NDArray[np.float64], options: ExplainOptions, fresh: NDArray[np.float64]
-    ) -> tuple[dict[str, Any], NDArray[np.int64]]:
+    def _ask_library(self, x: Floats, options: ExplainOptions, fresh: Floats) -> tuple[dict[str, Any], Ints]:
         """What the library says of a row, and the classes that its surrogate gives to fresh neighbours."""
         z, Z = (np.where(np.isnan(values), self._typical, values) for values in (x, fresh))
         seed = int(row_generator(options.seed, x, "lore_sa").integers(2**32))
@@ -149,7 +144,7 @@ class LoreSaExplainer:
         return self._built[effort]
 
     def _counterfactuals(
-        self, x: NDArray[np.float64], index: int, result: dict[str, Any], options: ExplainOptions
+        self, x: Floats, index: int, result: dict[str, Any], options: ExplainOptions
     ) -> list[Counterfactual]:
         """The library's counterfactual rules as least changes, put to the model."""
         background, freedom = self.background, Freedom.of(options, self.background)
@@ -195,7 +190,7 @@ class _Lore:
         self._model = _ArgMax(predict_proba)
         self._lore = getattr(lore_sa.lore, kind)(self._model, dataset)
 
-    def explain(self, z: NDArray[np.float64], seed: int) -> dict[str, Any]:
+    def explain(self, z: Floats, seed: int) -> dict[str, Any]:
         """What the library says about one row."""
         random.seed(seed)
         np.random.seed(seed)
@@ -203,9 +198,9 @@ class _Lore:
         result: dict[str, Any] = self._lore.explain(z, N_NEIGHBORS)
         return {**result, "n_rows": self._model.n_rows}
 
-    def surrogate(self, X: NDArray[np.float64]) -> NDArray[np.int64]:
+    def surrogate(self, X: Floats) -> Ints:
         """Class indices that the surrogate of the last explanation gives."""
-        classes: NDArray[np.int64] = self._lore.surrogate.dt.predict(self._lore.encoder.encode(X.tolist()))
+        classes: Ints = self._lore.surrogate.dt.predict(self._lore.encoder.encode(X.tolist()))
         return classes.astype(np.int64)
 
 
@@ -216,11 +211,11 @@ class _ArgMax:
         self._predict_proba = predict_proba
         self.n_rows = 0
 
-    def predict(self, X: Any) -> NDArray[np.int64]:
+    def predict(self, X: Any) -> Ints:
         """Class index of each row."""
         matrix = np.asarray(X, dtype=np.float64)
         self.n_rows += len(matrix)
-        classes: NDArray[np.int64] = self._predict_proba(matrix).argmax(axis=1)
+        classes: Ints = self._predict_proba(matrix).argmax(axis=1)
         return classes
 
 
@@ -241,15 +236,12 @@ def _library() -> Iterator[None]:
 
 
 def _remove_handlers(known: set[logging.Handler]) -> None:
-    """Take those handlers off the root logger that came with the import."""
     root = logging.getLogger()
     for handler in [h for h in root.handlers if h not in known]:
         root.removeHandler(handler)
 
 
-def _rule(
-    items: list[dict[str, Any]], consequence: int, background: Background, x: NDArray[np.float64] | None
-) -> Rule:
+def _rule(items: list[dict[str, Any]], consequence: int, background: Background, x: Floats | None) -> Rule:
     """Rule in our form from the library's conditions, with as few digits as the table allows."""
     above: dict[int, float] = {}
     at_most: dict[int, float] = {}
@@ -282,7 +274,7 @@ def _rule(
     return Rule(tuple(premises), consequence)
 
 
-def _rounded_threshold(threshold: float, column: NDArray[np.float64], own: float | None) -> float:
+def _rounded_threshold(threshold: float, column: Floats, own: float | None) -> float:
     """The shortest number that separates the same values of the table, and of the row."""
     values = column if own is None else np.append(column, own)
     below, over = values[values <= threshold], values[values > threshold]
@@ -291,7 +283,7 @@ def _rounded_threshold(threshold: float, column: NDArray[np.float64], own: float
     return short_number_between(float(below.max()), float(over.min()))
 
 
-def _least_change(x: NDArray[np.float64], rule: Rule, background: Background) -> NDArray[np.float64]:
+def _least_change(x: Floats, rule: Rule, background: Background) -> Floats:
     """The row nearest to x that satisfies the rule, among values that can exist."""
     row = x.copy()
     for premise in rule.premises:
@@ -310,10 +302,10 @@ def _least_change(x: NDArray[np.float64], rule: Rule, background: Background) ->
     return row
 
 
-def _typical(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+def _typical(matrix: Floats) -> Floats:
     """The middle known value of each column (one that occurs); 0 where all are missing."""
     known = np.sort(matrix, axis=0)  # missing values go last
     counts = (~np.isnan(matrix)).sum(axis=0)
     middle = known[np.maximum(counts - 1, 0) // 2, np.arange(matrix.shape[1])]
-    typical: NDArray[np.float64] = np.nan_to_num(middle)
+    typical: Floats = np.nan_to_num(middle)
     return typical

@@ -77,6 +77,5 @@ class ExplainOptions:
 
 
 def _listed(names: list[str], limit: int = 10) -> str:
-    """Names in a sentence, the first few of many."""
     rest = len(names) - limit
     return ", ".join(map(repr, names[:limit])) + (f" and {rest} more" if rest > 0 else "")

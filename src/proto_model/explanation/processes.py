@@ -14,10 +14,9 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proto_model.errors import ExplanationError
-from proto_model.explanation.interface import Explainer, Progress
+from proto_model.explanation.interface import Explainer, Floats, Progress
 from proto_model.explanation.options import ExplainOptions
 from proto_model.forest import n_cores
 
@@ -70,9 +69,7 @@ class ProcessExplainer:
             self._workers.shutdown(cancel_futures=True)
             self._workers = None
 
-    def explain(
-        self, X: NDArray[np.float64], options: ExplainOptions, progress: Progress | None = None
-    ) -> Explanations:
+    def explain(self, X: Floats, options: ExplainOptions, progress: Progress | None = None) -> Explanations:
         """One explanation per row; see `Explainer.explain`. Tells the progress after every few rows.
 
         Raises
@@ -120,10 +117,7 @@ class ProcessExplainer:
 
 
 def _in_order(
-    workers: ProcessPoolExecutor,
-    tasks: Iterator[NDArray[np.float64]],
-    options: ExplainOptions,
-    n_ahead: int,
+    workers: ProcessPoolExecutor, tasks: Iterator[Floats], options: ExplainOptions, n_ahead: int
 ) -> Iterator[Explanations]:
     """Explanations of the tasks in their order, with only so many tasks handed out ahead."""
     waiting: deque[Future[Explanations]] = deque()
@@ -139,8 +133,6 @@ def _in_order(
 
 
 class _Worker:
-    """What a worker process holds."""
-
     explainer: Explainer
 
     @classmethod
@@ -150,6 +142,6 @@ class _Worker:
         cls.explainer = pickle.loads(content)
 
     @classmethod
-    def explain(cls, X: NDArray[np.float64], options: ExplainOptions) -> Explanations:
+    def explain(cls, X: Floats, options: ExplainOptions) -> Explanations:
         """Explain a few rows."""
         return [explanation for x in X for explanation in cls.explainer.explain(x[np.newaxis], options)]

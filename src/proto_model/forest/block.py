@@ -82,7 +82,6 @@ class _Block:
 
 
 def _write_block_kernel(code: Code, X: Any, n_rows: Any, proba: Any, scratch: Any) -> None:
-    """Body of `forest_block`."""
     b, n_block, n_classes = code.b, code.fields["n_block"], I64(code.shape.n_classes)
     n_blocks = b.sdiv(b.add(n_rows, b.sub(n_block, I64(1))), n_block)
     with b.count(0, n_blocks) as k:
@@ -103,7 +102,6 @@ def _write_block_kernel(code: Code, X: Any, n_rows: Any, proba: Any, scratch: An
 
 
 def _has_missing(code: Code, X: Any, n: Any) -> Any:
-    """Whether some value of the block is missing."""
     b = code.b
     found = b.variable(ir.IntType(1)(0))
     with b.count(0, n) as i, b.count(0, code.fields["n_used"]) as j:
@@ -113,7 +111,6 @@ def _has_missing(code: Code, X: Any, n: Any) -> Any:
 
 
 def _fill(code: Code, block: _Block, X: Any, n: Any) -> None:
-    """Copy rows into the slots of a block."""
     b, n_used = code.b, code.fields["n_used"]
     low = I64(1 << code.shape.feature_bits)
     with b.count(0, n) as i:
@@ -135,7 +132,6 @@ def _fill(code: Code, block: _Block, X: Any, n: Any) -> None:
 
 
 def _add_tree(code: Code, block: _Block, t: Any, n: Any, sums: Any) -> None:
-    """Add one tree to the sums of all rows of a block."""
     b = code.b
     tree, following = code.tree(t), b.add(t, I64(1))
     is_whole = b.icmp_signed("!=", b.read(I64, code.array("is_whole"), t), I64(0))

@@ -212,7 +212,6 @@ class CompiledForest:
         self._kernels.block(self._fields_at, _address(X), len(X), _address(proba), self._scratch())
 
     def _scratch(self) -> int:
-        """Address of this thread's scratch memory."""
         try:
             address: int = self._local.address
         except AttributeError:
@@ -223,7 +222,6 @@ class CompiledForest:
 
 
 def _address(array: Any) -> int:
-    """Where the data of a contiguous array begin."""
     try:
         return ctypes.addressof(ctypes.c_char.from_buffer(array))
     except (TypeError, ValueError):  # read-only or empty

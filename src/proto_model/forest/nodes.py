@@ -81,7 +81,6 @@ class ForestNodes:
         return words
 
     def _bits(self, low: int, count: int) -> NDArray[np.int64]:
-        """Some bits of each node's link."""
         links: NDArray[np.int64] = self.nodes["link"].astype(np.int64)
         return links >> low & (1 << count) - 1
 
@@ -144,10 +143,7 @@ def flatten(trees: list[Any], n_features: int, columns: NDArray[np.int64], n_cla
 
 
 def _breadth_first(
-    tree_start: NDArray[np.int64],
-    left: NDArray[np.int64],
-    right: NDArray[np.int64],
-    inner: NDArray[np.bool_],
+    tree_start: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64], inner: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
     """Old position of each node, tree after tree, breadth first within a tree."""
     frontier = tree_start[:-1]
@@ -180,7 +176,6 @@ def _floor32(values: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def _feature_bits(n_used: int) -> int:
-    """Bits that hold a feature, or `n_used` for a leaf."""
     return max(n_used.bit_length(), 1)
 
 

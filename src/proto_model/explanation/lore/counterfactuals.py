@@ -13,9 +13,9 @@ from functools import cached_property
 from operator import attrgetter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proto_model.explanation.background import Background
+from proto_model.explanation.interface import Bools, Floats
 from proto_model.explanation.lore.moves import Moves, Values, combined, margin, parts
 from proto_model.explanation.lore.search import Questions, Row
 
@@ -24,8 +24,6 @@ PRICE = 0.3  # of one more changed feature, in units of distance
 MAX_STEPS = 20  # changed features that are taken back, one by one
 N_TRADES = 16
 SPREADS = (1.0, 0.6, 0.4, 0.25)  # of the trades, round by round
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +35,7 @@ class Flip:
 
     values: Floats
     probabilities: Floats
-    differs: NDArray[np.bool_]
+    differs: Bools
     bits: int
     distance: float
     cost: float
@@ -180,7 +178,7 @@ class _Improvement:
             X[:, j] = self._values.towards(j, float(x[j]), target, up)
         return X
 
-    def learn(self, flipped: NDArray[np.bool_]) -> None:
+    def learn(self, flipped: Bools) -> None:
         """Remember which single steps kept the class flipped."""
         singles = flipped[self._n_together : self._n_together + len(self._steps)]
         best: dict[int, float] = {}

@@ -11,8 +11,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from proto_model.explanation.interface import Floats, Ints
 from proto_model.forest.emitter import BYTES, F64, I64, Emitter, constant, vector, write_function
 from proto_model.forest.jit import compile_function
 
@@ -21,9 +21,6 @@ WIDTH = 4
 
 _SUMS = vector(F64, WIDTH)
 _C_TYPES: dict[Any, Any] = {I64: ctypes.c_int64, F64: ctypes.c_double, BYTES: ctypes.c_void_p}
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 def count(rows: Ints, node: Ints, codes: Ints, values: Floats, shape: tuple[int, int]) -> Floats:
@@ -132,7 +129,6 @@ def _explained(b: Emitter, sums: Any) -> Any:
 
 @cache
 def _compiled(name: str, write: Any) -> Any:
-    """One of the functions, compiled once per process."""
     kinds = {
         "count": (BYTES, I64, BYTES, BYTES, I64, I64, BYTES, BYTES),
         "best_splits": (BYTES, I64, I64, I64, F64, BYTES, BYTES),

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proto_model.errors import ExplanationError
 from proto_model.explanation.background import Background
 from proto_model.explanation.explanation import Counterfactual, Explanation, explain_constant
-from proto_model.explanation.interface import PredictProba, Progress
+from proto_model.explanation.interface import Bools, Floats, Ints, PredictProba, Progress
 from proto_model.explanation.lore.counterfactuals import Flip, search_flips
 from proto_model.explanation.lore.moves import Moves
 from proto_model.explanation.lore.neighborhood import Neighborhood
@@ -26,8 +25,6 @@ from proto_model.explanation.options import ExplainOptions
 from proto_model.explanation.rule import Rule
 from proto_model.forest import n_cores
 from proto_model.schema import ModelSchema
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -54,10 +51,7 @@ class Effort:
     n_rounds: int
 
 
-EFFORTS = {
-    "fast": Effort(4000, 400, 3000, 4, 400, 4),
-    "thorough": Effort(9000, 1000, 5000, 8, 1000, 8),
-}
+EFFORTS = {"fast": Effort(4000, 400, 3000, 4, 400, 4), "thorough": Effort(9000, 1000, 5000, 8, 1000, 8)}
 TARGET = 0.985
 ACCEPTED = 0.975
 N_NEAR = 6  # rows of another class to start counterfactuals from: neighbours, and as many real rows
@@ -133,7 +127,6 @@ class LoreExplainer:
             return self._knowledge
 
     def _explain_row(self, x: Floats, options: ExplainOptions, knowledge: Knowledge) -> dict[str, Any]:
-        """Put the questions of the search to the model."""
         search = _explain(Row.of(x, options, knowledge))
         rows = next(search)
         while True:
@@ -230,7 +223,7 @@ def _checked_rule(row: Row, rules: RuleSearch, effort: Effort) -> Questions:
 
 
 def _surrogate(
-    rules: RuleSearch, hood: Neighborhood, p_hood: Floats, own: NDArray[np.int64], effort: Effort
+    rules: RuleSearch, hood: Neighborhood, p_hood: Floats, own: Ints, effort: Effort
 ) -> tuple[Surrogate, float]:
     """Surrogate, and its fidelity on neighbours that it was not trained on."""
     positions = rules.position[hood.codes]
@@ -246,7 +239,7 @@ def _surrogate(
     return surrogate, balanced_agreement(p_hood[:held_out].argmax(axis=1), told)
 
 
-def _importances(kept: NDArray[np.bool_], p_label: Floats) -> Floats:
+def _importances(kept: Bools, p_label: Floats) -> Floats:
     """How much the probability of the class falls, on average, when a feature's value is not x's.
 
     The slope of a linear fit on which values were kept, which is the Banzhaf value of the feature; what could

@@ -7,9 +7,9 @@ from functools import cache
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proto_model.explanation.background import Background, Freedom
+from proto_model.explanation.interface import Bools, Floats, Ints
 
 VALUES_PER_NUMBER = 12
 VALUES_PER_CATEGORY = 24
@@ -18,9 +18,6 @@ MAX_COMBINED = {2: 32, 3: 18}  # changes that are put together, by how many at a
 SLACK = (0.35, 0.15, 0.0, -0.3)  # of the way to another class that combinations may be foretold to lack
 PER_SLACK = {2: 50, 3: 40}
 MAX_STEPS = 10
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +37,8 @@ class Values:
         A few of them, evenly spread over the rows; of categories the most frequent ones.
     """
 
-    directed: NDArray[np.bool_]
-    whole: NDArray[np.bool_]
+    directed: Bools
+    whole: Bools
     gap: Floats
     known: tuple[Floats, ...]
     tried: tuple[Floats, ...]
@@ -205,7 +202,6 @@ def _worth(feature: Ints, gain: Floats, cost: Floats) -> Ints:
 
 @cache
 def _combinations(n: int, size: int) -> Ints:
-    """Indices of all choices of some among `n`."""
     return np.array(list(combinations(range(n), size)), dtype=np.int64).reshape(-1, size)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.explanation.background import Background
-from proto_model.explanation.interface import PredictProba
+from proto_model.explanation.interface import Bools, Floats, Ints, PredictProba
 from proto_model.explanation.measures import draw_marginals
 
 MAX_COARSE = 16
@@ -35,12 +35,12 @@ class Bins:
     """
 
     background: Background
-    first: NDArray[np.int64]
-    last: NDArray[np.int64]
-    feature: NDArray[np.int64]
+    first: Ints
+    last: Ints
+    feature: Ints
     coarse: NDArray[np.int32]
-    coarse_feature: NDArray[np.int64]
-    coarse_last: NDArray[np.int64]
+    coarse_feature: Ints
+    coarse_last: Ints
 
     @property
     def n_bins(self) -> int:
@@ -70,7 +70,7 @@ class Bins:
             coarse_last=last,
         )
 
-    def __call__(self, X: NDArray[np.float64]) -> NDArray[np.int64]:
+    def __call__(self, X: Floats) -> Ints:
         """Bin of each value of a coded matrix."""
         bins = np.empty(X.shape, dtype=np.int64)
         for j, cuts in enumerate(self.background.cuts):
@@ -105,10 +105,10 @@ class Pool:
 
     bins: Bins
     codes: NDArray[np.int32]
-    labels: NDArray[np.int64]
-    probabilities: NDArray[np.float64]
+    labels: Ints
+    probabilities: Floats
     real_codes: NDArray[np.int32]
-    real_labels: NDArray[np.int64]
+    real_labels: Ints
 
     @classmethod
     def build(cls, background: Background, predict_proba: PredictProba, seed: int = 0) -> Pool:
@@ -149,14 +149,12 @@ class Neighborhood:
         Which values are x's.
     """
 
-    X: NDArray[np.float64]
-    codes: NDArray[np.int64]
-    kept: NDArray[np.bool_]
+    X: Floats
+    codes: Ints
+    kept: Bools
 
     @classmethod
-    def draw(
-        cls, x: NDArray[np.float64], own: NDArray[np.int64], pool: Pool, n_rows: int, rng: np.random.Generator
-    ) -> Neighborhood:
+    def draw(cls, x: Floats, own: Ints, pool: Pool, n_rows: int, rng: np.random.Generator) -> Neighborhood:
         """Neighbours of the row `x` with bins `own`."""
         matrix = pool.bins.background.matrix
         shape = (n_rows, len(x))

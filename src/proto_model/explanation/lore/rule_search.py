@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.explanation.background import Background
+from proto_model.explanation.interface import Bools, Floats, Ints
 from proto_model.explanation.lore.neighborhood import Pool
 from proto_model.explanation.rule import Premise, Rule
 
@@ -22,9 +23,6 @@ MAX_CUTS = 16
 COUNTED = 1500
 READABLE = 4
 ENOUGH = 20
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +41,12 @@ class Box:
 
 @dataclass(frozen=True, eq=False)
 class _Counts:
-    """Rows and rows of the class per position."""
-
     rows: Floats
     hits: Floats
     n_hits: int
 
     @classmethod
-    def of(cls, positions: NDArray[np.signedinteger], hit: NDArray[np.bool_], n_bins: int) -> _Counts:
+    def of(cls, positions: NDArray[np.signedinteger], hit: Bools, n_bins: int) -> _Counts:
         """Counts of rows given by the positions of their values; the last axis is the rows'."""
         both = np.bincount((positions * 2 + hit).ravel(), minlength=2 * n_bins).reshape(-1, 2)
         hits = both[:, 1].astype(np.float64)
@@ -62,9 +58,9 @@ class _Sample:
     """Positions of the values of scored rows, feature by feature, and whether each row is of the class."""
 
     columns: NDArray[np.int32]
-    hit: NDArray[np.bool_]
+    hit: Bools
 
-    def after(self, positions: NDArray[np.int32], hit: NDArray[np.bool_]) -> _Sample:
+    def after(self, positions: NDArray[np.int32], hit: Bools) -> _Sample:
         """The sample with further rows in front."""
         return _Sample(np.concatenate([positions.T, self.columns], axis=1), np.concatenate([hit, self.hit]))
 
@@ -74,9 +70,9 @@ class _Sample:
             return _Counts.of(self.columns, self.hit, n_bins)
         return _Counts.of(self.columns[:, rows], self.hit[rows], n_bins)
 
-    def outside(self, box: Box, j: int) -> NDArray[np.bool_]:
+    def outside(self, box: Box, j: int) -> Bools:
         """Which rows are outside the box's run for one feature."""
-        outside: NDArray[np.bool_] = (self.columns[j] < box.low[j]) | (self.columns[j] > box.high[j])
+        outside: Bools = (self.columns[j] < box.low[j]) | (self.columns[j] > box.high[j])
         return outside
 
     def within(self, box: Box, j: int, among: Ints) -> Ints:
@@ -118,7 +114,7 @@ class RuleSearch:
         self._no_missing = ~nullable & ~np.isnan(background.matrix).any(axis=0)
         self._large = ~background.numeric & (background.n_codes > 2 * READABLE)
 
-    def find(self, own: Ints, target: float, extra: tuple[Ints, NDArray[np.bool_]] | None = None) -> Box:
+    def find(self, own: Ints, target: float, extra: tuple[Ints, Bools] | None = None) -> Box:
         """Box around the row with bins `own` whose precision on the pool and on real rows reaches `target`.
 
         `extra` are further rows (their bins, and whether they are of the class) that count beside the pool's.
@@ -141,10 +137,7 @@ class RuleSearch:
                 break
             samples = self._root
             if made is not self._made or box is not self._everything:
-                samples = (
-                    made.counts(bins.n_bins, rows[:COUNTED]),
-                    self._real.counts(bins.n_bins, real),
-                )
+                samples = (made.counts(bins.n_bins, rows[:COUNTED]), self._real.counts(bins.n_bins, real))
             low, high = box.low[feature], box.high[feature]
             scores = np.full((2, bins.n_bins), -np.inf)
             for side, valid in enumerate([(at >= mine) & (at < high), (at > low) & (at <= mine)]):
@@ -268,9 +261,7 @@ def _kept(counts: _Counts, box: Box, feature: Ints, side: int) -> tuple[Floats, 
     return rows[end] - rows[:-1], hits[end] - hits[:-1]
 
 
-def _free_counts(
-    sample: _Sample, outside: list[NDArray[np.bool_]], k: int, j: int, first: int, n_bins: int
-) -> _Counts:
+def _free_counts(sample: _Sample, outside: list[Bools], k: int, j: int, first: int, n_bins: int) -> _Counts:
     """Counts per bin of feature `j`, the k-th side of a box, of the rows inside all its other sides."""
     others = [out for i, out in enumerate(outside) if i != k]
     rows = np.flatnonzero(~np.logical_or.reduce(others)) if others else np.arange(len(sample.hit))
@@ -297,6 +288,5 @@ def _widest(counts: _Counts, real: _Counts, low: int, high: int, target: float) 
     return i, k + high
 
 
-def _share(hit: NDArray[np.bool_]) -> float:
-    """Share of true values; 1 of nothing."""
+def _share(hit: Bools) -> float:
     return float(hit.mean()) if len(hit) else 1.0

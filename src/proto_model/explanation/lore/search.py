@@ -7,17 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proto_model.explanation.background import Background, Freedom
-from proto_model.explanation.interface import PredictProba
+from proto_model.explanation.interface import Floats, Ints, PredictProba
 from proto_model.explanation.lore.moves import Values
 from proto_model.explanation.lore.neighborhood import Pool
 from proto_model.explanation.lore.rule_search import RuleSearch
 from proto_model.explanation.measures import row_generator
 from proto_model.explanation.options import ExplainOptions
-
-Floats = NDArray[np.float64]
 
 Questions = Generator[Floats, Floats, Any]
 """A search that hands out rows and is handed their probabilities, until it returns its result."""
@@ -49,7 +46,7 @@ class Row:
     """The row to explain: its values, their bins, what may change, and what was asked for."""
 
     x: Floats
-    own: NDArray[np.int64]
+    own: Ints
     freedom: Freedom
     options: ExplainOptions
     knowledge: Knowledge

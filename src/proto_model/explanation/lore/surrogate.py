@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from proto_model.explanation.interface import Floats, Ints
 from proto_model.explanation.lore.counting import WIDTH, best_splits, count
 from proto_model.explanation.lore.neighborhood import Bins
 
@@ -19,9 +20,6 @@ MAX_FEATURES = 10
 MAX_TARGETS = WIDTH - 2
 LEAF_ROWS = 10
 MIN_GAIN = 2e-4  # of the spread at the root
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
