@@ -57,29 +57,7 @@ class Counterfactual:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What an engine found out about one row; `to_dict` gives what is sent.
-
-    Parameters
-    ----------
-    x : ndarray of shape (n_features,)
-        The coded row.
-    prediction, probability : int, float
-        Index of the class that the model gives, and its probability.
-    rule : Rule
-        Holds around the row.
-    precision, coverage, fidelity : float or None
-        As measured; None when they could not be.
-    counterfactuals : tuple of Counterfactual
-        Nearest first.
-    importances : ndarray of shape (n_features,)
-        Not negative; scaled to sum to 1 when sent.
-    size, seed : int
-        Number of neighbours that the model has scored, and the seed that they were drawn with.
-    engine : str
-        Name of the engine.
-    notes : tuple of str
-        What a reader must know.
-    """
+    """What an engine found out about one row; `to_dict` gives what is sent."""
 
     x: Floats
     prediction: int
@@ -87,10 +65,10 @@ class Explanation:
     rule: Rule
     precision: float | None
     coverage: float | None
-    counterfactuals: tuple[Counterfactual, ...]
-    importances: Floats
+    counterfactuals: tuple[Counterfactual, ...]  # nearest first
+    importances: Floats  # not negative; scaled to sum to 1 when sent
     fidelity: float | None
-    size: int
+    size: int  # rows that the model has scored
     seed: int
     engine: str
     notes: tuple[str, ...]

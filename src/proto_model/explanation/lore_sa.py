@@ -38,22 +38,7 @@ _lock = threading.RLock()
 
 
 class LoreSaExplainer:
-    """Explains rows with `lore_sa`: its random generator for effort `fast`, its genetic one for `thorough`.
-
-    Parameters
-    ----------
-    schema : ModelSchema
-        Features and classes of the model.
-    background : ndarray of shape (n_rows, n_features)
-        Sample of the training rows as a coded matrix.
-    predict_proba : callable
-        The model: coded matrix to class probabilities.
-
-    Raises
-    ------
-    InputError
-        If the library is not installed.
-    """
+    """Explains rows with the library's random generator (effort `fast`) or its genetic one (`thorough`)."""
 
     def __init__(self, schema: ModelSchema, background: Floats, predict_proba: PredictProba) -> None:
         if importlib.util.find_spec("lore_sa") is None:

@@ -6,11 +6,9 @@ import multiprocessing
 import pickle
 import signal
 import threading
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -83,7 +81,7 @@ class ProcessExplainer:
         explanations: Explanations = []
         tasks = (X[start : start + ROWS_PER_TASK] for start in range(0, len(X), ROWS_PER_TASK))
         try:
-            for some in _in_order(workers, tasks, options, 2 * self._n_jobs):
+            for some in workers.map(_Worker.explain, tasks, repeat(options)):
                 for explanation in some:
                     explanations.append(explanation)
                     if progress is not None:
@@ -114,22 +112,6 @@ class ProcessExplainer:
                     initargs=(content,),
                 )
             return self._workers
-
-
-def _in_order(
-    workers: ProcessPoolExecutor, tasks: Iterator[Floats], options: ExplainOptions, n_ahead: int
-) -> Iterator[Explanations]:
-    """Explanations of the tasks in their order, with only so many tasks handed out ahead."""
-    waiting: deque[Future[Explanations]] = deque()
-    try:
-        waiting.extend(workers.submit(_Worker.explain, task, options) for task in islice(tasks, n_ahead))
-        while waiting:
-            some = waiting.popleft().result()
-            waiting.extend(workers.submit(_Worker.explain, task, options) for task in islice(tasks, 1))
-            yield some
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 class _Worker:

@@ -16,18 +16,10 @@ BYTES = ir.IntType(8).as_pointer()
 def write_function(
     name: str, kinds: Sequence[Any], write: Callable[..., None], result: Any = None, emitter: Any = None
 ) -> str:
-    """Textual IR of a module with one function, whose arrays must not overlap.
+    """Textual IR of a module with one function, whose arguments are of some kinds and do not overlap.
 
-    Parameters
-    ----------
-    kinds : sequence of types
-        Of the arguments.
-    write : callable
-        Takes an emitter and the arguments, and writes the body, including `ret` where there is a result.
-    result : type, optional
-        Nothing by default.
-    emitter : subclass of Emitter, optional
-        What `write` is handed.
+    `write` is handed an emitter (of its own class, if one is given) and the arguments. It writes the body, and
+    the `ret` if there is a result.
     """
     module = ir.Module(name=name)
     function = ir.Function(module, ir.FunctionType(result or ir.VoidType(), kinds), name=name)

@@ -179,11 +179,6 @@ class CompiledForest:
             self._predict_blocks(X, proba, n_threads)
         return proba
 
-    def predict_index(self, X: NDArray[np.float64], n_threads: int | None = None) -> NDArray[np.int64]:
-        """Index of the most probable class of each row, the first one where several are equal."""
-        index: NDArray[np.int64] = np.argmax(self.predict_proba(X, n_threads), axis=1)
-        return index
-
     def _predict_blocks(
         self, X: NDArray[np.float64], proba: NDArray[np.float64], n_threads: int | None
     ) -> None:

@@ -48,17 +48,7 @@ def n_slots(n_used: int, feature_bits: int) -> int:
 
 
 class Code:
-    """What both kernels are made of.
-
-    Parameters
-    ----------
-    b : Emitter
-        At the start of the kernel.
-    shape : Shape
-        Shape of the forest.
-    fields : address of int64
-        One for each of `FIELDS`.
-    """
+    """What both kernels are made of; `fields` is the address of one int64 for each of `FIELDS`."""
 
     def __init__(self, b: Emitter, shape: Shape, fields: Any) -> None:
         self.b = b

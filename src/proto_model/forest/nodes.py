@@ -86,19 +86,7 @@ class ForestNodes:
 
 
 def flatten(trees: list[Any], n_features: int, columns: NDArray[np.int64], n_classes: int) -> ForestNodes:
-    """Flat form of scikit-learn's trees.
-
-    Parameters
-    ----------
-    trees : list of sklearn.tree._tree.Tree
-        Single-output classification trees.
-    n_features : int
-        Number of columns that a table of inputs has.
-    columns : ndarray of int64
-        Column that holds each feature of the trees.
-    n_classes : int
-        Number of classes.
-    """
+    """Flat form of scikit-learn's trees, which have one output; `columns` holds each of their features."""
     sizes = np.array([tree.node_count for tree in trees], dtype=np.int64)
     tree_start = np.concatenate([[0], np.cumsum(sizes)])
     shift = np.repeat(tree_start[:-1], sizes)

@@ -30,7 +30,7 @@ def _assert_same(forest, X, columns=None, table=None):
     assert_array_equal(compiled.predict_proba(table), expected, strict=True)
     one_by_one = np.vstack([compiled.predict_proba(table[i : i + 1]) for i in range(min(len(X), 300))])
     assert_array_equal(one_by_one, expected[:300])
-    assert_array_equal(compiled.predict_index(table), np.argmax(expected, axis=1), strict=True)
+    assert_array_equal(compiled.predict_proba(table).argmax(axis=1), np.argmax(expected, axis=1), strict=True)
 
 
 def _on_thresholds(forest, X, seed):
@@ -65,7 +65,7 @@ def test_probabilities_and_labels_are_those_of_scikit_learn(fitted):
     rows = np.random.default_rng(0).choice(X, 3000) * 1.01
 
     assert_array_equal(compiled.predict_proba(rows), forest.predict_proba(rows), strict=True)
-    assert_array_equal(forest.classes_[compiled.predict_index(rows)], forest.predict(rows))
+    assert_array_equal(forest.classes_[compiled.predict_proba(rows).argmax(axis=1)], forest.predict(rows))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -105,7 +105,7 @@ def test_ties_go_to_the_first_class():
     compiled = CompiledForest.from_sklearn(forest)
 
     assert_array_equal(compiled.predict_proba(X), np.full((4, 2), 0.5))
-    assert_array_equal(compiled.predict_index(X), np.zeros(4, dtype=np.int64))
+    assert_array_equal(compiled.predict_proba(X).argmax(axis=1), np.zeros(4, dtype=np.int64))
 
 
 def test_one_class_has_probability_one():

@@ -62,7 +62,7 @@ class _Found:
         rows = X[flipped]
         differs = ~((rows == self.x) | (np.isnan(rows) & np.isnan(self.x)))
         costs = distances + PRICE * differs.sum(axis=1)
-        sets = np.packbits(differs, axis=1)
+        sets = np.packbits(differs, axis=1)  # the set of changed features as the bits of a number
         for k in np.argsort(costs, kind="stable").tolist():
             bits = int.from_bytes(sets[k].tobytes(), "big")
             if bits and (bits not in self._best or distances[k] < self._best[bits].distance):
@@ -74,6 +74,7 @@ class _Found:
     def _choose(self) -> list[Flip]:
         chosen: list[Flip] = []
         for flip in sorted(self._best.values(), key=attrgetter("cost", "bits")):
+            # One that changes all that a cheaper one changes says nothing new.
             if not any(flip.bits & other.bits == other.bits for other in chosen):
                 chosen.append(flip)
                 if len(chosen) == self.n:
@@ -103,13 +104,6 @@ class _Improvement:
 
     Each round tries to take back every change, wholly or in part; several of those that worked in the round
     before at once; and trades, which take back a part of one change for a smaller part of another.
-
-    Parameters
-    ----------
-    flip : ndarray of shape (n_features,)
-        The changed row.
-    changed : tuple of int
-        Its changed features.
     """
 
     def __init__(
@@ -128,6 +122,7 @@ class _Improvement:
     def at(self, flip: Floats) -> _Improvement:
         """The same, with a nearer flip to go on from."""
         own = self._x
+        # What failed farther away from the row than the nearer flip bounds no step of it.
         self._failed = {
             j: value for j, value in self._failed.items() if abs(value - own[j]) < abs(flip[j] - own[j])
         }
@@ -195,16 +190,8 @@ def search_flips(
 ) -> Questions:
     """Flips of a row, nearest first, at most as many as its options ask for.
 
-    Parameters
-    ----------
-    p_x : ndarray of shape (n_classes,)
-        The model's answer to the row.
-    moves, p_moves
-        Single changes, and the model's answers to them.
-    near : ndarray of shape (n_rows, n_features)
-        Rows of another class, nearest first; values that may not change are put back first.
-    n_rounds : int
-        How often to take changes back.
+    `p_x` and `p_moves` are the model's answers to the row and to single changes of it, `near` rows of another
+    class, nearest first, in which values that may not change are put back.
     """
     x, background, label = row.x, row.knowledge.background, int(p_x.argmax())
     rng, n_flips = row.rng("trades"), row.options.max_counterfactuals

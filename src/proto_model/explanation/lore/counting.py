@@ -26,20 +26,9 @@ _C_TYPES: dict[Any, Any] = {I64: ctypes.c_int64, F64: ctypes.c_double, BYTES: ct
 def count(rows: Ints, node: Ints, codes: Ints, values: Floats, shape: tuple[int, int]) -> Floats:
     """Sums of the values of some rows, per node and code, added in the order of the rows.
 
-    Parameters
-    ----------
-    rows, node : ndarray of shape (n_rows,)
-        Indices of the rows to count, and the node of each of them.
-    codes : ndarray of shape (n_all, n_features)
-        A code per feature, all features in one numbering; C-contiguous, as are all the arrays.
-    values : ndarray of shape (n_all, WIDTH)
-        What to sum.
-    shape : tuple of int
-        Number of nodes and of codes.
-
-    Returns
-    -------
-    ndarray of shape (n_nodes, n_codes, WIDTH)
+    `rows` are the indices of the rows to count, `node` the node of each of them; `codes` has a code per
+    feature for every row, all features in one numbering, and `values` WIDTH numbers for every row. With
+    `shape`, the number of nodes and of codes, the result has the shape (n_nodes, n_codes, WIDTH).
     """
     assert codes.flags.c_contiguous  # machine code cannot see it
     sums = np.zeros((*shape, WIDTH))
@@ -51,21 +40,10 @@ def count(rows: Ints, node: Ints, codes: Ints, values: Floats, shape: tuple[int,
 
 
 def best_splits(sums: Floats, least: int) -> tuple[Floats, Ints]:
-    """The split of each node that explains most.
+    """By how much the best split of each node lets the squared error fall, and the last code that goes left.
 
-    Parameters
-    ----------
-    sums : ndarray of shape (n_nodes, n_features, span, WIDTH)
-        As from `count`, with as many codes for each feature.
-    least : int
-        Rows that each side must have.
-
-    Returns
-    -------
-    gains : ndarray of shape (n_nodes,)
-        By how much the squared error falls; minus infinity where no split leaves enough rows on both sides.
-    codes : ndarray of shape (n_nodes,)
-        The last code that goes left, counted over all features.
+    `sums` has the shape (n_nodes, n_features, span, WIDTH), as from `count` with as many codes for each
+    feature. The gain is minus infinity where no split leaves `least` rows on both sides.
     """
     n_nodes, n_features, span, _ = sums.shape
     gains, codes = np.empty(n_nodes), np.empty(n_nodes, dtype=np.int64)

@@ -29,26 +29,14 @@ from proto_model.schema import ModelSchema
 
 @dataclass(frozen=True)
 class Effort:
-    """How much work goes into a row.
-
-    Parameters
-    ----------
-    n_neighbors, n_held_out : int
-        Neighbours to score, and how many of them the surrogate never sees, to measure its fidelity.
-    n_pooled : int
-        Rows of the pool that the surrogate learns from, too.
-    n_checks, n_checked : int
-        How often a rule may be checked (and narrowed when it fails), and rows drawn inside it each time.
-    n_rounds : int
-        How often changes of a counterfactual are taken back.
-    """
+    """How much work goes into a row."""
 
     n_neighbors: int
-    n_held_out: int
-    n_pooled: int
-    n_checks: int
-    n_checked: int
-    n_rounds: int
+    n_held_out: int  # neighbours that the surrogate never sees, to measure its fidelity
+    n_pooled: int  # rows of the pool that the surrogate learns from, too
+    n_checks: int  # how often a rule may be checked, and narrowed when it fails
+    n_checked: int  # rows drawn inside it each time
+    n_rounds: int  # how often changes of a counterfactual are taken back
 
 
 EFFORTS = {"fast": Effort(4000, 400, 3000, 4, 400, 4), "thorough": Effort(9000, 1000, 5000, 8, 1000, 8)}
@@ -61,16 +49,7 @@ WINDOW = 256  # rows handed to the workers at a time
 class LoreExplainer:
     """Explains rows by LORE: neighbourhood, surrogate tree, rule and counterfactuals [1]_.
 
-    Safe to share between threads, and picklable when the model is.
-
-    Parameters
-    ----------
-    schema : ModelSchema
-        Features and classes of the model.
-    background : ndarray of shape (n_rows, n_features)
-        Sample of the training rows as a coded matrix.
-    predict_proba : callable
-        The model: coded matrix to class probabilities.
+    Safe to share between threads, and picklable when the model is. See `make_explainer`.
 
     References
     ----------

@@ -24,22 +24,14 @@ MAX_STEPS = 10
 class Values:
     """Values that exist, per feature.
 
-    Parameters
-    ----------
-    directed, whole : ndarray of shape (n_features,)
-        Whether a feature is a number, and whether only whole numbers are possible.
-    gap : ndarray of shape (n_features,)
-        Least difference between values of the background; 1 between whole ones.
-    known : tuple of ndarray
-        All different values of the background within the training range, increasing; between two neighbouring
-        numbers one more, with as few digits as it takes.
-    tried : tuple of ndarray
-        A few of them, evenly spread over the rows; of categories the most frequent ones.
+    `known` are all different values of the background within the training range, increasing, and between two
+    neighbouring numbers one more, with as few digits as it takes. `tried` are a few of them, evenly spread
+    over the rows; of categories the most frequent ones.
     """
 
-    directed: Bools
-    whole: Bools
-    gap: Floats
+    directed: Bools  # whether it is a number
+    whole: Bools  # whether only whole numbers are possible
+    gap: Floats  # least difference between values of the background; 1 between whole ones
     known: tuple[Floats, ...]
     tried: tuple[Floats, ...]
 
@@ -152,16 +144,9 @@ def combined(
     What several changes do together is foretold as the sum of what each does alone, which is only a guess;
     so rows that should just not flip are tried as well as those that should with something to spare.
 
-    Parameters
-    ----------
-    gain : ndarray of shape (n_moves,)
-        How far each change alone takes the model towards another class.
-    needed : float
-        How far it has to be taken.
-    price : float
-        Cost of a changed feature beside its distance.
-    limit : ndarray of shape (n_features,)
-        Cost from which a row that changes the feature is of no use.
+    `gain` says how far each change alone takes the model towards another class, `needed` how far it has to be
+    taken, `price` what a changed feature costs beside its distance, and `limit`, per feature, from which cost
+    on a row that changes it is of no use.
     """
     cost = background.distance(x, moves.rows(x)) + price
     worth = _worth(moves.feature, gain, cost)
@@ -172,18 +157,19 @@ def combined(
         picked = _combinations(len(among), size)
         features, costs, gains = moves.feature[among][picked], cost[among], gain[among]
         ordered = np.sort(features, axis=1)
-        useful = (ordered[:, 1:] != ordered[:, :-1]).all(axis=1)
+        useful = (ordered[:, 1:] != ordered[:, :-1]).all(axis=1)  # no feature is changed twice
         total = costs[picked].sum(axis=1)
         lacking = needed - gains[picked].sum(axis=1)
         useful &= total < limit[features].min(axis=1)
         by_cost = np.argsort(total, kind="stable")
         by_cost = by_cost[useful[by_cost]]
+        # A set of features as one number, so that the cheapest change of each set can be told.
         _, sets = np.unique(ordered[by_cost] @ len(x) ** np.arange(size), return_inverse=True)
         chosen = np.zeros(len(picked), dtype=np.bool_)
         for slack in SLACK:
             enough = np.flatnonzero(lacking[by_cost] <= slack * needed)
             cheapest = np.full(len(by_cost), len(by_cost))  # of each set of features
-            cheapest[sets[enough[::-1]]] = enough[::-1]
+            cheapest[sets[enough[::-1]]] = enough[::-1]  # of equal places the last one written stays
             chosen[by_cost[np.sort(cheapest[cheapest < len(by_cost)])[: PER_SLACK[size]]]] = True
         picked = picked[chosen]
         rows.append(_changed(x, features[chosen], moves.value[among][picked]))

@@ -20,18 +20,11 @@ CHUNK = 5000
 
 @dataclass(frozen=True, eq=False)
 class Bins:
-    """The numbering of the bins.
+    """Coded rows as bins: one small whole number per value, in one numbering for all features.
 
-    Parameters
-    ----------
-    first, last : ndarray of shape (n_features,)
-        First and last bin of each feature; the last one holds missing values.
-    feature : ndarray of shape (n_bins,)
-        Feature of each bin.
-    coarse : ndarray of shape (n_bins,)
-        A coarser numbering: neighbouring bins together, at most `MAX_COARSE` and one for missing per feature.
-    coarse_feature, coarse_last : ndarray of shape (n_coarse,)
-        Feature of each coarse bin, and the last of its bins.
+    Numbers fall between the background's cut points, categories are their codes, and a missing value has the
+    last bin of its feature. Trees, rules and counterfactuals are all found by counting rows per bin.
+    `coarse` is a coarser numbering: neighbouring bins together, at most `MAX_COARSE` and one for missing.
     """
 
     background: Background
@@ -119,6 +112,7 @@ class Pool:
         X = draw_marginals(background, n_rows, rng)
         uniform = background.low + rng.random(X.shape) * (background.high - background.low)
         uniform = np.where(background.whole, np.round(uniform), uniform)
+        # Rules bound numbers where few rows are; uniform values put rows there, too.
         swap = background.numeric & (rng.random(X.shape) < 0.5) & ~np.isnan(X) & ~np.isnan(uniform)
         swap[:: cls.MARGINAL] = False
         X = np.where(swap, uniform, X)
@@ -137,21 +131,11 @@ class Pool:
 
 @dataclass(frozen=True, eq=False)
 class Neighborhood:
-    """Rows that keep each value of x with probability 1/2, and otherwise have one of the background.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_rows, n_features)
-        The coded rows.
-    codes : ndarray of shape (n_rows, n_features)
-        Their bins.
-    kept : ndarray of shape (n_rows, n_features)
-        Which values are x's.
-    """
+    """Rows that keep each value of x with probability 1/2, and otherwise have one of the background."""
 
     X: Floats
-    codes: Ints
-    kept: Bools
+    codes: Ints  # bins of the values
+    kept: Bools  # which values are x's
 
     @classmethod
     def draw(cls, x: Floats, own: Ints, pool: Pool, n_rows: int, rng: np.random.Generator) -> Neighborhood:

@@ -83,15 +83,7 @@ class _Sample:
 
 
 class RuleSearch:
-    """Rules for one class.
-
-    Parameters
-    ----------
-    pool : Pool
-        Scored rows.
-    label : int
-        Index of the class.
-    """
+    """Rules for one class, found on the rows of a pool."""
 
     def __init__(self, pool: Pool, label: int) -> None:
         self.pool, self.label = pool, label
@@ -135,10 +127,11 @@ class RuleSearch:
             precision, real_precision = _share(hit), _share(real_hit)
             if len(rows) < ENOUGH or (precision >= target and real_precision >= target):
                 break
-            samples = self._root
+            samples = self._root  # counted once: the first cut is the dearest
             if made is not self._made or box is not self._everything:
                 samples = (made.counts(bins.n_bins, rows[:COUNTED]), self._real.counts(bins.n_bins, real))
             low, high = box.low[feature], box.high[feature]
+            # Every cut of every feature at once: how much purer the rows get, for the hits that are left.
             scores = np.full((2, bins.n_bins), -np.inf)
             for side, valid in enumerate([(at >= mine) & (at < high), (at > low) & (at <= mine)]):
                 better, left = np.zeros(bins.n_bins), np.zeros(bins.n_bins)
@@ -147,6 +140,7 @@ class RuleSearch:
                     better += np.log((m + before + 1e-9) / (n + 1)) - np.log(before + 1e-9)
                     left += (m + 0.5) / (counts.n_hits + 0.5)
                 size = at - low + 1 if side == 0 else high - at + 1
+                # A set of many categories, and many left out, is hard to read.
                 hard = self._large[feature] & (np.minimum(size, high - low + 1 - size) > READABLE)
                 scores[side] = np.where(valid, better * left**2 * np.where(hard, 0.5, 1.0), -np.inf)
             side, best = divmod(int(scores.argmax()), bins.n_bins)
@@ -203,7 +197,7 @@ class RuleSearch:
         mine = self.position[own]
         frequency = np.maximum(self._root[1].rows[mine] / len(self._real.hit), 1e-3)
         likeness = np.zeros(self._marginal.shape[1])
-        # What a neighbour keeps by chance says little of likeness when most rows have the value anyway.
+        # A value that most rows have anyway says little of likeness.
         for column, position, weight in zip(
             self._marginal, mine, 0.5 * np.log(1 + 1 / frequency), strict=True
         ):
@@ -270,6 +264,7 @@ def _free_counts(sample: _Sample, outside: list[Bools], k: int, j: int, first: i
 
 def _widest(counts: _Counts, real: _Counts, low: int, high: int, target: float) -> tuple[int, int]:
     """The run from `low` to `high`, or the longer one that holds most rows of the class at the target."""
+    # With sums from the left, any run of bins is one difference: all runs around the given one are compared.
     n = len(counts.rows)
     rows, hits = (
         np.concatenate([[0.0], np.cumsum(counts.rows)]),
@@ -279,6 +274,7 @@ def _widest(counts: _Counts, real: _Counts, low: int, high: int, target: float) 
     lows, highs = np.arange(low + 1)[:, np.newaxis], np.arange(high, n)[np.newaxis]
     made, made_hits = rows[highs + 1] - rows[lows], hits[highs + 1] - hits[lows]
     seen, seen_hits = rr[highs + 1] - rr[lows], rh[highs + 1] - rh[lows]
+    # A run without rows counts as good: it may be taken in on the way to a better one.
     good = (made_hits + target >= target * (made + 1)) & (seen_hits + target >= target * (seen + 1))
     value = np.where(good, seen_hits / max(rh[-1], 1) + made_hits / max(hits[-1], 1), -1.0)
     value[low, 0] = max(value[low, 0], 0.0)

@@ -46,6 +46,7 @@ class Surrogate:
         """Tree for rows given by the positions of their values, the model's probabilities and row weights."""
         labels = probabilities.argmax(axis=1)
         n_classes = probabilities.shape[1]
+        # Every class weighs the same, and a row 1 on average.
         weights = weights / np.maximum(np.bincount(labels, weights, n_classes), 1e-12)[labels]
         weights = weights * (len(weights) / weights.sum())
         weighted = probabilities * weights[:, np.newaxis]
