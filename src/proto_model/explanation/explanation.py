@@ -111,9 +111,7 @@ def explain_constant(x: Floats, probabilities: Floats, seed: int, engine: str) -
         size=0,
         seed=seed,
         engine=engine,
-        notes=(
-            "The model gave every row it was shown the same class: no feature matters, none can flip it.",
-        ),
+        notes=("The model gave the same class to every row it was asked about: no feature matters.",),
     )
 
 
@@ -130,8 +128,8 @@ def _importances(weights: Floats, names: list[str]) -> tuple[dict[str, float], l
     if len(names) > len(listed):
         rest = 1 - float(weights[listed].sum()) / total
         notes.append(
-            f"Importances of the {len(listed)} most important of {len(names)} features, scaled to sum to 1; "
-            f"the others had {rest:.1%} together."
+            f"Only the {len(listed)} most important of {len(names)} features are listed, scaled to sum to 1; "
+            f"the others account for {rest:.1%} together."
         )
     return {names[j]: share for j, share in zip(listed, rounded, strict=True)}, notes
 
@@ -141,13 +139,19 @@ def _fitted(content: dict[str, Any]) -> dict[str, Any]:
     if _n_bytes(content) <= MAX_BYTES:
         return content
     content = {**content, "counterfactuals": [{**c, "rule": None} for c in content["counterfactuals"]]}
-    content["notes"] = [*content["notes"], "The counterfactuals' rules are left out, to keep this short."]
+    content["notes"] = [
+        *content["notes"],
+        "The rules of the counterfactuals were left out to limit the size.",
+    ]
     n_found = len(content["counterfactuals"])
     while content["counterfactuals"] and _n_bytes(content) > MAX_BYTES:
         content["counterfactuals"] = content["counterfactuals"][:-1]
     n_left_out = n_found - len(content["counterfactuals"])
     if n_left_out:
-        content["notes"] = [*content["notes"], f"{n_left_out} far counterfactuals are left out, too."]
+        content["notes"] = [
+            *content["notes"],
+            f"The {n_left_out} farthest counterfactuals were left out to limit the size.",
+        ]
     return content
 
 

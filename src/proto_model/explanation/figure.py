@@ -79,13 +79,17 @@ def explanation_figure(
     head = f"{title}: " if title else ""
     head += f"{_text(explanation['prediction'])} ({explanation['probability']:.0%})"
     measured = ", ".join(
-        f"{what} {rule[key]:.0%}"
-        for key, what in (("precision", "right"), ("coverage", "covers"))
+        f"{rule[key]:.0%} {what}"
+        for key, what in (("precision", "right"), ("coverage", "of rows"))
         if rule[key] is not None
     )
     axes.set_title(head, loc="left", fontsize=13, fontweight="bold", color=INK, pad=8)
     axes.set_title(
-        f"band: the rule ({measured}); arrows: what flips it", loc="right", fontsize=9, color=MUTED, pad=8
+        f"band: the rule holds ({measured}); arrows flip the class",
+        loc="right",
+        fontsize=9,
+        color=MUTED,
+        pad=8,
     )
     axes.set_xlabel("\n".join(lines), loc="left", fontsize=8.5, color=INK, labelpad=6, linespacing=1.5)
     axes.xaxis.label.set_horizontalalignment("left")

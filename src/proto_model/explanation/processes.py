@@ -48,7 +48,7 @@ class ProcessExplainer:
 
     def __init__(self, explainer: Explainer, n_jobs: int | None = None) -> None:
         if n_jobs is not None and n_jobs < 1:
-            raise ValueError(f"n_jobs {n_jobs} given, a whole number from 1 expected.")
+            raise ValueError(f"n_jobs must be at least 1, got {n_jobs}.")
         self._explainer = explainer
         self._n_jobs = n_cores() if n_jobs is None else n_jobs
         if multiprocessing.current_process().daemon:
@@ -88,8 +88,8 @@ class ProcessExplainer:
                         progress(len(explanations), len(X))
         except BrokenProcessPool as error:
             raise ExplanationError(
-                "A process that explains rows could not start, or was ended from outside, perhaps for want "
-                f"of memory. Use fewer than {self._n_jobs} of them, or 1 for none."
+                "A worker process could not start or was killed, perhaps because memory ran out. "
+                f"Use fewer than {self._n_jobs} workers, or 1 for none."
             ) from error
         return explanations
 

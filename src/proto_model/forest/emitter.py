@@ -18,8 +18,8 @@ def write_function(
 ) -> str:
     """Textual IR of a module with one function, whose arguments are of some kinds and do not overlap.
 
-    `write` is handed an emitter (of its own class, if one is given) and the arguments. It writes the body, and
-    the `ret` if there is a result.
+    `write` is handed an emitter (of its own class, if one is given) and the arguments. It writes the body,
+    and the `ret` if there is a result.
     """
     module = ir.Module(name=name)
     function = ir.Function(module, ir.FunctionType(result or ir.VoidType(), kinds), name=name)

@@ -113,7 +113,7 @@ class CompiledForest:
         """
         if not any(base.__name__ == "ForestClassifier" for base in type(forest).__mro__):
             raise TypeError(
-                f"{type(forest).__name__} given; RandomForestClassifier or ExtraTreesClassifier expected."
+                f"Expected a RandomForestClassifier or ExtraTreesClassifier, got {type(forest).__name__}."
             )
         if not hasattr(forest, "estimators_"):
             raise ValueError(f"This {type(forest).__name__} is not fitted. Call fit before compiling it.")
@@ -124,7 +124,7 @@ class CompiledForest:
         places = np.arange(n_inputs) if columns is None else np.asarray(columns, dtype=np.int64)
         if places.shape != (n_inputs,) or places.min() < 0 or places.max() >= width:
             raise ValueError(
-                f"columns {places.tolist()} given; {n_inputs} of them, each in 0..{width - 1}, are expected."
+                f"columns: expected {n_inputs} numbers from 0 to {width - 1}, got {places.tolist()}."
             )
         trees = [tree.tree_ for tree in forest.estimators_]
         return cls(flatten(trees, width, places, int(forest.n_classes_)))
@@ -170,7 +170,7 @@ class CompiledForest:
         """
         X = np.ascontiguousarray(X, dtype=np.float64)
         if X.ndim != 2 or X.shape[1] != self.n_features:
-            raise ValueError(f"X of shape {X.shape} given, (n_rows, {self.n_features}) expected.")
+            raise ValueError(f"X has shape {X.shape}, expected (n_rows, {self.n_features}).")
         n_rows = len(X)
         proba = np.empty((n_rows, self.n_classes))
         if n_rows <= self._n_few:

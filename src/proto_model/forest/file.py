@@ -45,8 +45,8 @@ def read_nodes(path: Path) -> ForestNodes:
             version = int(arrays["version"])
             if version != FORMAT_VERSION:
                 raise ArtifactError(
-                    f"{path} has version {version}, {FORMAT_VERSION} is understood. "
-                    "Use the release of this package that wrote the model."
+                    f"{path} has format version {version}, but this release reads version {FORMAT_VERSION}. "
+                    "Use the release that wrote the model."
                 )
             forest = ForestNodes(
                 n_features=int(arrays["n_features"]),

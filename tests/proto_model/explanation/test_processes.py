@@ -67,5 +67,5 @@ def test_a_model_that_does_not_pickle_is_named(schema, rows, model):
         many.explain(rows[:2], OPTIONS)
     with ProcessExplainer(explainer, n_jobs=1) as none:
         assert len(none.explain(rows[:2], OPTIONS)) == 2
-    with pytest.raises(ValueError, match="from 1"):
+    with pytest.raises(ValueError, match="at least 1"):
         ProcessExplainer(explainer, n_jobs=0)

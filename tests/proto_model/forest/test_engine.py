@@ -235,19 +235,19 @@ def test_a_read_only_table_is_taken(deep):
 @pytest.mark.parametrize("shape", [(12,), (3, 11), (3, 13), (1, 3, 12)])
 def test_a_table_of_another_shape_is_refused(deep, shape):
     compiled = CompiledForest.from_sklearn(deep[0])
-    with pytest.raises(ValueError, match=r"\(n_rows, 12\) expected"):
+    with pytest.raises(ValueError, match=r"expected \(n_rows, 12\)"):
         compiled.predict_proba(np.zeros(shape))
 
 
 def test_what_cannot_be_compiled_is_refused(deep):
     X, y = np.arange(8.0).reshape(4, 2), [0, 1, 0, 1]
-    with pytest.raises(TypeError, match="RandomForestRegressor given"):
+    with pytest.raises(TypeError, match="got RandomForestRegressor"):
         CompiledForest.from_sklearn(RandomForestRegressor(2).fit(X, y))
     with pytest.raises(ValueError, match="not fitted"):
         CompiledForest.from_sklearn(RandomForestClassifier(2))
     with pytest.raises(ValueError, match="2 outputs"):
         CompiledForest.from_sklearn(RandomForestClassifier(2).fit(X, np.stack([y, y], axis=1)))
-    with pytest.raises(ValueError, match=r"each in 0\.\.11"):
+    with pytest.raises(ValueError, match="numbers from 0 to 11"):
         CompiledForest.from_sklearn(deep[0], columns=range(1, 13))
 
 

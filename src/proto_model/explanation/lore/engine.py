@@ -121,8 +121,8 @@ class LoreExplainer:
         expected = (len(X), len(self.background.schema.classes))
         if probabilities.shape != expected:
             raise ExplanationError(
-                f"The model gave probabilities of shape {probabilities.shape}, {expected} expected: one "
-                "column per class of the schema. Is the schema of another version?"
+                f"The model returned probabilities of shape {probabilities.shape}, expected {expected}: one "
+                "column per class. Does the schema belong to another version of the model?"
             )
         return probabilities
 
@@ -171,11 +171,11 @@ def _explain(row: Row) -> Questions:
 def _notes(rule: Rule, precision: float, found_none: bool) -> tuple[str, ...]:
     notes = []
     if precision < 0.9:
-        notes.append(f"The rule is weak: only {precision:.0%} of the rows drawn inside it get the class.")
+        notes.append(f"The rule is weak: only {precision:.0%} of random rows inside it get this class.")
     if not rule.premises:
-        notes.append("No premise is needed: nearly every row gets this class.")
+        notes.append("The rule has no conditions: nearly every row gets this class.")
     if found_none:
-        notes.append("No counterfactual was found among the values of the training table that may change.")
+        notes.append("No counterfactual was found among the allowed changes to values seen in training.")
     return tuple(notes)
 
 
