@@ -28,13 +28,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from proto_model.explanation import Explainer, ExplainOptions, FrameModel, make_explainer
+from proto_model.explanation import Explainer, FrameModel, make_explainer
 from proto_model.explanation.background import Background
 from proto_model.explanation.figure import explanation_figure
 from proto_model.explanation.measures import draw_inside
 from proto_model.explanation.rule import Premise, Rule
 from proto_model.forest import CompiledForest
 from proto_model.forest.pipeline import forest_columns
+from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
 from proto_model.table import decode, encode, load_table, prepare
 from proto_model.training.variants import make_pipeline
@@ -200,7 +201,7 @@ def measure(
     test_labels = table.predict_proba(table.X_test).argmax(axis=1)
     counted = Counted(model)
     explainer = make(counted, table.X_train)
-    options = ExplainOptions(effort=effort)  # type: ignore[arg-type]
+    options = Parameters(effort=effort)  # type: ignore[arg-type]
     explainer.explain(rows[:1], options)
     per_row: list[dict[str, float]] = []
     for i, x in enumerate(rows):
@@ -262,7 +263,7 @@ def measure(
 
 def _resampled(
     table: Table, rows: Matrix, make: Callable[[Callable[[Matrix], Matrix], Matrix], Explainer],
-    model: Callable[[Matrix], Matrix], options: ExplainOptions, n_backgrounds: int,
+    model: Callable[[Matrix], Matrix], options: Parameters, n_backgrounds: int,
 ) -> float | None:  # fmt: skip
     """Stability of the rules' features when the background is another half of the training rows each time."""
     if n_backgrounds < 2:
@@ -280,7 +281,7 @@ def example(table: Table) -> Figure:
     i = int(np.abs(probabilities - 0.8).argmin())
     row = table.X_test[i : i + 1]
     (explanation,) = make_explainer("lore", table.schema, table.X_train, table.predict_proba).explain(
-        row, ExplainOptions()
+        row, Parameters()
     )
     return explanation_figure(
         explanation, table.schema, decode(row, table.schema).iloc[0].to_dict(), f"Row {i}"

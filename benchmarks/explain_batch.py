@@ -58,13 +58,14 @@ def measure(name: str, dataset: str, n_rows: list[int], repeats: int, folder: Pa
     import numpy as np
     from explain import load
 
-    from proto_model.explanation import ExplainOptions, ProcessExplainer, make_explainer
+    from proto_model.explanation import ProcessExplainer, make_explainer
+    from proto_model.parameters import Parameters
 
     table = load(dataset, name)
     path = folder / f"{name}.npz"
     table.forest.save(path)
     explainer = make_explainer("lore", table.schema, table.X_train, SavedForest(str(path)))
-    options, cores = ExplainOptions(), sorted(os.sched_getaffinity(0))
+    options, cores = Parameters(), sorted(os.sched_getaffinity(0))
     explainer.explain(table.X_test[:2], options)
     lines = []
     for n in n_rows:

@@ -13,8 +13,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from proto_model.explanation import Explainer, ExplainOptions
+from proto_model.explanation import Explainer
 from proto_model.explanation.background import Background
+from proto_model.parameters import Parameters
 
 __all__ = ["Reach", "draw_reach", "reach"]
 
@@ -56,7 +57,7 @@ def reach(
     side: elsewhere its answer does not change. Values of numbers stay in the training range.
     """
     possible = np.array([_nearest(x, background, thresholds, predict_proba) for x in rows])
-    first = [e["counterfactuals"][:1] for e in explainer.explain(rows, ExplainOptions())]
+    first = [e["counterfactuals"][:1] for e in explainer.explain(rows, Parameters())]
     return Reach(
         possible_one=possible[:, 0],
         possible=possible[:, 1],

@@ -1,4 +1,4 @@
-"""What an explainer knows of the training table: a sample of its rows, and what follows from them."""
+"""What an explainer knows of the training table, and which changes of a row are allowed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proto_model.errors import ArtifactError, InputError
+from proto_model.explanation.interface import Bools, Floats, Ints
+from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
-
-__all__ = ["MAX_ROWS", "Background", "JsonValue", "short_number_between"]
 
 MAX_ROWS = 2000
 MAX_CUTS = 47
@@ -45,15 +44,15 @@ class Background:
     """
 
     schema: ModelSchema
-    matrix: NDArray[np.float64]
-    numeric: NDArray[np.bool_]
-    whole: NDArray[np.bool_]
-    directed: NDArray[np.bool_]
-    n_codes: NDArray[np.int64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    scale: NDArray[np.float64]
-    cuts: tuple[NDArray[np.float64], ...]
+    matrix: Floats
+    numeric: Bools
+    whole: Bools
+    directed: Bools
+    n_codes: Ints
+    low: Floats
+    high: Floats
+    scale: Floats
+    cuts: tuple[Floats, ...]
 
     @property
     def n_features(self) -> int:
@@ -61,7 +60,7 @@ class Background:
         return len(self.schema.features)
 
     @classmethod
-    def from_matrix(cls, schema: ModelSchema, matrix: NDArray[np.float64]) -> Background:
+    def from_matrix(cls, schema: ModelSchema, matrix: Floats) -> Background:
         """Background of a schema and coded training rows, of which at most `MAX_ROWS` are kept.
 
         Raises
@@ -72,8 +71,8 @@ class Background:
         n_features = len(schema.features)
         if matrix.ndim != 2 or matrix.shape[1] != n_features or not len(matrix):
             raise ArtifactError(
-                f"Background of shape {matrix.shape} given, [>0, {n_features}] expected: a sample of the "
-                "coded training rows. Build it with the schema that it is used with."
+                f"The background has shape {matrix.shape}, expected at least one row of {n_features} values. "
+                "Build it with the schema that it is used with."
             )
         if len(matrix) > MAX_ROWS:
             matrix = matrix[np.linspace(0, len(matrix) - 1, MAX_ROWS).astype(np.int64)]
@@ -84,7 +83,7 @@ class Background:
             [2 if f.type == "boolean" else len(f.categories or ()) for f in schema.features], dtype=np.int64
         )
         low, high, scale = np.zeros(n_features), np.zeros(n_features), np.ones(n_features)
-        cuts: list[NDArray[np.float64]] = []
+        cuts: list[Floats] = []
         for j, feature in enumerate(schema.features):
             known = np.sort(matrix[~np.isnan(matrix[:, j]), j])
             if not numeric[j]:
@@ -109,7 +108,7 @@ class Background:
             cuts=tuple(cuts),
         )
 
-    def check(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+    def check(self, X: Floats) -> Floats:
         """Rows to explain as a float64 matrix.
 
         Raises
@@ -120,13 +119,13 @@ class Background:
         X = np.ascontiguousarray(X, dtype=np.float64)
         if X.ndim != 2 or X.shape[1] != self.n_features:
             raise InputError(
-                f"Rows of shape {X.shape} given, [-1, {self.n_features}] expected: the coded matrix."
+                f"The rows have shape {X.shape}, expected (n_rows, {self.n_features}): a coded matrix."
             )
         rows, columns = np.nonzero(np.isinf(X))
         if len(rows):
             name = self.schema.feature_names[columns[0]]
             raise InputError(
-                f"Row {rows[0]}, column {name!r}: infinite; send a finite number, or a missing value."
+                f"Row {rows[0]}, feature {name!r}: infinite. Send a finite number or a missing value."
             )
         return X
 
@@ -141,7 +140,7 @@ class Background:
             return bool(code)
         return int(code) if feature.type == "long" and float(code).is_integer() else float(code)
 
-    def distance(self, x: NDArray[np.float64], X: NDArray[np.float64]) -> NDArray[np.float64]:
+    def distance(self, x: Floats, X: Floats) -> Floats:
         """Distance of each row of `X` from `x`: |change| / scale per number, 1 per changed category.
 
         A value that goes missing, or a missing one that becomes known, counts 1, too.
@@ -150,8 +149,39 @@ class Background:
             change = np.abs(X - x) / self.scale
         change = np.where(self.numeric | np.isnan(change), change, change > 0)
         lost = np.isnan(X) != np.isnan(x)
-        distances: NDArray[np.float64] = np.where(np.isnan(change), lost, change).sum(axis=1)
+        distances: Floats = np.where(np.isnan(change), lost, change).sum(axis=1)
         return distances
+
+
+@dataclass(frozen=True, eq=False)
+class Freedom:
+    """Which changes of a row are allowed: per feature, whether its value may grow, and may shrink."""
+
+    increase: Bools
+    decrease: Bools
+
+    @classmethod
+    def of(cls, options: Parameters, background: Background) -> Freedom:
+        """Freedom that the options leave."""
+        names = background.schema.feature_names
+        fixed = np.isin(names, options.immutable_features)
+        return cls(
+            increase=~(fixed | np.isin(names, options.decrease_only)),
+            decrease=~(fixed | np.isin(names, options.increase_only)),
+        )
+
+    @property
+    def mutable(self) -> Bools:
+        """Features that may change at all."""
+        return self.increase | self.decrease
+
+    def allows(self, x: Floats, X: Floats) -> Bools:
+        """Per value of `X`, whether `x` may take it."""
+        with np.errstate(invalid="ignore"):
+            ok = np.where(X > x, self.increase, self.decrease)
+        ok = np.where(np.isnan(x), self.mutable, ok)  # from a missing value there is no up or down
+        allowed: Bools = ok & ~np.isnan(X) | (X == x) | (np.isnan(X) & np.isnan(x))
+        return allowed
 
 
 def short_number_between(a: float, b: float) -> float:
@@ -175,7 +205,7 @@ def short_number_between(a: float, b: float) -> float:
     return a
 
 
-def _spread(known: NDArray[np.float64]) -> float:
+def _spread(known: Floats) -> float:
     """Median absolute deviation; where that is 0 (one value prevails), the standard one; then 1."""
     if not len(known):
         return 1.0
@@ -183,7 +213,7 @@ def _spread(known: NDArray[np.float64]) -> float:
     return float(np.median(deviation)) or float(known.std()) or 1.0
 
 
-def _cuts(known: NDArray[np.float64]) -> NDArray[np.float64]:
+def _cuts(known: Floats) -> Floats:
     """At most `MAX_CUTS` thresholds between neighbouring values, spread evenly over the rows."""
     values, counts = np.unique(known, return_counts=True)
     if len(values) < 2:

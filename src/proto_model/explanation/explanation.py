@@ -7,54 +7,68 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proto_model.explanation.background import Background
-from proto_model.explanation.counterfactual import Counterfactual
-from proto_model.explanation.rule import Rule
-
-__all__ = ["Explanation", "explain_constant"]
+from proto_model.explanation.interface import Floats, Ints
+from proto_model.explanation.rule import Rule, shown
 
 MAX_BYTES = 10_000
 MAX_IMPORTANCES = 40
 
 
 @dataclass(frozen=True, eq=False)
+class Counterfactual:
+    """A changed row, the class and probability that the model gives it, and the rule it comes from."""
+
+    values: Floats
+    prediction: int
+    probability: float
+    valid: bool
+    distance: float
+    rule: Rule | None
+
+    def changed(self, x: Floats) -> Ints:
+        """Indices of the features that differ from x."""
+        return np.flatnonzero(~((self.values == x) | (np.isnan(self.values) & np.isnan(x))))
+
+    def to_dict(self, x: Floats, background: Background) -> dict[str, Any]:
+        """JSON object of the counterfactual of row `x`."""
+        names = background.schema.feature_names
+        changes = [
+            {
+                "feature": names[j],
+                "from": background.json_value(j, float(x[j])),
+                "to": background.json_value(j, float(self.values[j])),
+            }
+            for j in self.changed(x)
+        ]
+        label = background.schema.classes[self.prediction]
+        parts = [f"{c['feature']} were {shown(c['to'])} instead of {shown(c['from'])}" for c in changes]
+        return {
+            "changes": changes,
+            "prediction": label,
+            "probability": round(self.probability, 6),
+            "valid": self.valid,
+            "distance": round(self.distance, 6),
+            "rule": None if self.rule is None else self.rule.to_dict(background),
+            "text": f"IF {' AND '.join(parts)} THEN {shown(label)}",
+        }
+
+
+@dataclass(frozen=True, eq=False)
 class Explanation:
-    """What an engine found out about one row; `to_dict` gives what is sent.
+    """What an engine found out about one row; `to_dict` gives what is sent."""
 
-    Parameters
-    ----------
-    x : ndarray of shape (n_features,)
-        The coded row.
-    prediction, probability : int, float
-        Index of the class that the model gives, and its probability.
-    rule : Rule
-        Holds around the row.
-    precision, coverage, fidelity : float or None
-        As measured; None when they could not be.
-    counterfactuals : tuple of Counterfactual
-        Nearest first.
-    importances : ndarray of shape (n_features,)
-        Not negative; scaled to sum to 1 when sent.
-    size, seed : int
-        Number of neighbours that the model has scored, and the seed that they were drawn with.
-    engine : str
-        Name of the engine.
-    notes : tuple of str
-        What a reader must know.
-    """
-
-    x: NDArray[np.float64]
+    x: Floats
     prediction: int
     probability: float
     rule: Rule
     precision: float | None
     coverage: float | None
-    counterfactuals: tuple[Counterfactual, ...]
-    importances: NDArray[np.float64]
+    counterfactuals: tuple[Counterfactual, ...]  # nearest first
+    importances: Floats  # not negative; scaled to sum to 1 when sent
     fidelity: float | None
-    size: int
+    size: int  # rows that the model has scored
     seed: int
     engine: str
     notes: tuple[str, ...]
@@ -81,9 +95,7 @@ class Explanation:
         return _fitted(content)
 
 
-def explain_constant(
-    x: NDArray[np.float64], probabilities: NDArray[np.float64], seed: int, engine: str
-) -> Explanation:
+def explain_constant(x: Floats, probabilities: Floats, seed: int, engine: str) -> Explanation:
     """Explanation where the model gives every row it was shown the same class."""
     index = int(probabilities.argmax())
     return Explanation(
@@ -99,13 +111,11 @@ def explain_constant(
         size=0,
         seed=seed,
         engine=engine,
-        notes=(
-            "The model gave every row it was shown the same class: no feature matters, none can flip it.",
-        ),
+        notes=("The model gave the same class to every row it was asked about: no feature matters.",),
     )
 
 
-def _importances(weights: NDArray[np.float64], names: list[str]) -> tuple[dict[str, float], list[str]]:
+def _importances(weights: Floats, names: list[str]) -> tuple[dict[str, float], list[str]]:
     """Importances that sum to 1, largest first, at most `MAX_IMPORTANCES`; and a note on the others."""
     total = float(weights.sum())
     listed = np.argsort(-weights, kind="stable")[:MAX_IMPORTANCES]
@@ -118,8 +128,8 @@ def _importances(weights: NDArray[np.float64], names: list[str]) -> tuple[dict[s
     if len(names) > len(listed):
         rest = 1 - float(weights[listed].sum()) / total
         notes.append(
-            f"Importances of the {len(listed)} most important of {len(names)} features, scaled to sum to 1; "
-            f"the others had {rest:.1%} together."
+            f"Only the {len(listed)} most important of {len(names)} features are listed, scaled to sum to 1; "
+            f"the others account for {rest:.1%} together."
         )
     return {names[j]: share for j, share in zip(listed, rounded, strict=True)}, notes
 
@@ -131,22 +141,23 @@ def _fitted(content: dict[str, Any]) -> dict[str, Any]:
     content = {**content, "counterfactuals": [{**c, "rule": None} for c in content["counterfactuals"]]}
     content["notes"] = [
         *content["notes"],
-        "The counterfactuals' rules are left out, to keep this short.",
+        "The rules of the counterfactuals were left out to limit the size.",
     ]
     n_found = len(content["counterfactuals"])
     while content["counterfactuals"] and _n_bytes(content) > MAX_BYTES:
         content["counterfactuals"] = content["counterfactuals"][:-1]
     n_left_out = n_found - len(content["counterfactuals"])
     if n_left_out:
-        content["notes"] = [*content["notes"], f"{n_left_out} far counterfactuals are left out, too."]
+        content["notes"] = [
+            *content["notes"],
+            f"The {n_left_out} farthest counterfactuals were left out to limit the size.",
+        ]
     return content
 
 
 def _n_bytes(content: dict[str, Any]) -> int:
-    """Length of the compact JSON text."""
     return len(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def _rounded(share: float | None) -> float | None:
-    """Measured share with the digits that the sample size carries."""
     return None if share is None else round(share, 4)

@@ -10,14 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
-from numpy.typing import NDArray
 
-from proto_model.explanation.interface import Explainer, ExplainOptions
+from proto_model.explanation.interface import Explainer, Floats
 from proto_model.explanation.rule import shown
+from proto_model.parameters import Parameters
 from proto_model.plotting import ACCENT, GRID, INK, MUTED, SECOND, new_figure, shortened
 from proto_model.schema import Feature, Label, ModelSchema
-
-__all__ = ["example_figures", "explanation_figure"]
 
 MAX_TRACKS = 12
 MAX_SHOWN = 3
@@ -81,13 +79,17 @@ def explanation_figure(
     head = f"{title}: " if title else ""
     head += f"{_text(explanation['prediction'])} ({explanation['probability']:.0%})"
     measured = ", ".join(
-        f"{what} {rule[key]:.0%}"
-        for key, what in (("precision", "right"), ("coverage", "covers"))
+        f"{rule[key]:.0%} {what}"
+        for key, what in (("precision", "right"), ("coverage", "of rows"))
         if rule[key] is not None
     )
     axes.set_title(head, loc="left", fontsize=13, fontweight="bold", color=INK, pad=8)
     axes.set_title(
-        f"band: the rule ({measured}); arrows: what flips it", loc="right", fontsize=9, color=MUTED, pad=8
+        f"band: the rule holds ({measured}); arrows flip the class",
+        loc="right",
+        fontsize=9,
+        color=MUTED,
+        pad=8,
     )
     axes.set_xlabel("\n".join(lines), loc="left", fontsize=8.5, color=INK, labelpad=6, linespacing=1.5)
     axes.xaxis.label.set_horizontalalignment("left")
@@ -97,9 +99,9 @@ def explanation_figure(
 def example_figures(
     explainer: Explainer,
     schema: ModelSchema,
-    X: NDArray[np.float64],
-    probabilities: NDArray[np.float64],
-    options: ExplainOptions | None = None,
+    X: Floats,
+    probabilities: Floats,
+    options: Parameters | None = None,
 ) -> dict[Label, Figure]:
     """One figure per class that the model predicts: of the row whose probability is the middle one.
 
@@ -113,7 +115,7 @@ def example_figures(
         Coded rows to choose from.
     probabilities : ndarray of shape (n_rows, n_classes)
         The model's answer to them.
-    options : ExplainOptions or None
+    options : Parameters or None
         Defaults when None.
     """
     from proto_model.values import decode
@@ -125,7 +127,7 @@ def example_figures(
         if not len(rows):
             continue
         i = int(rows[np.argsort(probabilities[rows, k], kind="stable")[len(rows) // 2]])
-        (explanation,) = explainer.explain(X[i : i + 1], options or ExplainOptions())
+        (explanation,) = explainer.explain(X[i : i + 1], options or Parameters())
         row = {str(name): value for name, value in decode(X[i : i + 1], schema).iloc[0].items()}
         figures[label] = explanation_figure(explanation, schema, row, f"Row {i}")
     return figures
@@ -207,7 +209,6 @@ def _choices(axes: Axes, y: float, feature: Feature, premise: Mapping[str, Any] 
 
 
 def _bar(axes: Axes, low: float, high: float, y: float, color: str, alpha: float = 1.0) -> None:
-    """Flat bar with round ends."""
     axes.add_patch(
         FancyBboxPatch(
             (low, y - 0.11), max(high - low, 0.001), 0.22,
@@ -222,7 +223,6 @@ def _sign(i: int) -> str:
 
 
 def _text(value: Any) -> str:
-    """Value that fits beside a mark."""
     return shortened([shown(value)], 36)[0]
 
 
@@ -239,7 +239,6 @@ def _typed(feature: Feature, value: Any) -> Any:
 
 
 def _place(feature: Feature, value: Any) -> float:
-    """Place of a value on its track, from 0 to 1."""
     if feature.type not in ("double", "long"):
         names = _names(feature)
         value = _typed(feature, value)

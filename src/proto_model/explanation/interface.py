@@ -1,4 +1,4 @@
-"""The interface behind which explanation engines can be exchanged."""
+"""What engines and their callers agree on: the model, the explainer, and how progress is told."""
 
 from __future__ import annotations
 
@@ -9,36 +9,26 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.errors import InputError
-from proto_model.parameters import Parameters, parameters_of
+from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
+from proto_model.values import decode
 
-__all__ = [
-    "ENGINES",
-    "ExplainOptions",
-    "Explainer",
-    "FrameModel",
-    "PredictProba",
-    "Progress",
-    "make_explainer",
-]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
-(ENGINES,) = (parameter.choices for parameter in parameters_of() if parameter.name == "engine")
-ExplainOptions = Parameters
-"""What a user may ask of an explanation: those of a request's parameters that tell of it."""
-
-PredictProba = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+PredictProba = Callable[[Floats], Floats]
 """Class probabilities, shape (n_rows, n_classes), of a coded matrix."""
 
 Progress = Callable[[int, int], None]
-"""Told after each row: how many are done, how many there are."""
+"""Called after each row with the number of rows done and the number of all rows."""
 
 
 class Explainer(Protocol):
     """Explains rows of a coded matrix."""
 
     def explain(
-        self, X: NDArray[np.float64], options: ExplainOptions, progress: Progress | None = None
+        self, X: Floats, options: Parameters, progress: Progress | None = None
     ) -> list[dict[str, Any]]:
         """One explanation per row, in order: plain JSON as in `schemas/explanation.schema.json`.
 
@@ -51,7 +41,7 @@ class Explainer(Protocol):
 
 @dataclass(frozen=True)
 class FrameModel:
-    """Any model over DataFrames, such as a scikit-learn pipeline, as a model over coded matrices.
+    """A model over data frames, such as a scikit-learn pipeline, as a model over coded matrices.
 
     Parameters
     ----------
@@ -64,42 +54,6 @@ class FrameModel:
     predict_proba: Callable[[Any], Any]
     schema: ModelSchema
 
-    def __call__(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    def __call__(self, matrix: Floats) -> Floats:
         """Probabilities of the rows of a coded matrix."""
-        from proto_model.values import decode
-
         return np.asarray(self.predict_proba(decode(matrix, self.schema)), dtype=np.float64)
-
-
-def make_explainer(
-    engine: str, schema: ModelSchema, background: NDArray[np.float64], predict_proba: PredictProba
-) -> Explainer:
-    """Explainer of a model.
-
-    Parameters
-    ----------
-    engine : {"lore", "lore_sa"}
-        Our own engine, or the published LORE library (slow, one row at a time).
-    schema : ModelSchema
-        Features and classes of the model.
-    background : ndarray of shape (n_rows, n_features)
-        Sample of the training rows as a coded matrix.
-    predict_proba : callable
-        The model: coded matrix to class probabilities. See `FrameModel` for models over DataFrames.
-
-    Raises
-    ------
-    InputError
-        If there is no such engine.
-    ArtifactError
-        If the background does not fit the schema.
-    """
-    if engine == "lore_sa":
-        from proto_model.explanation.lore_sa import LoreSaExplainer
-
-        return LoreSaExplainer(schema, background, predict_proba)
-    if engine == "lore":
-        from proto_model.explanation.lore import LoreExplainer
-
-        return LoreExplainer(schema, background, predict_proba)
-    raise InputError(f"engine {engine!r} given, one of {', '.join(ENGINES)} expected.")

@@ -1,15 +1,16 @@
-"""The published LORE library (`lore_sa`) behind our interface.
+"""The published LORE library (`lore_sa`) as an engine, where it is installed.
 
-The library is kept at arm's length: it shares one surrogate between calls, draws from the global random
-generators, silences the warnings of the whole process and hangs a handler on the root logger when imported
-(all seen in 1.1.3). So one lock serialises it, and what it touches is put back. It sees feature numbers and
-codes rather than names and categories, because it cuts names at "=". What it returns is converted, and
-measured by the same code as our own engine's.
+It shares one surrogate between calls, draws from the global random generators, silences the warnings of the
+whole process and adds a handler to the root logger when imported (all seen in 1.1.3). So one lock serialises
+it, and what it touches is put back. It sees feature numbers and codes rather than names and categories,
+because it cuts names at "=". What it returns is converted, and measured by the same code as the other
+engine's.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import logging
 import math
 import random
@@ -20,18 +21,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from proto_model.errors import ExplanationError
-from proto_model.explanation.background import Background, short_number_between
-from proto_model.explanation.counterfactual import Counterfactual, Freedom
-from proto_model.explanation.explanation import Explanation, explain_constant
-from proto_model.explanation.interface import ExplainOptions, PredictProba, Progress
+from proto_model.errors import ExplanationError, InputError
+from proto_model.explanation.background import Background, Freedom, short_number_between
+from proto_model.explanation.explanation import Counterfactual, Explanation, explain_constant
+from proto_model.explanation.interface import Floats, Ints, PredictProba, Progress
 from proto_model.explanation.measures import balanced_agreement, draw_inside, draw_neighbors, row_generator
 from proto_model.explanation.rule import Premise, Rule
+from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
-
-__all__ = ["LoreSaExplainer"]
 
 N_NEIGHBORS = 1000
 N_MEASURED = 1000
@@ -40,32 +38,25 @@ _lock = threading.RLock()
 
 
 class LoreSaExplainer:
-    """Explains rows with `lore_sa`: its random generator for effort `fast`, its genetic one for `thorough`.
+    """Explains rows with the library's random generator (effort `fast`) or its genetic one (`thorough`)."""
 
-    Parameters
-    ----------
-    schema : ModelSchema
-        Features and classes of the model.
-    background : ndarray of shape (n_rows, n_features)
-        Sample of the training rows as a coded matrix.
-    predict_proba : callable
-        The model: coded matrix to class probabilities.
-    """
-
-    def __init__(
-        self, schema: ModelSchema, background: NDArray[np.float64], predict_proba: PredictProba
-    ) -> None:
+    def __init__(self, schema: ModelSchema, background: Floats, predict_proba: PredictProba) -> None:
+        if importlib.util.find_spec("lore_sa") is None:
+            raise InputError(
+                "engine 'lore_sa' is not installed here. Install it with "
+                "`pip install 'proto-model-turbo[lore-sa]'`, or use engine 'lore'."
+            )
         self.background = Background.from_matrix(schema, background)
         self.predict_proba = predict_proba
         self._typical = _typical(self.background.matrix)
         self._built: dict[str, _Lore] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """State without the library's objects, which do not pickle."""
+        """Leave out the library's objects, which do not pickle."""
         return {**self.__dict__, "_built": {}}
 
     def explain(
-        self, X: NDArray[np.float64], options: ExplainOptions, progress: Progress | None = None
+        self, X: Floats, options: Parameters, progress: Progress | None = None
     ) -> list[dict[str, Any]]:
         """One explanation per row; see `Explainer.explain`."""
         options.validate(self.background.schema)
@@ -77,40 +68,26 @@ class LoreSaExplainer:
                 progress(done, len(X))
         return explanations
 
-    def _explain_row(self, x: NDArray[np.float64], options: ExplainOptions) -> Explanation:
-        """Explanation of one row."""
+    def _explain_row(self, x: Floats, options: Parameters) -> Explanation:
         background = self.background
         probabilities = self.predict_proba(x[np.newaxis])[0]
         index = int(probabilities.argmax())
         if (self.predict_proba(background.matrix).argmax(axis=1) == index).all():
             return explain_constant(x, probabilities, options.seed, "lore_sa")
-        z = np.where(np.isnan(x), self._typical, x)
-        notes = []
-        if np.isnan(x).any():
-            notes.append(
-                "lore_sa knows no missing values: typical ones of the training table took their place."
-            )
         rng = row_generator(options.seed, x, "measures")
         fresh = draw_neighbors(background, x, N_MEASURED, rng)
-        with _library():
-            try:
-                lore = self._lore(options.effort)
-                result = lore.explain(z, int(row_generator(options.seed, x, "lore_sa").integers(2**32)))
-                y_surrogate = lore.surrogate(np.where(np.isnan(fresh), self._typical, fresh))
-            except (ValueError, IndexError, KeyError, TypeError, RuntimeError) as error:
-                raise ExplanationError(
-                    f"lore_sa could not explain the row: {error!r}. Use engine='lore' for it."
-                ) from error
+        result, y_surrogate = self._ask_library(x, options, fresh)
         rule = _rule(result["rule"]["premises"], int(result["rule"]["consequence"]["val"]), background, x)
-        if rule.consequence != index:
-            notes.append("The surrogate gives the row another class than the model does.")
-        if not rule.premises:
-            notes.append("lore_sa found no rule: its neighbourhood had one class only.")
-        if not rule.covers(x[np.newaxis])[0]:
-            notes.append("The row does not satisfy its own rule.")
         counterfactuals = self._counterfactuals(x, index, result, options)
-        if not counterfactuals:
-            notes.append("lore_sa found no counterfactual that the options allow.")
+        notes = {
+            "lore_sa cannot handle missing values: typical training values were used instead.": (
+                np.isnan(x).any()
+            ),
+            "The surrogate predicts another class for this row than the model.": rule.consequence != index,
+            "lore_sa found no rule: all neighbours had the same class.": not rule.premises,
+            "The row does not satisfy its own rule.": not rule.covers(x[np.newaxis])[0],
+            "lore_sa found no counterfactual that the options allow.": not counterfactuals,
+        }
         inside = self.predict_proba(draw_inside(background, rule, N_MEASURED, rng)).argmax(axis=1)
         fidelity = balanced_agreement(self.predict_proba(fresh).argmax(axis=1), y_surrogate)
         weights = np.zeros(background.n_features)
@@ -129,8 +106,21 @@ class LoreSaExplainer:
             size=result["n_rows"],
             seed=options.seed,
             engine="lore_sa",
-            notes=tuple(notes),
+            notes=tuple(note for note, applies in notes.items() if applies),
         )
+
+    def _ask_library(self, x: Floats, options: Parameters, fresh: Floats) -> tuple[dict[str, Any], Ints]:
+        """What the library says of a row, and the classes that its surrogate gives to fresh neighbours."""
+        z, Z = (np.where(np.isnan(values), self._typical, values) for values in (x, fresh))
+        seed = int(row_generator(options.seed, x, "lore_sa").integers(2**32))
+        with _library():
+            try:
+                lore = self._lore(options.effort)
+                return lore.explain(z, seed), lore.surrogate(Z)
+            except (ValueError, IndexError, KeyError, TypeError, RuntimeError) as error:
+                raise ExplanationError(
+                    f"lore_sa could not explain the row: {error!r}. Use engine 'lore' instead."
+                ) from error
 
     def _lore(self, effort: str) -> _Lore:
         """The library's explainer for an effort, built once; only to be used inside `_library`."""
@@ -139,7 +129,7 @@ class LoreSaExplainer:
         return self._built[effort]
 
     def _counterfactuals(
-        self, x: NDArray[np.float64], index: int, result: dict[str, Any], options: ExplainOptions
+        self, x: Floats, index: int, result: dict[str, Any], options: Parameters
     ) -> list[Counterfactual]:
         """The library's counterfactual rules as least changes, put to the model."""
         background, freedom = self.background, Freedom.of(options, self.background)
@@ -185,7 +175,7 @@ class _Lore:
         self._model = _ArgMax(predict_proba)
         self._lore = getattr(lore_sa.lore, kind)(self._model, dataset)
 
-    def explain(self, z: NDArray[np.float64], seed: int) -> dict[str, Any]:
+    def explain(self, z: Floats, seed: int) -> dict[str, Any]:
         """What the library says about one row."""
         random.seed(seed)
         np.random.seed(seed)
@@ -193,9 +183,9 @@ class _Lore:
         result: dict[str, Any] = self._lore.explain(z, N_NEIGHBORS)
         return {**result, "n_rows": self._model.n_rows}
 
-    def surrogate(self, X: NDArray[np.float64]) -> NDArray[np.int64]:
+    def surrogate(self, X: Floats) -> Ints:
         """Class indices that the surrogate of the last explanation gives."""
-        classes: NDArray[np.int64] = self._lore.surrogate.dt.predict(self._lore.encoder.encode(X.tolist()))
+        classes: Ints = self._lore.surrogate.dt.predict(self._lore.encoder.encode(X.tolist()))
         return classes.astype(np.int64)
 
 
@@ -206,11 +196,11 @@ class _ArgMax:
         self._predict_proba = predict_proba
         self.n_rows = 0
 
-    def predict(self, X: Any) -> NDArray[np.int64]:
+    def predict(self, X: Any) -> Ints:
         """Class index of each row."""
         matrix = np.asarray(X, dtype=np.float64)
         self.n_rows += len(matrix)
-        classes: NDArray[np.int64] = self._predict_proba(matrix).argmax(axis=1)
+        classes: Ints = self._predict_proba(matrix).argmax(axis=1)
         return classes
 
 
@@ -231,15 +221,12 @@ def _library() -> Iterator[None]:
 
 
 def _remove_handlers(known: set[logging.Handler]) -> None:
-    """Take those handlers off the root logger that came with the import."""
     root = logging.getLogger()
     for handler in [h for h in root.handlers if h not in known]:
         root.removeHandler(handler)
 
 
-def _rule(
-    items: list[dict[str, Any]], consequence: int, background: Background, x: NDArray[np.float64] | None
-) -> Rule:
+def _rule(items: list[dict[str, Any]], consequence: int, background: Background, x: Floats | None) -> Rule:
     """Rule in our form from the library's conditions, with as few digits as the table allows."""
     above: dict[int, float] = {}
     at_most: dict[int, float] = {}
@@ -272,7 +259,7 @@ def _rule(
     return Rule(tuple(premises), consequence)
 
 
-def _rounded_threshold(threshold: float, column: NDArray[np.float64], own: float | None) -> float:
+def _rounded_threshold(threshold: float, column: Floats, own: float | None) -> float:
     """The shortest number that separates the same values of the table, and of the row."""
     values = column if own is None else np.append(column, own)
     below, over = values[values <= threshold], values[values > threshold]
@@ -281,7 +268,7 @@ def _rounded_threshold(threshold: float, column: NDArray[np.float64], own: float
     return short_number_between(float(below.max()), float(over.min()))
 
 
-def _least_change(x: NDArray[np.float64], rule: Rule, background: Background) -> NDArray[np.float64]:
+def _least_change(x: Floats, rule: Rule, background: Background) -> Floats:
     """The row nearest to x that satisfies the rule, among values that can exist."""
     row = x.copy()
     for premise in rule.premises:
@@ -300,10 +287,10 @@ def _least_change(x: NDArray[np.float64], rule: Rule, background: Background) ->
     return row
 
 
-def _typical(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+def _typical(matrix: Floats) -> Floats:
     """The middle known value of each column (one that occurs); 0 where all are missing."""
     known = np.sort(matrix, axis=0)  # missing values go last
     counts = (~np.isnan(matrix)).sum(axis=0)
     middle = known[np.maximum(counts - 1, 0) // 2, np.arange(matrix.shape[1])]
-    typical: NDArray[np.float64] = np.nan_to_num(middle)
+    typical: Floats = np.nan_to_num(middle)
     return typical

@@ -9,40 +9,34 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proto_model.explanation.background import Background
+from proto_model.explanation.interface import Floats, Ints
 from proto_model.explanation.rule import Premise, Rule
-
-__all__ = ["balanced_agreement", "draw_inside", "draw_marginals", "draw_neighbors", "row_generator"]
 
 KEEP = 0.5
 
 
-def row_generator(seed: int, x: NDArray[np.float64], purpose: str) -> np.random.Generator:
+def row_generator(seed: int, x: Floats, purpose: str) -> np.random.Generator:
     """Random numbers that depend on the seed, the row's own values and their purpose, nothing else."""
     row = np.where(np.isnan(x), np.nan, x + 0.0)  # one bit pattern for missing, one for zero
     digest = hashlib.blake2b(f"{seed}:{purpose}:".encode() + row.tobytes(), digest_size=16).digest()
     return np.random.Generator(np.random.SFC64(int.from_bytes(digest, "little")))
 
 
-def draw_marginals(background: Background, n_rows: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def draw_marginals(background: Background, n_rows: int, rng: np.random.Generator) -> Floats:
     """Rows whose features are drawn independently of each other, each as the background has them."""
     picks = rng.integers(0, len(background.matrix), size=(n_rows, background.n_features), dtype=np.int32)
     return background.matrix[picks, np.arange(background.n_features)]
 
 
-def draw_neighbors(
-    background: Background, x: NDArray[np.float64], n_rows: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
+def draw_neighbors(background: Background, x: Floats, n_rows: int, rng: np.random.Generator) -> Floats:
     """Neighbours of x: each feature is kept with probability 1/2, else drawn as the background has it."""
     kept = rng.random((n_rows, background.n_features), dtype=np.float32) < KEEP
     return np.where(kept, x, draw_marginals(background, n_rows, rng))
 
 
-def draw_inside(
-    background: Background, rule: Rule, n_rows: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
+def draw_inside(background: Background, rule: Rule, n_rows: int, rng: np.random.Generator) -> Floats:
     """Rows inside a rule: bounded numbers uniform, categories by frequency, the rest as in the table."""
     X = draw_marginals(background, n_rows, rng)
     for premise in rule.premises:
@@ -50,10 +44,7 @@ def draw_inside(
     return X
 
 
-def _draw_premise(
-    background: Background, premise: Premise, n_rows: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Values of one feature that satisfy a premise."""
+def _draw_premise(background: Background, premise: Premise, n_rows: int, rng: np.random.Generator) -> Floats:
     column = background.matrix[:, premise.feature]
     inside = column[premise.covers(column)]
     missing = np.isnan(inside)
@@ -79,7 +70,7 @@ def _draw_premise(
     return known
 
 
-def balanced_agreement(y_model: NDArray[np.int64], y_other: NDArray[np.int64]) -> float:
+def balanced_agreement(y_model: Ints, y_other: Ints) -> float:
     """Share of rows on which two classifiers agree, averaged over the classes that the first one gives.
 
     Examples

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import pickle
 import signal
 import threading
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
+from itertools import repeat
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proto_model.errors import ExplanationError
-from proto_model.explanation.interface import Explainer, ExplainOptions, Progress
-
-__all__ = ["MIN_ROWS", "ProcessExplainer", "n_cores"]
+from proto_model.explanation.interface import Explainer, Floats, Progress
+from proto_model.forest import n_cores
+from proto_model.parameters import Parameters
 
 MIN_ROWS = 100  # fewer are explained before the workers have started
 ROWS_PER_TASK = 8
@@ -52,7 +48,7 @@ class ProcessExplainer:
 
     def __init__(self, explainer: Explainer, n_jobs: int | None = None) -> None:
         if n_jobs is not None and n_jobs < 1:
-            raise ValueError(f"n_jobs {n_jobs} given, a whole number from 1 expected.")
+            raise ValueError(f"n_jobs must be at least 1, got {n_jobs}.")
         self._explainer = explainer
         self._n_jobs = n_cores() if n_jobs is None else n_jobs
         if multiprocessing.current_process().daemon:
@@ -71,9 +67,7 @@ class ProcessExplainer:
             self._workers.shutdown(cancel_futures=True)
             self._workers = None
 
-    def explain(
-        self, X: NDArray[np.float64], options: ExplainOptions, progress: Progress | None = None
-    ) -> Explanations:
+    def explain(self, X: Floats, options: Parameters, progress: Progress | None = None) -> Explanations:
         """One explanation per row; see `Explainer.explain`. Tells the progress after every few rows.
 
         Raises
@@ -87,15 +81,15 @@ class ProcessExplainer:
         explanations: Explanations = []
         tasks = (X[start : start + ROWS_PER_TASK] for start in range(0, len(X), ROWS_PER_TASK))
         try:
-            for some in _in_order(workers, tasks, options, 2 * self._n_jobs):
+            for some in workers.map(_Worker.explain, tasks, repeat(options)):
                 for explanation in some:
                     explanations.append(explanation)
                     if progress is not None:
                         progress(len(explanations), len(X))
         except BrokenProcessPool as error:
             raise ExplanationError(
-                "A process that explains rows could not start, or was ended from outside, perhaps for want "
-                f"of memory. Use fewer than {self._n_jobs} of them, or 1 for none."
+                "A worker process could not start or was killed, perhaps because memory ran out. "
+                f"Use fewer than {self._n_jobs} workers, or 1 for none."
             ) from error
         return explanations
 
@@ -120,35 +114,7 @@ class ProcessExplainer:
             return self._workers
 
 
-def n_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _in_order(
-    workers: ProcessPoolExecutor,
-    tasks: Iterator[NDArray[np.float64]],
-    options: ExplainOptions,
-    n_ahead: int,
-) -> Iterator[Explanations]:
-    """Explanations of the tasks in their order, with only so many tasks handed out ahead."""
-    waiting: deque[Future[Explanations]] = deque()
-    try:
-        waiting.extend(workers.submit(_Worker.explain, task, options) for task in islice(tasks, n_ahead))
-        while waiting:
-            some = waiting.popleft().result()
-            waiting.extend(workers.submit(_Worker.explain, task, options) for task in islice(tasks, 1))
-            yield some
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
 class _Worker:
-    """What a worker process holds."""
-
     explainer: Explainer
 
     @classmethod
@@ -158,6 +124,6 @@ class _Worker:
         cls.explainer = pickle.loads(content)
 
     @classmethod
-    def explain(cls, X: NDArray[np.float64], options: ExplainOptions) -> Explanations:
+    def explain(cls, X: Floats, options: Parameters) -> Explanations:
         """Explain a few rows."""
         return [explanation for x in X for explanation in cls.explainer.explain(x[np.newaxis], options)]

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proto_model.explanation.background import Background
-
-__all__ = ["Premise", "Rule", "shown"]
+from proto_model.explanation.interface import Bools, Floats
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Premise:
     codes: tuple[int, ...] | None = None
     or_missing: bool = False
 
-    def covers(self, column: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def covers(self, column: Floats) -> Bools:
         """Which values of the feature satisfy it."""
         if self.codes is None:
             inside = (column > self.above) & (column <= self.at_most)
@@ -89,7 +87,7 @@ class Rule:
     premises: tuple[Premise, ...]
     consequence: int
 
-    def covers(self, X: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def covers(self, X: Floats) -> Bools:
         """Which rows of a coded matrix satisfy every premise."""
         covered = np.ones(len(X), dtype=np.bool_)
         for premise in self.premises:
@@ -129,5 +127,4 @@ def shown(value: str | float | bool | None) -> str:
 
 
 def _number(value: float) -> int | float:
-    """Bound as JSON shows it: 884 rather than 884.0."""
     return int(value) if float(value).is_integer() and abs(value) < 2**53 else float(value)

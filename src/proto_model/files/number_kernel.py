@@ -17,7 +17,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from proto_model.forest.emitter import BYTES, F64, I1, I32, I64, Emitter, constant, vector
+from proto_model.forest.emitter import BYTES, F64, I1, I32, I64, Emitter, constant, vector, write_function
 
 __all__ = ["HIGHEST_POWER", "LOWEST_POWER", "MAX_BYTES_AHEAD", "build_module"]
 
@@ -34,16 +34,8 @@ def build_module() -> str:
     It returns the number of records, or -1 where it gave up. `places` are int32, the column of each field or
     -1; `fives` and `tens` are pairs of words, see `plain_numbers`.
     """
-    module = ir.Module(name="csv")
-    kind = ir.FunctionType(I64, [BYTES, I64, BYTES, I64, I64, BYTES, BYTES, BYTES])
-    function = ir.Function(module, kind, name="csv_numbers")
-    b = _Code(function.append_basic_block("entry"))
-    start = b.append_basic_block("start")
-    b.position_at_end(start)
-    _write_records(b, *function.args)
-    with b.goto_block(function.entry_basic_block):
-        b.branch(start)
-    return str(module)
+    kinds = [BYTES, I64, BYTES, I64, I64, BYTES, BYTES, BYTES]
+    return write_function("csv_numbers", kinds, _write_records, I64, _Code)
 
 
 class _Code(Emitter):

@@ -7,11 +7,11 @@ import functools
 import threading
 from collections.abc import Callable
 
-import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.files.number_kernel import HIGHEST_POWER, LOWEST_POWER, MAX_BYTES_AHEAD, build_module
+from proto_model.forest.jit import compile_function
 
 __all__ = ["parse_numbers"]
 
@@ -97,18 +97,5 @@ def _powers_of_five() -> NDArray[np.uint64]:
 @functools.cache
 def _compiled() -> Callable[..., int]:
     """The kernel as a function of addresses and lengths, which releases the GIL."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
-    )
-    module = llvm.parse_assembly(build_module())
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
-    passes = llvm.create_new_function_pass_manager()
-    passes.add_sroa_pass()  # variables become registers; LLVM's other passes gain nothing here
-    passes.run(module.get_function("csv_numbers"), builder)
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    function = _SIGNATURE(engine.get_function_address("csv_numbers"))
-    function.engine = engine  # type: ignore[attr-defined]  # it owns the code
-    return function
+    kernel: Callable[..., int] = compile_function(build_module(), "csv_numbers", _SIGNATURE)
+    return kernel

@@ -1,4 +1,4 @@
-"""The kernel for many rows, and the module of both kernels.
+"""The kernel for many rows, and both kernels compiled.
 
 Rows are taken in blocks that fit a core's L2 cache. Each tree in turn answers for all rows of a block: its
 top by bit masks (see `masks`), 64 rows at a time, and what lies below by a walk of sixteen rows at a time,
@@ -8,16 +8,18 @@ as long.
 
 from __future__ import annotations
 
-from typing import Any
+import ctypes
+from functools import cache
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 
-from proto_model.forest.emitter import BYTES, F32, F64, I32, I64, Emitter, constant, vector
+from proto_model.forest.emitter import BYTES, F32, F64, I32, I64, constant, vector, write_function
+from proto_model.forest.jit import compile_function
 from proto_model.forest.kernels import Code, Shape, n_slots, write_row_kernel
 from proto_model.forest.masks import WORD_BITS
 
-__all__ = ["GROUP", "build_module", "scratch_bytes"]
-
+KERNELS = ("forest_row", "forest_block")
 GROUP = 64  # rows that go through a tree's top together
 
 _GROUP_BITS = 6
@@ -26,23 +28,26 @@ _WALK_ROWS = 16  # rows that walk together
 _PREFETCH_ROWS = 256  # enough rows to be worth fetching the whole next tree
 
 
-def build_module(shape: Shape) -> str:
-    """IR of `forest_row` and `forest_block` for one shape of forest."""
-    module = ir.Module(name="forest")
-    arguments = [I64.as_pointer(), F64.as_pointer(), I64, F64.as_pointer(), BYTES]
-    for name, write_kernel in (("forest_row", write_row_kernel), ("forest_block", _write_block_kernel)):
-        function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name=name)
-        for argument in function.args:
-            if isinstance(argument.type, ir.PointerType):
-                argument.add_attribute("noalias")
-        b = Emitter(function.append_basic_block("entry"))
-        start = b.append_basic_block("start")
-        b.position_at_end(start)
-        write_kernel(Code(b, shape, function.args[0]), *function.args[1:])
-        b.ret_void()
-        with b.goto_block(function.entry_basic_block):  # where variables were put in the meantime
-            b.branch(start)
-    return str(module)
+class Kernels(NamedTuple):
+    """Compiled kernels for one shape of forest, called with (fields, X, n_rows, proba, scratch)."""
+
+    row: Any
+    block: Any
+
+
+@cache
+def compiled(shape: Shape) -> Kernels:
+    """Kernels for a shape of forest, compiled once per process."""
+    address = ctypes.c_void_p
+    signature = ctypes.CFUNCTYPE(None, address, address, ctypes.c_int64, address, address)
+    return Kernels(*(compile_function(write_kernel(shape, name), name, signature) for name in KERNELS))
+
+
+def write_kernel(shape: Shape, name: str) -> str:
+    """IR of one of `KERNELS` for one shape of forest."""
+    kinds = [I64.as_pointer(), F64.as_pointer(), I64, F64.as_pointer(), BYTES]
+    write_body = write_row_kernel if name == "forest_row" else _write_block_kernel
+    return write_function(name, kinds, lambda b, fields, *rest: write_body(Code(b, shape, fields), *rest))
 
 
 def scratch_bytes(n_block: int, n_used: int, feature_bits: int) -> int:
@@ -77,7 +82,6 @@ class _Block:
 
 
 def _write_block_kernel(code: Code, X: Any, n_rows: Any, proba: Any, scratch: Any) -> None:
-    """Body of `forest_block`."""
     b, n_block, n_classes = code.b, code.fields["n_block"], I64(code.shape.n_classes)
     n_blocks = b.sdiv(b.add(n_rows, b.sub(n_block, I64(1))), n_block)
     with b.count(0, n_blocks) as k:
@@ -98,7 +102,6 @@ def _write_block_kernel(code: Code, X: Any, n_rows: Any, proba: Any, scratch: An
 
 
 def _has_missing(code: Code, X: Any, n: Any) -> Any:
-    """Whether some value of the block is missing."""
     b = code.b
     found = b.variable(ir.IntType(1)(0))
     with b.count(0, n) as i, b.count(0, code.fields["n_used"]) as j:
@@ -108,7 +111,6 @@ def _has_missing(code: Code, X: Any, n: Any) -> Any:
 
 
 def _fill(code: Code, block: _Block, X: Any, n: Any) -> None:
-    """Copy rows into the slots of a block."""
     b, n_used = code.b, code.fields["n_used"]
     low = I64(1 << code.shape.feature_bits)
     with b.count(0, n) as i:
@@ -130,7 +132,6 @@ def _fill(code: Code, block: _Block, X: Any, n: Any) -> None:
 
 
 def _add_tree(code: Code, block: _Block, t: Any, n: Any, sums: Any) -> None:
-    """Add one tree to the sums of all rows of a block."""
     b = code.b
     tree, following = code.tree(t), b.add(t, I64(1))
     is_whole = b.icmp_signed("!=", b.read(I64, code.array("is_whole"), t), I64(0))

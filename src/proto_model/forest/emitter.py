@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
 
-__all__ = ["BYTES", "F32", "F64", "I1", "I32", "I64", "Emitter", "constant", "vector"]
-
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 F32, F64 = ir.FloatType(), ir.DoubleType()
 BYTES = ir.IntType(8).as_pointer()
+
+
+def write_function(
+    name: str, kinds: Sequence[Any], write: Callable[..., None], result: Any = None, emitter: Any = None
+) -> str:
+    """Textual IR of a module with one function, whose arguments are of some kinds and do not overlap.
+
+    `write` is handed an emitter (of its own class, if one is given) and the arguments. It writes the body,
+    and the `ret` if there is a result.
+    """
+    module = ir.Module(name=name)
+    function = ir.Function(module, ir.FunctionType(result or ir.VoidType(), kinds), name=name)
+    for argument in function.args:
+        if isinstance(argument.type, ir.PointerType):
+            argument.add_attribute("noalias")
+    b = (emitter or Emitter)(function.append_basic_block("entry"))
+    start = b.append_basic_block("start")
+    b.position_at_end(start)
+    write(b, *function.args)
+    if result is None:
+        b.ret_void()
+    with b.goto_block(function.entry_basic_block):  # where variables were put in the meantime
+        b.branch(start)
+    return str(module)
 
 
 def vector(kind: Any, width: int) -> Any:

@@ -15,14 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.forest.block import GROUP, scratch_bytes
+from proto_model.forest.block import GROUP, compiled, scratch_bytes
 from proto_model.forest.file import read_nodes, write_nodes
-from proto_model.forest.jit import compiled
 from proto_model.forest.kernels import FIELDS, ROW_TREES, Shape
 from proto_model.forest.masks import find_tops
 from proto_model.forest.nodes import WIDE_NODE, ForestNodes, flatten
-
-__all__ = ["CompiledForest"]
 
 _ROW_KERNEL_ROWS = 12  # up to here, rows are walked one by one
 _ROW_KERNEL_ROWS_DEEP = 48  # the same for forests that are not all top
@@ -116,7 +113,7 @@ class CompiledForest:
         """
         if not any(base.__name__ == "ForestClassifier" for base in type(forest).__mro__):
             raise TypeError(
-                f"{type(forest).__name__} given; RandomForestClassifier or ExtraTreesClassifier expected."
+                f"Expected a RandomForestClassifier or ExtraTreesClassifier, got {type(forest).__name__}."
             )
         if not hasattr(forest, "estimators_"):
             raise ValueError(f"This {type(forest).__name__} is not fitted. Call fit before compiling it.")
@@ -127,7 +124,7 @@ class CompiledForest:
         places = np.arange(n_inputs) if columns is None else np.asarray(columns, dtype=np.int64)
         if places.shape != (n_inputs,) or places.min() < 0 or places.max() >= width:
             raise ValueError(
-                f"columns {places.tolist()} given; {n_inputs} of them, each in 0..{width - 1}, are expected."
+                f"columns: expected {n_inputs} numbers from 0 to {width - 1}, got {places.tolist()}."
             )
         trees = [tree.tree_ for tree in forest.estimators_]
         return cls(flatten(trees, width, places, int(forest.n_classes_)))
@@ -173,7 +170,7 @@ class CompiledForest:
         """
         X = np.ascontiguousarray(X, dtype=np.float64)
         if X.ndim != 2 or X.shape[1] != self.n_features:
-            raise ValueError(f"X of shape {X.shape} given, (n_rows, {self.n_features}) expected.")
+            raise ValueError(f"X has shape {X.shape}, expected (n_rows, {self.n_features}).")
         n_rows = len(X)
         proba = np.empty((n_rows, self.n_classes))
         if n_rows <= self._n_few:
@@ -182,16 +179,11 @@ class CompiledForest:
             self._predict_blocks(X, proba, n_threads)
         return proba
 
-    def predict_index(self, X: NDArray[np.float64], n_threads: int | None = None) -> NDArray[np.int64]:
-        """Index of the most probable class of each row, the first one where several are equal."""
-        index: NDArray[np.int64] = np.argmax(self.predict_proba(X, n_threads), axis=1)
-        return index
-
     def _predict_blocks(
         self, X: NDArray[np.float64], proba: NDArray[np.float64], n_threads: int | None
     ) -> None:
         n_rows = len(X)
-        wanted = min(n_threads or _n_cores(), -(-n_rows // _THREAD_ROWS))
+        wanted = min(n_threads or n_cores(), -(-n_rows // _THREAD_ROWS))
         if wanted <= 1:
             self._predict_rows(X, proba)
             return
@@ -215,7 +207,6 @@ class CompiledForest:
         self._kernels.block(self._fields_at, _address(X), len(X), _address(proba), self._scratch())
 
     def _scratch(self) -> int:
-        """Address of this thread's scratch memory."""
         try:
             address: int = self._local.address
         except AttributeError:
@@ -226,7 +217,6 @@ class CompiledForest:
 
 
 def _address(array: Any) -> int:
-    """Where the data of a contiguous array begin."""
     try:
         return ctypes.addressof(ctypes.c_char.from_buffer(array))
     except (TypeError, ValueError):  # read-only or empty
@@ -236,9 +226,9 @@ def _address(array: Any) -> int:
 @cache
 def _pool(pid: int) -> ThreadPoolExecutor:
     """Threads of this process; a forked child gets its own, because threads do not survive a fork."""
-    return ThreadPoolExecutor(_n_cores(), thread_name_prefix="forest")
+    return ThreadPoolExecutor(n_cores(), thread_name_prefix="forest")
 
 
-def _n_cores() -> int:
+def n_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

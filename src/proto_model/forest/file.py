@@ -11,8 +11,6 @@ import numpy as np
 from proto_model.errors import ArtifactError
 from proto_model.forest.nodes import NARROW_NODE, WIDE_NODE, ForestNodes
 
-__all__ = ["FORMAT_VERSION", "read_nodes", "write_nodes"]
-
 FORMAT_VERSION = 1
 _READ_ERRORS = (  # whatever numpy and zipfile raise for a file that is not as it should be
     OSError, EOFError, KeyError, MemoryError, OverflowError, RuntimeError, TypeError, ValueError,
@@ -47,8 +45,8 @@ def read_nodes(path: Path) -> ForestNodes:
             version = int(arrays["version"])
             if version != FORMAT_VERSION:
                 raise ArtifactError(
-                    f"{path} has version {version}, {FORMAT_VERSION} is understood. "
-                    "Use the release of this package that wrote the model."
+                    f"{path} has format version {version}, but this release reads version {FORMAT_VERSION}. "
+                    "Use the release that wrote the model."
                 )
             forest = ForestNodes(
                 n_features=int(arrays["n_features"]),

@@ -1,68 +1,57 @@
-"""Machine code for the CPU at hand, from LLVM IR, without a compiler on the machine."""
+"""Machine code for the CPU at hand, from LLVM IR: the only place that starts LLVM."""
 
 from __future__ import annotations
 
-import ctypes
-import threading
 from typing import Any
 
 import llvmlite.binding as llvm
 
 from proto_model.errors import ProtoModelError
-from proto_model.forest.block import build_module
-from proto_model.forest.kernels import Shape
-
-__all__ = ["Kernels", "compiled"]
-
-_SIGNATURE = ctypes.CFUNCTYPE(
-    None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p
-)
-_lock = threading.Lock()
-_kernels: dict[Shape, Kernels] = {}
 
 
-class Kernels:
-    """Compiled kernels for one shape of forest; calling them releases the GIL.
+def compile_function(code: str, name: str, signature: Any) -> Any:
+    """Compile one function of a module of IR for this CPU. Keep the result: compiling takes a while.
 
-    Attributes
+    Parameters
     ----------
-    row, block : callables (fields, X, n_rows, proba, scratch)
-        Addresses and a number of rows; see `build_module`.
+    code : str
+        Textual IR, such as `str` of an `llvmlite.ir.Module`.
+    name : str
+        Function of the module.
+    signature : type
+        What `ctypes.CFUNCTYPE` makes: type of the result, then of the arguments.
+
+    Returns
+    -------
+    callable
+        As the signature says; calling it releases the GIL.
+
+    Raises
+    ------
+    ProtoModelError
+        If LLVM cannot compile it.
     """
-
-    def __init__(self, shape: Shape) -> None:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        try:
-            machine = llvm.Target.from_default_triple().create_target_machine(
-                cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
-            )
-            module = llvm.parse_assembly(build_module(shape))
-            _optimize(module, machine)
-            self._engine = llvm.create_mcjit_compiler(module, machine)  # owns the code: keep it
-            self._engine.finalize_object()
-        except RuntimeError as error:
-            raise ProtoModelError(
-                f"The forest cannot be compiled for this CPU ({llvm.get_host_cpu_name()}): {error}. "
-                "Check that the installed llvmlite supports it."
-            ) from error
-        self.row = _SIGNATURE(self._engine.get_function_address("forest_row"))
-        self.block = _SIGNATURE(self._engine.get_function_address("forest_block"))
-
-
-def compiled(shape: Shape) -> Kernels:
-    """Kernels for a shape of forest, compiled once per process."""
-    with _lock:
-        if shape not in _kernels:
-            _kernels[shape] = Kernels(shape)
-        return _kernels[shape]
-
-
-def _optimize(module: Any, machine: Any) -> None:
-    """Turn variables into registers; LLVM's other passes take longer than all the rest and gain nothing."""
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
-    passes = llvm.create_new_function_pass_manager()
-    passes.add_sroa_pass()
-    for function in module.functions:
-        if not function.is_declaration:
-            passes.run(function, builder)
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    cpu = llvm.get_host_cpu_name()
+    try:
+        machine = llvm.Target.from_default_triple().create_target_machine(
+            cpu=cpu, features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
+        )
+        module = llvm.parse_assembly(code)
+        # This turns variables into registers. LLVM's other passes take longer than all the rest and gain
+        # nothing here, because the kernels are written as they shall run.
+        passes = llvm.create_new_function_pass_manager()
+        passes.add_sroa_pass()
+        tuning = llvm.create_pipeline_tuning_options(speed_level=1)
+        passes.run(module.get_function(name), llvm.create_pass_builder(machine, tuning))
+        engine = llvm.create_mcjit_compiler(module, machine)
+        engine.finalize_object()
+    except RuntimeError as error:
+        raise ProtoModelError(
+            f"Cannot compile {name!r} for this CPU ({cpu}): {error}. "
+            "Check that the installed llvmlite supports it."
+        ) from error
+    function = signature(engine.get_function_address(name))
+    function.engine = engine  # owns the code
+    return function

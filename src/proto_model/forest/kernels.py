@@ -22,8 +22,6 @@ from llvmlite import ir
 
 from proto_model.forest.emitter import BYTES, F32, F64, I32, I64, Emitter, constant, vector
 
-__all__ = ["FIELDS", "ROW_TREES", "Code", "Shape", "n_slots", "write_row_kernel"]
-
 FIELDS = (  # what a kernel is told about a forest, each as one int64: a number or an address
     "n_trees", "n_padded", "n_features", "n_used", "n_block", "columns", "tree_start", "nodes", "leaves",
     "tree_word", "word_test", "threshold", "slot", "mask", "exit", "is_whole",
@@ -50,17 +48,7 @@ def n_slots(n_used: int, feature_bits: int) -> int:
 
 
 class Code:
-    """What both kernels are made of.
-
-    Parameters
-    ----------
-    b : Emitter
-        At the start of the kernel.
-    shape : Shape
-        Shape of the forest.
-    fields : address of int64
-        One for each of `FIELDS`.
-    """
+    """What both kernels are made of; `fields` is the address of one int64 for each of `FIELDS`."""
 
     def __init__(self, b: Emitter, shape: Shape, fields: Any) -> None:
         self.b = b

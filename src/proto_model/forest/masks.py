@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 
 from proto_model.forest.nodes import ForestNodes
 
-__all__ = ["WORD_BITS", "TreeTops", "find_tops"]
-
 WORD_BITS = 32
 _WHOLE_TREE_TESTS = 127  # up to here, testing every node was measured to be faster than walking
 _TOP_TESTS = 31  # nodes in the top of a bigger tree: one word

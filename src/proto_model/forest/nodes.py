@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NARROW_NODE", "WIDE_NODE", "ForestNodes", "flatten"]
-
 NARROW_NODE = np.dtype([("threshold", "<f4"), ("link", "<u4")])
 WIDE_NODE = np.dtype([("threshold", "<f4"), ("unused", "<u4"), ("link", "<u8")])
 
@@ -83,25 +81,12 @@ class ForestNodes:
         return words
 
     def _bits(self, low: int, count: int) -> NDArray[np.int64]:
-        """Some bits of each node's link."""
         links: NDArray[np.int64] = self.nodes["link"].astype(np.int64)
         return links >> low & (1 << count) - 1
 
 
 def flatten(trees: list[Any], n_features: int, columns: NDArray[np.int64], n_classes: int) -> ForestNodes:
-    """Flat form of scikit-learn's trees.
-
-    Parameters
-    ----------
-    trees : list of sklearn.tree._tree.Tree
-        Single-output classification trees.
-    n_features : int
-        Number of columns that a table of inputs has.
-    columns : ndarray of int64
-        Column that holds each feature of the trees.
-    n_classes : int
-        Number of classes.
-    """
+    """Flat form of scikit-learn's trees, which have one output; `columns` holds each of their features."""
     sizes = np.array([tree.node_count for tree in trees], dtype=np.int64)
     tree_start = np.concatenate([[0], np.cumsum(sizes)])
     shift = np.repeat(tree_start[:-1], sizes)
@@ -146,10 +131,7 @@ def flatten(trees: list[Any], n_features: int, columns: NDArray[np.int64], n_cla
 
 
 def _breadth_first(
-    tree_start: NDArray[np.int64],
-    left: NDArray[np.int64],
-    right: NDArray[np.int64],
-    inner: NDArray[np.bool_],
+    tree_start: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64], inner: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
     """Old position of each node, tree after tree, breadth first within a tree."""
     frontier = tree_start[:-1]
@@ -182,7 +164,6 @@ def _floor32(values: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def _feature_bits(n_used: int) -> int:
-    """Bits that hold a feature, or `n_used` for a leaf."""
     return max(n_used.bit_length(), 1)
 
 

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proto_model.errors import ArtifactError, InputError
-from proto_model.explanation.background import MAX_ROWS, Background, short_number_between
+from proto_model.explanation.background import MAX_ROWS, Background, Freedom, short_number_between
+from proto_model.parameters import Parameters
 
 finite = st.floats(-1e12, 1e12)
 
@@ -38,7 +39,7 @@ def test_a_large_background_is_thinned_evenly(schema):
 
 @pytest.mark.parametrize("shape", [(0, 5), (3, 4), (5,)])
 def test_a_background_of_another_shape_is_refused(schema, shape):
-    with pytest.raises(ArtifactError, match="Background of shape"):
+    with pytest.raises(ArtifactError, match="background has shape"):
         Background.from_matrix(schema, np.zeros(shape))
 
 
@@ -69,7 +70,23 @@ def test_infinite_values_and_other_shapes_are_refused_by_name(schema, rows):
     bad = rows[:2].copy()
     bad[1, 4] = np.inf
 
-    with pytest.raises(InputError, match=r"Row 1, column 'age'"):
+    with pytest.raises(InputError, match=r"Row 1, feature 'age'"):
         background.check(bad)
-    with pytest.raises(InputError, match=r"\[-1, 5\] expected"):
+    with pytest.raises(InputError, match=r"expected \(n_rows, 5\)"):
         background.check(rows[:, :3])
+
+
+def test_freedom_allows_directions(schema, rows):
+    background = Background.from_matrix(schema, rows)
+    freedom = Freedom.of(
+        Parameters(immutable_features=("owner",), increase_only=("age",), decrease_only=("income",)),
+        background,
+    )
+    x = np.array([50.0, 2, 0, 1, 40])
+    X = np.array([[60.0, 3, 1, 0, 50], [40, 1, 0, np.nan, 30], x])
+
+    assert freedom.allows(x, X).tolist() == [
+        [False, True, False, True, True],
+        [True, True, True, False, False],
+        [True, True, True, True, True],
+    ]

@@ -4,8 +4,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from proto_model.explanation import ExplainOptions, make_explainer
+from proto_model.explanation import make_explainer
 from proto_model.explanation.figure import example_figures, explanation_figure
+from proto_model.parameters import Parameters
 from proto_model.table import decode
 
 
@@ -20,7 +21,7 @@ def test_the_figure_shows_value_rule_and_flips(explainer, schema, rows, tmp_path
     x = np.array([[5.0, 0, 0, 1, 30]])
     if missing:
         x[0, [0, 3]] = np.nan
-    (explanation,) = explainer.explain(x, ExplainOptions())
+    (explanation,) = explainer.explain(x, Parameters())
 
     figure = explanation_figure(explanation, schema, decode(x, schema).iloc[0].to_dict(), "Row 7")
     figure.savefig(tmp_path / "explanation.png")
@@ -48,7 +49,7 @@ def test_dollars_and_endless_names_are_drawn_as_they_are(schema, rows, model, tm
 
 
 def test_a_constant_model_has_a_figure_too(schema, rows, constant_model):
-    (explanation,) = make_explainer("lore", schema, rows, constant_model).explain(rows[:1], ExplainOptions())
+    (explanation,) = make_explainer("lore", schema, rows, constant_model).explain(rows[:1], Parameters())
 
     figure = explanation_figure(explanation, schema, decode(rows[:1], schema).iloc[0].to_dict())
 

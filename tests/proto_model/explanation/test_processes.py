@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from proto_model.errors import ExplanationError, InputError
-from proto_model.explanation import ExplainOptions, ProcessExplainer, make_explainer, processes
+from proto_model.explanation import ProcessExplainer, make_explainer, processes
+from proto_model.parameters import Parameters
 
-OPTIONS = ExplainOptions(max_counterfactuals=1)
+OPTIONS = Parameters(max_counterfactuals=1)
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_processes_give_the_same_in_order_and_tell_the_progress(explainer, rows)
         for thread in threads:
             thread.join()
         with pytest.raises(InputError, match="no_such"):
-            many.explain(rows[:9], ExplainOptions(immutable_features=("no_such",)))
+            many.explain(rows[:9], Parameters(immutable_features=("no_such",)))
         with pytest.raises(InputError, match="Row 3"):
             many.explain(np.where(np.arange(9)[:, np.newaxis] == 3, np.inf, rows[:9]), OPTIONS)
         ended = list(many._workers._processes.values())
@@ -67,5 +68,5 @@ def test_a_model_that_does_not_pickle_is_named(schema, rows, model):
         many.explain(rows[:2], OPTIONS)
     with ProcessExplainer(explainer, n_jobs=1) as none:
         assert len(none.explain(rows[:2], OPTIONS)) == 2
-    with pytest.raises(ValueError, match="from 1"):
+    with pytest.raises(ValueError, match="at least 1"):
         ProcessExplainer(explainer, n_jobs=0)

@@ -30,7 +30,7 @@ def _assert_same(forest, X, columns=None, table=None):
     assert_array_equal(compiled.predict_proba(table), expected, strict=True)
     one_by_one = np.vstack([compiled.predict_proba(table[i : i + 1]) for i in range(min(len(X), 300))])
     assert_array_equal(one_by_one, expected[:300])
-    assert_array_equal(compiled.predict_index(table), np.argmax(expected, axis=1), strict=True)
+    assert_array_equal(compiled.predict_proba(table).argmax(axis=1), np.argmax(expected, axis=1), strict=True)
 
 
 def _on_thresholds(forest, X, seed):
@@ -65,7 +65,7 @@ def test_probabilities_and_labels_are_those_of_scikit_learn(fitted):
     rows = np.random.default_rng(0).choice(X, 3000) * 1.01
 
     assert_array_equal(compiled.predict_proba(rows), forest.predict_proba(rows), strict=True)
-    assert_array_equal(forest.classes_[compiled.predict_index(rows)], forest.predict(rows))
+    assert_array_equal(forest.classes_[compiled.predict_proba(rows).argmax(axis=1)], forest.predict(rows))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -105,7 +105,7 @@ def test_ties_go_to_the_first_class():
     compiled = CompiledForest.from_sklearn(forest)
 
     assert_array_equal(compiled.predict_proba(X), np.full((4, 2), 0.5))
-    assert_array_equal(compiled.predict_index(X), np.zeros(4, dtype=np.int64))
+    assert_array_equal(compiled.predict_proba(X).argmax(axis=1), np.zeros(4, dtype=np.int64))
 
 
 def test_one_class_has_probability_one():
@@ -235,19 +235,19 @@ def test_a_read_only_table_is_taken(deep):
 @pytest.mark.parametrize("shape", [(12,), (3, 11), (3, 13), (1, 3, 12)])
 def test_a_table_of_another_shape_is_refused(deep, shape):
     compiled = CompiledForest.from_sklearn(deep[0])
-    with pytest.raises(ValueError, match=r"\(n_rows, 12\) expected"):
+    with pytest.raises(ValueError, match=r"expected \(n_rows, 12\)"):
         compiled.predict_proba(np.zeros(shape))
 
 
 def test_what_cannot_be_compiled_is_refused(deep):
     X, y = np.arange(8.0).reshape(4, 2), [0, 1, 0, 1]
-    with pytest.raises(TypeError, match="RandomForestRegressor given"):
+    with pytest.raises(TypeError, match="got RandomForestRegressor"):
         CompiledForest.from_sklearn(RandomForestRegressor(2).fit(X, y))
     with pytest.raises(ValueError, match="not fitted"):
         CompiledForest.from_sklearn(RandomForestClassifier(2))
     with pytest.raises(ValueError, match="2 outputs"):
         CompiledForest.from_sklearn(RandomForestClassifier(2).fit(X, np.stack([y, y], axis=1)))
-    with pytest.raises(ValueError, match=r"each in 0\.\.11"):
+    with pytest.raises(ValueError, match="numbers from 0 to 11"):
         CompiledForest.from_sklearn(deep[0], columns=range(1, 13))
 
 

@@ -102,7 +102,7 @@ def test_trees_that_share_branches_are_refused(damaged):
 
 
 def test_a_file_of_another_version_is_refused(damaged):
-    with pytest.raises(ArtifactError, match="version 2, 1 is understood"):
+    with pytest.raises(ArtifactError, match="version 2, but this release reads version 1"):
         CompiledForest.load(damaged(version=lambda version: version + 1))
 
 

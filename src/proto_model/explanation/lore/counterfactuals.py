@@ -7,26 +7,23 @@ part of one for a smaller part of another, as long as the class stays flipped.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proto_model.explanation.background import Background
-from proto_model.explanation.counterfactual import Freedom
-from proto_model.explanation.lore.improvement import Improvement
-from proto_model.explanation.lore.moves import Moves, Values
-from proto_model.explanation.lore.neighborhood import Questions
-from proto_model.explanation.lore.starts import combined, margin, parts
-
-__all__ = ["Flip", "search_flips"]
+from proto_model.explanation.interface import Bools, Floats
+from proto_model.explanation.lore.moves import Moves, Values, combined, margin, parts
+from proto_model.explanation.lore.search import Questions, Row
 
 N_SPARE = 1  # flips that are improved beside those that are asked for
 PRICE = 0.3  # of one more changed feature, in units of distance
-
-Floats = NDArray[np.float64]
+MAX_STEPS = 20  # changed features that are taken back, one by one
+N_TRADES = 16
+SPREADS = (1.0, 0.6, 0.4, 0.25)  # of the trades, round by round
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +35,7 @@ class Flip:
 
     values: Floats
     probabilities: Floats
-    differs: NDArray[np.bool_]
+    differs: Bools
     bits: int
     distance: float
     cost: float
@@ -58,15 +55,14 @@ class _Found:
         self._nearest: list[Flip] = []
 
     def add(self, X: Floats, probabilities: Floats) -> None:
-        """Keep what flips."""
         flipped = np.flatnonzero(probabilities.argmax(axis=1) != self.label)
         distances = self.background.distance(self.x, X[flipped])
-        near = distances + PRICE < self.limit()
+        near = distances + PRICE < self.limit()  # a flip changes at least one feature
         flipped, distances = flipped[near], distances[near]
         rows = X[flipped]
         differs = ~((rows == self.x) | (np.isnan(rows) & np.isnan(self.x)))
         costs = distances + PRICE * differs.sum(axis=1)
-        sets = np.packbits(differs, axis=1)
+        sets = np.packbits(differs, axis=1)  # the set of changed features as the bits of a number
         for k in np.argsort(costs, kind="stable").tolist():
             bits = int.from_bytes(sets[k].tobytes(), "big")
             if bits and (bits not in self._best or distances[k] < self._best[bits].distance):
@@ -78,6 +74,7 @@ class _Found:
     def _choose(self) -> list[Flip]:
         chosen: list[Flip] = []
         for flip in sorted(self._best.values(), key=attrgetter("cost", "bits")):
+            # One that changes all that a cheaper one changes says nothing new.
             if not any(flip.bits & other.bits == other.bits for other in chosen):
                 chosen.append(flip)
                 if len(chosen) == self.n:
@@ -102,52 +99,121 @@ class _Found:
         return limits
 
 
-def search_flips(
-    x: Floats,
-    label: int,
-    p_x: Floats,
-    background: Background,
-    values: Values,
-    freedom: Freedom,
-    moves: Moves,
-    move_probabilities: Floats,
-    near: Floats,
-    n_flips: int,
-    n_rounds: int,
-    rng: np.random.Generator,
-) -> Questions:
-    """Flips of row `x`, nearest first.
+class _Improvement:
+    """Tries to bring one changed row nearer to the row that is explained.
 
-    Parameters
-    ----------
-    x, label : ndarray of shape (n_features,), int
-        The row and the index of its class.
-    moves, move_probabilities
-        Single changes, and the model's answers to them.
-    near : ndarray of shape (n_rows, n_features)
-        Rows of another class, nearest first; values that may not change are put back first.
-    n_flips, n_rounds : int
-        How many to return at most, and how often to take changes back.
+    Each round tries to take back every change, wholly or in part; several of those that worked in the round
+    before at once; and trades, which take back a part of one change for a smaller part of another.
     """
+
+    def __init__(
+        self, x: Floats, flip: Floats, changed: tuple[int, ...], background: Background, values: Values
+    ) -> None:
+        self.changed = changed
+        self.n_rows = self._n_together = 0
+        self._x, self._flip = x, flip
+        self._background, self._values = background, values
+        self._failed: dict[int, float] = {}  # feature -> value nearest to the flip's that did not flip
+        self._steps: list[tuple[int, float]] = []
+        self._good: list[tuple[int, float]] = []
+        self._base = flip
+        self._round = 0
+
+    def at(self, flip: Floats) -> _Improvement:
+        """The same, with a nearer flip to go on from."""
+        own = self._x
+        # What failed farther away from the row than the nearer flip bounds no step of it.
+        self._failed = {
+            j: value for j, value in self._failed.items() if abs(value - own[j]) < abs(flip[j] - own[j])
+        }
+        self._flip = flip
+        return self
+
+    def rows(self, rng: np.random.Generator) -> Floats:
+        """Rows to ask the model about."""
+        together = np.repeat(self._base[np.newaxis], max(len(self._good) - 1, 0), axis=0)
+        for k, (j, value) in enumerate(self._good):  # the first two good steps, the first three, ...
+            together[max(k - 1, 0) :, j] = value
+        self._base, self._steps = self._flip, list(self._single_steps())
+        single = np.repeat(self._base[np.newaxis], len(self._steps), axis=0)
+        for k, (j, value) in enumerate(self._steps):
+            single[k, j] = value
+        X = np.concatenate([together, single, self._trades(rng)])
+        self._n_together, self.n_rows = len(together), len(X)
+        self._round += 1
+        return X
+
+    def _single_steps(self) -> Iterator[tuple[int, float]]:
+        """Feature and value of each step back: all the way, then a part of it."""
+        for j in self.changed[:MAX_STEPS]:
+            own = float(self._x[j])
+            if len(self.changed) > 1:
+                yield j, own
+            limit = self._failed.get(j, own)
+            if self._values.directed[j] and not np.isnan(limit):
+                for value in self._values.between(j, limit, float(self._base[j])):
+                    yield j, value
+
+    def _trades(self, rng: np.random.Generator) -> Floats:
+        """Rows a little nearer, with the distance shared out differently among the changed numbers."""
+        x, flip, background = self._x, self._flip, self._background
+        numbers = [j for j in self.changed[:MAX_STEPS] if background.numeric[j] and not np.isnan(x[j])]
+        if len(numbers) < 2:
+            return np.empty((0, len(x)))
+        away = np.abs(flip[numbers] - x[numbers]) / background.scale[numbers]
+        spread = SPREADS[min(self._round, len(SPREADS) - 1)]
+        shares = away * np.exp(spread * rng.standard_normal((N_TRADES, len(numbers))))
+        shares *= (np.linspace(1 - spread / 2, 0.99, N_TRADES) * away.sum() / shares.sum(axis=1))[
+            :, np.newaxis
+        ]
+        X = np.repeat(flip[np.newaxis], N_TRADES, axis=0)
+        for k, j in enumerate(numbers):
+            up = flip[j] > x[j]
+            target = x[j] + np.where(up, 1.0, -1.0) * shares[:, k] * background.scale[j]
+            X[:, j] = self._values.towards(j, float(x[j]), target, up)
+        return X
+
+    def learn(self, flipped: Bools) -> None:
+        """Remember which single steps kept the class flipped."""
+        singles = flipped[self._n_together : self._n_together + len(self._steps)]
+        best: dict[int, float] = {}
+        for (j, value), good in zip(self._steps, singles, strict=True):
+            if good:
+                best.setdefault(j, value)  # the full step back comes first
+            else:
+                self._failed[j] = value
+        self._good = list(best.items())
+
+
+def search_flips(
+    row: Row, p_x: Floats, moves: Moves, p_moves: Floats, near: Floats, n_rounds: int
+) -> Questions:
+    """Flips of a row, nearest first, at most as many as its options ask for.
+
+    `p_x` and `p_moves` are the model's answers to the row and to single changes of it, `near` rows of another
+    class, nearest first, in which values that may not change are put back.
+    """
+    x, background, label = row.x, row.knowledge.background, int(p_x.argmax())
+    rng, n_flips = row.rng("trades"), row.options.max_counterfactuals
     found = _Found(x, label, background, n_flips + N_SPARE)
-    found.add(moves.rows(x), move_probabilities)
-    margin_x, gains = _gains(p_x, move_probabilities, label)
+    found.add(moves.rows(x), p_moves)
+    needed = float(margin(p_x[np.newaxis], label)[0])
+    gains = needed - margin(p_moves, label)
     start = np.concatenate(
         [
-            combined(x, background, moves, gains, margin_x, PRICE, found.limits()),
-            parts(x, freedom, moves, gains, near),
+            combined(x, background, moves, gains, needed, PRICE, found.limits()),
+            parts(x, row.freedom, moves, gains, near),
         ]
     )
     if len(start):
         found.add(start, (yield start))
-    improving: dict[tuple[int, ...], Improvement] = {}
+    improving: dict[tuple[int, ...], _Improvement] = {}
     for _ in range(n_rounds):
-        flips = found.nearest()
         improving = {
             flip.changed: improving[flip.changed].at(flip.values)
             if flip.changed in improving
-            else Improvement(x, flip.values, flip.changed, background, values)
-            for flip in flips
+            else _Improvement(x, flip.values, flip.changed, background, row.knowledge.values)
+            for flip in found.nearest()
         }
         X = np.concatenate([np.empty((0, len(x))), *(step.rows(rng) for step in improving.values())])
         if not len(X):
@@ -155,14 +221,7 @@ def search_flips(
         probabilities = yield X
         found.add(X, probabilities)
         flipped = probabilities.argmax(axis=1) != label
-        first = 0
         for step in improving.values():
-            step.learn(flipped[first : first + step.n_rows])
-            first += step.n_rows
+            step.learn(flipped[: step.n_rows])
+            flipped = flipped[step.n_rows :]
     return sorted(found.nearest()[:n_flips], key=attrgetter("distance", "changed"))
-
-
-def _gains(p_x: Floats, p_moves: Floats, label: int) -> tuple[float, Floats]:
-    """How far the row is from another class, and how far each single change takes it there."""
-    own = float(margin(p_x[np.newaxis], label)[0])
-    return own, own - margin(p_moves, label)

@@ -1,348 +1,115 @@
-"""Machine code for what growing a surrogate costs: sums per node and bin, the best splits, rows to children.
+"""Machine code for what growing a surrogate costs: sums per node and bin, and the best split of each node.
 
-numpy needs many passes over the same rows and sums for it, which took half of the time of an explanation.
+NumPy needs many passes over the same rows and sums for it, which takes a quarter to a half more CPU per
+explanation.
 """
 
 from __future__ import annotations
 
 import ctypes
-import threading
-from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
-from numpy.typing import NDArray
 
-from proto_model.errors import ProtoModelError
-
-__all__ = ["WIDTH", "best_splits", "count", "route"]
+from proto_model.explanation.interface import Floats, Ints
+from proto_model.forest.emitter import BYTES, F64, I64, Emitter, constant, vector, write_function
+from proto_model.forest.jit import compile_function
 
 WIDTH = 4
 """Numbers that are summed per row: how many it counts for, its weight, and two weighted targets."""
 
-_CODE = """
-define void @count(
-  ptr %rows, i64 %n, ptr %node, ptr %codes, i64 %width, i64 %n_codes, ptr %values, ptr %sums
-) {
-entry:
-  %any = icmp sgt i64 %n, 0
-  br i1 %any, label %row, label %done
-row:
-  %r = phi i64 [0, %entry], [%r1, %next]
-  %row_at = getelementptr i64, ptr %rows, i64 %r
-  %i = load i64, ptr %row_at
-  %node_at = getelementptr i64, ptr %node, i64 %i
-  %k = load i64, ptr %node_at
-  %base = mul i64 %k, %n_codes
-  %value_at = getelementptr <4 x double>, ptr %values, i64 %i
-  %value = load <4 x double>, ptr %value_at, align 8
-  %first = mul i64 %i, %width
-  br label %cell
-cell:
-  %j = phi i64 [0, %row], [%j1, %cell]
-  %code_index = add i64 %first, %j
-  %code_at = getelementptr i64, ptr %codes, i64 %code_index
-  %code = load i64, ptr %code_at
-  %at = add i64 %base, %code
-  %sum_at = getelementptr <4 x double>, ptr %sums, i64 %at
-  %sum = load <4 x double>, ptr %sum_at, align 8
-  %new = fadd <4 x double> %sum, %value
-  store <4 x double> %new, ptr %sum_at, align 8
-  %j1 = add i64 %j, 1
-  %more = icmp slt i64 %j1, %width
-  br i1 %more, label %cell, label %next
-next:
-  %r1 = add i64 %r, 1
-  %again = icmp slt i64 %r1, %n
-  br i1 %again, label %row, label %done
-done:
-  ret void
-}
-
-define void @best_splits(
-  ptr %sums, i64 %n_nodes, ptr %starts, i64 %n_features, i64 %n_codes, double %least, ptr %gains, ptr %codes
-) {
-entry:
-  %any = icmp sgt i64 %n_nodes, 0
-  br i1 %any, label %node, label %done
-node:
-  %k = phi i64 [0, %entry], [%k1, %stored]
-  %base = mul i64 %k, %n_codes
-  %end0_at = getelementptr i64, ptr %starts, i64 1
-  %end0 = load i64, ptr %end0_at
-  br label %sum
-sum:
-  %s = phi i64 [0, %node], [%s1, %sum]
-  %t = phi <4 x double> [zeroinitializer, %node], [%total, %sum]
-  %s_index = add i64 %base, %s
-  %s_at = getelementptr <4 x double>, ptr %sums, i64 %s_index
-  %s_value = load <4 x double>, ptr %s_at, align 8
-  %total = fadd <4 x double> %t, %s_value
-  %s1 = add i64 %s, 1
-  %s_more = icmp slt i64 %s1, %end0
-  br i1 %s_more, label %sum, label %feature
-feature:
-  %f = phi i64 [0, %sum], [%f1, %feature_done]
-  %f_best = phi double [0xFFF0000000000000, %sum], [%best_so_far, %feature_done]
-  %f_code = phi i64 [0, %sum], [%code_so_far, %feature_done]
-  %start_at = getelementptr i64, ptr %starts, i64 %f
-  %start = load i64, ptr %start_at
-  %f1 = add i64 %f, 1
-  %end_at = getelementptr i64, ptr %starts, i64 %f1
-  %end = load i64, ptr %end_at
-  %last = sub i64 %end, 1
-  %splits = icmp slt i64 %start, %last
-  br i1 %splits, label %code, label %feature_done
-code:
-  %c = phi i64 [%start, %feature], [%c1, %code_next]
-  %left0 = phi <4 x double> [zeroinitializer, %feature], [%left, %code_next]
-  %best = phi double [%f_best, %feature], [%best1, %code_next]
-  %best_code = phi i64 [%f_code, %feature], [%best_code1, %code_next]
-  %c_index = add i64 %base, %c
-  %c_at = getelementptr <4 x double>, ptr %sums, i64 %c_index
-  %c_value = load <4 x double>, ptr %c_at, align 8
-  %left = fadd <4 x double> %left0, %c_value
-  %right = fsub <4 x double> %total, %left
-  %n_left = extractelement <4 x double> %left, i64 0
-  %n_right = extractelement <4 x double> %right, i64 0
-  %left_ok = fcmp oge double %n_left, %least
-  %right_ok = fcmp oge double %n_right, %least
-  %ok = and i1 %left_ok, %right_ok
-  br i1 %ok, label %weigh, label %code_next
-weigh:
-  %gain_left = call double @explained(<4 x double> %left)
-  %gain_right = call double @explained(<4 x double> %right)
-  %gain = fadd double %gain_left, %gain_right
-  %better = fcmp ogt double %gain, %best
-  %best_w = select i1 %better, double %gain, double %best
-  %code_w = select i1 %better, i64 %c, i64 %best_code
-  br label %code_next
-code_next:
-  %best1 = phi double [%best, %code], [%best_w, %weigh]
-  %best_code1 = phi i64 [%best_code, %code], [%code_w, %weigh]
-  %c1 = add i64 %c, 1
-  %c_more = icmp slt i64 %c1, %last
-  br i1 %c_more, label %code, label %feature_done
-feature_done:
-  %best_so_far = phi double [%f_best, %feature], [%best1, %code_next]
-  %code_so_far = phi i64 [%f_code, %feature], [%best_code1, %code_next]
-  %f_more = icmp slt i64 %f1, %n_features
-  br i1 %f_more, label %feature, label %stored
-stored:
-  %unsplit = call double @explained(<4 x double> %total)
-  %fall = fsub double %best_so_far, %unsplit
-  %gain_at = getelementptr double, ptr %gains, i64 %k
-  store double %fall, ptr %gain_at
-  %code_out = getelementptr i64, ptr %codes, i64 %k
-  store i64 %code_so_far, ptr %code_out
-  %k1 = add i64 %k, 1
-  %again = icmp slt i64 %k1, %n_nodes
-  br i1 %again, label %node, label %done
-done:
-  ret void
-}
-
-define i64 @route(
-  ptr %rows, i64 %n, ptr %node, ptr %codes, i64 %width, ptr %feature, ptr %threshold, ptr %child
-) {
-entry:
-  %any = icmp sgt i64 %n, 0
-  br i1 %any, label %row, label %done
-row:
-  %r = phi i64 [0, %entry], [%r1, %next]
-  %kept = phi i64 [0, %entry], [%kept1, %next]
-  %row_at = getelementptr i64, ptr %rows, i64 %r
-  %i = load i64, ptr %row_at
-  %node_at = getelementptr i64, ptr %node, i64 %i
-  %k = load i64, ptr %node_at
-  %feature_at = getelementptr i64, ptr %feature, i64 %k
-  %f = load i64, ptr %feature_at
-  %leaf = icmp slt i64 %f, 0
-  br i1 %leaf, label %next, label %split
-split:
-  %first = mul i64 %i, %width
-  %code_index = add i64 %first, %f
-  %code_at = getelementptr i64, ptr %codes, i64 %code_index
-  %code = load i64, ptr %code_at
-  %threshold_at = getelementptr i64, ptr %threshold, i64 %k
-  %t = load i64, ptr %threshold_at
-  %above = icmp sgt i64 %code, %t
-  %right = zext i1 %above to i64
-  %child_at = getelementptr i64, ptr %child, i64 %k
-  %left_child = load i64, ptr %child_at
-  %new = add i64 %left_child, %right
-  store i64 %new, ptr %node_at
-  %kept_at = getelementptr i64, ptr %rows, i64 %kept
-  store i64 %i, ptr %kept_at
-  %kept_more = add i64 %kept, 1
-  br label %next
-next:
-  %kept1 = phi i64 [%kept, %row], [%kept_more, %split]
-  %r1 = add i64 %r, 1
-  %again = icmp slt i64 %r1, %n
-  br i1 %again, label %row, label %done
-done:
-  %n_kept = phi i64 [0, %entry], [%kept1, %next]
-  ret i64 %n_kept
-}
-
-define internal double @explained(<4 x double> %sums) alwaysinline {
-  %weight = extractelement <4 x double> %sums, i64 1
-  %a = extractelement <4 x double> %sums, i64 2
-  %b = extractelement <4 x double> %sums, i64 3
-  %aa = fmul double %a, %a
-  %bb = fmul double %b, %b
-  %squares = fadd double %aa, %bb
-  %positive = fcmp ogt double %weight, 0x3D71979980000000
-  %divisor = select i1 %positive, double %weight, double 0x3D71979980000000
-  %result = fdiv double %squares, %divisor
-  ret double %result
-}
-"""
-
-_lock = threading.Lock()
-_compiled: list[_Functions] = []
+_SUMS = vector(F64, WIDTH)
+_C_TYPES: dict[Any, Any] = {I64: ctypes.c_int64, F64: ctypes.c_double, BYTES: ctypes.c_void_p}
 
 
-def count(
-    rows: NDArray[np.int64],
-    node: NDArray[np.int64],
-    codes: NDArray[np.int64],
-    values: NDArray[np.float64],
-    n_nodes: int,
-    n_codes: int,
-) -> NDArray[np.float64]:
-    """Sums of the values of rows, per node and code.
+def count(rows: Ints, node: Ints, codes: Ints, values: Floats, shape: tuple[int, int]) -> Floats:
+    """Sums of the values of some rows, per node and code, added in the order of the rows.
 
-    Parameters
-    ----------
-    rows : ndarray of shape (n_rows,)
-        Indices of the rows to count.
-    node : ndarray of shape (n_all,)
-        Node of each row.
-    codes : ndarray of shape (n_all, n_features)
-        A code per feature, all features in one numbering; C-contiguous, as are all the arrays.
-    values : ndarray of shape (n_all, WIDTH)
-        What to sum.
-    n_nodes, n_codes : int
-        How many there are.
-
-    Returns
-    -------
-    ndarray of shape (n_nodes, n_codes, WIDTH)
-        For each node and code, the sum over the rows of the node that have the code.
+    `rows` are the indices of the rows to count, `node` the node of each of them; `codes` has a code per
+    feature for every row, all features in one numbering, and `values` WIDTH numbers for every row. With
+    `shape`, the number of nodes and of codes, the result has the shape (n_nodes, n_codes, WIDTH).
     """
-    sums = np.zeros((n_nodes, n_codes, WIDTH))
-    _functions().count(
-        rows.ctypes.data, len(rows), node.ctypes.data, codes.ctypes.data, codes.shape[1], n_codes,
+    assert codes.flags.c_contiguous  # machine code cannot see it
+    sums = np.zeros((*shape, WIDTH))
+    _compiled("count", _write_count)(
+        rows.ctypes.data, len(rows), node.ctypes.data, codes.ctypes.data, codes.shape[1], shape[1],
         values.ctypes.data, sums.ctypes.data,
     )  # fmt: skip
     return sums
 
 
-def best_splits(
-    sums: NDArray[np.float64], starts: NDArray[np.int64], least: float
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The split of each node that explains most.
+def best_splits(sums: Floats, least: int) -> tuple[Floats, Ints]:
+    """By how much the best split of each node lets the squared error fall, and the last code that goes left.
 
-    Parameters
-    ----------
-    sums : ndarray of shape (n_nodes, n_codes, WIDTH)
-        As from `count`: rows, weight, and two weighted targets.
-    starts : ndarray of shape (n_features + 1,)
-        First code of each feature, and the number of codes; no feature is without codes.
-    least : float
-        Rows that each side must have.
-
-    Returns
-    -------
-    gains : ndarray of shape (n_nodes,)
-        By how much the squared error falls; minus infinity where no split leaves enough rows on both sides.
-    codes : ndarray of shape (n_nodes,)
-        The last code that goes left.
+    `sums` has the shape (n_nodes, n_features, span, WIDTH), as from `count` with as many codes for each
+    feature. The gain is minus infinity where no split leaves `least` rows on both sides.
     """
-    n_nodes, n_codes, _ = sums.shape
+    n_nodes, n_features, span, _ = sums.shape
     gains, codes = np.empty(n_nodes), np.empty(n_nodes, dtype=np.int64)
-    _functions().best_splits(
-        sums.ctypes.data, n_nodes, starts.ctypes.data, len(starts) - 1, n_codes, least,
-        gains.ctypes.data, codes.ctypes.data,
-    )  # fmt: skip
+    _compiled("best_splits", _write_best_splits)(
+        sums.ctypes.data, n_nodes, n_features, span, least, gains.ctypes.data, codes.ctypes.data
+    )
     return gains, codes
 
 
-def route(
-    rows: NDArray[np.int64],
-    node: NDArray[np.int64],
-    codes: NDArray[np.int64],
-    feature: NDArray[np.int64],
-    threshold: NDArray[np.int64],
-    child: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """Send rows to the children of their nodes, in place; the indices of those whose node was split.
-
-    Parameters
-    ----------
-    rows, node, codes
-        As for `count`; `node` says where each row is afterwards, and `rows` is used up.
-    feature, threshold, child : ndarray of shape (n_nodes,)
-        Split of each node (feature -1 for none), and its left child; the right one is the next.
-    """
-    n_rows = _functions().route(
-        rows.ctypes.data, len(rows), node.ctypes.data, codes.ctypes.data, codes.shape[1],
-        feature.ctypes.data, threshold.ctypes.data, child.ctypes.data,
-    )  # fmt: skip
-    return rows[:n_rows]
+def _write_count(
+    b: Emitter, rows: Any, n_rows: Any, node: Any, codes: Any, n_features: Any, n_codes: Any, *out: Any
+) -> None:
+    values, sums = out
+    with b.count(0, n_rows) as r:
+        i = b.read(I64, rows, r)
+        mine = b.at(_SUMS, sums, b.mul(b.read(I64, node, r), n_codes))
+        value = b.read(_SUMS, values, i, align=8)
+        own = b.at(I64, codes, b.mul(i, n_features))
+        with b.count(0, n_features) as j:
+            code = b.read(I64, own, j)
+            b.write(b.fadd(b.read(_SUMS, mine, code, align=8), value), mine, code, align=8)
 
 
-@dataclass(frozen=True)
-class _Functions:
-    """The machine code, and the engine that owns it."""
+def _write_best_splits(
+    b: Emitter, sums: Any, n_nodes: Any, n_features: Any, span: Any, least: Any, gains: Any, codes: Any
+) -> None:
+    nothing = constant(_SUMS, 0.0)
+    with b.count(0, n_nodes) as k:
+        node = b.at(_SUMS, sums, b.mul(k, b.mul(n_features, span)))
+        whole = b.variable(nothing)
+        with b.count(0, span) as c:  # the first feature's codes, as every feature counts each row once
+            b.store(b.fadd(b.load(whole), b.read(_SUMS, node, c, align=8)), whole)
+        total = b.load(whole)
+        best, best_code = b.variable(F64(float("-inf"))), b.variable(I64(0))
+        with b.count(0, n_features) as feature:
+            before = b.variable(nothing)
+            with b.count(0, span) as c:
+                code = b.add(b.mul(feature, span), c)
+                left = b.fadd(b.load(before), b.read(_SUMS, node, code, align=8))
+                b.store(left, before)
+                right = b.fsub(total, left)
+                sides = [
+                    b.fcmp_ordered(">=", b.extract_element(side, I64(0)), least) for side in (left, right)
+                ]
+                with b.if_then(b.and_(*sides)):  # never at the last code: no row is right of it
+                    gain = b.fadd(_explained(b, left), _explained(b, right))
+                    better = b.fcmp_ordered(">", gain, b.load(best))
+                    b.store(b.select(better, gain, b.load(best)), best)
+                    b.store(b.select(better, code, b.load(best_code)), best_code)
+        b.write(b.fsub(b.load(best), _explained(b, total)), gains, k)
+        b.write(b.load(best_code), codes, k)
 
-    engine: Any
-    count: Any
-    best_splits: Any
-    route: Any
+
+def _explained(b: Emitter, sums: Any) -> Any:
+    """Part of the targets' squares that the means of a side explain: the squares of sums by the weight."""
+    weight, *targets = (b.extract_element(sums, I64(place)) for place in range(1, WIDTH))
+    first, second = (b.fmul(target, target) for target in targets)
+    least = F64(1e-12)
+    return b.fdiv(b.fadd(first, second), b.select(b.fcmp_ordered(">", weight, least), weight, least))
 
 
-def _functions() -> _Functions:
-    """The machine code, compiled once per process; calling it releases the GIL."""
-    if not _compiled:
-        with _lock:
-            if not _compiled:
-                _compiled.append(_compile())
-    return _compiled[0]
-
-
-def _compile() -> _Functions:
-    """Compile for this processor."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    try:
-        machine = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
-        )
-        module = llvm.parse_assembly(_CODE)
-        llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(2)).getModulePassManager().run(
-            module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(2))
-        )
-        engine = llvm.create_mcjit_compiler(module, machine)
-        engine.finalize_object()
-    except RuntimeError as error:
-        raise ProtoModelError(
-            f"The explainer's inner loop cannot be compiled for {llvm.get_host_cpu_name()}: {error}. "
-            "Check that the installed llvmlite supports it."
-        ) from error
-    pointer, number = ctypes.c_void_p, ctypes.c_int64
-
-    def function(name: str, result: Any, *arguments: Any) -> Any:
-        return ctypes.CFUNCTYPE(result, *arguments)(engine.get_function_address(name))
-
-    return _Functions(
-        engine,
-        function("count", None, pointer, number, pointer, pointer, number, number, pointer, pointer),
-        function(
-            "best_splits", None, pointer, number, pointer, number, number, ctypes.c_double, pointer, pointer
-        ),
-        function("route", number, pointer, number, pointer, pointer, number, pointer, pointer, pointer),
-    )
+@cache
+def _compiled(name: str, write: Any) -> Any:
+    kinds = {
+        "count": (BYTES, I64, BYTES, BYTES, I64, I64, BYTES, BYTES),
+        "best_splits": (BYTES, I64, I64, I64, F64, BYTES, BYTES),
+    }[name]
+    signature = ctypes.CFUNCTYPE(None, *(_C_TYPES[kind] for kind in kinds))
+    return compile_function(write_function(name, kinds, write), name, signature)

@@ -9,57 +9,37 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proto_model.errors import ExplanationError
 from proto_model.explanation.background import Background
-from proto_model.explanation.counterfactual import Counterfactual, Freedom
-from proto_model.explanation.explanation import Explanation, explain_constant
-from proto_model.explanation.interface import ExplainOptions, PredictProba, Progress
+from proto_model.explanation.explanation import Counterfactual, Explanation, explain_constant
+from proto_model.explanation.interface import Bools, Floats, Ints, PredictProba, Progress
 from proto_model.explanation.lore.counterfactuals import Flip, search_flips
-from proto_model.explanation.lore.knowledge import Knowledge
 from proto_model.explanation.lore.moves import Moves
-from proto_model.explanation.lore.neighborhood import Neighborhood, Questions, together
+from proto_model.explanation.lore.neighborhood import Neighborhood
 from proto_model.explanation.lore.rule_search import RuleSearch
+from proto_model.explanation.lore.search import Knowledge, Questions, Row, together
 from proto_model.explanation.lore.surrogate import Surrogate
-from proto_model.explanation.measures import balanced_agreement, draw_inside, row_generator
-from proto_model.explanation.processes import n_cores
+from proto_model.explanation.measures import balanced_agreement, draw_inside
 from proto_model.explanation.rule import Rule
+from proto_model.forest import n_cores
+from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
-
-__all__ = ["Effort", "LoreExplainer"]
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much work goes into a row.
-
-    Parameters
-    ----------
-    n_neighbors, n_held_out : int
-        Neighbours to score, and how many of them the surrogate never sees, to measure its fidelity.
-    n_pooled : int
-        Rows of the pool that the surrogate learns from, too.
-    n_checks, n_checked : int
-        How often a rule may be checked (and narrowed when it fails), and rows drawn inside it each time.
-    n_rounds : int
-        How often changes of a counterfactual are taken back.
-    """
+    """How much work goes into a row."""
 
     n_neighbors: int
-    n_held_out: int
-    n_pooled: int
-    n_checks: int
-    n_checked: int
-    n_rounds: int
+    n_held_out: int  # neighbours that the surrogate never sees, to measure its fidelity
+    n_pooled: int  # rows of the pool that the surrogate learns from, too
+    n_checks: int  # how often a rule may be checked, and narrowed when it fails
+    n_checked: int  # rows drawn inside it each time
+    n_rounds: int  # how often changes of a counterfactual are taken back
 
 
-EFFORTS = {
-    "fast": Effort(4000, 400, 3000, 4, 400, 4),
-    "thorough": Effort(9000, 1000, 5000, 8, 1000, 8),
-}
+EFFORTS = {"fast": Effort(4000, 400, 3000, 4, 400, 4), "thorough": Effort(9000, 1000, 5000, 8, 1000, 8)}
 TARGET = 0.985
 ACCEPTED = 0.975
 N_NEAR = 6  # rows of another class to start counterfactuals from: neighbours, and as many real rows
@@ -69,16 +49,7 @@ WINDOW = 256  # rows handed to the workers at a time
 class LoreExplainer:
     """Explains rows by LORE: neighbourhood, surrogate tree, rule and counterfactuals [1]_.
 
-    Safe to share between threads, and picklable when the model is.
-
-    Parameters
-    ----------
-    schema : ModelSchema
-        Features and classes of the model.
-    background : ndarray of shape (n_rows, n_features)
-        Sample of the training rows as a coded matrix.
-    predict_proba : callable
-        The model: coded matrix to class probabilities.
+    Safe to share between threads, and picklable when the model is. See `make_explainer`.
 
     References
     ----------
@@ -93,7 +64,7 @@ class LoreExplainer:
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """State without what can be made again."""
+        """Leave out what can be made again."""
         return {**self.__dict__, "_knowledge": None, "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -102,7 +73,7 @@ class LoreExplainer:
         self._lock = threading.Lock()
 
     def explain(
-        self, X: Floats, options: ExplainOptions, progress: Progress | None = None
+        self, X: Floats, options: Parameters, progress: Progress | None = None
     ) -> list[dict[str, Any]]:
         """One explanation per row; see `Explainer.explain`. Many rows are shared out to the cores."""
         options.validate(self.background.schema)
@@ -114,7 +85,7 @@ class LoreExplainer:
                 progress(len(explanations), len(X))
         return explanations
 
-    def _explained(self, X: Floats, options: ExplainOptions) -> Iterator[dict[str, Any]]:
+    def _explained(self, X: Floats, options: Parameters) -> Iterator[dict[str, Any]]:
         """Explanations in order; as many rows at work as there are cores."""
         knowledge = self.knowledge()
         n_workers = min(len(X), n_cores())
@@ -134,9 +105,8 @@ class LoreExplainer:
                 self._knowledge = Knowledge.of(self.background, self._probabilities)
             return self._knowledge
 
-    def _explain_row(self, x: Floats, options: ExplainOptions, knowledge: Knowledge) -> dict[str, Any]:
-        """Explanation of one row: puts the questions of the search to the model."""
-        search = _explain(x, options, knowledge)
+    def _explain_row(self, x: Floats, options: Parameters, knowledge: Knowledge) -> dict[str, Any]:
+        search = _explain(Row.of(x, options, knowledge))
         rows = next(search)
         while True:
             try:
@@ -151,101 +121,88 @@ class LoreExplainer:
         expected = (len(X), len(self.background.schema.classes))
         if probabilities.shape != expected:
             raise ExplanationError(
-                f"The model gave probabilities of shape {probabilities.shape}, {expected} expected: one "
-                "column per class of the schema. Is the schema of another version?"
+                f"The model returned probabilities of shape {probabilities.shape}, expected {expected}: one "
+                "column per class. Does the schema belong to another version of the model?"
             )
         return probabilities
 
 
-def _explain(x: Floats, options: ExplainOptions, knowledge: Knowledge) -> Questions:
-    """Explanation of row `x`."""
-    background, effort = knowledge.background, EFFORTS[options.effort]
-    own = knowledge.pool.bins(x[np.newaxis])[0]
-    freedom = Freedom.of(options, background)
-    hood = Neighborhood.draw(
-        x, own, knowledge.pool, effort.n_neighbors, row_generator(options.seed, x, "neighborhood")
-    )
-    moves = Moves.of(x, knowledge.values, freedom, row_generator(options.seed, x, "moves"))
+def _explain(row: Row) -> Questions:
+    """Explanation of a row; the first question is about the row, its neighbourhood and single changes."""
+    x, options, knowledge = row.x, row.options, row.knowledge
+    effort = EFFORTS[options.effort]
+    hood = Neighborhood.draw(x, row.own, knowledge.pool, effort.n_neighbors, row.rng("neighborhood"))
+    moves = Moves.of(x, knowledge.values, row.freedom, row.rng("moves"))
     if options.max_counterfactuals == 0:
         moves = Moves(moves.feature[:0], moves.value[:0])
     answers = yield np.concatenate([x[np.newaxis], hood.X, moves.rows(x)])
-    probabilities, p_hood = answers[0], answers[1 : 1 + len(hood.X)]
-    p_moves = answers[1 + len(hood.X) :]
-    label = int(probabilities.argmax())
+    p_x, p_hood, p_moves = np.split(answers, [1, 1 + len(hood.X)])
+    label = int(p_x[0].argmax())
     labels = p_hood.argmax(axis=1)
-    seen = {*knowledge.pool.real_labels, *labels, *p_moves.argmax(axis=1), label}
-    if len(seen) < 2:
-        return explain_constant(x, probabilities, options.seed, "lore")
+    if {label} == {*knowledge.pool.real_labels, *labels, *p_moves.argmax(axis=1), label}:
+        return explain_constant(x, p_x[0], options.seed, "lore")
 
     rules = knowledge.rules(label)
-    near = knowledge.near(x, label, freedom, hood.X[labels != label], N_NEAR)
-    checking = _checked_rule(x, own, rules, effort, row_generator(options.seed, x, "rule"), knowledge)
-    flipping = search_flips(
-        x, label, probabilities, background, knowledge.values, freedom, moves, p_moves, near,
-        options.max_counterfactuals, effort.n_rounds, row_generator(options.seed, x, "trades"),
-    )  # fmt: skip
-    searches = [checking, flipping] if options.max_counterfactuals else [checking]
+    searches = [_checked_rule(row, rules, effort)]
+    if options.max_counterfactuals:
+        near = row.near(label, hood.X[labels != label], N_NEAR)
+        searches.append(search_flips(row, p_x[0], moves, p_moves, near, effort.n_rounds))
     (rule, precision, n_checked), *rest = yield from together(*searches)
     flips: list[Flip] = rest[0] if rest else []
 
-    surrogate, fidelity = _surrogate(rules, hood, p_hood, own, effort)
-    notes = []
-    if precision is not None and precision < 0.9:
-        notes.append(f"The rule is weak: only {precision:.0%} of the rows drawn inside it get the class.")
-    if not rule.premises:
-        notes.append("No premise is needed: nearly every row gets this class.")
-    if options.max_counterfactuals and not flips:
-        notes.append("No counterfactual was found among the values of the training table that may change.")
+    surrogate, fidelity = _surrogate(rules, hood, p_hood, row.own, effort)
     return Explanation(
         x=x,
         prediction=label,
-        probability=float(probabilities[label]),
+        probability=float(p_x[0, label]),
         rule=rule,
         precision=precision,
-        coverage=float(rule.covers(background.matrix).mean()),
+        coverage=float(rule.covers(knowledge.background.matrix).mean()),
         counterfactuals=_counterfactuals(flips, surrogate, rules, knowledge),
         importances=_importances(hood.kept, p_hood[:, label]),
         fidelity=fidelity,
         size=len(answers) + n_checked,
         seed=options.seed,
         engine="lore",
-        notes=tuple(notes),
+        notes=_notes(rule, precision, bool(options.max_counterfactuals and not flips)),
     )
 
 
-def _checked_rule(
-    x: Floats,
-    own: NDArray[np.int64],
-    rules: RuleSearch,
-    effort: Effort,
-    rng: np.random.Generator,
-    knowledge: Knowledge,
-) -> Questions:
+def _notes(rule: Rule, precision: float, found_none: bool) -> tuple[str, ...]:
+    notes = []
+    if precision < 0.9:
+        notes.append(f"The rule is weak: only {precision:.0%} of random rows inside it get this class.")
+    if not rule.premises:
+        notes.append("The rule has no conditions: nearly every row gets this class.")
+    if found_none:
+        notes.append("No counterfactual was found among the allowed changes to values seen in training.")
+    return tuple(notes)
+
+
+def _checked_rule(row: Row, rules: RuleSearch, effort: Effort) -> Questions:
     """Rule, its precision on rows that the model has scored for that alone, and how many these were."""
-    background, bins = knowledge.background, knowledge.pool.bins
+    background, bins, rng = row.knowledge.background, row.knowledge.pool.bins, row.rng("rule")
     best: tuple[Rule, float] | None = None
-    codes, hits = np.empty((0, len(x)), dtype=np.int64), np.empty(0, dtype=np.bool_)
-    n_checked = 0
+    codes, hits = np.empty((0, len(row.x)), dtype=np.int64), np.empty(0, dtype=np.bool_)
     for check in range(effort.n_checks):
+        # Rows of failed checks join the search. They count little beside the pool, so aim higher after two.
         target = TARGET if check < 2 else 0.99
-        box = rules.find(own, target, (codes, hits) if len(codes) else None)
-        rule = rules.rule(box, own)
+        rule = rules.rule(rules.find(row.own, target, (codes, hits) if len(codes) else None), row.own)
         if best is not None and rule == best[0]:
             break
         inside = draw_inside(background, rule, effort.n_checked, rng)
         hit = (yield inside).argmax(axis=1) == rules.label
-        n_checked += len(inside)
+        codes, hits = np.concatenate([bins(inside), codes]), np.concatenate([hit, hits])
         if best is None or hit.mean() > best[1]:
             best = rule, float(hit.mean())
         if hit.mean() >= ACCEPTED:
             break
-        codes, hits = np.concatenate([bins(inside), codes]), np.concatenate([hit, hits])
     assert best is not None
-    return (*best, n_checked)
+    return (*best, len(hits))
 
 
 def _surrogate(
-    rules: RuleSearch, hood: Neighborhood, p_hood: Floats, own: NDArray[np.int64], effort: Effort
+    rules: RuleSearch, hood: Neighborhood, p_hood: Floats, own: Ints, effort: Effort
 ) -> tuple[Surrogate, float]:
     """Surrogate, and its fidelity on neighbours that it was not trained on."""
     positions = rules.position[hood.codes]
@@ -261,7 +218,7 @@ def _surrogate(
     return surrogate, balanced_agreement(p_hood[:held_out].argmax(axis=1), told)
 
 
-def _importances(kept: NDArray[np.bool_], p_label: Floats) -> Floats:
+def _importances(kept: Bools, p_label: Floats) -> Floats:
     """How much the probability of the class falls, on average, when a feature's value is not x's.
 
     The slope of a linear fit on which values were kept, which is the Banzhaf value of the feature; what could

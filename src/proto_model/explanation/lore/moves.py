@@ -1,45 +1,37 @@
-"""Single changes of a row: the values worth trying, feature by feature."""
+"""Changes of a row worth trying: of single features, then of several at once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from proto_model.explanation.background import Background
-from proto_model.explanation.counterfactual import Freedom
-
-__all__ = ["Moves", "Values"]
+from proto_model.explanation.background import Background, Freedom
+from proto_model.explanation.interface import Bools, Floats, Ints
 
 VALUES_PER_NUMBER = 12
 VALUES_PER_CATEGORY = 24
 MAX_MOVES = 400
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+MAX_COMBINED = {2: 32, 3: 18}  # changes that are put together, by how many at a time
+SLACK = (0.35, 0.15, 0.0, -0.3)  # of the way to another class that combinations may be foretold to lack
+PER_SLACK = {2: 50, 3: 40}
+MAX_STEPS = 10
 
 
 @dataclass(frozen=True, eq=False)
 class Values:
     """Values that exist, per feature.
 
-    Parameters
-    ----------
-    directed, whole : ndarray of shape (n_features,)
-        Whether a feature is a number, and whether only whole numbers are possible.
-    gap : ndarray of shape (n_features,)
-        Least difference between values of the background; 1 between whole ones.
-    known : tuple of ndarray
-        All different values of the background within the training range, increasing; between two neighbouring
-        numbers one more, with as few digits as it takes.
-    tried : tuple of ndarray
-        A few of them, evenly spread over the rows; of categories the most frequent ones.
+    `known` are all different values of the background within the training range, increasing, and between two
+    neighbouring numbers one more, with as few digits as it takes. `tried` are a few of them, evenly spread
+    over the rows; of categories the most frequent ones.
     """
 
-    directed: NDArray[np.bool_]
-    whole: NDArray[np.bool_]
-    gap: Floats
+    directed: Bools  # whether it is a number
+    whole: Bools  # whether only whole numbers are possible
+    gap: Floats  # least difference between values of the background; 1 between whole ones
     known: tuple[Floats, ...]
     tried: tuple[Floats, ...]
 
@@ -135,3 +127,93 @@ class Moves:
         X = np.repeat(x[np.newaxis], len(self.feature), axis=0)
         X[np.arange(len(X)), self.feature] = self.value
         return X
+
+
+def margin(probabilities: Floats, label: int) -> Floats:
+    """By how much a class is ahead of all others; negative where another one is ahead."""
+    others = np.delete(probabilities, label, axis=1)
+    margins: Floats = probabilities[:, label] - others.max(axis=1, initial=0.0)
+    return margins
+
+
+def combined(
+    x: Floats, background: Background, moves: Moves, gain: Floats, needed: float, price: float, limit: Floats
+) -> Floats:
+    """Rows with two or three of the changes, those that are foretold to flip, the nearest first.
+
+    What several changes do together is foretold as the sum of what each does alone, which is only a guess;
+    so rows that should just not flip are tried as well as those that should with something to spare.
+
+    `gain` says how far each change alone takes the model towards another class, `needed` how far it has to be
+    taken, `price` what a changed feature costs beside its distance, and `limit`, per feature, from which cost
+    on a row that changes it is of no use.
+    """
+    cost = background.distance(x, moves.rows(x)) + price
+    worth = _worth(moves.feature, gain, cost)
+    order = worth[np.argsort(-gain[worth] / cost[worth], kind="stable")]
+    rows = [np.empty((0, len(x)))]
+    for size, most in MAX_COMBINED.items():
+        among = order[:most]
+        picked = _combinations(len(among), size)
+        features, costs, gains = moves.feature[among][picked], cost[among], gain[among]
+        ordered = np.sort(features, axis=1)
+        useful = (ordered[:, 1:] != ordered[:, :-1]).all(axis=1)  # no feature is changed twice
+        total = costs[picked].sum(axis=1)
+        lacking = needed - gains[picked].sum(axis=1)
+        useful &= total < limit[features].min(axis=1)
+        by_cost = np.argsort(total, kind="stable")
+        by_cost = by_cost[useful[by_cost]]
+        # A set of features as one number, so that the cheapest change of each set can be told.
+        _, sets = np.unique(ordered[by_cost] @ len(x) ** np.arange(size), return_inverse=True)
+        chosen = np.zeros(len(picked), dtype=np.bool_)
+        for slack in SLACK:
+            enough = np.flatnonzero(lacking[by_cost] <= slack * needed)
+            cheapest = np.full(len(by_cost), len(by_cost))  # of each set of features
+            cheapest[sets[enough[::-1]]] = enough[::-1]  # of equal places the last one written stays
+            chosen[by_cost[np.sort(cheapest[cheapest < len(by_cost)])[: PER_SLACK[size]]]] = True
+        picked = picked[chosen]
+        rows.append(_changed(x, features[chosen], moves.value[among][picked]))
+    return np.concatenate(rows)
+
+
+def _worth(feature: Ints, gain: Floats, cost: Floats) -> Ints:
+    """Changes that take the model further than any cheaper change of the same feature does."""
+    order = np.lexsort((-gain, cost, feature))
+    order = order[gain[order] > 0]
+    level = gain[order] + 4.0 * feature[order]  # gains are at most 2, so that features stay apart
+    best = np.maximum.accumulate(np.append(-np.inf, level))[:-1]
+    worth: Ints = order[level > best]
+    return worth
+
+
+@cache
+def _combinations(n: int, size: int) -> Ints:
+    return np.array(list(combinations(range(n), size)), dtype=np.int64).reshape(-1, size)
+
+
+def parts(x: Floats, freedom: Freedom, moves: Moves, gain: Floats, near: Floats) -> Floats:
+    """Near rows of another class, and the first two, three, ... of their changes alone, weightiest first."""
+    Z = np.where(freedom.allows(x, near), near, x)
+    differs = ~((Z == x) | (np.isnan(Z) & np.isnan(x)))
+    effect = np.zeros(Z.shape)
+    for j in np.unique(moves.feature[gain > 0]):
+        # A change is taken to do what the nearest change of the same feature that was tried does.
+        tried = np.flatnonzero(moves.feature == j)
+        nearest = np.abs(moves.value[tried] - Z[:, j, np.newaxis]).argmin(axis=1)
+        effect[:, j] = gain[tried[nearest]]
+    rows = [Z[differs.any(axis=1)]]
+    for z, order, n in zip(
+        Z, np.argsort(np.where(differs, -effect, np.inf)), differs.sum(axis=1), strict=True
+    ):
+        steps = order[: min(n, MAX_STEPS)]
+        first = np.tri(len(steps), dtype=np.bool_)[1:]  # the first two changes, the first three, ...
+        values = np.where(first, z[steps], x[steps])
+        rows.append(_changed(x, np.broadcast_to(steps, values.shape), values))
+    return np.concatenate(rows)
+
+
+def _changed(x: Floats, features: Ints, values: Floats) -> Floats:
+    """Copies of the row, each with its own values for its own features."""
+    X = np.repeat(x[np.newaxis], len(features), axis=0)
+    X[np.arange(len(X))[:, np.newaxis], features] = values
+    return X

@@ -1,44 +1,144 @@
-"""The neighbourhood of a row: rows like it, some with a class of their own."""
+"""The rows that the engine learns from: in bins, scored once (the pool), and drawn around one row."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.explanation.lore.pool import Pool
+from proto_model.explanation.background import Background
+from proto_model.explanation.interface import Bools, Floats, Ints, PredictProba
+from proto_model.explanation.measures import draw_marginals
 
-__all__ = ["Neighborhood", "Questions", "together"]
+MAX_COARSE = 16
+MAX_POOL = 12000
+MAX_VALUES = 2_000_000
+CHUNK = 5000
 
-Questions = Generator[NDArray[np.float64], NDArray[np.float64], Any]
-"""A search that hands out rows and is handed their probabilities, until it returns its result."""
+
+@dataclass(frozen=True, eq=False)
+class Bins:
+    """Coded rows as bins: one small whole number per value, in one numbering for all features.
+
+    Numbers fall between the background's cut points, categories are their codes, and a missing value has the
+    last bin of its feature. Trees, rules and counterfactuals are all found by counting rows per bin.
+    `coarse` is a coarser numbering: neighbouring bins together, at most `MAX_COARSE` and one for missing.
+    """
+
+    background: Background
+    first: Ints
+    last: Ints
+    feature: Ints
+    coarse: NDArray[np.int32]
+    coarse_feature: Ints
+    coarse_last: Ints
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins of all features together."""
+        return len(self.feature)
+
+    @classmethod
+    def of(cls, background: Background) -> Bins:
+        """Bins that the background's cut points and categories make."""
+        counts = np.where(
+            background.numeric, [len(cuts) + 2 for cuts in background.cuts], background.n_codes + 1
+        ).astype(np.int64)
+        ends = np.cumsum(counts)
+        first, feature = ends - counts, np.repeat(np.arange(len(counts)), counts)
+        known = (counts - 1)[feature]  # without the bin for missing values
+        local = np.arange(ends[-1]) - first[feature]
+        group = np.where(known > MAX_COARSE, local * MAX_COARSE // np.maximum(known, 1), local)
+        begins = np.append(True, (group[1:] != group[:-1]) | (feature[1:] != feature[:-1]))
+        last = np.flatnonzero(np.append(begins[1:], True))
+        return cls(
+            background=background,
+            first=first,
+            last=ends - 1,
+            feature=feature,
+            coarse=(np.cumsum(begins) - 1).astype(np.int32),
+            coarse_feature=feature[last],
+            coarse_last=last,
+        )
+
+    def __call__(self, X: Floats) -> Ints:
+        """Bin of each value of a coded matrix."""
+        bins = np.empty(X.shape, dtype=np.int64)
+        for j, cuts in enumerate(self.background.cuts):
+            column = X[:, j]
+            missing = np.isnan(column)
+            if self.background.numeric[j]:
+                inside = np.searchsorted(cuts, column)
+            else:
+                inside = np.where(missing, 0.0, column).astype(np.int64)
+            bins[:, j] = np.where(missing, self.last[j], self.first[j] + inside)
+        return bins
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The background and a sample of rows with independent features, each with the model's answer.
+
+    Parameters
+    ----------
+    bins : Bins
+        Numbering of the bins.
+    codes : ndarray of shape (n_rows, n_features)
+        Bins of the independent rows. Every `MARGINAL`-th one has its values as often as the background has;
+        in the others, half of the numbers are uniform in their range.
+    labels, probabilities : ndarray of shape (n_rows,) and (n_rows, n_classes)
+        The model's answer to them.
+    real_codes, real_labels
+        The same for the background's rows.
+    """
+
+    MARGINAL: ClassVar[int] = 2
+
+    bins: Bins
+    codes: NDArray[np.int32]
+    labels: Ints
+    probabilities: Floats
+    real_codes: NDArray[np.int32]
+    real_labels: Ints
+
+    @classmethod
+    def build(cls, background: Background, predict_proba: PredictProba, seed: int = 0) -> Pool:
+        """Draw the rows and ask the model, in a few large calls."""
+        bins = Bins.of(background)
+        n_rows = int(min(MAX_POOL, max(1000, MAX_VALUES // background.n_features)))
+        rng = np.random.Generator(np.random.SFC64(seed))
+        X = draw_marginals(background, n_rows, rng)
+        uniform = background.low + rng.random(X.shape) * (background.high - background.low)
+        uniform = np.where(background.whole, np.round(uniform), uniform)
+        # Rules bound numbers where few rows are; uniform values put rows there, too.
+        swap = background.numeric & (rng.random(X.shape) < 0.5) & ~np.isnan(X) & ~np.isnan(uniform)
+        swap[:: cls.MARGINAL] = False
+        X = np.where(swap, uniform, X)
+        probabilities = np.concatenate(
+            [predict_proba(X[start : start + CHUNK]) for start in range(0, n_rows, CHUNK)]
+        )
+        return cls(
+            bins=bins,
+            codes=bins(X).astype(np.int32),
+            labels=probabilities.argmax(axis=1),
+            probabilities=probabilities,
+            real_codes=bins(background.matrix).astype(np.int32),
+            real_labels=predict_proba(background.matrix).argmax(axis=1),
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Neighborhood:
-    """Rows that keep each value of x with probability 1/2, and otherwise have one of the background.
+    """Rows that keep each value of x with probability 1/2, and otherwise have one of the background."""
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_rows, n_features)
-        The coded rows.
-    codes : ndarray of shape (n_rows, n_features)
-        Their bins.
-    kept : ndarray of shape (n_rows, n_features)
-        Which values are x's.
-    """
-
-    X: NDArray[np.float64]
-    codes: NDArray[np.int64]
-    kept: NDArray[np.bool_]
+    X: Floats
+    codes: Ints  # bins of the values
+    kept: Bools  # which values are x's
 
     @classmethod
-    def draw(
-        cls, x: NDArray[np.float64], own: NDArray[np.int64], pool: Pool, n_rows: int, rng: np.random.Generator
-    ) -> Neighborhood:
+    def draw(cls, x: Floats, own: Ints, pool: Pool, n_rows: int, rng: np.random.Generator) -> Neighborhood:
         """Neighbours of the row `x` with bins `own`."""
         matrix = pool.bins.background.matrix
         shape = (n_rows, len(x))
@@ -50,23 +150,3 @@ class Neighborhood:
             codes=np.where(kept, own, pool.real_codes.ravel()[flat]),
             kept=kept,
         )
-
-
-def together(*searches: Questions) -> Questions:
-    """Run searches side by side, so that each round of all of them is one call of the model."""
-    results: list[Any] = [None] * len(searches)
-    waiting: dict[int, NDArray[np.float64]] = {}
-    answers: dict[int, NDArray[np.float64] | None] = dict.fromkeys(range(len(searches)))
-    while answers:
-        waiting = {}
-        for k, answer in answers.items():
-            try:
-                waiting[k] = next(searches[k]) if answer is None else searches[k].send(answer)
-            except StopIteration as stop:
-                results[k] = stop.value
-        if not waiting:
-            break
-        probabilities = yield np.concatenate(list(waiting.values()))
-        ends = np.cumsum([len(rows) for rows in waiting.values()])[:-1]
-        answers = dict(zip(waiting, np.split(probabilities, ends), strict=True))
-    return results

@@ -15,18 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.explanation.background import Background
-from proto_model.explanation.lore.pool import Pool
+from proto_model.explanation.interface import Bools, Floats, Ints
+from proto_model.explanation.lore.neighborhood import Pool
 from proto_model.explanation.rule import Premise, Rule
-
-__all__ = ["Box", "RuleSearch"]
 
 MAX_CUTS = 16
 COUNTED = 1500
 READABLE = 4
 ENOUGH = 20
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,14 +41,12 @@ class Box:
 
 @dataclass(frozen=True, eq=False)
 class _Counts:
-    """Rows and rows of the class per position."""
-
     rows: Floats
     hits: Floats
     n_hits: int
 
     @classmethod
-    def of(cls, positions: NDArray[np.signedinteger], hit: NDArray[np.bool_], n_bins: int) -> _Counts:
+    def of(cls, positions: NDArray[np.signedinteger], hit: Bools, n_bins: int) -> _Counts:
         """Counts of rows given by the positions of their values; the last axis is the rows'."""
         both = np.bincount((positions * 2 + hit).ravel(), minlength=2 * n_bins).reshape(-1, 2)
         hits = both[:, 1].astype(np.float64)
@@ -64,9 +58,9 @@ class _Sample:
     """Positions of the values of scored rows, feature by feature, and whether each row is of the class."""
 
     columns: NDArray[np.int32]
-    hit: NDArray[np.bool_]
+    hit: Bools
 
-    def after(self, positions: NDArray[np.int32], hit: NDArray[np.bool_]) -> _Sample:
+    def after(self, positions: NDArray[np.int32], hit: Bools) -> _Sample:
         """The sample with further rows in front."""
         return _Sample(np.concatenate([positions.T, self.columns], axis=1), np.concatenate([hit, self.hit]))
 
@@ -76,9 +70,9 @@ class _Sample:
             return _Counts.of(self.columns, self.hit, n_bins)
         return _Counts.of(self.columns[:, rows], self.hit[rows], n_bins)
 
-    def outside(self, box: Box, j: int) -> NDArray[np.bool_]:
+    def outside(self, box: Box, j: int) -> Bools:
         """Which rows are outside the box's run for one feature."""
-        outside: NDArray[np.bool_] = (self.columns[j] < box.low[j]) | (self.columns[j] > box.high[j])
+        outside: Bools = (self.columns[j] < box.low[j]) | (self.columns[j] > box.high[j])
         return outside
 
     def within(self, box: Box, j: int, among: Ints) -> Ints:
@@ -89,15 +83,7 @@ class _Sample:
 
 
 class RuleSearch:
-    """Rules for one class.
-
-    Parameters
-    ----------
-    pool : Pool
-        Scored rows.
-    label : int
-        Index of the class.
-    """
+    """Rules for one class, found on the rows of a pool."""
 
     def __init__(self, pool: Pool, label: int) -> None:
         self.pool, self.label = pool, label
@@ -113,13 +99,14 @@ class RuleSearch:
         self._real = _Sample(
             np.ascontiguousarray(self.position[pool.real_codes].T), pool.real_labels == label
         )
+        self._marginal = np.ascontiguousarray(self._made.columns[:, :: pool.MARGINAL])
         self._everything = Box(bins.first, bins.last)
         self._root = tuple(sample.counts(bins.n_bins) for sample in (self._made, self._real))
         nullable = np.array([feature.nullable for feature in background.schema.features])
         self._no_missing = ~nullable & ~np.isnan(background.matrix).any(axis=0)
         self._large = ~background.numeric & (background.n_codes > 2 * READABLE)
 
-    def find(self, own: Ints, target: float, extra: tuple[Ints, NDArray[np.bool_]] | None = None) -> Box:
+    def find(self, own: Ints, target: float, extra: tuple[Ints, Bools] | None = None) -> Box:
         """Box around the row with bins `own` whose precision on the pool and on real rows reaches `target`.
 
         `extra` are further rows (their bins, and whether they are of the class) that count beside the pool's.
@@ -140,13 +127,11 @@ class RuleSearch:
             precision, real_precision = _share(hit), _share(real_hit)
             if len(rows) < ENOUGH or (precision >= target and real_precision >= target):
                 break
-            samples = self._root
+            samples = self._root  # counted once: the first cut is the dearest
             if made is not self._made or box is not self._everything:
-                samples = (
-                    made.counts(bins.n_bins, rows[:COUNTED]),
-                    self._real.counts(bins.n_bins, real),
-                )
+                samples = (made.counts(bins.n_bins, rows[:COUNTED]), self._real.counts(bins.n_bins, real))
             low, high = box.low[feature], box.high[feature]
+            # Every cut of every feature at once: how much purer the rows get, for the hits that are left.
             scores = np.full((2, bins.n_bins), -np.inf)
             for side, valid in enumerate([(at >= mine) & (at < high), (at > low) & (at <= mine)]):
                 better, left = np.zeros(bins.n_bins), np.zeros(bins.n_bins)
@@ -155,6 +140,7 @@ class RuleSearch:
                     better += np.log((m + before + 1e-9) / (n + 1)) - np.log(before + 1e-9)
                     left += (m + 0.5) / (counts.n_hits + 0.5)
                 size = at - low + 1 if side == 0 else high - at + 1
+                # A set of many categories, and many left out, is hard to read.
                 hard = self._large[feature] & (np.minimum(size, high - low + 1 - size) > READABLE)
                 scores[side] = np.where(valid, better * left**2 * np.where(hard, 0.5, 1.0), -np.inf)
             side, best = divmod(int(scores.argmax()), bins.n_bins)
@@ -208,11 +194,14 @@ class RuleSearch:
         Returns their positions, probabilities, and weights that are at most 1 and, together, say how many
         neighbours they are worth.
         """
-        columns = self._made.columns[:, :: self.pool.MARGINAL]
-        likeness = np.zeros(columns.shape[1])
-        for j, position in enumerate(self.position[own]):
-            frequency = max(float((self._real.columns[j] == position).mean()), 1e-3)
-            likeness += (columns[j] == position) * (0.5 * np.log(1 + 1 / frequency))
+        mine = self.position[own]
+        frequency = np.maximum(self._root[1].rows[mine] / len(self._real.hit), 1e-3)
+        likeness = np.zeros(self._marginal.shape[1])
+        # A value that most rows have anyway says little of likeness.
+        for column, position, weight in zip(
+            self._marginal, mine, 0.5 * np.log(1 + 1 / frequency), strict=True
+        ):
+            likeness += (column == position) * weight
         n_rows = min(n_rows, len(likeness))
         chosen = np.argpartition(-likeness, n_rows - 1)[:n_rows]
         weights = np.exp(likeness[chosen] - likeness[chosen].max())
@@ -266,9 +255,7 @@ def _kept(counts: _Counts, box: Box, feature: Ints, side: int) -> tuple[Floats, 
     return rows[end] - rows[:-1], hits[end] - hits[:-1]
 
 
-def _free_counts(
-    sample: _Sample, outside: list[NDArray[np.bool_]], k: int, j: int, first: int, n_bins: int
-) -> _Counts:
+def _free_counts(sample: _Sample, outside: list[Bools], k: int, j: int, first: int, n_bins: int) -> _Counts:
     """Counts per bin of feature `j`, the k-th side of a box, of the rows inside all its other sides."""
     others = [out for i, out in enumerate(outside) if i != k]
     rows = np.flatnonzero(~np.logical_or.reduce(others)) if others else np.arange(len(sample.hit))
@@ -277,6 +264,7 @@ def _free_counts(
 
 def _widest(counts: _Counts, real: _Counts, low: int, high: int, target: float) -> tuple[int, int]:
     """The run from `low` to `high`, or the longer one that holds most rows of the class at the target."""
+    # With sums from the left, any run of bins is one difference: all runs around the given one are compared.
     n = len(counts.rows)
     rows, hits = (
         np.concatenate([[0.0], np.cumsum(counts.rows)]),
@@ -286,6 +274,7 @@ def _widest(counts: _Counts, real: _Counts, low: int, high: int, target: float) 
     lows, highs = np.arange(low + 1)[:, np.newaxis], np.arange(high, n)[np.newaxis]
     made, made_hits = rows[highs + 1] - rows[lows], hits[highs + 1] - hits[lows]
     seen, seen_hits = rr[highs + 1] - rr[lows], rh[highs + 1] - rh[lows]
+    # A run without rows counts as good: it may be taken in on the way to a better one.
     good = (made_hits + target >= target * (made + 1)) & (seen_hits + target >= target * (seen + 1))
     value = np.where(good, seen_hits / max(rh[-1], 1) + made_hits / max(hits[-1], 1), -1.0)
     value[low, 0] = max(value[low, 0], 0.0)
@@ -295,6 +284,5 @@ def _widest(counts: _Counts, real: _Counts, low: int, high: int, target: float) 
     return i, k + high
 
 
-def _share(hit: NDArray[np.bool_]) -> float:
-    """Share of true values; 1 of nothing."""
+def _share(hit: Bools) -> float:
     return float(hit.mean()) if len(hit) else 1.0

@@ -1,6 +1,6 @@
 """The surrogate: a small decision tree that imitates the model around one row.
 
-It is grown level by level on counts per bin, for all nodes of a level at once, from the model's probabilities
+It is grown level by level on sums per bin, for all nodes of a level at once, from the model's probabilities
 (which say more per row than its classes), with every class of the neighbourhood weighing the same.
 """
 
@@ -11,19 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.explanation.lore.bins import Bins
-from proto_model.explanation.lore.counting import WIDTH, best_splits, count, route
-
-__all__ = ["Surrogate"]
+from proto_model.explanation.interface import Floats, Ints
+from proto_model.explanation.lore.counting import WIDTH, best_splits, count
+from proto_model.explanation.lore.neighborhood import Bins
 
 MAX_DEPTH = 10
 MAX_FEATURES = 10
 MAX_TARGETS = WIDTH - 2
 LEAF_ROWS = 10
 MIN_GAIN = 2e-4  # of the spread at the root
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,64 +46,23 @@ class Surrogate:
         """Tree for rows given by the positions of their values, the model's probabilities and row weights."""
         labels = probabilities.argmax(axis=1)
         n_classes = probabilities.shape[1]
+        # Every class weighs the same, and a row 1 on average.
         weights = weights / np.maximum(np.bincount(labels, weights, n_classes), 1e-12)[labels]
         weights = weights * (len(weights) / weights.sum())
         weighted = probabilities * weights[:, np.newaxis]
+        # Probabilities sum to 1, so that one class fewer says as much; those that vary most are told apart.
         spread = (weighted * probabilities).sum(axis=0) - weighted.sum(axis=0) ** 2 / weights.sum()
         targets = np.argsort(-spread, kind="stable")[: max(min(MAX_TARGETS, n_classes - 1), 1)]
         coarse = bins.coarse[positions]
         values = np.zeros((len(weights), WIDTH))
         values[:, 0], values[:, 1], values[:, 2 : 2 + len(targets)] = 1.0, weights, weighted[:, targets]
-        chosen = _features(coarse, values, bins)
-        return cls._grow(coarse, chosen, values, weighted, bins, float(spread[targets].sum()))
-
-    @classmethod
-    def _grow(
-        cls,
-        coarse: NDArray[np.int32],
-        chosen: Ints,
-        values: Floats,
-        weighted: Floats,
-        bins: Bins,
-        spread: float,
-    ) -> Surrogate:
-        """Grow the tree level by level on the chosen features."""
-        taken = np.isin(bins.coarse_feature, chosen)
-        original = np.flatnonzero(taken)  # coarse bins of the chosen features, numbered without gaps
-        codes = np.ascontiguousarray((np.cumsum(taken) - 1)[coarse[:, chosen]])
-        feature_of = np.searchsorted(chosen, bins.coarse_feature[original])
-        starts = np.searchsorted(feature_of, np.arange(len(chosen) + 1))
-        node = np.zeros(len(values), dtype=np.int64)  # of each row, in the numbering of its level
-        leaf = np.zeros(len(values), dtype=np.int64)  # the same, in the numbering of the tree
-        rows = np.arange(len(values))
-        feature, threshold, left = [], [], []
-        n_nodes, offset = 1, 0
-        for depth in range(MAX_DEPTH + 1):
-            split_feature = np.full(n_nodes, -1)
-            split_code = np.zeros(n_nodes, dtype=np.int64)
-            if depth < MAX_DEPTH:
-                sums = count(rows, node, codes, values, n_nodes, len(original))
-                gain, best = best_splits(sums, starts, LEAF_ROWS)
-                worth = gain > MIN_GAIN * spread
-                split_feature[worth] = feature_of[best[worth]]
-                split_code[worth] = best[worth]
-            splits = split_feature >= 0
-            children = 2 * (np.cumsum(splits) - 1)
-            left.append(np.where(splits, offset + n_nodes + children, -1))
-            feature.append(split_feature)
-            threshold.append(split_code)
-            if not splits.any():
-                break
-            rows = route(rows, node, codes, split_feature, split_code, children)
-            offset += n_nodes
-            n_nodes = 2 * int(splits.sum())
-            leaf[rows] = offset + node[rows]
-        features = np.concatenate(feature)
-        votes = [np.bincount(leaf, column, len(features)) for column in weighted.T]
+        codes = _Codes.of(coarse, _features(coarse, values, bins), bins)
+        feature, threshold, left, leaf = _grow(codes, values, MIN_GAIN * float(spread[targets].sum()))
+        votes = [np.bincount(leaf, column, len(feature)) for column in weighted.T]
         return cls(
-            feature=np.where(features >= 0, chosen[features], -1),
-            threshold=bins.coarse_last[original[np.concatenate(threshold)]],
-            left=np.concatenate(left),
+            feature=np.where(feature >= 0, codes.features[feature], -1),
+            threshold=np.where(feature >= 0, bins.coarse_last[threshold - codes.shift[feature]], 0),
+            left=left,
             label=np.array(votes).argmax(axis=0),
         )
 
@@ -137,14 +92,67 @@ class Surrogate:
         return steps
 
 
+@dataclass(frozen=True, eq=False)
+class _Codes:
+    """Coarse bins of the features that the tree may use, each feature with `span` numbers of its own.
+
+    A feature with fewer bins leaves the last of its numbers empty, so that sums per number make one array of
+    shape (nodes, features, span).
+    """
+
+    features: Ints
+    shift: Ints
+    span: int
+    codes: Ints
+
+    @classmethod
+    def of(cls, coarse: NDArray[np.int32], features: Ints, bins: Bins) -> _Codes:
+        first = np.searchsorted(bins.coarse_feature, np.arange(coarse.shape[1] + 1))
+        span = int(np.diff(first)[features].max())
+        shift = np.arange(len(features)) * span - first[features]
+        return cls(features, shift, span, np.ascontiguousarray(coarse[:, features] + shift))
+
+
 def _features(coarse: NDArray[np.int32], values: Floats, bins: Bins) -> Ints:
     """The features that tell the targets apart best, each on its own."""
     n_rows, n_features = coarse.shape
     if n_features <= MAX_FEATURES:
         return np.arange(n_features)
-    n_coarse = len(bins.coarse_feature)
     nodes = np.zeros(n_rows, dtype=np.int64)
-    sums = count(np.arange(n_rows), nodes, coarse.astype(np.int64), values, 1, n_coarse)[0]
+    codes = coarse.astype(np.int64)
+    sums = count(np.arange(n_rows), nodes, codes, values, (1, len(bins.coarse_feature)))[0]
     score = (sums[:, 2:] ** 2).sum(axis=1) / np.maximum(sums[:, 1], 1e-12)
     best = np.argsort(-np.bincount(bins.coarse_feature, score, n_features), kind="stable")
     return np.sort(best[:MAX_FEATURES])
+
+
+def _grow(codes: _Codes, values: Floats, least_gain: float) -> tuple[Ints, Ints, Ints, Ints]:
+    """Feature, threshold (as codes) and left child of each node, and the leaf of each row."""
+    rows = np.arange(len(values))  # those whose node may still be split
+    node = np.zeros(len(rows), dtype=np.int64)  # of each of them, in the numbering of its level
+    leaf = np.zeros(len(rows), dtype=np.int64)  # of every row, in the numbering of the tree
+    feature, threshold, left = [], [], []
+    n_nodes, offset = 1, 0
+    for depth in range(MAX_DEPTH + 1):
+        split_feature, split_code = np.full(n_nodes, -1), np.zeros(n_nodes, dtype=np.int64)
+        if depth < MAX_DEPTH:
+            shape = n_nodes, len(codes.features) * codes.span
+            sums = count(rows, node, codes.codes, values, shape)
+            gain, best = best_splits(sums.reshape(n_nodes, -1, codes.span, WIDTH), LEAF_ROWS)
+            worth = gain > least_gain
+            split_feature[worth], split_code[worth] = best[worth] // codes.span, best[worth]
+        splits = split_feature >= 0
+        children = 2 * (np.cumsum(splits) - 1)  # pairs, in the order of their parents
+        feature.append(split_feature)
+        threshold.append(split_code)
+        left.append(np.where(splits, offset + n_nodes + children, -1))
+        if not splits.any():
+            break
+        goes_on = splits[node]
+        rows, node = rows[goes_on], node[goes_on]
+        code = codes.codes[rows, split_feature[node]]
+        node = children[node] + (code > split_code[node])
+        offset += n_nodes
+        n_nodes = 2 * int(splits.sum())
+        leaf[rows] = offset + node
+    return np.concatenate(feature), np.concatenate(threshold), np.concatenate(left), leaf

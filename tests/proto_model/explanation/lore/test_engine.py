@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proto_model.errors import ExplanationError, InputError
-from proto_model.explanation import ExplainOptions, make_explainer
+from proto_model.explanation import make_explainer
+from proto_model.parameters import Parameters
 from proto_model.schema import Feature, ModelSchema
 
 number = st.one_of(st.none(), st.floats(-1e6, 1e6), st.floats(0, 100))
@@ -58,7 +59,7 @@ def changed(x, changes, schema):
 @few
 @given(x=row)
 def test_every_explanation_holds_what_it_promises(explainer, schema, model, rows, check, x):
-    (explanation,) = explainer.explain(x[np.newaxis], ExplainOptions())
+    (explanation,) = explainer.explain(x[np.newaxis], Parameters())
 
     check(explanation)
     label = schema.classes[model(x[np.newaxis]).argmax()]
@@ -84,7 +85,7 @@ def test_every_explanation_holds_what_it_promises(explainer, schema, model, rows
 @few
 @given(x=row, seed=st.integers(-(2**63), 2**63 - 1))
 def test_what_may_not_change_does_not(explainer, schema, x, seed):
-    options = ExplainOptions(
+    options = Parameters(
         seed=seed,
         max_counterfactuals=5,
         immutable_features=("owner", "colour"),
@@ -104,7 +105,7 @@ def test_what_may_not_change_does_not(explainer, schema, x, seed):
 
 
 def test_the_same_seed_gives_the_same_bytes_in_any_order_thread_or_process(explainer, rows):
-    options = ExplainOptions(seed=11)
+    options = Parameters(seed=11)
     alone = [json.dumps(explainer.explain(rows[i : i + 1], options)[0]) for i in range(6)]
 
     together = [json.dumps(e) for e in explainer.explain(rows[:6], options)]
@@ -119,7 +120,7 @@ def test_the_same_seed_gives_the_same_bytes_in_any_order_thread_or_process(expla
 
 
 def test_another_seed_draws_other_neighbours(explainer, rows):
-    first, second = (explainer.explain(rows[:1], ExplainOptions(seed=seed))[0] for seed in (1, 2))
+    first, second = (explainer.explain(rows[:1], Parameters(seed=seed))[0] for seed in (1, 2))
 
     assert first["neighborhood"]["seed"] == 1
     assert first["feature_importances"] != second["feature_importances"]
@@ -130,7 +131,7 @@ def test_no_global_random_state_is_touched(explainer, rows):
     np.random.seed(5)
     before = random.getstate(), str(np.random.get_state())
 
-    explainer.explain(rows[:2], ExplainOptions())
+    explainer.explain(rows[:2], Parameters())
 
     assert (random.getstate(), str(np.random.get_state())) == before
 
@@ -138,7 +139,7 @@ def test_no_global_random_state_is_touched(explainer, rows):
 def test_a_known_model_is_read_rightly(explainer, rows):
     x = np.array([[80.0, 0, 1, 2, 60], [5.0, 0, 0, 0, 30]])
 
-    rich, poor = explainer.explain(x, ExplainOptions())
+    rich, poor = explainer.explain(x, Parameters())
 
     for explanation in (rich, poor):
         assert next(iter(explanation["feature_importances"])) == "income"
@@ -151,8 +152,7 @@ def test_a_known_model_is_read_rightly(explainer, rows):
 
 def test_more_effort_scores_more_rows(explainer, rows, check):
     fast, thorough = (
-        check(explainer.explain(rows[:1], ExplainOptions(effort=effort))[0])
-        for effort in ("fast", "thorough")
+        check(explainer.explain(rows[:1], Parameters(effort=effort))[0]) for effort in ("fast", "thorough")
     )
 
     assert thorough["neighborhood"]["size"] > 2 * fast["neighborhood"]["size"]
@@ -160,7 +160,7 @@ def test_more_effort_scores_more_rows(explainer, rows, check):
 
 def test_as_many_counterfactuals_as_asked_and_different_ones(explainer, rows):
     for n in (0, 1, 6):
-        (explanation,) = explainer.explain(rows[:1], ExplainOptions(max_counterfactuals=n))
+        (explanation,) = explainer.explain(rows[:1], Parameters(max_counterfactuals=n))
 
         kinds = [frozenset(c["feature"] for c in cf["changes"]) for cf in explanation["counterfactuals"]]
         assert len(kinds) <= n
@@ -169,7 +169,7 @@ def test_as_many_counterfactuals_as_asked_and_different_ones(explainer, rows):
 
 
 def test_when_nothing_may_change_it_says_so(explainer, schema, rows):
-    options = ExplainOptions(immutable_features=tuple(schema.feature_names))
+    options = Parameters(immutable_features=tuple(schema.feature_names))
 
     (explanation,) = explainer.explain(rows[:1], options)
 
@@ -180,20 +180,20 @@ def test_when_nothing_may_change_it_says_so(explainer, schema, rows):
 def test_progress_is_told_row_by_row_and_order_is_kept(explainer, rows):
     told = []
 
-    explanations = explainer.explain(rows[:5], ExplainOptions(), progress=lambda *state: told.append(state))
+    explanations = explainer.explain(rows[:5], Parameters(), progress=lambda *state: told.append(state))
 
     assert told == [(i, 5) for i in range(1, 6)]
     assert [e["prediction"] for e in explanations] == [
-        explainer.explain(rows[i : i + 1], ExplainOptions())[0]["prediction"] for i in range(5)
+        explainer.explain(rows[i : i + 1], Parameters())[0]["prediction"] for i in range(5)
     ]
 
 
 def test_no_rows_give_no_explanations(explainer):
-    assert explainer.explain(np.empty((0, 5)), ExplainOptions()) == []
+    assert explainer.explain(np.empty((0, 5)), Parameters()) == []
 
 
 def test_a_constant_model_is_explained_as_one(schema, rows, constant_model, check):
-    (explanation,) = make_explainer("lore", schema, rows, constant_model).explain(rows[:1], ExplainOptions())
+    (explanation,) = make_explainer("lore", schema, rows, constant_model).explain(rows[:1], Parameters())
 
     check(explanation)
     assert explanation["rule"]["text"] == "ALWAYS no"
@@ -243,7 +243,7 @@ def test_poor_tables_never_crash(X, check):
     explainer = make_explainer("lore", schema, X, Threshold())
 
     for x in (X[:1], np.full_like(X[:1], np.nan), np.full_like(X[:1], 1e300), np.full_like(X[:1], -1e300)):
-        check(explainer.explain(x, ExplainOptions())[0])
+        check(explainer.explain(x, Parameters())[0])
 
 
 def test_only_unseen_categories(check):
@@ -257,7 +257,7 @@ def test_only_unseen_categories(check):
     X = np.column_stack([np.linspace(-3, 3, 40), np.arange(40) % 2]).astype(np.float64)
 
     (explanation,) = make_explainer("lore", schema, X, Threshold()).explain(
-        np.array([[-1.0, np.nan]]), ExplainOptions()
+        np.array([[-1.0, np.nan]]), Parameters()
     )
 
     check(explanation)
@@ -268,7 +268,7 @@ def test_hundreds_of_features_and_classes_stay_short(check):
     X = np.random.default_rng(0).normal(size=(200, 300)).clip(-3, 3)
 
     explanations = make_explainer("lore", schema, X, Threshold(120)).explain(
-        X[:2], ExplainOptions(max_counterfactuals=20)
+        X[:2], Parameters(max_counterfactuals=20)
     )
 
     for explanation in explanations:
@@ -281,11 +281,11 @@ def test_a_model_of_another_schema_is_told_apart(schema, rows):
     explainer = make_explainer("lore", schema, rows, lambda X: np.ones((len(X), 3)) / 3)
 
     with pytest.raises(ExplanationError, match="one column per class"):
-        explainer.explain(rows[:1], ExplainOptions())
+        explainer.explain(rows[:1], Parameters())
 
 
 def test_bad_options_and_rows_are_refused(explainer, rows):
     with pytest.raises(InputError, match="effort"):
-        explainer.explain(rows[:1], ExplainOptions(effort="none"))
+        explainer.explain(rows[:1], Parameters(effort="none"))
     with pytest.raises(InputError, match="infinite"):
-        explainer.explain(np.full((1, 5), np.inf), ExplainOptions())
+        explainer.explain(np.full((1, 5), np.inf), Parameters())

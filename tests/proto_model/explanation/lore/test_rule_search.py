@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from proto_model.explanation.background import Background
-from proto_model.explanation.lore.pool import Pool
+from proto_model.explanation.lore.neighborhood import Pool
 from proto_model.explanation.lore.rule_search import RuleSearch
 
 

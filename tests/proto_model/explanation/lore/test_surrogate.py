@@ -1,31 +1,8 @@
 import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from proto_model.explanation.background import Background
-from proto_model.explanation.lore.bins import Bins
-from proto_model.explanation.lore.counting import WIDTH, count
+from proto_model.explanation.lore.neighborhood import Bins
 from proto_model.explanation.lore.surrogate import Surrogate
-
-
-@settings(max_examples=30, deadline=None)
-@given(
-    n_rows=st.integers(0, 40),
-    n_features=st.integers(1, 4),
-    n_nodes=st.integers(1, 5),
-    seed=st.integers(0, 2**32 - 1),
-)
-def test_counting_is_adding_up(n_rows, n_features, n_nodes, seed):
-    rng = np.random.default_rng(seed)
-    codes = rng.integers(0, 7, (n_rows, n_features))
-    node, values = rng.integers(0, n_nodes, n_rows), rng.normal(size=(n_rows, WIDTH))
-    rows = np.flatnonzero(rng.random(n_rows) < 0.7)
-    expected = np.zeros((n_nodes, 7, WIDTH))
-    for i in rows:
-        for code in codes[i]:
-            expected[node[i], code] += values[i]
-
-    np.testing.assert_allclose(count(rows, node, codes, values, n_nodes, 7), expected)
 
 
 def test_it_learns_what_a_tree_can_say(schema, rows):

@@ -1,28 +1,8 @@
 import numpy as np
 
 from proto_model.explanation.background import Background
-from proto_model.explanation.counterfactual import Freedom
-from proto_model.explanation.interface import ExplainOptions
-from proto_model.explanation.lore.moves import Moves, Values
-from proto_model.explanation.lore.neighborhood import together
-from proto_model.explanation.lore.starts import combined
+from proto_model.explanation.lore.moves import Moves, Values, combined
 from proto_model.schema import Feature, ModelSchema
-
-
-def test_freedom_allows_directions(schema, rows):
-    background = Background.from_matrix(schema, rows)
-    freedom = Freedom.of(
-        ExplainOptions(immutable_features=("owner",), increase_only=("age",), decrease_only=("income",)),
-        background,
-    )
-    x = np.array([50.0, 2, 0, 1, 40])
-    X = np.array([[60.0, 3, 1, 0, 50], [40, 1, 0, np.nan, 30], x])
-
-    assert freedom.allows(x, X).tolist() == [
-        [False, True, False, True, True],
-        [True, True, True, False, False],
-        [True, True, True, True, True],
-    ]
 
 
 def test_values_to_try_exist_and_reach_over_the_range(schema, rows):
@@ -87,26 +67,3 @@ def test_combinations_are_foretold_from_single_changes():
     assert combined(
         np.zeros(3), background, moves, np.array([0.3, 0.3, 0.3, 0.1]), 0.55, 0.3, np.array([0.1, 9, 9])
     ).tolist() == [[0, 2, 2]]
-
-
-def test_searches_side_by_side_share_their_calls():
-    def search(n_rounds, offset):
-        seen = []
-        for k in range(n_rounds):
-            answer = yield np.full((k + 1, 1), offset + k, dtype=float)
-            seen.append(answer.tolist())
-        return seen
-
-    both = together(search(3, 10), search(1, 20), search(0, 30))
-    calls, answer = [], None
-    try:
-        rows = next(both)
-        while True:
-            calls.append(len(rows))
-            answer = rows * 2
-            rows = both.send(answer)
-    except StopIteration as stop:
-        results = stop.value
-
-    assert calls == [2, 2, 3]
-    assert results == [[[[20.0]], [[22.0], [22.0]], [[24.0]] * 3], [[[40.0]]], []]

@@ -1,0 +1,93 @@
+"""What the searches share: what is known once and for all, the row at hand, and how they ask the model."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from proto_model.explanation.background import Background, Freedom
+from proto_model.explanation.interface import Floats, Ints, PredictProba
+from proto_model.explanation.lore.moves import Values
+from proto_model.explanation.lore.neighborhood import Pool
+from proto_model.explanation.lore.rule_search import RuleSearch
+from proto_model.explanation.measures import row_generator
+from proto_model.parameters import Parameters
+
+Questions = Generator[Floats, Floats, Any]
+"""A search that hands out rows and is handed their probabilities, until it returns its result."""
+
+
+@dataclass(frozen=True, eq=False)
+class Knowledge:
+    """What is the same for every row: scored rows, values to try, and a rule search per class."""
+
+    background: Background
+    pool: Pool
+    values: Values
+    _rules: dict[int, RuleSearch] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, background: Background, predict_proba: PredictProba) -> Knowledge:
+        """Ask the model about the pool, and prepare the rest."""
+        return cls(background, Pool.build(background, predict_proba), Values.of(background))
+
+    def rules(self, label: int) -> RuleSearch:
+        """Rule search for a class. Two threads may both make it; they make the same."""
+        if label not in self._rules:
+            self._rules[label] = RuleSearch(self.pool, label)
+        return self._rules[label]
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """The row to explain: its values, their bins, what may change, and what was asked for."""
+
+    x: Floats
+    own: Ints
+    freedom: Freedom
+    options: Parameters
+    knowledge: Knowledge
+
+    @classmethod
+    def of(cls, x: Floats, options: Parameters, knowledge: Knowledge) -> Row:
+        """The row `x` in the numbering of the pool's bins."""
+        own = knowledge.pool.bins(x[np.newaxis])[0]
+        return cls(x, own, Freedom.of(options, knowledge.background), options, knowledge)
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """Random numbers for one purpose; the same in any thread and any order of rows."""
+        return row_generator(self.options.seed, self.x, purpose)
+
+    def near(self, label: int, neighbors: Floats, n: int) -> Floats:
+        """The `n` nearest neighbours and the `n` nearest real rows that are of another class than `label`."""
+        background = self.knowledge.background
+        real = background.matrix[self.knowledge.pool.real_labels != label]
+        chosen = []
+        for rows in (neighbors, real):
+            possible = np.where(self.freedom.allows(self.x, rows), rows, self.x)
+            # Of rows equally far away, those that differ in fewer features make sparser counterfactuals.
+            cost = background.distance(self.x, possible) + 0.1 * (rows != self.x).sum(axis=1)
+            chosen.append(rows[np.argsort(cost, kind="stable")[:n]])
+        return np.concatenate(chosen)
+
+
+def together(*searches: Questions) -> Questions:
+    """Run searches side by side, so that each round of all of them is one call of the model."""
+    results: list[Any] = [None] * len(searches)
+    answers: dict[int, Floats | None] = dict.fromkeys(range(len(searches)))
+    while answers:
+        waiting: dict[int, Floats] = {}
+        for k, answer in answers.items():
+            try:
+                waiting[k] = next(searches[k]) if answer is None else searches[k].send(answer)
+            except StopIteration as stop:
+                results[k] = stop.value
+        if not waiting:
+            break
+        probabilities = yield np.concatenate(list(waiting.values()))
+        ends = np.cumsum([len(rows) for rows in waiting.values()])[:-1]
+        answers = dict(zip(waiting, np.split(probabilities, ends), strict=True))
+    return results
