@@ -29,8 +29,6 @@ from proto_model.files.transfer.url import PresignedUrl
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["Download"]
-
 _OK = frozenset({200, 206})
 _CHANGED = frozenset({412, 416})
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -42,29 +40,16 @@ class Download(io.RawIOBase):
     """Bytes behind a presigned GET, read once from start to end.
 
     A connection that breaks, stalls or is refused for the moment is opened again where it broke, as long as
-    the file is still the same one by its ETag.
-
-    Parameters
-    ----------
-    url : PresignedUrl
-        Where the file is.
-    name : str
-        What the URL is called in messages.
-    settings : FileSettings
-        Limits, waits and the guard's lists.
-    deadline : Deadline
-        When the whole job has to be done.
-    resolve, sleep : callable
-        `socket.getaddrinfo` and `time.sleep`, unless a test says otherwise.
+    the ETag shows that the file is still the same.
 
     Raises
     ------
     TransferError
-        If the store does not give the file, or gives another one half-way.
+        If the store does not send the file, or the file changes in between.
     UrlError
         If the URL leads to a place that is not allowed.
     LimitError
-        If the file is too large or the time is up.
+        If the file is too large, or the time is up.
     """
 
     def __init__(
@@ -136,7 +121,6 @@ class Download(io.RawIOBase):
         super().close()
 
     def _start_anew(self) -> None:
-        """Let go of a connection that failed."""
         self._drop()
         self._since_failure = 0
         self._check_aborted()
@@ -156,7 +140,7 @@ class Download(io.RawIOBase):
             response.status in _CHANGED or (response.status in _OK and self._differs(response))
         ):
             raise TransferError(
-                f"{self._endpoint}: the file changed while it was read. Send the request again."
+                f"{self._endpoint}: the file changed during the download. Send the request again."
             )
         check_status(self._endpoint, response, _OK)
         skip = 0
@@ -165,7 +149,7 @@ class Download(io.RawIOBase):
             if first is None:
                 skip = self.n_bytes
             elif first != self.n_bytes:
-                raise TransferError(f"{self._endpoint}: byte {self.n_bytes} asked for, byte {first} given.")
+                raise TransferError(f"{self._endpoint}: expected byte {self.n_bytes}, got byte {first}.")
         else:
             self._learn(response)
         self._response = response
@@ -188,8 +172,7 @@ class Download(io.RawIOBase):
         chunked = (header(response, "Transfer-Encoding") or "").lower() == "chunked"
         if not chunked and not (length or "").isdigit():
             raise TransferError(
-                f"{self._endpoint}: the answer has no length, so a part of the "
-                "file could not be told from all of it."
+                f"{self._endpoint}: the answer has no length, so a broken download would go unnoticed."
             )
         self.total_bytes = None if chunked else int(length or 0)
         self._limit(self.total_bytes or 0)
@@ -231,8 +214,8 @@ class Download(io.RawIOBase):
             more = reader.read1(1)
         if more:
             raise TransferError(
-                f"{self._endpoint}: the answer goes on after the {self.total_bytes} bytes that it announced, "
-                "so its length is wrong. Is there a proxy in between that changes answers?"
+                f"{self._endpoint}: the answer is longer than the {self.total_bytes} bytes it announced. "
+                "Is there a proxy in between that changes answers?"
             )
 
     def _read(self, n_bytes: int) -> bytes:
@@ -244,12 +227,12 @@ class Download(io.RawIOBase):
         self._window_bytes += len(data)
         self._deadline.remaining_s()
         if not data and self.total_bytes is not None:
-            raise RetryableError(f"it broke off after {self.n_bytes} of {self.total_bytes} bytes")
+            raise RetryableError(f"the download broke after {self.n_bytes} of {self.total_bytes} bytes")
         if self._window_s >= self._settings.read_timeout_s:
             if self._window_bytes < self._settings.min_bytes_per_s * self._window_s:
                 raise RetryableError(
-                    f"{self._window_bytes} bytes in {self._window_s:.0f} s, at least "
-                    f"{self._settings.min_bytes_per_s} a second expected"
+                    f"too slow: {self._window_bytes} bytes in {self._window_s:.0f} s, expected at least "
+                    f"{self._settings.min_bytes_per_s} per second"
                 )
             self._window_s, self._window_bytes = 0.0, 0
         return data
@@ -257,8 +240,8 @@ class Download(io.RawIOBase):
     def _limit(self, n_bytes: int) -> None:
         if n_bytes > self._settings.max_input_bytes:
             raise LimitError(
-                f"{self._endpoint}: {n_bytes} bytes, at most {self._settings.max_input_bytes} are accepted "
-                "(PROTO_MODEL_FILES_MAX_INPUT_BYTES)."
+                f"{self._endpoint}: the file is too large, at least {n_bytes} bytes. The limit is "
+                f"{self._settings.max_input_bytes} bytes (PROTO_MODEL_FILES_MAX_INPUT_BYTES)."
             )
 
     def _complete(self) -> bool:

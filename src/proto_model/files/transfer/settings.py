@@ -10,8 +10,6 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from proto_model.files.transfer.errors import SettingsError
 
-__all__ = ["PREFIX", "FileSettings", "Network"]
-
 PREFIX = "PROTO_MODEL_FILES_"
 
 Network = IPv4Network | IPv6Network
@@ -103,12 +101,12 @@ class FileSettings:
             if not variable.startswith(PREFIX):
                 continue
             if variable not in fields:
-                raise SettingsError(f"Variable {variable} is not known. Known are: {', '.join(fields)}.")
+                raise SettingsError(f"Unknown variable {variable}. Known are: {', '.join(fields)}.")
             field = fields[variable]
             try:
                 values[field.name] = _read(field.name, str(field.type), text.strip())
             except (KeyError, ValueError) as error:
-                raise SettingsError(f"{variable}={text!r}: {field.type} expected.") from error
+                raise SettingsError(f"{variable}={text!r}: expected {field.type}.") from error
         return cls(**values)  # type: ignore[arg-type]  # every value was read by the field's own type
 
     @property
