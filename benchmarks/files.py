@@ -273,9 +273,7 @@ def _naive(task: dict[str, Any]) -> dict[str, float]:
 
 
 def _ours(task: dict[str, Any]) -> dict[str, float]:
-    from proto_model.files import FileJob, FileOptions, run_jobs
-    from proto_model.files.scoring import OneThreadModel
-    from proto_model.files.transfer import FileSettings
+    from proto_model.files import FileJob, FileOptions, FileSettings, OneThreadModel, run_jobs
     from proto_model.model import ForestModel
 
     bundle = ForestModel.load(Path(task["folder"]) / "bundle")

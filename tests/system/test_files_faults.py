@@ -18,7 +18,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from proto_model.files import FileJob, FileOptions, Summary, run_jobs
+from proto_model.files import FileJob, FileOptions, Outside, Summary, run_jobs
 from proto_model.files.transfer import FileSettings
 from scripts.object_store import ObjectStore
 from tests.fault_proxy import (
@@ -147,8 +147,8 @@ def test_no_spelling_of_a_place_that_is_not_public_is_opened(
 
         assert summary.error_type in ("url", "transfer"), host
         assert re.search(
-            r"not a public address|four decimal numbers|cannot be looked up|is not accepted|backslashes|"
-            r"of one link only|not a URL",
+            r"is not public|four decimal numbers|cannot look up|is not valid|must not have|backslashes|"
+            r"link-local|not a URL",
             str(summary.error),
         ), (host, summary.error)
         assert side in str(summary.error)
@@ -218,11 +218,13 @@ def test_a_name_that_moves_between_check_and_connection_is_not_followed(
 
     networks = FileSettings.from_environment({"PROTO_MODEL_FILES_ALLOWED_NETWORKS": "127.0.0.0/8"})
     local = dataclasses.replace(settings, allowed_hosts=(), allowed_networks=networks.allowed_networks)
-    [summary] = run_jobs([FileJob(**urls)], HalfModel(), FileOptions(), local, resolve=resolve)
+    [summary] = run_jobs(
+        [FileJob(**urls)], HalfModel(), FileOptions(), local, outside=Outside(resolve=resolve)
+    )
 
     assert n_lookups == 2
     assert summary.error_type == "url"
-    assert "its host is at 169.254.169.254, which is not a public address" in str(summary.error)
+    assert "the host has the address 169.254.169.254, which is not public" in str(summary.error)
     assert [head[:3] for head in proxy.requests] == ([] if moves == "input_url" else [b"GET"])
 
 
@@ -261,7 +263,7 @@ def test_an_upload_that_never_gets_on_is_given_up(
     summary = run(store, impatient, "many")
 
     assert summary.error_type == "transfer"
-    assert "given up after 2 tries" in str(summary.error)
+    assert "gave up after 2 attempts" in str(summary.error)
     assert not store.path("out").exists()
 
 
@@ -385,6 +387,8 @@ def test_a_download_that_breaks_goes_on_at_the_next_address_of_the_host(
     def resolve(host: str, port: int, **_: object) -> list[Any]:
         return [(0, 0, 0, "", (address, port)) for address in ("127.0.0.77", "127.0.0.1")]
 
-    [summary] = run_jobs([FileJob(*urls)], HalfModel(), FileOptions(), settings, resolve=resolve)
+    [summary] = run_jobs(
+        [FileJob(*urls)], HalfModel(), FileOptions(), settings, outside=Outside(resolve=resolve)
+    )
 
     assert (summary.error, summary.rows) == (None, N_ROWS)

@@ -21,7 +21,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from proto_model.files import FileJob, FileOptions, Summary, run_jobs
+from proto_model.files import FileJob, FileOptions, Outside, Summary, run_jobs
 from proto_model.files.transfer import FileSettings
 from tests.fault_proxy import Exchange, FaultProxy, cut_download, cut_upload, passed, status_after_body
 from tests.half_model import HalfModel
@@ -165,7 +165,7 @@ def test_a_file_that_is_replaced_meanwhile_is_not_spliced(
     summary = run(store, settings, "replaced", out)
 
     assert summary.error_type == "transfer"
-    assert "changed while it was read" in str(summary.error)
+    assert "changed during the download" in str(summary.error)
     assert store.get(out) is None
 
 
@@ -223,7 +223,7 @@ def test_what_is_not_signed_is_refused_and_not_shown(
         HalfModel(),
         FileOptions(),
         settings,
-        now=lambda: an_hour_ago,
+        outside=Outside(now=lambda: an_hour_ago),
     )
 
     assert summary.error_type == "transfer"

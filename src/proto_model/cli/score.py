@@ -21,11 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from proto_model.errors import ProtoModelError
-from proto_model.files.formats import FORMATS
-from proto_model.files.local import score_file
-from proto_model.files.options import FileOptions
-from proto_model.files.scoring import Explain, OneThreadModel
-from proto_model.files.transfer import FileSettings
+from proto_model.files import FORMAT_NAMES, Explain, FileOptions, FileSettings, OneThreadModel, score_file
 from proto_model.model import ForestModel
 from proto_model.registry.location import callers_folders, located_dataset
 
@@ -49,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         default="models:/proto_model@champion",
         help="model URI, or the folder of a downloaded model (default: %(default)s)",
     )
-    formats = f"one of {', '.join(FORMATS)}"
+    formats = f"one of {', '.join(FORMAT_NAMES)}"
     parser.add_argument(
         "--input-format", default="", help=f"{formats} (default: found by content, then name)"
     )

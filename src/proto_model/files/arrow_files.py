@@ -11,20 +11,21 @@ import pyarrow.ipc
 from proto_model.errors import InputError
 from proto_model.files.arrow_messages import MessageStream
 from proto_model.files.columns import ColumnPlan, plan_columns
-from proto_model.files.options import FileOptions
+from proto_model.files.formats.base import ReadOptions
 from proto_model.files.rows import Rows, check_type, coded_matrix
 from proto_model.files.transfer import FileSettings
 from proto_model.schema import ModelSchema
 
-__all__ = ["ArrowReader", "batch_rows", "plan_typed_columns", "rows_of_batch"]
+__all__ = ["ArrowFileReader", "ArrowReader", "batch_rows", "plan_typed_columns", "rows_of_batch"]
 
 _MAGIC = b"ARROW1"
+_MAGIC_BYTES = 8  # at the start, with padding
 _BATCH_BYTES = 2 << 20
 _EXPLAINED_BATCH_ROWS = 64
 
 
 class ArrowReader:
-    """Rows of an Arrow IPC file or stream.
+    """Rows of an Arrow IPC stream.
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ class ArrowReader:
         Read once, to its end.
     schema : ModelSchema
         What the model takes.
-    options : FileOptions
+    options : ReadOptions
         Which columns to copy.
     settings : FileSettings
         Limits; a record batch has to be in memory at once, decompressed.
@@ -40,13 +41,15 @@ class ArrowReader:
 
     place = "row"
     first_line = 0
+    _is_file = False
 
     def __init__(
-        self, source: io.RawIOBase, schema: ModelSchema, options: FileOptions, settings: FileSettings
+        self, source: io.RawIOBase, schema: ModelSchema, options: ReadOptions, settings: FileSettings
     ) -> None:
+        if self._is_file:
+            source.read(_MAGIC_BYTES)
         self._source = MessageStream(source, settings.max_batch_bytes)
         self._schema, self._explain = schema, options.explain
-        self._is_file = self._source.skip(_MAGIC, 8)
         self._stream = pa.ipc.open_stream(pa.PythonFile(self._source, mode="r"))
         self.plan = plan_typed_columns(self._stream.schema, schema, options, settings)
         self.passthrough_fields = [
@@ -64,15 +67,21 @@ class ArrowReader:
                 yield needed.slice(start, step)
         ending = self._source.drain()
         if self._is_file and ending != _MAGIC:
-            raise InputError("The Arrow file has no end: was it cut, or its writer not closed?")
+            raise InputError("The Arrow file has no end. Was it cut, or its writer not closed?")
 
     def parse(self, block: pa.RecordBatch) -> Rows:
         """Rows of a batch; called by several threads at once."""
         return rows_of_batch(block, self.plan, self._schema)
 
 
+class ArrowFileReader(ArrowReader):
+    """Rows of an Arrow IPC file: a stream between magic bytes."""
+
+    _is_file = True
+
+
 def plan_typed_columns(
-    file_schema: pa.Schema, schema: ModelSchema, options: FileOptions, settings: FileSettings
+    file_schema: pa.Schema, schema: ModelSchema, options: ReadOptions, settings: FileSettings
 ) -> ColumnPlan:
     """Columns of a file that knows their types; raises InputError when one cannot hold its feature."""
     try:

@@ -1,9 +1,17 @@
-"""Messages of an Arrow stream on their way to Arrow's reader, held against a limit before it unpacks them."""
+"""Messages of an Arrow stream, held against a limit before Arrow's reader unpacks them.
+
+A record batch is in memory at once, and 60 KB of zstd can become 2 GB of numbers: Arrow allocates whatever
+a message announces. What a message becomes stands in its metadata and before each compressed buffer.
+"""
 
 from __future__ import annotations
 
 import io
 import struct
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc
 
 from proto_model.errors import InputError
 from proto_model.files.transfer import LimitError
@@ -11,12 +19,11 @@ from proto_model.files.transfer import LimitError
 __all__ = ["MessageStream"]
 
 _CONTINUATION = b"\xff\xff\xff\xff"
-_DICTIONARY_BATCH, _RECORD_BATCH = 2, 3  # of MessageHeader in Arrow's Message.fbs
 _LAST_BYTES = 6
 
 
 class MessageStream(io.RawIOBase):
-    """A stream of messages, each read as a whole only when it is compressed.
+    """A stream of messages whose sizes were looked at.
 
     Parameters
     ----------
@@ -28,114 +35,92 @@ class MessageStream(io.RawIOBase):
 
     def __init__(self, source: io.RawIOBase, max_bytes: int) -> None:
         super().__init__()
-        self._source, self._max_bytes = source, max_bytes
-        self._ahead = memoryview(b"")
-        self._left = 0  # bytes of the message at hand that are still in the source
-        self._ended = False
-        self._last = b""
+        self._source, self._max_bytes = _LimitedSource(source, max_bytes), max_bytes
+        self._messages = pa.ipc.MessageReader.open_stream(pa.PythonFile(self._source, mode="r"))
+        self._parts: list[memoryview] = []
 
     def readable(self) -> bool:
         """Always true."""
         return True
 
-    def skip(self, prefix: bytes, n_bytes: int) -> bool:
-        """Pass over the first bytes of all where they begin with a prefix; whether they do."""
-        first = self._take(n_bytes)
-        if first.startswith(prefix):
-            return True
-        self._ahead = memoryview(first)
-        return False
-
-    def read(self, n_bytes: int = -1, /) -> bytes:
-        """So many bytes, fewer only at the end; raises LimitError when a message is too large."""
-        if n_bytes > self._max_bytes:
-            raise self._too_large(n_bytes)
-        parts: list[bytes] = []
-        while n_bytes > 0:
-            if not self._left and not self._ended:
-                self._begin()
-            part = self._take(n_bytes if self._ended else min(n_bytes, self._left))
-            if not part:
-                break
-            parts.append(part)
-            self._left -= len(part)
-            n_bytes -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+    def read(self, n_bytes: int = -1, /) -> Any:
+        """Next bytes of the message at hand, at most so many; Arrow never asks for parts of two."""
+        if not self._parts:
+            self._parts = self._next_message()
+        part = self._parts.pop(0)
+        if len(part) > n_bytes:
+            self._parts.insert(0, part[n_bytes:])
+        return part[:n_bytes]
 
     def drain(self) -> bytes:
-        """Read what is left; the last bytes of all."""
-        while self._take(1 << 16):
+        """Read what follows the messages; the last bytes of all."""
+        while self._source.read(min(1 << 16, self._max_bytes)):
             pass
-        return self._last
+        return self._source.last
 
-    def _begin(self) -> None:
-        """Look at the next message without taking it."""
-        prefix = self._take(4)
-        if prefix == _CONTINUATION:
-            prefix += self._take(4)
-        n_bytes = struct.unpack("<i", prefix[-4:])[0] if len(prefix) >= 4 else 0
-        if n_bytes <= 0:
-            self._ended, self._ahead = True, memoryview(prefix)
-            return
-        if n_bytes > self._max_bytes:
-            raise self._too_large(n_bytes)
-        metadata = self._take(n_bytes)
-        head = prefix + metadata
+    def _next_message(self) -> list[memoryview]:
+        """Head and body of the next message, nothing at the end."""
         try:
-            body_bytes, buffers = _layout(metadata)
-        except (struct.error, IndexError) as error:
-            raise InputError("The Arrow file is damaged: one of its messages cannot be read.") from error
-        if body_bytes > self._max_bytes:
-            raise self._too_large(body_bytes)
-        self._left = len(head) + body_bytes
-        if buffers:
-            body = self._take(body_bytes)
-            n_unpacked = sum(_unpacked_bytes(body, start, length) for start, length in buffers)
-            if n_unpacked > self._max_bytes:
-                raise self._too_large(n_unpacked)
-            head += body
-        self._ahead = memoryview(head)
+            message = self._messages.read_next_message()
+        except StopIteration:
+            return [memoryview(b"")]
+        metadata, body = message.metadata.to_pybytes(), memoryview(message.body or b"")
+        buffers: list[tuple[int, int]] = []
+        if message.type in ("record batch", "dictionary"):
+            try:
+                buffers = _compressed_buffers(metadata, message.type == "dictionary")
+            except (struct.error, IndexError) as error:
+                raise InputError("The Arrow file is damaged: cannot read one of its messages.") from error
+        n_unpacked = sum(_unpacked_bytes(body, start, length) for start, length in buffers)
+        if n_unpacked > self._max_bytes:
+            raise _too_large(n_unpacked, self._max_bytes)
+        head = _CONTINUATION + struct.pack("<i", len(metadata)) + metadata
+        return [memoryview(head), body] if len(body) else [memoryview(head)]
 
-    def _take(self, n_bytes: int) -> bytes:
-        """So many bytes of what was looked at and of the source, fewer only at the end."""
+
+class _LimitedSource(io.RawIOBase):
+    """Gives as many bytes as are asked for, unless these are too many; remembers the last ones."""
+
+    def __init__(self, source: io.RawIOBase, max_bytes: int) -> None:
+        super().__init__()
+        self._source, self._max_bytes, self.last = source, max_bytes, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, n_bytes: int = -1, /) -> Any:
+        if n_bytes > self._max_bytes:
+            raise _too_large(n_bytes, self._max_bytes)
         block = bytearray(n_bytes)
-        start = min(n_bytes, len(self._ahead))
-        block[:start] = self._ahead[:start]
-        self._ahead = self._ahead[start:]
-        looked_at = start
+        start = 0
         with memoryview(block) as view:
             while start < n_bytes and (n_read := self._source.readinto(view[start:])):
                 start += n_read
         del block[start:]
-        if start > looked_at:
-            self._last = (self._last + block[looked_at:][-_LAST_BYTES:])[-_LAST_BYTES:]
-        return bytes(block)
-
-    def _too_large(self, n_bytes: int) -> LimitError:
-        return LimitError(
-            f"A record batch of {n_bytes} bytes, at most {self._max_bytes} are accepted "
-            "(PROTO_MODEL_FILES_MAX_BATCH_BYTES). Write the file in smaller batches."
-        )
+        self.last = (self.last + block[-_LAST_BYTES:])[-_LAST_BYTES:]
+        return block
 
 
-def _layout(metadata: bytes) -> tuple[int, list[tuple[int, int]]]:
-    """Bytes of a message's body, and where in it the compressed buffers are, by Arrow's Message.fbs."""
-    (root,) = struct.unpack_from("<I", metadata)
-    body_at, header_at, kind_at = (_field(metadata, root, number) for number in (3, 2, 1))
-    body_bytes = struct.unpack_from("<q", metadata, body_at)[0] if body_at else 0
-    kind = metadata[kind_at] if kind_at else 0
-    if body_bytes < 0 or kind not in (_DICTIONARY_BATCH, _RECORD_BATCH) or not header_at:
-        return max(body_bytes, 0), []
-    batch = _target(metadata, header_at)
-    if kind == _DICTIONARY_BATCH:
+def _too_large(n_bytes: int, max_bytes: int) -> LimitError:
+    return LimitError(
+        f"A record batch has {n_bytes} bytes. The limit is {max_bytes} "
+        "(PROTO_MODEL_FILES_MAX_BATCH_BYTES). Write the file in smaller batches."
+    )
+
+
+def _compressed_buffers(metadata: bytes, is_dictionary: bool) -> list[tuple[int, int]]:
+    """Where in a message's body its buffers are, by Arrow's Message.fbs; none if they are not compressed."""
+    (message,) = struct.unpack_from("<I", metadata)
+    batch = _target(metadata, _field(metadata, message, 2))
+    if is_dictionary:
         batch = _target(metadata, _field(metadata, batch, 1))
     buffers_at, compression_at = _field(metadata, batch, 2), _field(metadata, batch, 3)
     if not compression_at or not buffers_at:
-        return body_bytes, []
+        return []
     vector = _target(metadata, buffers_at)
     (n_buffers,) = struct.unpack_from("<I", metadata, vector)
     places = struct.unpack_from(f"<{2 * n_buffers}q", metadata, vector + 4)
-    return body_bytes, list(zip(places[::2], places[1::2], strict=True))
+    return list(zip(places[::2], places[1::2], strict=True))
 
 
 def _field(data: bytes, table: int, number: int) -> int:
@@ -152,7 +137,7 @@ def _target(data: bytes, place: int) -> int:
     return int(place + struct.unpack_from("<I", data, place)[0])
 
 
-def _unpacked_bytes(body: bytes, start: int, length: int) -> int:
+def _unpacked_bytes(body: memoryview, start: int, length: int) -> int:
     """Bytes of a buffer once it is decompressed, which stand before it; -1 where it was left as it is."""
     if not 0 <= start <= len(body) - 8 or length < 8:
         return 0

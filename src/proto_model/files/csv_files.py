@@ -14,7 +14,7 @@ from proto_model.errors import InputError
 from proto_model.files.blocks import block_bytes, count_lines, csv_record_ends, cut_blocks, last_csv_end
 from proto_model.files.casts import text_to_numbers, to_text
 from proto_model.files.columns import plan_columns
-from proto_model.files.options import FileOptions
+from proto_model.files.formats.base import ReadOptions
 from proto_model.files.plain_numbers import parse_numbers
 from proto_model.files.rows import Fault, Rows, coded_matrix
 from proto_model.files.transfer import FileSettings
@@ -35,7 +35,7 @@ class CsvReader:
         Read once, to its end.
     schema : ModelSchema
         What the model takes.
-    options : FileOptions
+    options : ReadOptions
         Which columns to copy.
     settings : FileSettings
         Limits.
@@ -49,7 +49,7 @@ class CsvReader:
     place = "line"
 
     def __init__(
-        self, source: io.RawIOBase, schema: ModelSchema, options: FileOptions, settings: FileSettings
+        self, source: io.RawIOBase, schema: ModelSchema, options: ReadOptions, settings: FileSettings
     ) -> None:
         self._blocks = cut_blocks(source, last_csv_end, settings, block_bytes(options.explain))
         self._schema = schema

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from proto_model.files.arrays import from_texts
 from proto_model.files.blocks import block_bytes, count_lines, cut_blocks, last_line_end
 from proto_model.files.columns import ColumnPlan
-from proto_model.files.options import FileOptions
+from proto_model.files.formats.base import ReadOptions
 from proto_model.files.rows import Fault, Rows, coded_matrix
 from proto_model.files.transfer import FileSettings
 from proto_model.schema import Feature, ModelSchema
@@ -40,7 +40,7 @@ class JsonLinesReader:
         Read once, to its end.
     schema : ModelSchema
         What the model takes.
-    options : FileOptions
+    options : ReadOptions
         Which columns to copy.
     settings : FileSettings
         Limits.
@@ -50,7 +50,7 @@ class JsonLinesReader:
     first_line = 1
 
     def __init__(
-        self, source: io.RawIOBase, schema: ModelSchema, options: FileOptions, settings: FileSettings
+        self, source: io.RawIOBase, schema: ModelSchema, options: ReadOptions, settings: FileSettings
     ) -> None:
         self._source = cut_blocks(source, last_line_end, settings, block_bytes(options.explain))
         self._schema = schema

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from proto_model.errors import InputError
-from proto_model.files.formats import FileFormat
+from proto_model.files.formats import parse_format
 
-__all__ = ["FileOptions", "OnBadRow"]
-
-OnBadRow = Literal["fail", "mark"]
+__all__ = ["FileOptions"]
 
 
 @dataclass(frozen=True)
@@ -20,10 +18,10 @@ class FileOptions:
 
     Parameters
     ----------
-    input_format : FileFormat or None
-        None finds it out.
-    output_format : FileFormat or None
-        None takes the input's.
+    input_format : str
+        Empty: found by content, then by name and media type.
+    output_format : str
+        Empty: the input's.
     passthrough : tuple of str
         Columns of the input that are copied to the output, before the predictions.
     on_bad_row : {"fail", "mark"}
@@ -33,10 +31,10 @@ class FileOptions:
         Whether each row gets an explanation, as JSON in the column `explanation`.
     """
 
-    input_format: FileFormat | None = None
-    output_format: FileFormat | None = None
+    input_format: str = ""
+    output_format: str = ""
     passthrough: tuple[str, ...] = ()
-    on_bad_row: OnBadRow = "fail"
+    on_bad_row: Literal["fail", "mark"] = "fail"
     explain: bool = False
 
     @classmethod
@@ -48,22 +46,20 @@ class FileOptions:
         InputError
             If a value is not one of the accepted ones.
         """
-        on_bad_row: OnBadRow = params.get("on_bad_row") or "fail"
+        on_bad_row: Literal["fail", "mark"] = params.get("on_bad_row") or "fail"
         if on_bad_row not in ("fail", "mark"):
-            raise InputError(f"on_bad_row={on_bad_row!r} given, 'fail' or 'mark' expected.")
+            raise InputError(f"Unknown on_bad_row {on_bad_row!r}: expected 'fail' or 'mark'.")
         given = params.get("passthrough", ())
-        names = [given] if isinstance(given, str) else [str(name) for name in given]
-        if len(set(names)) < len(names):
-            raise InputError(f"passthrough={names} names a column twice.")
+        columns = [given] if isinstance(given, str) else [str(name) for name in given]
+        if len(set(columns)) < len(columns):
+            raise InputError(f"passthrough={columns} names a column twice.")
+        formats = {name: str(params.get(name) or "") for name in ("input_format", "output_format")}
+        for name, text in formats.items():
+            if text:
+                parse_format(text, name)
         return cls(
-            input_format=_format(params, "input_format"),
-            output_format=_format(params, "output_format"),
-            passthrough=tuple(names),
+            **formats,
+            passthrough=tuple(columns),
             on_bad_row=on_bad_row,
             explain=bool(params.get("explain", False)),
         )
-
-
-def _format(params: Mapping[str, Any], name: str) -> FileFormat | None:
-    text = params.get(name)
-    return FileFormat.parse(str(text), name) if text else None

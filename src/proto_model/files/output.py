@@ -1,51 +1,31 @@
-"""Predictions out: the output's columns, and one writer per layout."""
+"""Predictions out: the output's columns, and the batches that fill them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
 
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.ipc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from proto_model.errors import InputError
 from proto_model.files.arrays import from_numbers, from_texts, from_truth
-from proto_model.files.formats import FileFormat
+from proto_model.files.formats import Format
 from proto_model.files.jsonl_files import JSON_TEXT
 from proto_model.files.options import FileOptions
 from proto_model.files.rows import Rows
-from proto_model.files.spool import Spool
 from proto_model.files.transfer import LimitError
 from proto_model.schema import ModelSchema
 
-__all__ = ["Writer", "open_writer", "output_batch", "output_schema"]
+__all__ = ["OutputBatches", "output_schema"]
 
 _LABEL_TYPES = {"double": pa.float64(), "long": pa.int64(), "boolean": pa.bool_(), "string": pa.string()}
-_ROW_GROUP_ROWS = 1 << 17
-_STRUCTURAL = frozenset('",\r\n')
-
-
-class Writer(Protocol):
-    """Writes the output's batches in one layout."""
-
-    def encode(self, batch: pa.RecordBatch) -> Any:
-        """Form of a batch that `write` takes; called by several threads at once."""
-
-    def write(self, encoded: Any) -> None:
-        """Append a batch; called in order."""
-
-    def close(self) -> None:
-        """Write what ends the file."""
 
 
 def output_schema(
-    schema: ModelSchema, options: FileOptions, passthrough: Sequence[pa.Field], layout: str
+    schema: ModelSchema, options: FileOptions, passthrough: Sequence[pa.Field], output: Format
 ) -> pa.Schema:
     """Columns of the output: those copied, the predictions, and where asked for explanation and error.
 
@@ -60,158 +40,77 @@ def output_schema(
         *(pa.field(name, pa.float64()) for name in schema.probability_columns),
     ]
     if options.explain:
-        fields.append(pa.field("explanation", pa.string(), metadata=JSON_TEXT if layout == "jsonl" else None))
+        fields.append(pa.field("explanation", pa.string(), metadata=JSON_TEXT if output.holds_json else None))
     if options.on_bad_row == "mark":
         fields.append(pa.field("error", pa.string()))
     ours = {field.name for field in fields}
     taken = [field.name for field in passthrough if field.name in ours]
     if taken:
-        raise InputError(
-            f"passthrough names {taken}, which are columns of the output. Rename them in the file."
-        )
+        raise InputError(f"passthrough names {taken}, which the output already has. Rename them in the file.")
     copied = [
-        pa.field(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type)
-        if layout != "jsonl" or f.metadata != JSON_TEXT
-        else f
-        for f in passthrough
+        field
+        if output.holds_json and field.metadata == JSON_TEXT
+        else pa.field(field.name, _plain_type(field.type))
+        for field in passthrough
     ]
     return pa.schema([*copied, *fields])
 
 
-def output_batch(
-    rows: Rows,
-    probabilities: NDArray[np.float64],
-    bad: NDArray[np.bool_],
-    explanations: Sequence[bytes | None] | None,
-    errors: Sequence[str | None] | None,
-    schema: ModelSchema,
-    columns: pa.Schema,
-    max_bytes: int,
-) -> pa.RecordBatch:
-    """Output rows of a block, one for each input row; those that are bad have no prediction."""
-    labels = _labels(schema)
-    mask = bad if bad.any() else None
-    best = probabilities.argmax(axis=1)
-    arrays = [_copied(a, columns.field(i), rows.is_json, max_bytes) for i, a in enumerate(rows.passthrough)]
-    arrays.append(labels.take(from_numbers(best, mask)))
-    arrays.append(from_numbers(probabilities[np.arange(len(best)), best], mask))
-    arrays += [from_numbers(column, mask) for column in probabilities.T]
-    if explanations is not None:
-        arrays.append(from_texts([None if text is None else text.decode() for text in explanations]))
-    if errors is not None:
-        arrays.append(from_texts(errors))
-    return pa.record_batch(arrays, schema=columns)
+class OutputBatches:
+    """Makes the output's rows, one for each input row; those that are bad have no prediction.
+
+    Parameters
+    ----------
+    schema : ModelSchema
+        Names the labels.
+    columns : pyarrow.Schema
+        By `output_schema`.
+    max_bytes : int
+        Most text that a copied column of a batch may become.
+    """
+
+    def __init__(self, schema: ModelSchema, columns: pa.Schema, max_bytes: int) -> None:
+        self._labels, self._columns, self._max_bytes = _labels(schema), columns, max_bytes
+
+    def make(
+        self,
+        rows: Rows,
+        probabilities: NDArray[np.float64],
+        bad: NDArray[np.bool_],
+        explanations: Sequence[bytes | None] | None,
+        errors: Sequence[str | None] | None,
+    ) -> pa.RecordBatch:
+        """Output rows of a block; explanations and errors where the options ask for them."""
+        mask = bad if bad.any() else None
+        best = probabilities.argmax(axis=1)
+        arrays = [self._copied(a, self._columns.field(i), rows) for i, a in enumerate(rows.passthrough)]
+        arrays.append(self._labels.take(from_numbers(best, mask)))
+        arrays.append(from_numbers(probabilities[np.arange(len(best)), best], mask))
+        arrays += [from_numbers(column, mask) for column in probabilities.T]
+        if explanations is not None:
+            arrays.append(from_texts([None if text is None else text.decode() for text in explanations]))
+        if errors is not None:
+            arrays.append(from_texts(errors))
+        return pa.record_batch(arrays, schema=self._columns)
+
+    def _copied(self, array: pa.Array, field: pa.Field, rows: Rows) -> pa.Array:
+        """Column to copy in the type it has in the output."""
+        if pa.types.is_dictionary(array.type):
+            if pa.types.is_string(array.type.value_type):
+                lengths = pc.binary_length(array.dictionary).take(array.indices)
+                if (pc.sum(lengths).as_py() or 0) > self._max_bytes:
+                    raise LimitError(
+                        f"Column {field.name!r}: more than {self._max_bytes} bytes of text in {len(array)} "
+                        "rows (PROTO_MODEL_FILES_MAX_BATCH_BYTES)."
+                    )
+            return array.cast(field.type)
+        if array.type == pa.string() and rows.is_json and field.metadata != JSON_TEXT:
+            return from_texts([_json_as_text(text) for text in array.to_pylist()])
+        return array
 
 
-def open_writer(file_format: FileFormat, columns: pa.Schema, schema: ModelSchema, spool: Spool) -> Writer:
-    """Writer of a layout, compressed where the format says so; its beginning is written at once."""
-    sink: Any = pa.PythonFile(spool, mode="w")
-    if file_format.codec:
-        sink = pa.CompressedOutputStream(sink, file_format.codec)
-    if file_format.layout == "csv":
-        return _CsvWriter(columns, schema, sink)
-    if file_format.layout == "jsonl":
-        return _JsonLinesWriter(columns, sink)
-    if file_format.layout == "parquet":
-        return _ParquetWriter(columns, sink)
-    new = pa.ipc.new_file if file_format.layout == "arrow" else pa.ipc.new_stream
-    return _ArrowWriter(new(sink, columns), sink)
-
-
-class _CsvWriter:
-    def __init__(self, columns: pa.Schema, schema: ModelSchema, sink: Any) -> None:
-        # Quotes around every text cost size and nothing is won, where the only text is plain labels.
-        texts = sum(pa.types.is_string(field.type) for field in columns)
-        plain = not any(_STRUCTURAL & set(label) for label in schema.classes if isinstance(label, str))
-        only_labels = texts == (schema.target_type == "string") and not any(map(_is_nested, columns.types))
-        self._unquoted = plain and only_labels
-        self._options = pa.csv.WriteOptions(
-            include_header=False, quoting_style="none" if self._unquoted else "needed"
-        )
-        self._sink = sink
-        names = [
-            '"' + name.replace('"', '""') + '"' if _STRUCTURAL & set(name) else name for name in columns.names
-        ]
-        sink.write((",".join(names) + "\n").encode())
-
-    def encode(self, batch: pa.RecordBatch) -> pa.Buffer:
-        buffer = pa.BufferOutputStream()
-        if self._unquoted:
-            batch = pa.record_batch([_as_text(column) for column in batch.columns], batch.schema.names)
-        pa.csv.write_csv(batch, buffer, self._options)
-        return buffer.getvalue()
-
-    def write(self, encoded: pa.Buffer) -> None:
-        self._sink.write(encoded)
-
-    def close(self) -> None:
-        self._sink.close()
-
-
-class _JsonLinesWriter:
-    def __init__(self, columns: pa.Schema, sink: Any) -> None:
-        self._names = columns.names
-        self._is_json = [field.metadata == JSON_TEXT for field in columns]
-        self._sink = sink
-
-    def encode(self, batch: pa.RecordBatch) -> bytes:
-        values: list[list[Any]] = []
-        for column, is_json in zip(batch.columns, self._is_json, strict=True):
-            listed = column.to_pylist()
-            values.append([None if v is None else orjson.Fragment(v) for v in listed] if is_json else listed)
-        names = self._names
-        return b"".join(
-            orjson.dumps(dict(zip(names, row, strict=True)), default=str, option=orjson.OPT_APPEND_NEWLINE)
-            for row in zip(*values, strict=True)
-        )
-
-    def write(self, encoded: bytes) -> None:
-        self._sink.write(encoded)
-
-    def close(self) -> None:
-        self._sink.close()
-
-
-class _ParquetWriter:
-    def __init__(self, columns: pa.Schema, sink: Any) -> None:
-        self._columns, self._sink = columns, sink
-        self._writer = pq.ParquetWriter(sink, columns, compression="zstd", write_page_checksum=True)
-        self._waiting: list[pa.RecordBatch] = []
-        self._n_waiting = 0
-
-    def encode(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        return batch
-
-    def write(self, encoded: pa.RecordBatch) -> None:
-        self._waiting.append(encoded)
-        self._n_waiting += encoded.num_rows
-        if self._n_waiting >= _ROW_GROUP_ROWS:
-            self._flush()
-
-    def close(self) -> None:
-        if self._waiting:
-            self._flush()
-        self._writer.close()
-        self._sink.close()
-
-    def _flush(self) -> None:
-        self._writer.write_table(pa.Table.from_batches(self._waiting, self._columns), self._n_waiting)
-        self._waiting, self._n_waiting = [], 0
-
-
-class _ArrowWriter:
-    def __init__(self, writer: Any, sink: Any) -> None:
-        self._writer, self._sink = writer, sink
-
-    def encode(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        return batch
-
-    def write(self, encoded: pa.RecordBatch) -> None:
-        self._writer.write_batch(encoded)
-
-    def close(self) -> None:
-        self._writer.close()
-        self._sink.close()
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _labels(schema: ModelSchema) -> pa.Array:
@@ -224,38 +123,8 @@ def _labels(schema: ModelSchema) -> pa.Array:
     )
 
 
-def _copied(array: pa.Array, field: pa.Field, from_json: bool, max_bytes: int) -> pa.Array:
-    """Column to copy in the type it has in the output."""
-    if pa.types.is_dictionary(array.type):
-        if pa.types.is_string(array.type.value_type):
-            lengths = pc.binary_length(array.dictionary).take(array.indices)
-            if (pc.sum(lengths).as_py() or 0) > max_bytes:
-                raise LimitError(
-                    f"Column {field.name!r}: more than {max_bytes} bytes of text in {len(array)} rows "
-                    "(PROTO_MODEL_FILES_MAX_BATCH_BYTES)."
-                )
-        return array.cast(field.type)
-    if array.type == pa.string() and from_json and field.metadata != JSON_TEXT:
-        return from_texts([_json_as_text(text) for text in array.to_pylist()])
-    return array
-
-
 def _json_as_text(json_text: str | None) -> str | None:
-    """Value of a JSON Lines file in another layout: a string as it is, anything else as JSON."""
+    """Value of a JSON Lines file in another format: a string as it is, anything else as JSON."""
     if json_text is None or json_text == "null":
         return None
     return str(orjson.loads(json_text)) if json_text.startswith('"') else json_text
-
-
-def _as_text(column: pa.Array) -> pa.Array:
-    """Numbers as text where few of them are distinct: each is spelt out once, which is what takes long."""
-    if not pa.types.is_float64(column.type):
-        return column
-    distinct = column.dictionary_encode()
-    if len(distinct.dictionary) > len(column) // 4:
-        return column
-    return distinct.dictionary.cast(pa.string()).take(distinct.indices)
-
-
-def _is_nested(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_nested(kind))

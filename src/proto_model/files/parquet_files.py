@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from proto_model.errors import InputError
 from proto_model.files.arrow_files import batch_rows, plan_typed_columns, rows_of_batch
-from proto_model.files.options import FileOptions
+from proto_model.files.formats.base import ReadOptions
 from proto_model.files.rows import Rows
 from proto_model.files.transfer import FileSettings, LimitError
 from proto_model.schema import ModelSchema
@@ -29,7 +29,7 @@ class ParquetReader:
         Seekable.
     schema : ModelSchema
         What the model takes.
-    options : FileOptions
+    options : ReadOptions
         Which columns to copy.
     settings : FileSettings
         Limits, which the footer is held against before anything is read.
@@ -39,7 +39,7 @@ class ParquetReader:
     first_line = 0
 
     def __init__(
-        self, file: IO[bytes], schema: ModelSchema, options: FileOptions, settings: FileSettings
+        self, file: IO[bytes], schema: ModelSchema, options: ReadOptions, settings: FileSettings
     ) -> None:
         self._schema, self._explain = schema, options.explain
         metadata = self._open(file).metadata

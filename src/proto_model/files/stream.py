@@ -1,4 +1,4 @@
-"""A source as the reader of its layout wants it: decompressed, counted, its format found out."""
+"""A source as its format's reader wants it: decompressed, counted, its format found out."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from proto_model.errors import InputError
-from proto_model.files.formats import FileFormat, codec_of, find_layout
-from proto_model.files.options import FileOptions
+from proto_model.files.formats import FileFormat, codec_of, find_format, parse_format
 from proto_model.files.spool import ArrivingFile, open_unnamed, write_all
 from proto_model.files.transfer import Download, FileSettings, LimitError
 
@@ -20,36 +19,16 @@ _HEAD_BYTES = 4096
 
 
 def open_stream(
-    source: Any, name: str, options: FileOptions, settings: FileSettings, stack: contextlib.ExitStack
+    source: Any, name: str, input_format: str, settings: FileSettings, stack: contextlib.ExitStack
 ) -> tuple[Any, FileFormat]:
-    """What a layout's reader reads, and the format.
-
-    Parameters
-    ----------
-    source : Download or binary file
-        The bytes as they are stored; a file has to be unbuffered.
-    name : str
-        Name of the file, which may say what format it has.
-    options : FileOptions
-        May give the format.
-    settings : FileSettings
-        Limits, and where temporary files go.
-    stack : ExitStack
-        Closes what had to be opened.
-
-    Returns
-    -------
-    stream : binary file
-        Seekable for Parquet; the others are read once.
-    input_format : FileFormat
-        As found.
+    """What a format's reader reads, and the format; the stack closes what had to be opened.
 
     Raises
     ------
     InputError
-        If the content is no known format, or not the one that the options give.
+        If the content is no known format, or not the one that the request gives.
     """
-    given = options.input_format
+    given = parse_format(input_format, "input_format") if input_format else None
     content_type = source.content_type if isinstance(source, Download) else ""
     stream = _Peeked(source)
     codec = codec_of(stream.peek(_HEAD_BYTES))
@@ -58,16 +37,15 @@ def open_stream(
     if codec:
         unpacked = pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), codec)
         stream = _Peeked(_Unpacked(unpacked, codec, settings.max_decompressed_bytes))
-    layout = find_layout(stream.peek(_HEAD_BYTES), name, content_type, given.layout if given else None)
-    found = FileFormat(layout, codec)
-    if layout != "parquet":
-        return stream, found
+    found = find_format(stream.peek(_HEAD_BYTES), name, content_type, given.format if given else None)
+    if not found.seekable:
+        return stream, FileFormat(found, codec)
     if codec:
-        return stack.enter_context(_copy(stream, settings)), FileFormat(layout)
+        return stack.enter_context(_copy(stream, settings)), FileFormat(found)
     if isinstance(source, Download):
-        return stack.enter_context(ArrivingFile(source, settings, stream.peeked)), found
+        return stack.enter_context(ArrivingFile(source, settings, stream.peeked)), FileFormat(found)
     source.seek(0)
-    return source, found
+    return source, FileFormat(found)
 
 
 class _Peeked(io.RawIOBase):
@@ -116,7 +94,7 @@ class _Unpacked(io.RawIOBase):
         self._left -= n_bytes
         if self._left < 0:
             raise LimitError(
-                "The file is too large when decompressed (PROTO_MODEL_FILES_MAX_DECOMPRESSED_BYTES)."
+                "The file is too large after decompression (PROTO_MODEL_FILES_MAX_DECOMPRESSED_BYTES)."
             )
         return n_bytes
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from proto_model.files import FileJob, FileOptions, Summary, run_jobs
+from proto_model.files import FileJob, FileOptions, Outside, Summary, run_jobs
 from proto_model.files.transfer import FileSettings, TransferError
 from scripts.object_store import ObjectStore
 from tests.fault_proxy import (
@@ -137,7 +137,7 @@ def test_faults_of_a_download_that_pass_leave_no_trace(
     ("faults", "kind", "reason"),
     [
         pytest.param(
-            [cut_download(3000), *[cut_download(100)] * 9], "transfer", "given up", id="cut again and again"
+            [cut_download(3000), *[cut_download(100)] * 9], "transfer", "gave up", id="cut again and again"
         ),
         pytest.param(
             [cut_download(3000), *[edited(rb'(?i)ETag: "[^"]*"', b'ETag: "x"')] * 9],
@@ -204,7 +204,7 @@ def test_faults_of_an_upload_that_pass_leave_no_trace(store, model, settings, rc
         (b"id\n1\n", {}, "Columns missing in the file: 'age'"),
         (b"id,age\n1,2\n", {"passthrough": ["name"]}, "'name'"),
         (b"", {}, "empty"),
-        (FILES["rows.parquet"][:-20], {}, "cannot be read as parquet"),
+        (FILES["rows.parquet"][:-20], {}, "Cannot read the file as parquet"),
         (FILES["rows.csv.gz"][:-20], {}, "damaged or cut"),
     ],
 )
@@ -242,7 +242,7 @@ def test_what_can_be_known_before_the_work_is(store, model, settings, proxy) -> 
     def summary_of(input_url: str, output_url: str, now: datetime) -> Summary:
         proxy.requests.clear()
         [summary] = run_jobs(
-            [FileJob(input_url, output_url)], model, FileOptions(), settings, now=lambda: now
+            [FileJob(input_url, output_url)], model, FileOptions(), settings, outside=Outside(now=lambda: now)
         )
         assert not proxy.requests
         return summary
@@ -256,7 +256,7 @@ def test_what_can_be_known_before_the_work_is(store, model, settings, proxy) -> 
     summary = summary_of(get, signed, datetime.now(UTC))
     assert summary.error_type == "url"
     assert "x-amz-acl" in str(summary.error)
-    assert "not a public address" in str(summary_of(get, "https://10.0.0.1/k", datetime.now(UTC)).error)
+    assert "is not public" in str(summary_of(get, "https://10.0.0.1/k", datetime.now(UTC)).error)
 
 
 def test_the_output_urls_expiry_ends_the_job(store, model, settings, rclone, proxy) -> None:
@@ -265,7 +265,7 @@ def test_the_output_urls_expiry_ends_the_job(store, model, settings, rclone, pro
 
     [summary] = run_jobs([brief], model, FileOptions(), dataclasses.replace(settings, max_attempts=50))
     assert summary.error_type == "limit"
-    assert "its output_url expires" in str(summary.error)
+    assert "expiry of its output_url" in str(summary.error)
     assert not rclone.path("out").exists()
 
 
@@ -351,7 +351,7 @@ def test_nothing_of_a_failing_run_shows_a_signature(store, model, settings, prox
 
     shown = "\n".join(texts)
     assert "file job" in shown
-    assert "given up" in shown or "redirect" in shown
+    assert "gave up" in shown or "redirect" in shown
     assert "X-Amz" not in shown
     assert "leak" not in shown
     for one in jobs:

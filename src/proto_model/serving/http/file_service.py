@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.files import Summary, run_jobs
-from proto_model.files.scoring import OneThreadModel
+from proto_model.files import OneThreadModel, Summary, run_jobs
 from proto_model.files.transfer import LimitError, TransferError
 from proto_model.serving.http.errors import EndingError, SlowAnswerError
 from proto_model.serving.http.file_requests import FileQuestion

@@ -14,11 +14,7 @@ from mlflow.types.schema import AnyType
 
 from proto_model.errors import InputError, ProtoModelError
 from proto_model.explanation import ExplainOptions, ProcessExplainer
-from proto_model.files.jobs import FileJob, run_jobs
-from proto_model.files.options import FileOptions
-from proto_model.files.scoring import OneThreadModel
-from proto_model.files.summary import Summary
-from proto_model.files.transfer import FileSettings
+from proto_model.files import FileJob, FileOptions, FileSettings, OneThreadModel, Summary, run_jobs
 from proto_model.serving.mlflow.pyfunc import RandomForestWrapperModel, as_mlflow_error
 
 __all__ = ["RandomForestFileModel", "file_signature"]
