@@ -48,68 +48,31 @@ _ERROR_TYPES: tuple[tuple[type[Exception], ErrorType], ...] = (
 
 @dataclass(frozen=True, repr=False)
 class FileJob:
-    """A file to score.
-
-    Parameters
-    ----------
-    input_url : object
-        Presigned GET, as the request holds it.
-    output_url : object
-        Presigned PUT.
-    file_id : str or None
-        Handed through to the summary.
-    """
+    """A file to score; the URLs are as the request holds them, a presigned GET and a presigned PUT."""
 
     input_url: object
     output_url: object
-    file_id: str | None = None
+    file_id: str | None = None  # comes back in the summary
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One job's answer. Numbers of a failed job say how far it came, where that is known.
-
-    Parameters
-    ----------
-    file_id : str or None
-        As in the request.
-    status : {"done", "failed"}
-        A failed job uploaded nothing.
-    rows, rejected_rows : int or None
-        Rows of the output, and those without a prediction.
-    bytes_in, bytes_out : int or None
-        Bytes downloaded and uploaded.
-    input_format, output_format : str or None
-        As found and as written.
-    seconds : float
-        From start to end of the job.
-    etag : str or None
-        What the store calls the output.
-    sha256 : str or None
-        Digest of the output.
-    notes : str or None
-        What the caller should know of a job that is done.
-    error : str or None
-        Why a job failed.
-    error_type : {"url", "input", "limit", "transfer", "internal"} or None
-        `url`: it may not be opened; `input`: the file does not fit the model or the parameters; `limit`: too
-        large or too slow; `transfer`: a store did not give or take a file; `internal`: a fault in here.
-    """
+    """One job's answer. Numbers of a failed job say how far it came, where that is known."""
 
     file_id: str | None
-    status: Literal["done", "failed"]
-    rows: int | None = None
-    rejected_rows: int | None = None
-    bytes_in: int | None = None
-    bytes_out: int | None = None
+    status: Literal["done", "failed"]  # a failed job uploaded nothing
+    rows: int | None = None  # of the output
+    rejected_rows: int | None = None  # of those, without a prediction
+    bytes_in: int | None = None  # downloaded
+    bytes_out: int | None = None  # uploaded
     input_format: str | None = None
     output_format: str | None = None
     seconds: float = 0.0
-    etag: str | None = None
-    sha256: str | None = None
-    notes: str | None = None
+    etag: str | None = None  # what the store calls the output
+    sha256: str | None = None  # of the output
+    notes: str | None = None  # what the caller should know of a job that is done
     error: str | None = None
-    error_type: ErrorType | None = None
+    error_type: ErrorType | None = None  # see docs/files.md
 
     @classmethod
     def columns(cls) -> list[str]:

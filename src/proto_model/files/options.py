@@ -14,28 +14,13 @@ __all__ = ["FileOptions"]
 
 @dataclass(frozen=True)
 class FileOptions:
-    """Formats, extra columns and what to do with a bad row.
+    """Formats, extra columns and what to do with a bad row."""
 
-    Parameters
-    ----------
-    input_format : str
-        Empty: found by content, then by name and media type.
-    output_format : str
-        Empty: the input's.
-    passthrough : tuple of str
-        Columns of the input that are copied to the output, before the predictions.
-    on_bad_row : {"fail", "mark"}
-        Whether a row that does not fit the schema ends the job, or stays as a row without prediction whose
-        column `error` says why.
-    explain : bool
-        Whether each row gets an explanation, as JSON in the column `explanation`.
-    """
-
-    input_format: str = ""
-    output_format: str = ""
-    passthrough: tuple[str, ...] = ()
-    on_bad_row: Literal["fail", "mark"] = "fail"
-    explain: bool = False
+    input_format: str = ""  # empty: found by content, then by name and media type
+    output_format: str = ""  # empty: the input's
+    passthrough: tuple[str, ...] = ()  # columns to copy before the predictions
+    on_bad_row: Literal["fail", "mark"] = "fail"  # mark: it stays, without prediction; `error` says why
+    explain: bool = False  # adds the column `explanation`, JSON
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> FileOptions:

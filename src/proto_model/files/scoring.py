@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import queue
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -64,47 +62,23 @@ class OneThreadModel:
 
 @dataclass(frozen=True)
 class Task:
-    """How files are scored: what is the same for all files of a request.
-
-    Parameters
-    ----------
-    model : ScoringModel
-        Predicts.
-    options : FileOptions
-        Formats, columns to copy, bad rows.
-    settings : FileSettings
-        Limits and threads.
-    explain : callable or None
-        Explanations for rows of the coded matrix; needed when the options ask for them.
-    """
+    """How files are scored: what is the same for all files of a request."""
 
     model: ScoringModel
     options: FileOptions
     settings: FileSettings
-    explain: Explain | None = None
+    explain: Explain | None = None  # needed when the options ask for explanations
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What became of a file.
+    """What became of a file."""
 
-    Parameters
-    ----------
-    n_rows : int
-        Rows read, and written.
-    n_rejected : int
-        Those without a prediction.
-    input_format, output_format : FileFormat
-        As found, and as written.
-    notes : tuple of str
-        What the caller should know, such as nullable features that the file does not have.
-    """
-
-    n_rows: int
-    n_rejected: int
+    n_rows: int  # read, and written
+    n_rejected: int  # of those, without a prediction
     input_format: FileFormat
     output_format: FileFormat
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what the caller should know, such as columns that the file does not have
 
 
 def score_file(
@@ -201,12 +175,11 @@ def score(
     TransferError, LimitError
         If the download fails, or something is too large.
     """
-    stop = source.abort if isinstance(source, Download) else lambda: None
     with contextlib.ExitStack() as stack:
         stream, input_format = open_stream(source, name, task.options.input_format, task.settings, stack)
         try:
             run = _Run(stream, input_format, spool, task)
-            run.write(stop, progress)
+            run.write(progress)
         except (pa.ArrowException, OSError, EOFError) as error:
             if isinstance(stream, ArrivingFile) and stream.failure is not None:
                 raise stream.failure from None
@@ -245,11 +218,11 @@ class _Run:
             sink = pa.CompressedOutputStream(sink, self.output_format.codec)
         self._writer: Writer = self.output_format.format.writer(columns, schema, sink)
 
-    def write(self, stop: Callable[[], None], progress: Callable[[int], None]) -> None:
+    def write(self, progress: Callable[[int], None]) -> None:
         """Score all blocks and write them, in order."""
         line, settings = self._reader.first_line, self._task.settings
         try:
-            scored = in_order(self._score_block, self._reader.blocks(), settings.workers, stop)
+            scored = in_order(self._score_block, self._reader.blocks(), settings.workers)
             with contextlib.closing(scored):  # a failure here has to end the threads now, not some time
                 for block in scored:
                     if block.first_fault is not None:
@@ -299,58 +272,24 @@ class _Run:
         )
 
 
-def in_order(
-    work: Callable[[Any], T], blocks: Iterator[Any], n_workers: int, stop: Callable[[], None]
-) -> Generator[T]:
+def in_order(work: Callable[[Any], T], blocks: Iterator[Any], n_workers: int) -> Generator[T]:
     """Results of the work on each block in the blocks' order, while later ones are read and worked on.
 
-    One thread reads ahead, `n_workers` threads work, the caller's thread writes; at most `n_workers + 3`
-    blocks are in memory. `stop` makes a read that waits for the network fail.
+    The caller's thread reads and writes, `n_workers` threads work; at most `n_workers + 2` blocks are in
+    memory.
     """
-    ready: queue.Queue[Any] = queue.Queue(maxsize=1)
-    stopped = threading.Event()
-    failures: list[BaseException] = []
-
-    def offer(item: Any) -> None:
-        while not stopped.is_set():
-            with contextlib.suppress(queue.Full):
-                return ready.put(item, timeout=0.1)
-
-    def read() -> None:
+    running: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(n_workers, thread_name_prefix="scorer") as pool:
         try:
             for block in blocks:
-                offer((block,))
-                if stopped.is_set():
-                    return
-        except BaseException as error:  # goes to the caller's thread
-            failures.append(error)
-        offer(None)
-
-    thread = threading.Thread(target=read, name="reader", daemon=True)
-    thread.start()
-    finished = False
-    running: deque[Future[T]] = deque()
-    try:
-        with ThreadPoolExecutor(n_workers, thread_name_prefix="scorer") as pool:
-            try:
-                while (item := ready.get()) is not None:
-                    running.append(pool.submit(work, item[0]))
-                    del item
-                    while len(running) > n_workers or (running and running[0].done()):
-                        yield running.popleft().result()
-                while running:
+                running.append(pool.submit(work, block))
+                while len(running) > n_workers + 1 or (running and running[0].done()):
                     yield running.popleft().result()
-                finished = True
-            finally:
-                for future in running:
-                    future.cancel()
-    finally:
-        if not finished:
-            stopped.set()
-            stop()
-        thread.join()
-    if failures:
-        raise failures[0]
+            while running:
+                yield running.popleft().result()
+        finally:
+            for future in running:
+                future.cancel()
 
 
 def _reasons(rows: Rows) -> list[str | None]:

@@ -15,8 +15,6 @@ from proto_model.files.transfer import Download, FileSettings, LimitError
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["ArrivingFile", "Spool", "open_unnamed"]
-
 _COPY_BYTES = 1 << 20
 _TAIL_BYTES = 1 << 20
 
@@ -27,15 +25,7 @@ def open_unnamed(settings: FileSettings) -> IO[bytes]:
 
 
 class Spool(io.RawIOBase):
-    """A finished-to-be output file that counts and digests what is written to it.
-
-    Parameters
-    ----------
-    file : binary file
-        Where the bytes go.
-    max_bytes : int
-        Largest output.
-    """
+    """An output file that counts and digests what is written to it."""
 
     def __init__(self, file: IO[bytes], max_bytes: int) -> None:
         super().__init__()
@@ -58,7 +48,7 @@ class Spool(io.RawIOBase):
         self.n_bytes += len(view)
         if self.n_bytes > self._max_bytes:
             raise LimitError(
-                f"The output has more than {self._max_bytes} bytes (PROTO_MODEL_FILES_MAX_OUTPUT_BYTES)."
+                f"The output is larger than {self._max_bytes} bytes (PROTO_MODEL_FILES_MAX_OUTPUT_BYTES)."
             )
         self._md5.update(view)
         self._sha256.update(view)
@@ -83,14 +73,7 @@ class Spool(io.RawIOBase):
 class ArrivingFile(io.RawIOBase):
     """A download that can be read anywhere: its end at once where the store allows, the rest once it came.
 
-    Parameters
-    ----------
-    download : Download
-        Copied to a temporary file by a thread, front to back.
-    settings : FileSettings
-        Where the temporary file goes.
-    head : bytes
-        First bytes, if some were read already.
+    A thread copies it to a temporary file, front to back; `head` are first bytes that were read already.
     """
 
     def __init__(self, download: Download, settings: FileSettings, head: bytes = b"") -> None:
@@ -212,6 +195,6 @@ def write_all(file: IO[bytes], view: memoryview) -> None:
 def _disk_error(error: OSError) -> Exception:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return LimitError(
-            "The disk of the temporary files is full. Free some of it, or set PROTO_MODEL_FILES_TEMP_DIR."
+            "The disk for temporary files is full. Free some space, or set PROTO_MODEL_FILES_TEMP_DIR."
         )
     return error

@@ -279,7 +279,7 @@ def test_a_full_disk_is_said_and_uploads_nothing(store, model, settings, rclone,
 
     summary = run(store, model, settings)
     assert summary.error_type == "limit"
-    assert "disk of the temporary files is full" in str(summary.error)
+    assert "disk for temporary files is full" in str(summary.error)
     assert not rclone.path("out").exists()
 
 
@@ -297,7 +297,7 @@ def test_a_disk_that_fills_up_while_a_file_arrives_is_said(store, model, setting
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
 
     assert summary.error_type == "limit"
-    assert "disk of the temporary files is full" in str(summary.error)
+    assert "disk for temporary files is full" in str(summary.error)
     assert not rclone.path("out").exists()
 
 

@@ -260,7 +260,7 @@ def test_a_secret_that_a_store_repeats_is_hidden(
 def test_tries_end(store: ObjectStore, settings: FileSettings, proxy: FaultProxy) -> None:
     proxy.inject(*[status("503 Slow Down")] * 9)
 
-    with pytest.raises(TransferError, match="gave up after 5 attempts. The last error: answered 503"):
+    with pytest.raises(TransferError, match=r"gave up after 5 attempts\. The last error: answered 503"):
         fetch(store, settings)
 
 
