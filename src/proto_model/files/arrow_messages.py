@@ -16,8 +16,6 @@ import pyarrow.ipc
 from proto_model.errors import InputError
 from proto_model.files.transfer import LimitError
 
-__all__ = ["MessageStream"]
-
 _CONTINUATION = b"\xff\xff\xff\xff"
 _LAST_BYTES = 6
 

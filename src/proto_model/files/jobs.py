@@ -15,7 +15,7 @@ from typing import Any, Literal
 from proto_model.errors import ExplanationError, InputError, ProtoModelError
 from proto_model.files.options import FileOptions
 from proto_model.files.scoring import Explain, Scored, ScoringModel, Task, score
-from proto_model.files.spool import Spool, open_unnamed
+from proto_model.files.stream import Spool, open_unnamed
 from proto_model.files.transfer import (
     Content,
     Deadline,
@@ -30,8 +30,6 @@ from proto_model.files.transfer import (
     vetted_addresses,
 )
 from proto_model.files.transfer.guard import Resolver
-
-__all__ = ["FileJob", "Outside", "Summary", "run_jobs"]
 
 logger = logging.getLogger(__name__)
 
@@ -172,12 +170,9 @@ class _Run:
             Download(url, "input_url", self._settings, deadline, resolve=resolve)
         ) as download:
             try:
-                scored = score(download, url.path, spool, self._task, lambda n_rows: deadline.check())
+                return score(download, url.path, spool, self._task, lambda n_rows: deadline.check())
             finally:
                 self._bytes_in = download.n_bytes
-            # A Parquet file may have been read before all of it came: its end is fetched first.
-            self._bytes_in = download.total_bytes or self._bytes_in
-            return scored
 
     def _finish(self, url: PresignedUrl, deadline: Deadline, spool: Spool, scored: Scored) -> Summary:
         """Upload what was scored."""

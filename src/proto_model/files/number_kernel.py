@@ -19,8 +19,6 @@ from llvmlite import ir
 
 from proto_model.forest.emitter import BYTES, F64, I1, I32, I64, Emitter, constant, vector
 
-__all__ = ["HIGHEST_POWER", "LOWEST_POWER", "MAX_BYTES_AHEAD", "build_module"]
-
 LOWEST_POWER, HIGHEST_POWER = -342, 308  # of ten, beyond which every number is 0 or infinite
 MAX_BYTES_AHEAD = 64  # beyond the text, where there have to be line ends
 

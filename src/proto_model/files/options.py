@@ -9,8 +9,6 @@ from typing import Any, Literal
 from proto_model.errors import InputError
 from proto_model.files.formats import parse_format
 
-__all__ = ["FileOptions"]
-
 
 @dataclass(frozen=True)
 class FileOptions:

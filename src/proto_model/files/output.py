@@ -19,8 +19,6 @@ from proto_model.files.rows import Rows
 from proto_model.files.transfer import LimitError
 from proto_model.schema import ModelSchema
 
-__all__ = ["OutputBatches", "output_schema"]
-
 _LABEL_TYPES = {"double": pa.float64(), "long": pa.int64(), "boolean": pa.bool_(), "string": pa.string()}
 
 

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from proto_model.files.number_kernel import HIGHEST_POWER, LOWEST_POWER, MAX_BYTES_AHEAD, build_module
 
-__all__ = ["parse_numbers"]
-
 _PADDING = b"\n" * MAX_BYTES_AHEAD
 _compiling = threading.Lock()
 _SIGNATURE = ctypes.CFUNCTYPE(

@@ -23,13 +23,10 @@ from proto_model.files.formats.base import Reader, Writer
 from proto_model.files.options import FileOptions
 from proto_model.files.output import OutputBatches, output_schema
 from proto_model.files.rows import Rows
-from proto_model.files.spool import ArrivingFile, Spool
-from proto_model.files.stream import first_line, open_stream
+from proto_model.files.stream import Spool, first_line, open_stream
 from proto_model.files.transfer import Download, FileSettings, LimitError
 from proto_model.forest import CompiledForest
 from proto_model.schema import ModelSchema
-
-__all__ = ["Explain", "OneThreadModel", "Scored", "ScoringModel", "Task", "score", "score_file"]
 
 _MOST_REASONS = 3
 
@@ -181,8 +178,6 @@ def score(
             run = _Run(stream, input_format, spool, task)
             run.write(progress)
         except (pa.ArrowException, OSError, EOFError) as error:
-            if isinstance(stream, ArrivingFile) and stream.failure is not None:
-                raise stream.failure from None
             raise InputError(f"Cannot read the file as {input_format}: {first_line(error)}") from error
     notes = [f"column {name!r} is not in the file; taken as missing in every row" for name in run.absent]
     return Scored(run.n_rows, run.n_rejected, input_format, run.output_format, tuple(notes))

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from proto_model.files import FileOptions, Scored, Task, score
-from proto_model.files.spool import Spool
+from proto_model.files.stream import Spool
 from proto_model.files.transfer import FileSettings
 from proto_model.schema import Feature, ModelSchema
 

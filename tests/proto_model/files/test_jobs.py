@@ -102,15 +102,6 @@ def test_a_job_is_answered_by_what_was_done(store, model, settings, rclone, key:
     assert [int(line.split(b",")[0].strip(b'"')) for line in out.splitlines()[1:]] == list(range(N_ROWS))
 
 
-def test_a_file_that_was_wholly_in_its_end_is_reported_whole(store, model, settings, proxy) -> None:
-    proxy.inject(stall_download(5000))  # of the request for everything; another one gets the end
-
-    summary = run(store, model, dataclasses.replace(settings, read_timeout_s=60.0), "rows.parquet")
-
-    assert (summary.status, summary.rows) == ("done", N_ROWS)
-    assert summary.bytes_in == len(FILES["rows.parquet"])
-
-
 @pytest.mark.parametrize("key", FILES)
 @pytest.mark.parametrize(
     "faults",

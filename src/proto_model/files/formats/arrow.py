@@ -11,8 +11,6 @@ from proto_model.files.arrow_files import ArrowFileReader, ArrowReader
 from proto_model.files.formats.base import Format
 from proto_model.schema import ModelSchema
 
-__all__ = ["ARROW_FILE", "ARROW_STREAM"]
-
 
 class ArrowWriter:
     """Writes an Arrow IPC stream."""

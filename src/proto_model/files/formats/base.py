@@ -13,8 +13,6 @@ from proto_model.files.rows import Rows
 from proto_model.files.transfer import FileSettings
 from proto_model.schema import ModelSchema
 
-__all__ = ["CODECS", "Codec", "FileFormat", "Format", "ReadOptions", "Reader", "Writer"]
-
 Codec = Literal["gzip", "zstd"]
 
 CODECS: dict[str, Codec] = {"gz": "gzip", "zst": "zstd"}

@@ -11,8 +11,6 @@ from proto_model.files.csv_files import CsvReader
 from proto_model.files.formats.base import Format
 from proto_model.schema import ModelSchema
 
-__all__ = ["CSV"]
-
 _STRUCTURAL = frozenset('",\r\n')
 
 

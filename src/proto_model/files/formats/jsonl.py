@@ -11,8 +11,6 @@ from proto_model.files.formats.base import Format
 from proto_model.files.jsonl_files import JSON_TEXT, JsonLinesReader
 from proto_model.schema import ModelSchema
 
-__all__ = ["JSON_LINES"]
-
 
 class JsonLinesWriter:
     """Writes one object per line."""

@@ -11,8 +11,6 @@ from proto_model.files.formats.base import Format
 from proto_model.files.parquet_files import ParquetReader
 from proto_model.schema import ModelSchema
 
-__all__ = ["PARQUET"]
-
 _ROW_GROUP_ROWS = 1 << 17
 
 

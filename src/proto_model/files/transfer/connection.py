@@ -39,6 +39,14 @@ class RetryableError(Exception):
     retry_after_s: float | None = None
 
 
+class RedirectError(TransferError):
+    """A store answered with a redirect; its location may hold a signature, so messages do not show it."""
+
+    def __init__(self, message: str, location: str) -> None:
+        super().__init__(message)
+        self.location = location
+
+
 class Deadline:
     """When a job must be done; `go_on` is called at every look at the time and may end the job by raising."""
 
@@ -167,11 +175,6 @@ class Connection(http.client.HTTPConnection):
             self._answer.close()
         super().close()
 
-    def abort(self) -> None:
-        """End the exchange from another thread."""
-        with contextlib.suppress(OSError):
-            self.wire.shutdown(socket.SHUT_RDWR)
-
 
 class Endpoint:
     """Where the requests of one URL go; messages call the URL `name`."""
@@ -244,9 +247,10 @@ def check_status(endpoint: Endpoint, response: http.client.HTTPResponse, accepte
     if response.status in accepted:
         return
     if 300 <= response.status < 400:
-        raise TransferError(
+        raise RedirectError(
             f"{endpoint}: answered {response.status}, a redirect to {_host(header(response, 'Location'))}. "
-            "Redirects are not followed. Sign the URL for the host that holds the file."
+            "Redirects are not followed. Sign the URL for the host that holds the file.",
+            header(response, "Location") or "",
         )
     body = b""
     with contextlib.suppress(OSError, http.client.HTTPException):

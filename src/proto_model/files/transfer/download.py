@@ -5,20 +5,24 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import os
 import re
+import shutil
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 from proto_model.files.transfer.connection import (
     Connection,
     Deadline,
     Endpoint,
+    RedirectError,
     Retry,
     RetryableError,
     check_status,
-    cut_off_after,
     header,
 )
 from proto_model.files.transfer.errors import LimitError, TransferError
@@ -68,7 +72,6 @@ class Download(io.RawIOBase):
         self._retry = Retry(str(self._endpoint), settings, deadline, sleep)
         self._connection: Connection | None = None
         self._response: http.client.HTTPResponse | None = None
-        self._aborted = False
         self._window_s, self._window_bytes, self._since_failure = 0.0, 0, 0
         self._last_modified: str | None = None
         self.n_bytes = 0
@@ -86,34 +89,9 @@ class Download(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         if len(view) == 0 or self._complete():
             return 0
-        self._check_aborted()
         data = self._retry.run(lambda: self._receive(min(len(view), _READ_BYTES)), self._start_anew)
         view[: len(data)] = data
         return len(data)
-
-    def tail(self, n_bytes: int) -> bytes | None:
-        """Last bytes of the file by a request of their own, None where the store gives no ranges."""
-        if self.total_bytes is None:
-            return None
-        first = max(0, self.total_bytes - n_bytes)
-        try:
-            with contextlib.closing(self._endpoint.connect()) as connection:
-                response = self._request(connection, f"bytes={first}-{self.total_bytes - 1}")
-                if response.status not in _OK or _first_byte(response) != first or self._differs(response):
-                    return None
-                with cut_off_after(
-                    connection.wire, min(self._settings.read_timeout_s, self._deadline.remaining_s())
-                ):
-                    data = response.read(self.total_bytes - first)
-        except (RetryableError, OSError, http.client.HTTPException):
-            return None  # the whole file comes anyway
-        return data if len(data) == self.total_bytes - first else None
-
-    def abort(self) -> None:
-        """Stop reading, also from another thread; a read that waits fails."""
-        self._aborted = True
-        if self._connection is not None:
-            self._connection.abort()
 
     def close(self) -> None:
         """Close the connection."""
@@ -123,15 +101,9 @@ class Download(io.RawIOBase):
     def _start_anew(self) -> None:
         self._drop()
         self._since_failure = 0
-        self._check_aborted()
-
-    def _check_aborted(self) -> None:
-        if self._aborted:
-            raise TransferError(f"{self._endpoint}: the download was stopped.")
 
     def _open(self) -> None:
         """Ask for the file, or for the rest of it."""
-        self._check_aborted()
         self._deadline.remaining_s()
         connection = self._endpoint.connect()
         self._connection = connection
@@ -252,6 +224,62 @@ class Download(io.RawIOBase):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def fetch(
+    url: str,
+    path: Path,
+    settings: FileSettings,
+    *,
+    name: str = "url",
+    max_redirects: int = 0,
+    resolve: Resolver = socket.getaddrinfo,
+) -> int:
+    """Download a URL into a local file, which appears when it is complete; its number of bytes.
+
+    The download is resumed when it breaks. A redirect, where some are allowed, is vetted like the URL itself.
+
+    Parameters
+    ----------
+    url : str
+        Presigned or not. Only public addresses over https are opened, and what the settings allow.
+    path : Path
+        A file that is there is replaced at the end.
+    settings : FileSettings
+        Largest size (`max_input_bytes`), longest time (`max_job_s`), attempts, what may be opened.
+    name : str
+        What the URL is called in messages, which never show its query.
+    max_redirects : int
+        Most redirects to follow.
+    resolve : callable
+        Looks host names up, as `socket.getaddrinfo` does.
+
+    Raises
+    ------
+    UrlError
+        If the URL, or a redirect, leads to a place that is not allowed.
+    TransferError, LimitError
+        If the file does not come, or is too large or too slow.
+    """
+    deadline = Deadline(settings.max_job_s)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    for left in range(max_redirects, -1, -1):
+        try:
+            parsed = PresignedUrl.parse(url, name)
+            with (
+                contextlib.closing(Download(parsed, name, settings, deadline, resolve=resolve)) as download,
+                open(unfinished, "xb") as file,
+            ):
+                shutil.copyfileobj(download, file, _READ_BYTES)
+            os.replace(unfinished, path)
+            return download.n_bytes
+        except RedirectError as error:
+            if not left:
+                raise
+            url = urljoin(url, error.location)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    raise AssertionError("not reached")
 
 
 def _first_byte(response: http.client.HTTPResponse) -> int | None:

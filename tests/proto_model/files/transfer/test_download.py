@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from proto_model.files import transfer
 from proto_model.files.transfer import (
     Deadline,
     Download,
@@ -288,29 +289,38 @@ def test_a_large_file_is_refused(
         fetch(store, dataclasses.replace(settings, max_input_bytes=len(CONTENT) - 1))
 
 
-def test_the_end_of_a_file_can_be_had_first(
-    store: ObjectStore, settings: FileSettings, proxy: FaultProxy
+def test_a_file_is_fetched_whole_or_not_at_all(
+    store: ObjectStore, settings: FileSettings, proxy: FaultProxy, tmp_path: Path
 ) -> None:
-    with Download(signed(store), "input_url", settings, Deadline(20)) as download:
-        assert download.tail(1000) == CONTENT[-1000:]
-        assert download.tail(10**9) == CONTENT
-        proxy.inject(without_request_header(b"Range"))
-        assert download.tail(1000) is None
-        assert download.readall() == CONTENT
+    url = store.presign("get_object", KEY)
+    proxy.inject(cut_download(1000))
+
+    assert transfer.fetch(url, tmp_path / KEY, settings) == len(CONTENT)
+    assert (tmp_path / KEY).read_bytes() == CONTENT
+
+    for limited, error in (
+        (dataclasses.replace(settings, max_input_bytes=10), LimitError),
+        (FileSettings(), UrlError),
+    ):
+        with pytest.raises(error):
+            transfer.fetch(url, tmp_path / "other.csv", limited)
+    assert [path.name for path in tmp_path.iterdir()] == [KEY]
 
 
-def test_an_aborted_download_does_not_wait(
-    store: ObjectStore, settings: FileSettings, proxy: FaultProxy
+def test_redirects_are_followed_where_they_are_allowed_and_vetted_like_the_first_url(
+    store: ObjectStore, settings: FileSettings, proxy: FaultProxy, tmp_path: Path
 ) -> None:
-    proxy.inject(stall_download(10))
-    patient = dataclasses.replace(settings, read_timeout_s=60)
-    with Download(signed(store), "input_url", patient, Deadline(60)) as download:
-        assert len(download.read(10)) == 10
-        timer = threading.Timer(0.05, download.abort)
-        timer.start()
+    url = store.presign("get_object", KEY)
+    there = status("302 Found", Location=url)
 
-        with pytest.raises(TransferError, match="stopped"):
-            download.readall()
+    proxy.inject(there)
+    assert transfer.fetch(url, tmp_path / KEY, settings, max_redirects=1) == len(CONTENT)
+    proxy.inject(there, there)
+    with pytest.raises(TransferError, match="a redirect to 127"):
+        transfer.fetch(url, tmp_path / KEY, settings, max_redirects=1)
+    proxy.inject(status("302 Found", Location="https://10.1.2.3/latest"))
+    with pytest.raises(UrlError, match="is not public"):
+        transfer.fetch(url, tmp_path / KEY, settings, max_redirects=1)
 
 
 def test_a_name_that_moves_is_vetted_at_every_connection(
