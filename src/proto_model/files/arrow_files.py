@@ -25,19 +25,7 @@ _EXPLAINED_BATCH_ROWS = 64
 
 
 class ArrowReader:
-    """Rows of an Arrow IPC stream.
-
-    Parameters
-    ----------
-    source : binary file
-        Read once, to its end.
-    schema : ModelSchema
-        What the model takes.
-    options : ReadOptions
-        Which columns to copy.
-    settings : FileSettings
-        Limits; a record batch has to be in memory at once, decompressed.
-    """
+    """Rows of an Arrow IPC stream."""
 
     place = "row"
     first_line = 0

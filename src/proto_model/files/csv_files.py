@@ -27,24 +27,7 @@ _TEXT = pa.dictionary(pa.int32(), pa.string())
 
 
 class CsvReader:
-    """Rows of a CSV file with a header, comma-separated, in UTF-8.
-
-    Parameters
-    ----------
-    source : binary file
-        Read once, to its end.
-    schema : ModelSchema
-        What the model takes.
-    options : ReadOptions
-        Which columns to copy.
-    settings : FileSettings
-        Limits.
-
-    Raises
-    ------
-    InputError
-        If the header does not hold what the model needs.
-    """
+    """Rows of a CSV file with a header, comma-separated, in UTF-8."""
 
     place = "line"
 
@@ -198,12 +181,12 @@ def _header(head: bytearray) -> tuple[list[str], int]:
     """Column names, and where the records begin."""
     start = len(head) - len(head.lstrip(b"\r\n"))
     if start == len(head):
-        raise InputError("The CSV file is empty; its first line has to name the columns.")
+        raise InputError("The CSV file is empty. Its first line must name the columns.")
     ends = csv_record_ends(head[start:])
     end = start + int(ends[0]) + 1 if len(ends) else len(head)
     line = bytes(head[start:end])
     if b"\r" in line.rstrip(b"\r\n"):
-        raise InputError("The lines of the CSV file end in CR alone; LF or CR LF expected.")
+        raise InputError("The lines of the CSV file end in CR alone. Use LF or CR LF.")
     try:
         line.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -217,7 +200,7 @@ def _header(head: bytearray) -> tuple[list[str], int]:
             pa.csv.ParseOptions(newlines_in_values=True),
         ).column_names
     except pa.ArrowInvalid as error:
-        raise InputError(f"The header of the CSV file cannot be read: {error}") from error
+        raise InputError(f"Cannot read the header of the CSV file: {error}") from error
     return list(names), end
 
 

@@ -32,19 +32,7 @@ _EXPECTED = {"double": "a number", "long": "a whole number", "boolean": "true or
 
 
 class JsonLinesReader:
-    """Rows of a JSON Lines file: one object a line, a key per column.
-
-    Parameters
-    ----------
-    source : binary file
-        Read once, to its end.
-    schema : ModelSchema
-        What the model takes.
-    options : ReadOptions
-        Which columns to copy.
-    settings : FileSettings
-        Limits.
-    """
+    """Rows of a JSON Lines file: one object a line, a key per column."""
 
     place = "line"
     first_line = 1

@@ -21,19 +21,7 @@ _READ_BYTES = 1 << 17
 
 
 class ParquetReader:
-    """Rows of a Parquet file.
-
-    Parameters
-    ----------
-    file : binary file
-        Seekable.
-    schema : ModelSchema
-        What the model takes.
-    options : ReadOptions
-        Which columns to copy.
-    settings : FileSettings
-        Limits, which the footer is held against before anything is read.
-    """
+    """Rows of a Parquet file."""
 
     place = "row"
     first_line = 0
@@ -75,7 +63,7 @@ class ParquetReader:
             n_rows += batch.num_rows
             yield batch.select(needed)
         if n_rows != self.n_rows:
-            raise InputError(f"The Parquet file holds {n_rows} rows, its footer says {self.n_rows}.")
+            raise InputError(f"The Parquet file has {n_rows} rows, but its footer says {self.n_rows}.")
 
     def parse(self, block: pa.RecordBatch) -> Rows:
         """Rows of a batch; called by several threads at once."""
@@ -84,14 +72,12 @@ class ParquetReader:
 
 def _check_footer(metadata: pq.FileMetaData, settings: FileSettings) -> None:
     if metadata.num_columns > settings.max_columns:
-        raise LimitError(
-            f"The file has {metadata.num_columns} columns, at most {settings.max_columns} expected."
-        )
+        raise LimitError(f"The file has {metadata.num_columns} columns. The limit is {settings.max_columns}.")
     if metadata.num_rows > settings.max_rows:
-        raise LimitError(f"The file has {metadata.num_rows} rows, at most {settings.max_rows} are accepted.")
+        raise LimitError(f"The file has {metadata.num_rows} rows. The limit is {settings.max_rows}.")
     sizes = [metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)]
     if sum(sizes) > settings.max_decompressed_bytes:
         raise LimitError(
-            f"The file has {sum(sizes)} bytes when decompressed, at most {settings.max_decompressed_bytes} "
-            "are accepted (PROTO_MODEL_FILES_MAX_DECOMPRESSED_BYTES)."
+            f"The file has {sum(sizes)} bytes after decompression. The limit is "
+            f"{settings.max_decompressed_bytes} (PROTO_MODEL_FILES_MAX_DECOMPRESSED_BYTES)."
         )

@@ -351,9 +351,9 @@ def test_a_flipped_bit_of_a_parquet_page_with_checksum_is_an_error(scorer) -> No
     ("limit", "data", "reason"),
     [
         ({"max_rows": 2}, CSV, "MAX_ROWS"),
-        ({"max_rows": 2}, as_bytes(TABLE, "parquet"), "at most 2"),
-        ({"max_columns": 5}, as_bytes(TABLE, "arrows"), "at most 5"),
-        ({"max_columns": 5}, as_bytes(TABLE, "parquet"), "at most 5"),
+        ({"max_rows": 2}, as_bytes(TABLE, "parquet"), "The limit is 2"),
+        ({"max_columns": 5}, as_bytes(TABLE, "arrows"), "The limit is 5"),
+        ({"max_columns": 5}, as_bytes(TABLE, "parquet"), "The limit is 5"),
         ({"max_row_bytes": 20}, CSV, "MAX_ROW_BYTES"),
         ({"max_decompressed_bytes": 50}, gzip.compress(CSV), "MAX_DECOMPRESSED_BYTES"),
         ({"max_decompressed_bytes": 50}, as_bytes(TABLE, "parquet"), "MAX_DECOMPRESSED_BYTES"),

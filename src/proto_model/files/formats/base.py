@@ -53,63 +53,44 @@ class Reader(Protocol):
         """Rows of a block; called by several threads at once."""
 
 
-class Writer(Protocol):
+class Writer:
     """Writes the output's batches in one format; its beginning is written when it is made."""
+
+    def __init__(self, columns: pa.Schema, schema: ModelSchema, sink: Any) -> None:
+        self._columns, self._sink = columns, sink
 
     def encode(self, batch: pa.RecordBatch) -> Any:
         """Form of a batch that `write` takes; called by several threads at once."""
+        return batch
 
     def write(self, encoded: Any) -> None:
         """Append a batch; called in order."""
+        self._sink.write(encoded)
 
     def close(self) -> None:
         """Write what ends the file."""
+        self._sink.close()
 
 
 @dataclass(frozen=True)
 class Format:
-    """One way to store rows in a file.
+    """One way to store rows in a file."""
 
-    Parameters
-    ----------
-    name : str
-        As in requests.
-    title : str
-        As in documents.
-    suffixes : tuple of str
-        Of file names, without the dot.
-    media_types : tuple of str
-        All are recognised; the first one is sent with an upload whose URL signs it.
-    reader : callable (source, schema, options, settings) -> Reader
-        The source is an unbuffered binary file.
-    writer : callable (columns, schema, sink) -> Writer
-        The sink is an Arrow output stream.
-    magic : bytes
-        First bytes of each such file; none for text.
-    begins : callable (bytes) -> bool
-        For text: whether the first bytes, without byte order mark and spaces, can be of this format only.
-    any_text : bool
-        Whether text is taken for this format when nothing says otherwise.
-    seekable : bool
-        Whether the reader moves in the file; a stream then goes through a temporary file.
-    compressible : bool
-        Whether requests may ask for the format compressed as a whole.
-    holds_json : bool
-        Whether a cell can be any JSON value; the others get such a value as text.
-    """
-
-    name: str
-    title: str
-    suffixes: tuple[str, ...]
-    media_types: tuple[str, ...]
+    name: str  # as in requests
+    title: str  # as in documents
+    suffixes: tuple[str, ...]  # of file names, without the dot
+    media_types: tuple[str, ...]  # all are recognised; the first is sent with an upload whose URL signs it
+    #: Of an unbuffered binary file.
     reader: Callable[[Any, ModelSchema, ReadOptions, FileSettings], Reader]
+    #: Of the output's columns and an Arrow output stream.
     writer: Callable[[pa.Schema, ModelSchema, Any], Writer]
-    magic: bytes = b""
-    begins: Callable[[bytes], bool] = lambda head: False
-    any_text: bool = False
-    seekable: bool = False
-    compressible: bool = True
-    holds_json: bool = False
+    magic: bytes = b""  # first bytes of each such file; none for text
+    #: For text: whether it can be of this format only, by its first bytes without byte order mark and spaces.
+    begins: Callable[[bytes], bool] = lambda text: False
+    any_text: bool = False  # text is taken for this format when nothing says otherwise
+    seekable: bool = False  # the reader moves in the file, so a stream goes through a temporary file
+    compressible: bool = True  # as a whole, when a request asks for it
+    holds_json: bool = False  # a cell can be any JSON value; in other formats such a value becomes text
 
     @property
     def names(self) -> list[str]:

@@ -8,16 +8,17 @@ import pyarrow as pa
 import pyarrow.csv
 
 from proto_model.files.csv_files import CsvReader
-from proto_model.files.formats.base import Format
+from proto_model.files.formats.base import Format, Writer
 from proto_model.schema import ModelSchema
 
 _STRUCTURAL = frozenset('",\r\n')
 
 
-class CsvWriter:
+class _CsvWriter(Writer):
     """Writes a header and records, with quotes only where a text needs them."""
 
     def __init__(self, columns: pa.Schema, schema: ModelSchema, sink: Any) -> None:
+        super().__init__(columns, schema, sink)
         # Arrow quotes every text or none. None is right where the only texts are labels that need no quotes.
         texts = sum(pa.types.is_string(field.type) for field in columns)
         plain = not any(_STRUCTURAL & set(label) for label in schema.classes if isinstance(label, str))
@@ -26,27 +27,17 @@ class CsvWriter:
         self._options = pa.csv.WriteOptions(
             include_header=False, quoting_style="none" if self._unquoted else "needed"
         )
-        self._sink = sink
         names = [
             '"' + name.replace('"', '""') + '"' if _STRUCTURAL & set(name) else name for name in columns.names
         ]
         sink.write((",".join(names) + "\n").encode())
 
     def encode(self, batch: pa.RecordBatch) -> pa.Buffer:
-        """Text of a batch."""
         buffer = pa.BufferOutputStream()
         if self._unquoted:
             batch = pa.record_batch([_as_text(column) for column in batch.columns], batch.schema.names)
         pa.csv.write_csv(batch, buffer, self._options)
         return buffer.getvalue()
-
-    def write(self, encoded: pa.Buffer) -> None:
-        """Append a batch."""
-        self._sink.write(encoded)
-
-    def close(self) -> None:
-        """End the file."""
-        self._sink.close()
 
 
 def _as_text(column: pa.Array) -> pa.Array:
@@ -74,7 +65,7 @@ CSV = Format(
     suffixes=("csv",),
     media_types=("text/csv",),
     reader=CsvReader,
-    writer=CsvWriter,
+    writer=_CsvWriter,
     begins=_begins,
     any_text=True,  # a file of one column has no commas
 )

@@ -7,21 +7,20 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from proto_model.files.formats.base import Format
+from proto_model.files.formats.base import Format, Writer
 from proto_model.files.jsonl_files import JSON_TEXT, JsonLinesReader
 from proto_model.schema import ModelSchema
 
 
-class JsonLinesWriter:
+class _JsonLinesWriter(Writer):
     """Writes one object per line."""
 
     def __init__(self, columns: pa.Schema, schema: ModelSchema, sink: Any) -> None:
+        super().__init__(columns, schema, sink)
         self._names = columns.names
         self._is_json = [field.metadata == JSON_TEXT for field in columns]
-        self._sink = sink
 
     def encode(self, batch: pa.RecordBatch) -> bytes:
-        """Lines of a batch."""
         values: list[list[Any]] = []
         for column, is_json in zip(batch.columns, self._is_json, strict=True):
             listed = column.to_pylist()
@@ -31,14 +30,6 @@ class JsonLinesWriter:
             orjson.dumps(dict(zip(names, row, strict=True)), default=str, option=orjson.OPT_APPEND_NEWLINE)
             for row in zip(*values, strict=True)
         )
-
-    def write(self, encoded: bytes) -> None:
-        """Append a batch."""
-        self._sink.write(encoded)
-
-    def close(self) -> None:
-        """End the file."""
-        self._sink.close()
 
 
 JSON_LINES = Format(
@@ -54,7 +45,7 @@ JSON_LINES = Format(
         "application/x-jsonlines",
     ),
     reader=JsonLinesReader,
-    writer=JsonLinesWriter,
+    writer=_JsonLinesWriter,
     begins=lambda text: text.startswith(b"{"),
     holds_json=True,
 )

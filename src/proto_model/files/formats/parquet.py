@@ -7,35 +7,29 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from proto_model.files.formats.base import Format
+from proto_model.files.formats.base import Format, Writer
 from proto_model.files.parquet_files import ParquetReader
 from proto_model.schema import ModelSchema
 
 _ROW_GROUP_ROWS = 1 << 17
 
 
-class ParquetWriter:
+class _ParquetWriter(Writer):
     """Writes row groups of some size, with page checksums."""
 
     def __init__(self, columns: pa.Schema, schema: ModelSchema, sink: Any) -> None:
-        self._columns, self._sink = columns, sink
+        super().__init__(columns, schema, sink)
         self._writer = pq.ParquetWriter(sink, columns, compression="zstd", write_page_checksum=True)
         self._waiting: list[pa.RecordBatch] = []
         self._n_waiting = 0
 
-    def encode(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The batch: pages are made of several."""
-        return batch
-
     def write(self, encoded: pa.RecordBatch) -> None:
-        """Append a batch, once there are enough for a row group."""
         self._waiting.append(encoded)
         self._n_waiting += encoded.num_rows
         if self._n_waiting >= _ROW_GROUP_ROWS:
             self._flush()
 
     def close(self) -> None:
-        """Write the footer."""
         if self._waiting:
             self._flush()
         self._writer.close()
@@ -52,7 +46,7 @@ PARQUET = Format(
     suffixes=("parquet",),
     media_types=("application/vnd.apache.parquet",),
     reader=ParquetReader,
-    writer=ParquetWriter,
+    writer=_ParquetWriter,
     magic=b"PAR1",
     seekable=True,
     compressible=False,
