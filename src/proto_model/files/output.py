@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from proto_model.errors import InputError
 from proto_model.files.arrays import from_numbers, from_texts, from_truth
 from proto_model.files.formats import Format
-from proto_model.files.jsonl_files import JSON_TEXT
+from proto_model.files.formats.jsonl import JSON_TEXT
 from proto_model.files.options import FileOptions
 from proto_model.files.rows import Rows
 from proto_model.files.transfer import LimitError

@@ -1,15 +1,110 @@
-"""Arrow IPC, file and stream."""
+"""Arrow IPC, file and stream: a file holds the stream, so both are read front to back."""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.ipc
 
-from proto_model.files.arrow_files import ArrowFileReader, ArrowReader
-from proto_model.files.formats.base import Format, Writer
+from proto_model.errors import InputError
+from proto_model.files.columns import ColumnPlan, plan_columns
+from proto_model.files.formats.arrow_messages import MessageStream
+from proto_model.files.formats.base import Format, ReadOptions, Writer
+from proto_model.files.rows import Rows, check_type, coded_matrix
+from proto_model.files.transfer import FileSettings
 from proto_model.schema import ModelSchema
+
+_MAGIC = b"ARROW1"
+_MAGIC_BYTES = 8  # at the start, with padding
+_BATCH_BYTES = 2 << 20
+_EXPLAINED_BATCH_ROWS = 64
+
+
+class ArrowReader:
+    """Rows of an Arrow IPC stream."""
+
+    place = "row"
+    first_line = 0
+    _is_file = False
+
+    def __init__(
+        self, source: io.RawIOBase, schema: ModelSchema, options: ReadOptions, settings: FileSettings
+    ) -> None:
+        if self._is_file:
+            source.read(_MAGIC_BYTES)
+        self._source = MessageStream(source, settings.max_batch_bytes)
+        self._schema, self._explain = schema, options.explain
+        self._stream = pa.ipc.open_stream(pa.PythonFile(self._source, mode="r"))
+        self.plan = plan_typed_columns(self._stream.schema, schema, options, settings)
+        self.passthrough_fields = [
+            self._stream.schema.field(column).with_name(name)
+            for name, column in self.plan.passthrough.items()
+        ]
+
+    def blocks(self) -> Iterator[pa.RecordBatch]:
+        """Record batches, in order; large ones in slices."""
+        for batch in self._stream:
+            needed = batch.select(self.plan.needed)
+            needed.validate(full=True)  # offsets and indices lead anywhere in a file that means harm
+            step = batch_rows(needed.num_columns, self._explain)
+            for start in range(0, needed.num_rows, step):
+                yield needed.slice(start, step)
+        ending = self._source.drain()
+        if self._is_file and ending != _MAGIC:
+            raise InputError("The Arrow file has no end. Was it cut, or its writer not closed?")
+
+    def parse(self, block: pa.RecordBatch) -> Rows:
+        """Rows of a batch; called by several threads at once."""
+        return rows_of_batch(block, self.plan, self._schema)
+
+
+class ArrowFileReader(ArrowReader):
+    """Rows of an Arrow IPC file: a stream between magic bytes."""
+
+    _is_file = True
+
+
+def plan_typed_columns(
+    file_schema: pa.Schema, schema: ModelSchema, options: ReadOptions, settings: FileSettings
+) -> ColumnPlan:
+    """Columns of a file that knows their types; raises InputError when one cannot hold its feature."""
+    try:
+        names = file_schema.names
+    except UnicodeDecodeError:
+        raise InputError("The name of a column is not UTF-8 text: is the file damaged?") from None
+    plan = plan_columns(names, schema, options.passthrough, settings.max_columns)
+    features = {feature.name: feature for feature in schema.features}
+    for name, column in plan.features.items():
+        check_type(file_schema.field(column).type, features[name])
+    return plan
+
+
+def batch_rows(n_columns: int, explain: bool) -> int:
+    """Rows to work on at a time; fewer when each takes long, for all cores to have some."""
+    if explain:
+        return _EXPLAINED_BATCH_ROWS
+    return max(1024, _BATCH_BYTES // (8 * max(1, n_columns)))
+
+
+def rows_of_batch(batch: pa.RecordBatch, plan: ColumnPlan, schema: ModelSchema) -> Rows:
+    """Coded matrix and columns to copy of a record batch."""
+    columns = {name: _readable(batch.column(column)) for name, column in plan.features.items()}
+    matrix, faults = coded_matrix(columns, schema, batch.num_rows)
+    return Rows(matrix, [batch.column(column) for column in plan.passthrough.values()], faults)
+
+
+def _readable(column: pa.Array) -> pa.Array:
+    """Text as `string`, and dictionaries of anything but text as plain columns."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        text = pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type)
+        return column if text else column.cast(kind.value_type)
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return column.cast(pa.string())
+    return column
 
 
 class _ArrowWriter(Writer):

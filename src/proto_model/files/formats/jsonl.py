@@ -1,15 +1,169 @@
-"""JSON Lines."""
+"""JSON Lines: blocks of lines, parsed with the schema's types; what does not fit is found line by line."""
 
 from __future__ import annotations
 
+import io
+import json
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.json
+from numpy.typing import NDArray
 
-from proto_model.files.formats.base import Format, Writer
-from proto_model.files.jsonl_files import JSON_TEXT, JsonLinesReader
-from proto_model.schema import ModelSchema
+from proto_model.files.arrays import from_texts
+from proto_model.files.columns import ColumnPlan
+from proto_model.files.formats.base import Format, ReadOptions, Writer
+from proto_model.files.formats.blocks import block_bytes, count_lines, cut_blocks, last_line_end
+from proto_model.files.rows import Fault, Rows, coded_matrix
+from proto_model.files.transfer import FileSettings
+from proto_model.schema import Feature, ModelSchema
+
+#: Marks a text column whose values are JSON.
+JSON_TEXT = {b"content": b"json"}
+
+_TYPES = {"double": pa.float64(), "long": pa.float64(), "boolean": pa.bool_(), "string": pa.string()}
+_LARGEST_WHOLE = 10**300
+_EXPECTED = {"double": "a number", "long": "a whole number", "boolean": "true or false", "string": "text"}
+
+
+class JsonLinesReader:
+    """Rows of a JSON Lines file: one object a line, a key per column."""
+
+    place = "line"
+    first_line = 1
+
+    def __init__(
+        self, source: io.RawIOBase, schema: ModelSchema, options: ReadOptions, settings: FileSettings
+    ) -> None:
+        self._source = cut_blocks(source, last_line_end, settings, block_bytes(options.explain))
+        self._schema = schema
+        names = schema.feature_names
+        self.plan = ColumnPlan(
+            dict(zip(names, names, strict=True)), {name: name for name in options.passthrough}, ()
+        )
+        self.passthrough_fields = [
+            pa.field(name, pa.string(), metadata=JSON_TEXT) for name in options.passthrough
+        ]
+        self._parse_options = pa.json.ParseOptions(
+            explicit_schema=pa.schema([(feature.name, _TYPES[feature.type]) for feature in schema.features]),
+            unexpected_field_behavior="ignore",
+        )
+
+    def blocks(self) -> Iterator[bytearray]:
+        """Whole lines, in order."""
+        return self._source
+
+    def parse(self, block: bytearray) -> Rows:
+        """Rows of a block; called by several threads at once."""
+        lines = [line for line in block.split(b"\n") if line.strip()]
+        n_lines = count_lines(block)
+        if not lines:
+            return Rows(
+                np.empty((0, len(self._schema.features))),
+                [pa.nulls(0, pa.string())] * len(self.plan.passthrough),
+                n_lines=n_lines,
+            )
+        faults: list[Fault] = []
+        try:
+            table = pa.json.read_json(
+                pa.py_buffer(block),
+                pa.json.ReadOptions(use_threads=False, block_size=len(block) + 1),
+                self._parse_options,
+            )
+            whole = table.num_rows == len(lines)
+        except pa.ArrowInvalid:
+            whole = False
+        if whole:
+            columns = {name: table[name].combine_chunks() for name in self._schema.feature_names}
+        else:
+            columns, faults = self._by_line(lines)
+        broken = {fault.row for fault in faults if not fault.column}
+        known = {(fault.row, fault.column) for fault in faults}
+        passthrough = self._copied(lines, broken, faults)
+        matrix, more = coded_matrix(columns, self._schema, len(lines))
+        faults += [f for f in more if f.row not in broken and (f.row, f.column) not in known]
+        faults.sort(key=lambda fault: fault.row)
+        return Rows(
+            matrix, passthrough, faults, _line_numbers(block) if faults else None, n_lines, is_json=True
+        )
+
+    def _by_line(self, lines: list[bytearray]) -> tuple[dict[str, pa.Array], list[Fault]]:
+        values: dict[str, list[Any]] = {name: [] for name in self._schema.feature_names}
+        faults: list[Fault] = []
+        for row, line in enumerate(lines):
+            try:
+                record = json.loads(line, object_pairs_hook=_object)
+                if not isinstance(record, dict):
+                    raise ValueError(f"an object expected, {type(record).__name__} given")
+            except (ValueError, RecursionError) as error:
+                faults.append(Fault(row, "", f"not a JSON object ({error})"))
+                record = {}
+            for feature in self._schema.features:
+                value = record.get(feature.name)
+                if not _fits(value, feature):
+                    faults.append(Fault.of_value(row, feature.name, value, _EXPECTED[feature.type]))
+                    value = None
+                values[feature.name].append(
+                    value if value is None or feature.type == "string" else float(value)
+                )
+        types = {f.name: pa.string() if f.type == "string" else pa.float64() for f in self._schema.features}
+        return {name: pa.array(column, types[name]) for name, column in values.items()}, faults
+
+    def _copied(self, lines: list[bytearray], broken: set[int], faults: list[Fault]) -> list[pa.Array]:
+        """Values of the columns to copy, each as JSON text."""
+        names = list(self.plan.passthrough)
+        if not names:
+            return []
+        columns: list[list[str | None]] = [[] for _ in names]
+        for row, line in enumerate(lines):
+            record: dict[str, Any] = {}
+            if row not in broken:
+                try:
+                    record = _loads(line)
+                except ValueError as error:
+                    faults.append(Fault(row, "", f"not a JSON object ({error})"))
+                    broken.add(row)
+            for name, column in zip(names, columns, strict=True):
+                if row not in broken and name not in record:
+                    faults.append(Fault(row, name, "no value given, but passthrough names the column"))
+                column.append(orjson.dumps(record[name]).decode() if name in record else None)
+        return [from_texts(column) for column in columns]
+
+
+def _loads(line: bytearray) -> dict[str, Any]:
+    """Object of a line that parsed before; orjson is fast, but takes neither NaN nor very large numbers."""
+    try:
+        return dict(orjson.loads(line))
+    except ValueError:
+        return dict(json.loads(line))
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        twice = next(name for name in record if sum(key == name for key, _ in pairs) > 1)
+        raise ValueError(f"the key {twice!r} stands there twice")
+    return record
+
+
+def _fits(value: object, feature: Feature) -> bool:
+    if value is None:
+        return True
+    if feature.type == "string":
+        return isinstance(value, str)
+    if feature.type == "boolean":
+        return isinstance(value, bool) or value in (0, 1)
+    return isinstance(value, float) or (
+        isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST_WHOLE
+    )
+
+
+def _line_numbers(block: bytearray) -> NDArray[np.int64]:
+    """Line, within the block, of each row; blank lines are none."""
+    return np.flatnonzero([bool(line.strip()) for line in block.split(b"\n")]).astype(np.int64)
 
 
 class _JsonLinesWriter(Writer):

@@ -11,7 +11,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.files.number_kernel import HIGHEST_POWER, LOWEST_POWER, MAX_BYTES_AHEAD, build_module
+from proto_model.files.formats.number_kernel import HIGHEST_POWER, LOWEST_POWER, MAX_BYTES_AHEAD, build_module
 
 _PADDING = b"\n" * MAX_BYTES_AHEAD
 _compiling = threading.Lock()

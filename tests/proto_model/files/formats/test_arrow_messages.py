@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proto_model.errors import InputError
-from proto_model.files.arrow_messages import MessageStream
+from proto_model.files.formats.arrow_messages import MessageStream
 from proto_model.files.transfer import FileSettings, LimitError
 
 LAYOUTS = {"arrow": pa.ipc.new_file, "arrows": pa.ipc.new_stream}
