@@ -38,7 +38,7 @@ def build_module() -> str:
     b = _Code(function.append_basic_block("entry"))
     start = b.append_basic_block("start")
     b.position_at_end(start)
-    _write_records(b, *function.args)
+    _write_records(b, function.args)
     with b.goto_block(function.entry_basic_block):
         b.branch(start)
     return str(module)
@@ -56,17 +56,8 @@ class _Code(Emitter):
         self.position_at_end(right)
 
 
-def _write_records(
-    b: _Code,
-    text: Any,
-    n_bytes: Any,
-    places: Any,
-    n_fields: Any,
-    width: Any,
-    matrix: Any,
-    fives: Any,
-    tens: Any,
-) -> None:
+def _write_records(b: _Code, arguments: Any) -> None:
+    text, n_bytes, places, n_fields, width, matrix, fives, tens = arguments
     # The caller has `MAX_BYTES_AHEAD` line ends behind the text: vector loads may read past its end, and a
     # last record without a line end has one all the same. So no load needs a check of bounds.
     end = b.offset(text, n_bytes)
