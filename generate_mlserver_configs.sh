@@ -37,5 +37,5 @@ python="$root/.venv/bin/python"
 [[ -x "$python" ]] || python=python3
 
 export PYTHONPATH="$root/src${PYTHONPATH:+:$PYTHONPATH}"
-exec "$python" -m proto_model.serving.mlserver.configs \
+exec "$python" -m proto_model.cli.mlserver \
     "${1:-models:/proto_model@champion}" "${BUILD_DIR:-$root/build}"

@@ -34,9 +34,9 @@ from proto_model.explanation.figure import explanation_figure
 from proto_model.explanation.measures import draw_inside
 from proto_model.explanation.rule import Premise, Rule
 from proto_model.forest import CompiledForest
+from proto_model.forest.pipeline import forest_columns
 from proto_model.schema import ModelSchema
 from proto_model.table import decode, encode, load_table, prepare
-from proto_model.training.pipeline import forest_columns
 from proto_model.training.variants import make_pipeline
 
 Matrix = NDArray[np.float64]

@@ -97,12 +97,9 @@ def _make_models(folder: Path) -> dict[str, float]:
     """Save one forest for rows and one for files; a row for them."""
     import warnings
 
-    from mlflow.types import ParamSchema
-
     from proto_model.model import write_bundle
     from proto_model.registry.logged_model import CODE, example_rows, save_model
-    from proto_model.registry.signature import PREDICT_PARAMS, rows_signature
-    from proto_model.serving.mlflow.file_model import file_signature
+    from proto_model.registry.signature import file_signature, rows_signature
     from proto_model.table import encode, load_training_data
     from proto_model.training import make_pipeline
 
@@ -112,7 +109,7 @@ def _make_models(folder: Path) -> dict[str, float]:
     write_bundle(folder / "bundle", pipeline, data.schema, encode(data.X_train, data.schema))
     for name, code, signature in (
         ("rows", "forest.py", rows_signature(data.schema)),
-        ("files", "file.py", file_signature(ParamSchema(PREDICT_PARAMS))),
+        ("files", "file.py", file_signature()),
     ):
         example = example_rows(data) if name == "rows" else None
         with warnings.catch_warnings():

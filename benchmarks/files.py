@@ -254,9 +254,9 @@ class _Meter:
 def _naive(task: dict[str, Any]) -> dict[str, float]:
     import pandas as pd
 
-    from proto_model.model import ForestModel
+    from proto_model.model import Bundle
 
-    pipeline = ForestModel.load(Path(task["folder"]) / "bundle").pipeline
+    pipeline = Bundle.load(Path(task["folder"]) / "bundle").pipeline
     meter = _Meter()
     read = pd.read_csv if task["kind"] == "csv" else pd.read_parquet
     frame = read(task["input_url"])
@@ -273,14 +273,15 @@ def _naive(task: dict[str, Any]) -> dict[str, float]:
 
 
 def _ours(task: dict[str, Any]) -> dict[str, float]:
-    from proto_model.files import FileJob, FileOptions, FileSettings, OneThreadModel, run_jobs
-    from proto_model.model import ForestModel
+    from proto_model.files import FileJob, run_jobs
+    from proto_model.files.transfer import FileSettings
+    from proto_model.model import Bundle, Predictor
+    from proto_model.parameters import FILE, Parameters
 
-    bundle = ForestModel.load(Path(task["folder"]) / "bundle")
-    model = OneThreadModel(bundle.schema, bundle.forest)
+    model = Predictor(Bundle.load(Path(task["folder"]) / "bundle"), FILE)
     settings = FileSettings.from_environment(task["settings"])
     meter = _Meter()
-    [summary] = run_jobs([FileJob(task["input_url"], task["output_url"])], model, FileOptions(), settings)
+    [summary] = run_jobs([FileJob(task["input_url"], task["output_url"])], model, Parameters(), settings)
     if summary.status != "done":
         raise SystemExit(summary.error)
     return meter.result()
@@ -288,9 +289,9 @@ def _ours(task: dict[str, Any]) -> dict[str, float]:
 
 def _floor(task: dict[str, Any]) -> dict[str, float]:
     from proto_model.files.arrays import to_numbers
-    from proto_model.model import ForestModel
+    from proto_model.model import Bundle
 
-    bundle = ForestModel.load(Path(task["folder"]) / "bundle")
+    bundle = Bundle.load(Path(task["folder"]) / "bundle")
     names = bundle.schema.feature_names
     meter = _Meter()
     if task["kind"] == "csv":

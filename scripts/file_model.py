@@ -48,45 +48,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"file_model: {args.out} is there and no model; name another folder.", file=sys.stderr)
         return 1
     quiet_mlflow()
-    from mlflow.exceptions import MlflowException
-
-    from proto_model.registry.tracking import without_credentials
+    from proto_model.registry.model_folder import downloaded, local_folder
 
     try:
         with tempfile.TemporaryDirectory() as download:
-            _write(_bundle(args.model, download), args.out)
-    except (ProtoModelError, MlflowException, OSError) as error:
-        print(f"file_model: {without_credentials(str(error))}", file=sys.stderr)
+            model = local_folder(args.model) or downloaded(args.model, Path(download))
+            _write(model / "artifacts" / "bundle", args.out)
+    except (ProtoModelError, OSError) as error:
+        print(f"file_model: {error}", file=sys.stderr)
         return 1
     print(args.out)
     return 0
 
 
-def _bundle(model: str, download: str) -> Path:
-    """Folder of what a model for rows is made of."""
-    from mlflow.artifacts import download_artifacts
-
-    if Path(model).is_dir():
-        return Path(model) / "artifacts" / "bundle"
-    return Path(download_artifacts(artifact_uri=f"{model}/artifacts/bundle", dst_path=download))
-
-
 def _write(bundle: Path, out: Path) -> None:
     """Put a bundle under the code and the signature of a model for files."""
-    from mlflow.types import ParamSchema
-
-    from proto_model.model import ForestModel
+    from proto_model.model import Bundle
     from proto_model.registry.logged_model import CODE, save_model
-    from proto_model.registry.signature import PREDICT_PARAMS
-    from proto_model.serving.mlflow.file_model import file_signature
+    from proto_model.registry.signature import file_signature
 
-    ForestModel.load(bundle)  # or say what is wrong with it, before anything is replaced
+    Bundle.load(bundle)  # or say what is wrong with it, before anything is replaced
     shutil.rmtree(out, ignore_errors=True)
     with warnings.catch_warnings():
         # A file job's URLs are good for one person and a short time, so there is no example of one.
         warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
         warnings.filterwarnings("ignore", ".*Add type hints to the `predict` method", UserWarning)
-        signature = file_signature(ParamSchema(PREDICT_PARAMS))
+        signature = file_signature()
         save_model(out, bundle=bundle, code=CODE / "file.py", signature=signature)
 
 

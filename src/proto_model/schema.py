@@ -15,12 +15,15 @@ from typing import Any, Literal
 
 from proto_model.errors import ArtifactError
 
-__all__ = ["SCHEMA_VERSION", "Feature", "FeatureType", "Label", "ModelSchema"]
+__all__ = ["SCHEMA_VERSION", "TASKS", "Feature", "FeatureType", "Label", "ModelSchema"]
 
 SCHEMA_VERSION = "1.0"
 
 FeatureType = Literal["double", "long", "boolean", "string"]
 Label = str | int | float | bool
+
+TASKS = ("classification",)
+"""What a model of this release can be for; `proto_model.model.KINDS` has what depends on it."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class ModelSchema:
         Class labels as in the table, in the order of scikit-learn's `classes_`.
     features : tuple of Feature
         In the order of the training table.
+    task : str
+        What the model is for, one of `TASKS`.
     """
 
     model_name: str
@@ -93,6 +98,7 @@ class ModelSchema:
     classes: tuple[Label, ...]
     features: tuple[Feature, ...]
     schema_version: str = SCHEMA_VERSION
+    task: str = "classification"
 
     @cached_property
     def feature_names(self) -> list[str]:
@@ -123,6 +129,7 @@ class ModelSchema:
         return {
             "schema_version": self.schema_version,
             "model_name": self.model_name,
+            "task": self.task,
             "target": {"name": self.target, "type": self.target_type},
             "classes": list(self.classes),
             "features": [feature.to_dict() for feature in self.features],
@@ -135,13 +142,19 @@ class ModelSchema:
         Raises
         ------
         ArtifactError
-            If a part is missing or `schema_version` has another major number.
+            If a part is missing, `schema_version` has another major number, or the task is unknown.
         """
         try:
             version = content["schema_version"]
             if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
                 raise ArtifactError(
-                    f"schema_version {version} given, {SCHEMA_VERSION} understood. "
+                    f"schema_version {version} given, this release reads {SCHEMA_VERSION}. "
+                    "Use the release of this package that wrote the model."
+                )
+            task = content.get("task", "classification")
+            if task not in TASKS:
+                raise ArtifactError(
+                    f"task {task!r} given, this release knows {', '.join(TASKS)}. "
                     "Use the release of this package that wrote the model."
                 )
             features = tuple(Feature.from_dict(item) for item in content["features"])
@@ -152,6 +165,7 @@ class ModelSchema:
                 classes=tuple(content["classes"]),
                 features=features,
                 schema_version=version,
+                task=task,
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ArtifactError(f"Not a model schema: {error!r}. Was schema.json edited by hand?") from error
@@ -172,7 +186,7 @@ class ModelSchema:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ArtifactError(f"{path} cannot be read as a model schema: {error}") from error
+            raise ArtifactError(f"Cannot read {path} as a model schema: {error}") from error
         return cls.from_dict(content)
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from sklearn.pipeline import Pipeline
 
-from proto_model.model import ForestModel, write_bundle
+from proto_model.model import Bundle, write_bundle
 from proto_model.registry.logged_model import log_explainer, log_forest_model
 from proto_model.table import RawTable, TrainingData, encode, prepare
 from proto_model.training import make_pipeline
@@ -78,8 +78,8 @@ def bundle(
 
 
 @pytest.fixture(scope="session")
-def forest_model(bundle: Path) -> ForestModel:
-    return ForestModel.load(bundle)
+def forest_model(bundle: Path) -> Bundle:
+    return Bundle.load(bundle)
 
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from mlflow.types import ParamSchema
 
 from proto_model.model import write_bundle
 from proto_model.registry.logged_model import CODE, save_model
-from proto_model.registry.signature import PREDICT_PARAMS
-from proto_model.serving.mlflow.file_model import file_signature
+from proto_model.registry.signature import file_signature
 from proto_model.table import TrainingData, encode, load_training_data
 from proto_model.training import make_pipeline
 from scripts.object_store import ObjectStore
@@ -50,7 +48,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory, data: TrainingData) -
     folder = tmp_path_factory.mktemp("model")
     pipeline = make_pipeline("random_forest", data.schema, 0, n_estimators=10).fit(data.X_train, data.y_train)
     write_bundle(folder / "bundle", pipeline, data.schema, encode(data.X_train, data.schema))
-    signature = file_signature(ParamSchema(PREDICT_PARAMS))
+    signature = file_signature()
     save_model(folder / "model", bundle=folder / "bundle", code=CODE / "file.py", signature=signature)
     return folder / "model"
 

@@ -18,8 +18,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from proto_model.files import FileJob, FileOptions, Outside, Summary, run_jobs
+from proto_model.files import FileJob, Outside, Summary, run_jobs
 from proto_model.files.transfer import FileSettings
+from proto_model.parameters import Parameters
 from scripts.object_store import ObjectStore
 from tests.fault_proxy import (
     Exchange,
@@ -81,7 +82,7 @@ def listener() -> Iterator[socket.socket]:
 
 def run(store: ObjectStore, settings: FileSettings, key: str, **params: Any) -> Summary:
     job = FileJob(store.presign("get_object", key), store.presign("put_object", "out"))
-    [summary] = run_jobs([job], HalfModel(), FileOptions.from_params(params), settings)
+    [summary] = run_jobs([job], HalfModel(), Parameters.from_params(params), settings)
     assert not list(Path(settings.temp_dir).iterdir())
     return summary
 
@@ -143,7 +144,7 @@ def test_no_spelling_of_a_place_that_is_not_public_is_opened(
         urls = {"input_url": PUBLIC, "output_url": PUBLIC}
         urls[side] = f"{scheme}://{host}:{port}/k?X-Amz-Signature=5ec4e7"
 
-        [summary] = run_jobs([FileJob(**urls)], HalfModel(), FileOptions(), FileSettings())
+        [summary] = run_jobs([FileJob(**urls)], HalfModel(), Parameters(), FileSettings())
 
         assert summary.error_type in ("url", "transfer"), host
         assert re.search(
@@ -172,7 +173,7 @@ def test_no_spelling_of_a_place_that_is_not_public_is_opened(
 )
 def test_nothing_but_https_on_its_port_is_opened(url: object) -> None:
     for job in (FileJob(url, PUBLIC), FileJob(PUBLIC, url)):
-        [summary] = run_jobs([job], HalfModel(), FileOptions(), FileSettings())
+        [summary] = run_jobs([job], HalfModel(), Parameters(), FileSettings())
 
         assert summary.error_type == "url"
 
@@ -194,7 +195,7 @@ def test_a_redirect_is_followed_nowhere(
     summary = run(store, open_to_all, "few")
 
     assert summary.error_type == "transfer"
-    assert f"answered {code}, a redirect to 127.0.0.1; redirects are not followed" in str(summary.error)
+    assert f"answered {code}, a redirect to 127.0.0.1. Redirects are not followed" in str(summary.error)
     assert "5ec4e7" not in str(summary)
     assert not store.path("out").exists()
 
@@ -219,7 +220,7 @@ def test_a_name_that_moves_between_check_and_connection_is_not_followed(
     networks = FileSettings.from_environment({"PROTO_MODEL_FILES_ALLOWED_NETWORKS": "127.0.0.0/8"})
     local = dataclasses.replace(settings, allowed_hosts=(), allowed_networks=networks.allowed_networks)
     [summary] = run_jobs(
-        [FileJob(**urls)], HalfModel(), FileOptions(), local, outside=Outside(resolve=resolve)
+        [FileJob(**urls)], HalfModel(), Parameters(), local, outside=Outside(resolve=resolve)
     )
 
     assert n_lookups == 2
@@ -348,7 +349,7 @@ def test_a_large_row_group_is_never_in_memory_whole(
     pool = pa.proxy_memory_pool(before)
     pa.set_memory_pool(pool)
     try:
-        [summary] = run_jobs([job], model, FileOptions(), dataclasses.replace(settings, n_workers=2))
+        [summary] = run_jobs([job], model, Parameters(), dataclasses.replace(settings, n_workers=2))
     finally:
         pa.set_memory_pool(before)
 
@@ -388,7 +389,7 @@ def test_a_download_that_breaks_goes_on_at_the_next_address_of_the_host(
         return [(0, 0, 0, "", (address, port)) for address in ("127.0.0.77", "127.0.0.1")]
 
     [summary] = run_jobs(
-        [FileJob(*urls)], HalfModel(), FileOptions(), settings, outside=Outside(resolve=resolve)
+        [FileJob(*urls)], HalfModel(), Parameters(), settings, outside=Outside(resolve=resolve)
     )
 
     assert (summary.error, summary.rows) == (None, N_ROWS)

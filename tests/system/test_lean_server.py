@@ -21,13 +21,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from mlflow.types import ParamSchema
 
 from proto_model.model import write_bundle
 from proto_model.registry.logged_model import CODE, log_explainer, log_forest_model, save_model
-from proto_model.registry.signature import PREDICT_PARAMS
+from proto_model.registry.signature import file_signature
 from proto_model.registry.versions import register_version
-from proto_model.serving.mlflow.file_model import file_signature
 from proto_model.table import RawTable, encode, load_training_data, prepare
 from proto_model.training import make_pipeline
 from scripts.object_store import ObjectStore
@@ -273,7 +271,7 @@ def file_model(tmp_path_factory):
     data = load_training_data("iris", None, 0.2, "proto_model")
     pipeline = make_pipeline("random_forest", data.schema, 0, n_estimators=10).fit(data.X_train, data.y_train)
     write_bundle(folder / "bundle", pipeline, data.schema, encode(data.X_train, data.schema))
-    signature = file_signature(ParamSchema(PREDICT_PARAMS))
+    signature = file_signature()
     with warnings.catch_warnings():
         # mlflow 3.17 on a model without an input example
         warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)

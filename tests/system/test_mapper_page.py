@@ -21,8 +21,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from proto_model.model import ForestModel, write_bundle
-from proto_model.serving.http import Scorer
+from proto_model.model import Bundle, Predictor, write_bundle
+from proto_model.serving.http import ServedModel
 from proto_model.serving.http.app import App
 from proto_model.serving.http.metrics import Metrics
 from proto_model.serving.http.settings import ServerSettings
@@ -58,8 +58,8 @@ def model_server(frame, folder):
     bundle = folder / "bundle"
     write_bundle(bundle, pipeline, data.schema, encode(data.X_train, data.schema))
     shutil.copy(bundle / "schema.json", folder)
-    scorer = Scorer(ForestModel.load(bundle))
-    app = App(scorer, ServerSettings(), Metrics(scorer.schema, scorer.version))
+    served = ServedModel(Predictor(Bundle.load(bundle)))
+    app = App(served, ServerSettings(), Metrics(served.schema, served.version))
     server = uvicorn.Server(
         uvicorn.Config(app, port=0, loop="asyncio", lifespan="off", ws="none", log_config=None)
     )

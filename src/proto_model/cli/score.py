@@ -14,16 +14,22 @@ import dataclasses
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from proto_model.cli.parameters import add_parameters, given_parameters
 from proto_model.errors import ProtoModelError
-from proto_model.files import FORMAT_NAMES, Explain, FileOptions, FileSettings, OneThreadModel, score_file
-from proto_model.model import ForestModel
+from proto_model.files import FORMAT_NAMES, score_file
+from proto_model.files.transfer import FileSettings
+from proto_model.model import Bundle, Predictor
+from proto_model.parameters import FILE
 from proto_model.registry.location import callers_folders, located_dataset
+from proto_model.registry.model_folder import downloaded, local_folder
 
 __all__ = ["build_parser", "main"]
 
@@ -35,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m proto_model score",
         description=__doc__,
+        epilog=f"Formats: {', '.join(FORMAT_NAMES)}.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -45,21 +52,6 @@ def build_parser() -> argparse.ArgumentParser:
         default="models:/proto_model@champion",
         help="model URI, or the folder of a downloaded model (default: %(default)s)",
     )
-    formats = f"one of {', '.join(FORMAT_NAMES)}"
-    parser.add_argument(
-        "--input-format", default="", help=f"{formats} (default: found by content, then name)"
-    )
-    parser.add_argument("--output-format", default="", help=f"{formats} (default: by name, then the input's)")
-    parser.add_argument(
-        "--passthrough", action="append", default=[], metavar="COLUMN", help="column to copy; may be repeated"
-    )
-    parser.add_argument(
-        "--on-bad-row",
-        choices=["fail", "mark"],
-        default="fail",
-        help="end at a row that does not fit, or keep it with an error instead (default: %(default)s)",
-    )
-    parser.add_argument("--explain", action="store_true", help="add each row's explanation as JSON")
     parser.add_argument(
         "--workers",
         type=int,
@@ -67,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="threads, and processes for many explanations (default: one per core)",
     )
+    add_parameters(parser, FILE)
     return parser
 
 
@@ -74,29 +67,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Score the file; 0 when the output is complete, 2 when there is none."""
     arguments = build_parser().parse_args(argv)
     try:
-        options = FileOptions.from_params(vars(arguments))
-        settings = FileSettings.from_environment(os.environ)
-        if arguments.workers > 0:
-            settings = dataclasses.replace(settings, n_workers=arguments.workers)
-        bundle = ForestModel.load(_bundle_folder(arguments.model))
-        folders = callers_folders(os.environ, Path.cwd())
-        input_path = Path(located_dataset(str(arguments.input), folders, ()))
-        output_path = folders[0] / arguments.output
-        explaining = _explaining(bundle, settings.workers) if options.explain else contextlib.nullcontext()
-        with _progress_bar(Console(stderr=True)) as progress, explaining as explain:
-            scored = score_file(
-                input_path,
-                output_path,
-                OneThreadModel(bundle.schema, bundle.forest),
-                options,
-                settings,
-                explain=explain,
-                progress=progress,
-            )
+        with tempfile.TemporaryDirectory(prefix="proto_model-") as download:
+            print(json.dumps(_scored(arguments, Path(download))))
     except ProtoModelError as error:
         print(f"score: {error}", file=sys.stderr)
         return 2
-    summary = {
+    return 0
+
+
+def _scored(arguments: argparse.Namespace, download: Path) -> dict[str, Any]:
+    """Summary of a file that was scored."""
+    settings = FileSettings.from_environment(os.environ)
+    if arguments.workers > 0:
+        settings = dataclasses.replace(settings, n_workers=arguments.workers)
+    model = local_folder(arguments.model) or downloaded(arguments.model, download)
+    predictor = Predictor(Bundle.load(model / _BUNDLE), FILE)
+    parameters = given_parameters(arguments, predictor.schema, FILE)
+    folders = callers_folders(os.environ, Path.cwd())
+    input_path = Path(located_dataset(str(arguments.input), folders, ()))
+    output_path = folders[0] / arguments.output
+    explaining = predictor.explaining(parameters, settings.workers)
+    with _progress_bar(Console(stderr=True)) as progress, explaining as explain:
+        scored = score_file(
+            input_path, output_path, predictor, parameters, settings, explain=explain, progress=progress
+        )
+    return {
         "output": str(output_path),
         "rows": scored.n_rows,
         "rejected_rows": scored.n_rejected,
@@ -104,31 +99,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         "output_format": str(scored.output_format),
         "notes": list(scored.notes),
     }
-    print(json.dumps(summary))
-    return 0
-
-
-def _bundle_folder(model: str) -> Path:
-    """Folder of the bundle within a model, which is downloaded when it is not a folder here."""
-    if (Path(model) / _BUNDLE).is_dir():
-        return Path(model) / _BUNDLE
-    import mlflow.artifacts
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=model)) / _BUNDLE
-    except (MlflowException, OSError) as error:
-        raise ProtoModelError(f"The model {model} cannot be had: {error}") from error
-
-
-@contextlib.contextmanager
-def _explaining(bundle: ForestModel, n_jobs: int) -> Iterator[Explain]:
-    """Explains rows, many of them in processes."""
-    from proto_model.explanation import ExplainOptions, ProcessExplainer, make_explainer
-
-    explainer = make_explainer("lore", bundle.schema, bundle.background, bundle.predict_proba)
-    with ProcessExplainer(explainer, n_jobs) as many:
-        yield lambda matrix: many.explain(matrix, ExplainOptions())
 
 
 @contextlib.contextmanager

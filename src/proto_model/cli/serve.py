@@ -73,9 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(model_uri: str, settings: ServerSettings) -> int:
     from proto_model.errors import ProtoModelError
-    from proto_model.serving.http.location import local_folder
+    from proto_model.registry.model_folder import downloaded_apart
     from proto_model.serving.http.run import bound, serve
-    from proto_model.serving.http.scorer import Scorer
+    from proto_model.serving.http.served_model import ServedModel
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
@@ -83,22 +83,22 @@ def _run(model_uri: str, settings: ServerSettings) -> int:
     with tempfile.TemporaryDirectory(prefix="proto_model-") as download:
         try:
             listener = bound(settings)
-            scorer = Scorer.load(local_folder(model_uri, Path(download)))
+            model = ServedModel.load(downloaded_apart(model_uri, Path(download)))
         except ProtoModelError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
         logger.info("settings: %s", dataclasses.asdict(settings))
-        if scorer.files is not None:
-            logger.info("settings of files: %s", dataclasses.asdict(scorer.files))
+        if model.files is not None:
+            logger.info("settings of files: %s", dataclasses.asdict(model.files))
         host, port = listener.getsockname()[:2]
         logger.info(
             "%s version %s on http://%s:%d",
-            scorer.schema.model_name,
-            scorer.version or "-",
+            model.schema.model_name,
+            model.version or "-",
             f"[{host}]" if ":" in host else host,
             port,
         )
-        code = serve(scorer, settings, listener)
+        code = serve(model, settings, listener)
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
         # A job that was told to end may wait for a store for a while; the time is over.
         logging.shutdown()

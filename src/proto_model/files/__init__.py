@@ -5,8 +5,7 @@ Importing this package loads neither mlflow nor pandas nor scikit-learn.
 
 from proto_model.files.formats import FORMAT_NAMES, FORMATS, FileFormat, Format
 from proto_model.files.jobs import FileJob, Outside, Summary, run_jobs
-from proto_model.files.options import FileOptions
-from proto_model.files.scoring import Explain, OneThreadModel, Scored, ScoringModel, Task, score, score_file
+from proto_model.files.scoring import Explain, Scored, ScoringModel, Task, score, score_file
 from proto_model.files.transfer import FileSettings
 
 __all__ = [
@@ -15,10 +14,8 @@ __all__ = [
     "Explain",
     "FileFormat",
     "FileJob",
-    "FileOptions",
     "FileSettings",
     "Format",
-    "OneThreadModel",
     "Outside",
     "Scored",
     "ScoringModel",

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from proto_model.errors import ExplanationError, InputError, ProtoModelError
-from proto_model.files.options import FileOptions
+from proto_model.files.formats import parse_format
 from proto_model.files.scoring import Explain, Scored, ScoringModel, Task, score
 from proto_model.files.stream import Spool, open_unnamed
 from proto_model.files.transfer import (
@@ -30,6 +30,7 @@ from proto_model.files.transfer import (
     vetted_addresses,
 )
 from proto_model.files.transfer.guard import Resolver
+from proto_model.parameters import Parameters
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ _OUTSIDE = Outside()
 def run_jobs(
     jobs: Iterable[FileJob],
     model: ScoringModel,
-    options: FileOptions,
+    parameters: Parameters,
     settings: FileSettings,
     *,
     explain: Explain | None = None,
@@ -111,14 +112,16 @@ def run_jobs(
     ----------
     jobs : iterable of FileJob
         What to score.
-    model, options, settings, explain
+    model, parameters, settings, explain
         See `Task`; the same for all jobs.
     go_on : callable
         Called now and then, by several threads; ends the jobs, which have failed then, by raising.
     outside : Outside
         For tests.
     """
-    task = Task(model, options, settings, explain)
+    parse_format(parameters.input_format, "input_format")  # an unknown one is a fault of the request
+    parse_format(parameters.output_format, "output_format")
+    task = Task(model, parameters, settings, explain)
     with ThreadPoolExecutor(1, thread_name_prefix="upload") as uploads:
         running = [_Run(job, task, go_on, outside).start(uploads) for job in jobs]
         return [future.result() for future in running]

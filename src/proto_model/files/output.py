@@ -11,21 +11,26 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from proto_model.errors import InputError
-from proto_model.files.arrays import from_numbers, from_texts, from_truth
+from proto_model.files.arrays import from_numbers, from_texts
 from proto_model.files.formats import Format
 from proto_model.files.formats.jsonl import JSON_TEXT
-from proto_model.files.options import FileOptions
 from proto_model.files.rows import Rows
 from proto_model.files.transfer import LimitError
-from proto_model.schema import ModelSchema
+from proto_model.model import Answer, AnswerField
 
-_LABEL_TYPES = {"double": pa.float64(), "long": pa.int64(), "boolean": pa.bool_(), "string": pa.string()}
+_TYPES = {
+    "double": pa.float64(),
+    "long": pa.int64(),
+    "boolean": pa.bool_(),
+    "string": pa.string(),
+    "json": pa.string(),
+}
 
 
 def output_schema(
-    schema: ModelSchema, options: FileOptions, passthrough: Sequence[pa.Field], output: Format
+    answer: Sequence[AnswerField], passthrough: Sequence[pa.Field], output: Format
 ) -> pa.Schema:
-    """Columns of the output: those copied, the predictions, and where asked for explanation and error.
+    """Columns of the output: those copied, then the fields of the answer.
 
     Raises
     ------
@@ -33,14 +38,11 @@ def output_schema(
         If a copied column has the name of one of ours.
     """
     fields = [
-        pa.field("prediction", _LABEL_TYPES[schema.target_type]),
-        pa.field("probability", pa.float64()),
-        *(pa.field(name, pa.float64()) for name in schema.probability_columns),
+        pa.field(
+            f.name, _TYPES[f.type], metadata=JSON_TEXT if f.type == "json" and output.holds_json else None
+        )
+        for f in answer
     ]
-    if options.explain:
-        fields.append(pa.field("explanation", pa.string(), metadata=JSON_TEXT if output.holds_json else None))
-    if options.on_bad_row == "mark":
-        fields.append(pa.field("error", pa.string()))
     ours = {field.name for field in fields}
     taken = [field.name for field in passthrough if field.name in ours]
     if taken:
@@ -54,71 +56,44 @@ def output_schema(
     return pa.schema([*copied, *fields])
 
 
-class OutputBatches:
-    """Makes the output's rows, one for each input row; those that are bad have no prediction.
+def output_batch(
+    rows: Rows, answer: Answer, bad: NDArray[np.bool_], columns: pa.Schema, max_bytes: int
+) -> pa.RecordBatch:
+    """Output rows of a block, one for each input row; those that are bad have no prediction.
 
-    Parameters
-    ----------
-    schema : ModelSchema
-        Names the labels.
-    columns : pyarrow.Schema
-        By `output_schema`.
-    max_bytes : int
-        Most text that a copied column of a batch may become.
+    `max_bytes` is the most text that a copied column may become.
     """
+    mask = bad if bad.any() else None
+    arrays = [_copied(a, columns.field(i), rows.is_json, max_bytes) for i, a in enumerate(rows.passthrough)]
+    arrays += [_column(field, answer, mask) for field in answer.fields]
+    return pa.record_batch(arrays, schema=columns)
 
-    def __init__(self, schema: ModelSchema, columns: pa.Schema, max_bytes: int) -> None:
-        self._labels, self._columns, self._max_bytes = _labels(schema), columns, max_bytes
 
-    def make(
-        self,
-        rows: Rows,
-        probabilities: NDArray[np.float64],
-        bad: NDArray[np.bool_],
-        explanations: Sequence[bytes | None] | None,
-        errors: Sequence[str | None] | None,
-    ) -> pa.RecordBatch:
-        """Output rows of a block; explanations and errors where the options ask for them."""
-        mask = bad if bad.any() else None
-        best = probabilities.argmax(axis=1)
-        arrays = [self._copied(a, self._columns.field(i), rows) for i, a in enumerate(rows.passthrough)]
-        arrays.append(self._labels.take(from_numbers(best, mask)))
-        arrays.append(from_numbers(probabilities[np.arange(len(best)), best], mask))
-        arrays += [from_numbers(column, mask) for column in probabilities.T]
-        if explanations is not None:
-            arrays.append(from_texts([None if text is None else text.decode() for text in explanations]))
-        if errors is not None:
-            arrays.append(from_texts(errors))
-        return pa.record_batch(arrays, schema=self._columns)
+def _column(field: AnswerField, answer: Answer, mask: NDArray[np.bool_] | None) -> pa.Array:
+    values = field.values(answer)
+    if field.labels is not None:
+        return pa.array(field.labels, _TYPES[field.type]).take(from_numbers(values, mask))
+    return from_numbers(values, mask) if isinstance(values, np.ndarray) else from_texts(values)
 
-    def _copied(self, array: pa.Array, field: pa.Field, rows: Rows) -> pa.Array:
-        """Column to copy in the type it has in the output."""
-        if pa.types.is_dictionary(array.type):
-            if pa.types.is_string(array.type.value_type):
-                lengths = pc.binary_length(array.dictionary).take(array.indices)
-                if (pc.sum(lengths).as_py() or 0) > self._max_bytes:
-                    raise LimitError(
-                        f"Column {field.name!r}: more than {self._max_bytes} bytes of text in {len(array)} "
-                        "rows (PROTO_MODEL_FILES_MAX_BATCH_BYTES)."
-                    )
-            return array.cast(field.type)
-        if array.type == pa.string() and rows.is_json and field.metadata != JSON_TEXT:
-            return from_texts([_json_as_text(text) for text in array.to_pylist()])
-        return array
+
+def _copied(array: pa.Array, field: pa.Field, is_json: bool, max_bytes: int) -> pa.Array:
+    """Column to copy in the type it has in the output."""
+    if pa.types.is_dictionary(array.type):
+        if pa.types.is_string(array.type.value_type):
+            lengths = pc.binary_length(array.dictionary).take(array.indices)
+            if (pc.sum(lengths).as_py() or 0) > max_bytes:
+                raise LimitError(
+                    f"Column {field.name!r}: more than {max_bytes} bytes of text in {len(array)} rows "
+                    "(PROTO_MODEL_FILES_MAX_BATCH_BYTES)."
+                )
+        return array.cast(field.type)
+    if array.type == pa.string() and is_json and field.metadata != JSON_TEXT:
+        return from_texts([_json_as_text(text) for text in array.to_pylist()])
+    return array
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-def _labels(schema: ModelSchema) -> pa.Array:
-    if schema.target_type == "string":
-        return from_texts([str(label) for label in schema.classes])
-    if schema.target_type == "boolean":
-        return from_truth(np.array(schema.classes, dtype=np.bool_))
-    return from_numbers(
-        np.array(schema.classes, dtype=np.float64 if schema.target_type == "double" else np.int64)
-    )
 
 
 def _json_as_text(json_text: str | None) -> str | None:

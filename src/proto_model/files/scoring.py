@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from proto_model.errors import InputError
 from proto_model.files.formats import FileFormat, format_of_name, parse_format
 from proto_model.files.formats.base import Reader, Writer
-from proto_model.files.options import FileOptions
-from proto_model.files.output import OutputBatches, output_schema
+from proto_model.files.output import output_batch, output_schema
 from proto_model.files.rows import Rows
 from proto_model.files.stream import Spool, first_line, open_stream
 from proto_model.files.transfer import Download, FileSettings, LimitError
-from proto_model.forest import CompiledForest
+from proto_model.model import Answer, answer_fields
+from proto_model.parameters import FILE, Parameters
 from proto_model.schema import ModelSchema
 
 _MOST_REASONS = 3
@@ -46,25 +46,13 @@ class ScoringModel(Protocol):
 
 
 @dataclass(frozen=True)
-class OneThreadModel:
-    """A compiled forest whose calls stay on their thread, because file scoring brings the threads."""
-
-    schema: ModelSchema
-    forest: CompiledForest
-
-    def predict_proba(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Probability of each class for rows of the coded matrix."""
-        return self.forest.predict_proba(matrix, n_threads=1)
-
-
-@dataclass(frozen=True)
 class Task:
     """How files are scored: what is the same for all files of a request."""
 
     model: ScoringModel
-    options: FileOptions
+    parameters: Parameters
     settings: FileSettings
-    explain: Explain | None = None  # needed when the options ask for explanations
+    explain: Explain | None = None  # needed when the parameters ask for explanations
 
 
 @dataclass(frozen=True)
@@ -82,7 +70,7 @@ def score_file(
     input_path: Path,
     output_path: Path,
     model: ScoringModel,
-    options: FileOptions | None = None,
+    parameters: Parameters | None = None,
     settings: FileSettings | None = None,
     *,
     explain: Explain | None = None,
@@ -95,8 +83,8 @@ def score_file(
     input_path : Path
         In any of `FORMATS`.
     output_path : Path
-        Appears when it is complete; its name says the format unless the options do.
-    model, options, settings, explain
+        Appears when it is complete; its name says the format unless the parameters do.
+    model, parameters, settings, explain
         See `Task`.
     progress : callable or None
         Called with the number of rows written so far and the share of the input that was read.
@@ -113,10 +101,11 @@ def score_file(
     LimitError
         If something is too large.
     """
-    task = Task(model, options or FileOptions(), settings or FileSettings(), explain)
-    if not task.options.output_format:
-        named = dataclasses.replace(task.options, output_format=str(format_of_name(output_path.name) or ""))
-        task = dataclasses.replace(task, options=named)
+    parameters = parameters or Parameters()
+    if not parameters.output_format:
+        named = str(format_of_name(output_path.name) or "")
+        parameters = dataclasses.replace(parameters, output_format=named)
+    task = Task(model, parameters, settings or FileSettings(), explain)
     try:
         source = open(input_path, "rb", buffering=0)
     except OSError as error:
@@ -173,7 +162,7 @@ def score(
         If the download fails, or something is too large.
     """
     with contextlib.ExitStack() as stack:
-        stream, input_format = open_stream(source, name, task.options.input_format, task.settings, stack)
+        stream, input_format = open_stream(source, name, task.parameters.input_format, task.settings, stack)
         try:
             run = _Run(stream, input_format, spool, task)
             run.write(progress)
@@ -198,20 +187,19 @@ class _Run:
     """One file on its way from its reader to its writer."""
 
     def __init__(self, stream: Any, input_format: FileFormat, spool: Spool, task: Task) -> None:
-        options, schema = task.options, task.model.schema
-        asked = options.output_format
-        self.output_format = parse_format(asked, "output_format") if asked else input_format
+        asked, schema = task.parameters, task.model.schema
+        self.output_format = parse_format(asked.output_format, "output_format") or input_format
         self.n_rows = self.n_rejected = 0
         self._task, self._spool = task, spool
-        self._reader: Reader = input_format.format.reader(stream, schema, options, task.settings)
+        self._reader: Reader = input_format.format.reader(stream, schema, asked, task.settings)
         self.absent = self._reader.plan.absent
-        fields = self._reader.passthrough_fields
-        columns = output_schema(schema, options, fields, self.output_format.format)
-        self._batches = OutputBatches(schema, columns, task.settings.max_batch_bytes)
+        self._fields = answer_fields(schema, asked, FILE)
+        copied = self._reader.passthrough_fields
+        self._columns = output_schema(self._fields, copied, self.output_format.format)
         sink: Any = pa.PythonFile(spool, mode="w")
         if self.output_format.codec:
             sink = pa.CompressedOutputStream(sink, self.output_format.codec)
-        self._writer: Writer = self.output_format.format.writer(columns, schema, sink)
+        self._writer: Writer = self.output_format.format.writer(self._columns, schema, sink)
 
     def write(self, progress: Callable[[int], None]) -> None:
         """Score all blocks and write them, in order."""
@@ -243,7 +231,7 @@ class _Run:
         """Parse, predict and encode; called by several threads at once."""
         task, rows = self._task, self._reader.parse(block)
         n_rows = len(rows.matrix)
-        marking = task.options.on_bad_row == "mark"
+        marking = task.parameters.on_bad_row == "mark"
         if rows.faults and not marking:
             first = rows.faults[0]
             place = first.row if rows.lines is None else int(rows.lines[first.row])
@@ -254,9 +242,10 @@ class _Run:
         bad[[fault.row for fault in rows.faults]] = True
         rows.matrix[bad] = 0.0
         probabilities = task.model.predict_proba(rows.matrix)
-        explanations = _explained(rows, bad, task.explain) if task.options.explain else None
+        explanations = _explained(rows, bad, task.explain) if task.parameters.explain else None
         errors = _reasons(rows) if marking else None
-        batch = self._batches.make(rows, probabilities, bad, explanations, errors)
+        answer = Answer(self._fields, probabilities, explanations, errors)
+        batch = output_batch(rows, answer, bad, self._columns, task.settings.max_batch_bytes)
         return _Block(self._writer.encode(batch), n_rows, int(bad.sum()), rows.n_lines)
 
     def _fail(self, fault: tuple[int, str], line: int) -> None:
@@ -297,9 +286,9 @@ def _reasons(rows: Rows) -> list[str | None]:
     ]
 
 
-def _explained(rows: Rows, bad: NDArray[np.bool_], explain: Explain | None) -> list[bytes | None]:
+def _explained(rows: Rows, bad: NDArray[np.bool_], explain: Explain | None) -> list[str | None]:
     """Explanation of each row as JSON, None for the bad ones."""
     if explain is None:
         raise InputError("This model has no explainer. Leave out explain.")
     explanations = iter([] if bad.all() else explain(rows.matrix[~bad]))
-    return [None if is_bad else orjson.dumps(next(explanations)) for is_bad in bad]
+    return [None if is_bad else orjson.dumps(next(explanations)).decode() for is_bad in bad]

@@ -31,7 +31,7 @@ def open_stream(
     InputError
         If the content is no known format, or not the one that the request gives.
     """
-    given = parse_format(input_format, "input_format") if input_format else None
+    given = parse_format(input_format, "input_format")
     content_type = source.content_type if isinstance(source, Download) else ""
     stream = _Peeked(source)
     codec = codec_of(stream.peek(_HEAD_BYTES))

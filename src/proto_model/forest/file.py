@@ -92,6 +92,8 @@ def _fault(forest: ForestNodes) -> str | None:
     pair = np.where(is_leaf, place, 2 * rank + 1)
     if not np.array_equal(left, pair) or (left < place).any() or (left + ~is_leaf >= size).any():
         return "a tree is not numbered breadth first"
+    if np.isnan(nodes["threshold"][~is_leaf]).any():
+        return "a threshold is not a number"
     if (forest.slot[is_leaf] != len(columns)).any() or (forest.leaf_row[is_leaf] >= len(leaves)).any():
         return "a leaf has no distribution"
     return None

@@ -1,8 +1,23 @@
-"""The served model: its bundle of plain files, how rows are read, how answers look.
+"""The served model: what it is made of, and what every way of serving it shares.
 
 Importing this package loads neither mlflow nor pandas nor scikit-learn.
 """
 
-from proto_model.model.bundle import ForestModel, background_rows, write_bundle
+from proto_model.model.answer import Answer, AnswerField
+from proto_model.model.bundle import Bundle, background_rows, write_bundle
+from proto_model.model.kinds import KINDS, answer_fields
+from proto_model.model.predictor import Predictor
 
-__all__ = ["ForestModel", "background_rows", "write_bundle"]
+ForestModel = Bundle  # its name before it could be anything but a forest
+
+__all__ = [
+    "KINDS",
+    "Answer",
+    "AnswerField",
+    "Bundle",
+    "ForestModel",
+    "Predictor",
+    "answer_fields",
+    "background_rows",
+    "write_bundle",
+]

@@ -1,59 +1,150 @@
-"""What a served model answers: the label as in the table, its probability, and every class's."""
+"""What a served model answers: one table per task, from which every form of an answer is derived.
+
+To add a field of the answer, add a line to the table of its task. JSON records, V2 tensors, MLflow's
+signature, data frames and the columns of files follow.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.schema import ModelSchema
+from proto_model.parameters import EXPLAINER, FILE, ROWS, Parameters, Signature
+from proto_model.schema import FeatureType, Label, ModelSchema
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["answer_columns", "answer_frame"]
+__all__ = ["Answer", "AnswerField", "classification_fields"]
 
 
-def answer_columns(probabilities: NDArray[np.float64], schema: ModelSchema) -> dict[str, NDArray[Any]]:
-    """Columns of an answer by name, in order: `prediction`, `probability`, one probability per class.
-
-    The prediction is the likeliest class, of equally likely ones the first, in the table's own type; strings
-    are objects.
-    """
-    classes = np.array(schema.classes, dtype=object if schema.target_type == "string" else None)
-    columns: dict[str, NDArray[Any]] = {
-        "prediction": classes[probabilities.argmax(axis=1)],
-        "probability": probabilities.max(axis=1),
-    }
-    for position, name in enumerate(schema.probability_columns):
-        columns[name] = probabilities[:, position]
-    return columns
-
-
-def answer_frame(
-    probabilities: NDArray[np.float64], schema: ModelSchema, explanations: list[dict[str, Any]] | None = None
-) -> pd.DataFrame:
-    """Data frame with a row per row of the request.
-
-    Labels that are strings, and explanations, are objects, not pandas strings: MLServer's codecs know no
-    others.
+@dataclass(frozen=True, eq=False)
+class AnswerField:
+    """One row of the table.
 
     Parameters
     ----------
-    probabilities : ndarray of shape (n_rows, n_classes)
-        What the forest said.
-    schema : ModelSchema
-        Names the classes.
-    explanations : list of dict or None
-        One per row, for the column `explanation`.
+    name : str
+        Of the column.
+    type : {"double", "long", "boolean", "string", "json"}
+        Of its values; `json` is an object, or text where there are no objects.
+    values : callable
+        Gives one value per row of an answer.
+    labels : tuple or None
+        Set where the values are positions in it.
+    of : tuple of str
+        The signatures that have it.
+    when : callable or None
+        Whether the parameters of a request ask for it; always if None.
     """
-    import pandas as pd
 
-    columns = answer_columns(probabilities, schema)
-    if explanations is not None:
-        cells = np.empty(len(explanations), dtype=object)
-        cells[:] = explanations
-        columns["explanation"] = cells
-    series = {name: pd.Series(values, dtype=values.dtype, copy=False) for name, values in columns.items()}
-    return pd.DataFrame(series, copy=False)
+    name: str
+    type: FeatureType | Literal["json"]
+    values: Callable[[Answer], Any]
+    labels: tuple[Label, ...] | None = None
+    of: tuple[Signature, ...] = (ROWS, EXPLAINER, FILE)
+    when: Callable[[Parameters], bool] | None = None
+
+    @cached_property
+    def label_array(self) -> NDArray[Any]:
+        """The labels in their own type; strings are objects."""
+        return np.array(self.labels, dtype=object if self.type == "string" else None)
+
+    def column(self, answer: Answer) -> NDArray[Any]:
+        """Values of an answer in the field's own type; strings and JSON are objects."""
+        values = self.values(answer)
+        if self.labels is not None:
+            labels: NDArray[Any] = self.label_array[values]
+            return labels
+        if isinstance(values, np.ndarray):
+            return values
+        column = np.empty(len(values), dtype=object)
+        column[:] = values
+        return column
+
+
+def classification_fields(schema: ModelSchema) -> tuple[AnswerField, ...]:
+    """Fields of an answer that is a class: the likeliest one, of equally likely ones the first."""
+
+    def probability_of(position: int) -> Callable[[Answer], Any]:
+        return lambda answer: answer.scores[:, position]
+
+    by_class = enumerate(schema.probability_columns)
+    return (
+        AnswerField("prediction", schema.target_type, attrgetter("best"), labels=schema.classes),
+        AnswerField("probability", "double", attrgetter("highest")),
+        *(AnswerField(name, "double", probability_of(place), of=(ROWS, FILE)) for place, name in by_class),
+        AnswerField("explanation", "json", attrgetter("explanations"), when=attrgetter("explain")),
+        AnswerField(
+            "error", "string", attrgetter("errors"), of=(FILE,), when=lambda p: p.on_bad_row == "mark"
+        ),
+    )
+
+
+@dataclass(eq=False)  # not frozen, which would cost a tenth of a small answer's time
+class Answer:
+    """What a model says to some rows.
+
+    Parameters
+    ----------
+    fields : tuple of AnswerField
+        What it consists of, in order.
+    scores : ndarray of shape (n_rows, n_outputs)
+        What the engine gave; of a classifier the probability of each class.
+    explanations : sequence or None
+        One per row, if they were asked for.
+    errors : sequence or None
+        Why a row has no prediction, None for the others, if it was asked for.
+    """
+
+    fields: tuple[AnswerField, ...] = field(repr=False)
+    scores: NDArray[np.float64]
+    explanations: Sequence[Any] | None = None
+    errors: Sequence[str | None] | None = None
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.scores)
+
+    @property
+    def best(self) -> NDArray[np.int64]:
+        """Position of each row's largest score, of equal ones the first."""
+        best: NDArray[np.int64] = self.scores.argmax(axis=1)
+        return best
+
+    @property
+    def highest(self) -> NDArray[np.float64]:
+        """Each row's largest score."""
+        if len(self.scores) == 1:  # a reduction would take as long as all the rest
+            return self.scores.ravel()[self.best]
+        highest: NDArray[np.float64] = self.scores.max(axis=1)
+        return highest
+
+    def records(self) -> list[dict[str, Any]]:
+        """Rows as JSON objects; single rows are common, so that every call in here counts."""
+        names, columns = [], []
+        for one in self.fields:
+            values = one.values(self)
+            if one.labels is not None:
+                values = one.label_array[values]
+            names.append(one.name)
+            columns.append(values.tolist() if isinstance(values, np.ndarray) else values)
+        return [dict(zip(names, row)) for row in zip(*columns)]  # noqa: B905  # all columns are as long
+
+    def frame(self) -> pd.DataFrame:
+        """Data frame with a column per field.
+
+        Labels that are strings, and explanations, are objects, not pandas strings: MLServer's codecs know no
+        others.
+        """
+        import pandas as pd
+
+        columns = {field.name: field.column(self) for field in self.fields}
+        series = {name: pd.Series(values, dtype=values.dtype, copy=False) for name, values in columns.items()}
+        return pd.DataFrame(series, copy=False)

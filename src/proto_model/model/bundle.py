@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,18 +21,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.errors import ArtifactError
-from proto_model.forest import CompiledForest
+from proto_model.forest.pipeline import compiled_forest
+from proto_model.model.kinds import KINDS, Classification, Engine
 from proto_model.schema import ModelSchema
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-__all__ = ["MAX_BACKGROUND_ROWS", "ForestModel", "background_rows", "write_bundle"]
+__all__ = ["MAX_BACKGROUND_ROWS", "SCHEMA_FILE", "Bundle", "background_rows", "write_bundle"]
 
 MAX_BACKGROUND_ROWS = 2000
 
 SCHEMA_FILE = "schema.json"
-FOREST_FILE = "forest.npz"
+FOREST_FILE = Classification.ENGINE_FILE
 PIPELINE_FILE = "pipeline.skops"
 BACKGROUND_FILE = "background.npz"
 
@@ -62,8 +64,6 @@ def write_bundle(
     """
     import skops.io
 
-    from proto_model.training.pipeline import compiled_forest
-
     forest = pipeline[-1]
     if tuple(forest.classes_.tolist()) != schema.classes:
         raise ArtifactError(
@@ -89,8 +89,8 @@ def background_rows(X: NDArray[np.float64]) -> NDArray[np.float64]:
     return X[kept]
 
 
-class ForestModel:
-    """A bundle that answers: class probabilities of coded rows, from several threads at once.
+class Bundle:
+    """A bundle that was read; its engine may be called from several threads at once.
 
     Parameters
     ----------
@@ -98,21 +98,20 @@ class ForestModel:
         As `write_bundle` left it.
     schema : ModelSchema
         Read from it.
-    forest : CompiledForest
+    engine : Engine
         Read from it.
     """
 
-    def __init__(self, folder: Path, schema: ModelSchema, forest: CompiledForest) -> None:
+    def __init__(self, folder: Path, schema: ModelSchema, engine: Engine) -> None:
         self.folder = folder
         self.schema = schema
-        self.forest = forest
+        self.engine = engine
         self._background: NDArray[np.float64] | None = None
-        self._pipeline: Pipeline | None = None
         self._loading = threading.Lock()
 
     @classmethod
-    def load(cls, folder: Path) -> ForestModel:
-        """Model of a bundle; background and pipeline are read when they are first asked for.
+    def load(cls, folder: Path) -> Bundle:
+        """Bundle of a folder; background and pipeline are read when they are asked for.
 
         Raises
         ------
@@ -120,46 +119,62 @@ class ForestModel:
             If a file is missing, damaged, or of another model than the others.
         """
         schema = ModelSchema.read(folder / SCHEMA_FILE)
-        forest = CompiledForest.load(_existing(folder / FOREST_FILE))
-        expected = (len(schema.features), len(schema.classes))
-        if (forest.n_features, forest.n_classes) != expected:
-            raise ArtifactError(
-                f"{folder / FOREST_FILE}: {forest.n_features} features and {forest.n_classes} classes, "
-                f"{expected[0]} and {expected[1]} in {SCHEMA_FILE}. Log the model again."
-            )
-        return cls(folder, schema, forest)
+        return cls(folder, schema, KINDS[schema.task].engine(folder, schema))
 
-    def __reduce__(self) -> tuple[Callable[[Path], ForestModel], tuple[Path]]:
-        """Pickled as the place of its bundle, which the other process reads."""
-        return ForestModel.load, (self.folder.absolute(),)
+    def __reduce__(self) -> tuple[Callable[[Path], Bundle], tuple[Path]]:
+        """Pickled as the place of its folder, which the other process reads."""
+        return Bundle.load, (self.folder.absolute(),)
 
     def predict_proba(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Class probabilities, shape (n_rows, n_classes), of a coded matrix."""
-        return self.forest.predict_proba(matrix)
+        return self.engine.predict_proba(matrix)
 
     @property
     def background(self) -> NDArray[np.float64]:
-        """Sample of the training rows as a coded matrix."""
+        """Sample of the training rows as a coded matrix; raises ArtifactError if it is not one."""
         with self._loading:
             if self._background is None:
-                path = _existing(self.folder / BACKGROUND_FILE)
-                try:
-                    with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-                        self._background = content["rows"]
-                except (ValueError, KeyError, zipfile.BadZipFile) as error:
-                    raise ArtifactError(f"{path} is damaged: {error}. Log the model again.") from error
+                self._background = _read_background(self.folder / BACKGROUND_FILE, self.schema)
             return self._background
 
     @property
     def pipeline(self) -> Pipeline:
-        """The fitted scikit-learn pipeline; serving never needs it."""
-        with self._loading:
-            if self._pipeline is None:
-                import skops.io
+        """The fitted scikit-learn pipeline, read each time; serving never needs it."""
+        import skops.io
 
-                path = _existing(self.folder / PIPELINE_FILE)
-                self._pipeline = skops.io.load(path, trusted=TRUSTED_TYPES)
-            return self._pipeline
+        return skops.io.load(_existing(self.folder / PIPELINE_FILE), trusted=TRUSTED_TYPES)
+
+
+def _read_background(path: Path, schema: ModelSchema) -> NDArray[np.float64]:
+    _existing(path)
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            rows: NDArray[np.float64] = content["rows"]
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ArtifactError(f"{path} is damaged: {error}. Log the model again.") from error
+    fault = _fault(rows, schema)
+    if fault:
+        raise ArtifactError(f"{path} does not fit {SCHEMA_FILE}: {fault}. Log the model again.")
+    return rows
+
+
+def _fault(rows: NDArray[np.float64], schema: ModelSchema) -> str | None:
+    """What is wrong with a background, or None."""
+    n_features = len(schema.features)
+    if rows.dtype != np.float64 or rows.ndim != 2 or rows.shape[1] != n_features or not len(rows):
+        return f"rows are {rows.dtype} of shape {rows.shape}, float64 of shape [>0, {n_features}] expected"
+    if np.isinf(rows).any():
+        return "not all numbers are finite"
+    for position, feature in enumerate(schema.features):
+        column = rows[:, position]
+        if feature.categories is not None:
+            n_categories = len(feature.categories)
+            codes = column[~np.isnan(column)]  # an unseen category is NaN, as a missing one is
+            if ((codes < 0) | (codes >= n_categories) | (codes != np.floor(codes))).any():
+                return f"column {feature.name!r} has codes of none of its {n_categories} categories"
+        elif not feature.nullable and np.isnan(column).any():
+            return f"column {feature.name!r} has missing values, which the schema does not allow"
+    return None
 
 
 def _existing(path: Path) -> Path:

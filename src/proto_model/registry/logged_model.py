@@ -18,12 +18,11 @@ import mlflow.pyfunc
 import pandas as pd
 from mlflow.models import Model, ModelSignature
 from mlflow.models.model import ModelInfo
-from mlflow.types import ParamSchema
 
 import proto_model
 from proto_model.model.bundle import SCHEMA_FILE, write_bundle
 from proto_model.registry.requirements import pinned_requirements
-from proto_model.registry.signature import PREDICT_PARAMS, explainer_signature, rows_signature
+from proto_model.registry.signature import explainer_signature, file_signature, rows_signature
 from proto_model.schema import ModelSchema
 from proto_model.table import TrainingData, encode
 
@@ -69,10 +68,8 @@ def log_forest_model(
         With `model_uri`, to be registered or loaded.
     """
     if signature_kind == "file":
-        from proto_model.serving.mlflow.file_model import file_signature
-
         # No input example: MLflow would try it, and these URLs would be someone's.
-        signature = file_signature(ParamSchema(PREDICT_PARAMS))
+        signature = file_signature()
         return _log(name, pipeline, data, bundle, code=CODE / "file.py", signature=signature)
     return _log(
         name,

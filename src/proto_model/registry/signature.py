@@ -1,4 +1,4 @@
-"""Signatures of the served models: what comes out, and what may be asked for; no input columns.
+"""Signatures of the served models: what comes out, and what may be asked for; rows have no input columns.
 
 A column in MLflow's signature has MLflow check it first: `double` takes "1.5", true and infinity silently,
 turns other strings down without a row and one column at a time, and every column costs time. Columns of any
@@ -11,48 +11,69 @@ the metadata of `MLmodel`, in `mapper/schema.json` and in the input example.
 
 from __future__ import annotations
 
+import typing
+
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
-from proto_model.schema import FeatureType, ModelSchema
+from proto_model.files import Summary
+from proto_model.model import answer_fields
+from proto_model.parameters import EXPLAINER, FILE, ROWS, Parameters, Signature, parameters_of
+from proto_model.schema import ModelSchema
 
-__all__ = ["EXPLAIN_PARAMS", "PREDICT_PARAMS", "explainer_signature", "rows_signature"]
+__all__ = ["explainer_signature", "file_signature", "rows_signature"]
 
-EXPLAIN_PARAMS = [
-    ParamSpec("engine", DataType.string, "lore"),
-    ParamSpec("effort", DataType.string, "fast"),
-    ParamSpec("seed", DataType.long, 0),
-    ParamSpec("max_counterfactuals", DataType.long, 3),
-    ParamSpec("immutable_features", DataType.string, [], shape=(-1,)),
-    ParamSpec("increase_only", DataType.string, [], shape=(-1,)),
-    ParamSpec("decrease_only", DataType.string, [], shape=(-1,)),
-]
-PREDICT_PARAMS = [ParamSpec("explain", DataType.boolean, False), *EXPLAIN_PARAMS]
-
-LABEL_TYPES: dict[FeatureType, DataType] = {
+_PARAM_TYPES = {bool: DataType.boolean, int: DataType.long, str: DataType.string}
+_ANY = AnyType()  # type: ignore[no-untyped-call]  # mlflow is half typed
+_FIELD_TYPES: dict[str, DataType | AnyType] = {
     "double": DataType.double,
     "long": DataType.long,
     "boolean": DataType.boolean,
     "string": DataType.string,
+    "json": _ANY,
 }
 
 
 def rows_signature(schema: ModelSchema) -> ModelSignature:
     """Signature of the model that takes rows and gives predictions."""
-    outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(LABEL_TYPES[schema.target_type], "prediction"),
-        ColSpec(DataType.double, "probability"),
-        *(ColSpec(DataType.double, name) for name in schema.probability_columns),
-    ]
-    return ModelSignature(outputs=Schema(outputs), params=ParamSchema(PREDICT_PARAMS))
+    return _row_signature(schema, ROWS)
 
 
 def explainer_signature(schema: ModelSchema) -> ModelSignature:
     """Signature of the model that takes rows and gives explanations."""
-    outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(LABEL_TYPES[schema.target_type], "prediction"),
-        ColSpec(DataType.double, "probability"),
-        ColSpec(AnyType(), "explanation"),  # type: ignore[no-untyped-call]  # mlflow is half typed
+    return _row_signature(schema, EXPLAINER)
+
+
+def file_signature() -> ModelSignature:
+    """Signature of the model that takes jobs of two presigned URLs and gives a summary of each."""
+    # Texts all; of any type, because MLflow puts the data, URLs and all, into its errors about types.
+    inputs = [ColSpec(_ANY, name, required=False) for name in ("input_url", "output_url", "file_id")]
+    outputs = [
+        ColSpec(_summary_type(hint), name, required=False)
+        for name, hint in typing.get_type_hints(Summary).items()
     ]
-    return ModelSignature(outputs=Schema(outputs), params=ParamSchema(EXPLAIN_PARAMS))
+    return ModelSignature(Schema([*inputs]), Schema([*outputs]), _params(FILE))
+
+
+def _row_signature(schema: ModelSchema, signature: Signature) -> ModelSignature:
+    fields = answer_fields(schema, Parameters.from_params(None, schema, signature), signature)
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(_FIELD_TYPES[field.type], field.name) for field in fields]
+    return ModelSignature(outputs=Schema(outputs), params=_params(signature))
+
+
+def _params(signature: Signature) -> ParamSchema:
+    """Parameters with their types and defaults."""
+    return ParamSchema(
+        [
+            ParamSpec(p.name, _PARAM_TYPES[p.kind], list(p.default), (-1,))
+            if p.is_list
+            else ParamSpec(p.name, _PARAM_TYPES[p.kind], p.default)
+            for p in parameters_of(signature)
+        ]
+    )
+
+
+def _summary_type(hint: typing.Any) -> DataType:
+    kinds = {hint, *typing.get_args(hint)}
+    return DataType.long if int in kinds else DataType.double if float in kinds else DataType.string

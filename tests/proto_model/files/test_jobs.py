@@ -20,8 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from proto_model.files import FileJob, FileOptions, Outside, Summary, run_jobs
+from proto_model.files import FileJob, Outside, Summary, run_jobs
 from proto_model.files.transfer import FileSettings, TransferError
+from proto_model.parameters import Parameters
 from scripts.object_store import ObjectStore
 from tests.fault_proxy import (
     FaultProxy,
@@ -82,7 +83,7 @@ def job(store: ObjectStore, key: str, out: str = "out", **how: Any) -> FileJob:
 
 
 def run(store, model, settings, key: str = "rows.csv", **params: Any) -> Summary:
-    [summary] = run_jobs([job(store, key)], model, FileOptions.from_params(params), settings)
+    [summary] = run_jobs([job(store, key)], model, Parameters.from_params(params), settings)
     assert not os.listdir(settings.temp_dir)
     return summary
 
@@ -219,7 +220,7 @@ def test_one_failing_job_does_not_undo_the_others(store, model, settings, rclone
         dataclasses.replace(job(store, "rows.parquet", "out4"), file_id=None),
     ]
 
-    summaries = run_jobs(jobs, model, FileOptions(), settings)
+    summaries = run_jobs(jobs, model, Parameters(), settings)
 
     assert [s.status for s in summaries] == ["done", "failed", "failed", "done"]
     assert [s.file_id for s in summaries] == ["rows.csv", "missing", "third", None]
@@ -233,7 +234,7 @@ def test_what_can_be_known_before_the_work_is(store, model, settings, proxy) -> 
     def summary_of(input_url: str, output_url: str, now: datetime) -> Summary:
         proxy.requests.clear()
         [summary] = run_jobs(
-            [FileJob(input_url, output_url)], model, FileOptions(), settings, outside=Outside(now=lambda: now)
+            [FileJob(input_url, output_url)], model, Parameters(), settings, outside=Outside(now=lambda: now)
         )
         assert not proxy.requests
         return summary
@@ -254,7 +255,7 @@ def test_the_output_urls_expiry_ends_the_job(store, model, settings, rclone, pro
     proxy.inject(*[stall_download(100)] * 9)
     brief = FileJob(store.presign("get_object", "rows.csv"), store.presign("put_object", "out", expires_s=2))
 
-    [summary] = run_jobs([brief], model, FileOptions(), dataclasses.replace(settings, max_attempts=50))
+    [summary] = run_jobs([brief], model, Parameters(), dataclasses.replace(settings, max_attempts=50))
     assert summary.error_type == "limit"
     assert "expiry of its output_url" in str(summary.error)
     assert not rclone.path("out").exists()
@@ -336,7 +337,7 @@ def test_nothing_of_a_failing_run_shows_a_signature(store, model, settings, prox
     )
     with caplog.at_level(logging.DEBUG):
         for one in jobs:
-            [summary] = run_jobs([one], model, FileOptions(), settings)
+            [summary] = run_jobs([one], model, Parameters(), settings)
             texts += [str(summary), repr(one), str(summary.to_dict())]
     texts += [caplog.text, *capfd.readouterr()]
 
@@ -365,7 +366,7 @@ def test_an_upload_goes_on_while_the_next_file_is_scored(store, model, settings,
     patient = dataclasses.replace(settings, read_timeout_s=20)
 
     summaries = run_jobs(
-        [job(store, "rows.csv", "out1"), job(store, "rows.csv", "out2")], model, FileOptions(), patient
+        [job(store, "rows.csv", "out1"), job(store, "rows.csv", "out2")], model, Parameters(), patient
     )
     assert [s.status for s in summaries] == ["done", "done"]
 
@@ -395,7 +396,7 @@ def test_jobs_that_shall_not_go_on_fail_and_leave_nothing(store, model, settings
 
     proxy.inject(end)
     jobs = [job(store, "rows.csv", "out1"), job(store, "rows.csv", "out2")]
-    summaries = run_jobs(jobs, model, FileOptions(), settings, go_on=go_on)
+    summaries = run_jobs(jobs, model, Parameters(), settings, go_on=go_on)
 
     assert [(s.status, s.error_type) for s in summaries] == [("failed", "transfer")] * 2
     assert summaries[0].error == "The server is ending."

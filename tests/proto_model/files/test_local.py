@@ -11,8 +11,9 @@ from sklearn.pipeline import Pipeline
 
 from proto_model.cli.score import main
 from proto_model.errors import InputError
-from proto_model.files import OneThreadModel, score_file
-from proto_model.model import ForestModel, write_bundle
+from proto_model.files import score_file
+from proto_model.model import Bundle, Predictor, write_bundle
+from proto_model.parameters import FILE
 from proto_model.table import TrainingData, encode
 
 
@@ -28,14 +29,14 @@ def folder(
 
 
 @pytest.fixture(scope="module")
-def forest(folder: Path) -> OneThreadModel:
-    bundle = ForestModel.load(folder / "artifacts" / "bundle")
-    return OneThreadModel(bundle.schema, bundle.forest)
+def forest(folder: Path) -> Predictor:
+    bundle = Bundle.load(folder / "artifacts" / "bundle")
+    return Predictor(bundle, FILE)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "jsonl", "parquet", "feather"])
 def test_a_file_gets_what_the_pipeline_predicts(
-    tmp_path: Path, forest: OneThreadModel, mixed_pipeline: Pipeline, mixed_data: TrainingData, suffix: str
+    tmp_path: Path, forest: Predictor, mixed_pipeline: Pipeline, mixed_data: TrainingData, suffix: str
 ) -> None:
     frame = mixed_data.X_test.assign(row=range(len(mixed_data.X_test)))
     path = tmp_path / f"in.{suffix}"
@@ -106,4 +107,4 @@ def test_the_command_scores_and_says_so(
     assert main(files) == 2
     assert "Columns missing in the file" in capsys.readouterr().err
     assert main([*files[:-1], str(tmp_path / "nowhere")]) == 2
-    assert "cannot be had" in capsys.readouterr().err
+    assert "There is no folder" in capsys.readouterr().err

@@ -6,8 +6,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from proto_model.errors import ArtifactError
-from proto_model.model import ForestModel, write_bundle
-from proto_model.model.answer import answer_frame
+from proto_model.model import Bundle, Predictor, write_bundle
 from proto_model.table import encode
 
 
@@ -23,7 +22,7 @@ def awkward(frame):
 def test_predictions_equal_the_pipelines_bit_for_bit(forest_model, mixed_pipeline, mixed_data):
     rows = awkward(mixed_data.X_test)
 
-    answer = answer_frame(forest_model.predict_proba(encode(rows, mixed_data.schema)), mixed_data.schema)
+    answer = Predictor(forest_model).answer(encode(rows, mixed_data.schema)).frame()
 
     expected = mixed_pipeline.predict_proba(rows)
     assert_array_equal(answer[mixed_data.schema.probability_columns].to_numpy(), expected)
@@ -44,7 +43,7 @@ def test_the_background_is_training_rows_and_at_most_two_thousand(
     write_bundle(tmp_path, mixed_pipeline, mixed_data.schema, np.tile(X_train, (10, 1)))
 
     assert_array_equal(forest_model.background, X_train)
-    assert ForestModel.load(tmp_path).background.shape == (2000, X_train.shape[1])
+    assert Bundle.load(tmp_path).background.shape == (2000, X_train.shape[1])
 
 
 @pytest.mark.parametrize("name", ["schema.json", "forest.npz"])
@@ -54,7 +53,7 @@ def test_a_missing_file_is_named(tmp_path, bundle, name):
             Path(tmp_path / file.name).write_bytes(file.read_bytes())
 
     with pytest.raises(ArtifactError, match=name):
-        ForestModel.load(tmp_path)
+        Bundle.load(tmp_path)
 
 
 def test_a_damaged_background_is_named(tmp_path, bundle):
@@ -63,7 +62,29 @@ def test_a_damaged_background_is_named(tmp_path, bundle):
     (tmp_path / "background.npz").write_bytes(b"PK\x03\x04 cut off")
 
     with pytest.raises(ArtifactError, match=r"background\.npz is damaged"):
-        _ = ForestModel.load(tmp_path).background
+        _ = Bundle.load(tmp_path).background
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda rows: rows[:, :3], "float64 of shape"),
+        (lambda rows: rows[0], "float64 of shape"),
+        (lambda rows: rows[:0], "float64 of shape"),
+        (lambda rows: rows.astype(np.float32), "rows are float32"),
+        (lambda rows: np.where(rows == rows[0, 0], np.inf, rows), "not all numbers are finite"),
+        (lambda rows: rows + 1000, "column 'job' has codes of none of its 4 categories"),
+        (lambda rows: rows * np.nan, "column .* has missing values"),
+        (lambda rows: rows.astype(object), "is damaged"),
+    ],
+)
+def test_a_background_that_does_not_fit_the_schema_is_refused(tmp_path, bundle, change, reason):
+    for file in bundle.iterdir():
+        Path(tmp_path / file.name).write_bytes(file.read_bytes())
+    np.savez(tmp_path / "background.npz", rows=change(Bundle.load(bundle).background))
+
+    with pytest.raises(ArtifactError, match=reason):
+        _ = Bundle.load(tmp_path).background
 
 
 def test_a_background_of_another_width_is_refused(tmp_path, mixed_pipeline, mixed_data):

@@ -36,14 +36,16 @@ _REFUSED = (
 )
 
 
-def parse_format(text: str, name: str) -> FileFormat:
-    """Format that a request names in its parameter `name`; raises InputError listing the known ones.
+def parse_format(text: str, name: str) -> FileFormat | None:
+    """Format that a request's parameter names, None if it names none; InputError lists the known ones.
 
     Examples
     --------
     >>> str(parse_format("csv.gz", "output_format"))
     'csv.gz'
     """
+    if not text:
+        return None
     if text not in FORMAT_NAMES:
         raise InputError(f"Unknown {name} {text!r}: {_EXPECTED}.")
     plain, _, suffix = text.partition(".")

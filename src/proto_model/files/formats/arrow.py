@@ -12,9 +12,10 @@ import pyarrow.ipc
 from proto_model.errors import InputError
 from proto_model.files.columns import ColumnPlan, plan_columns
 from proto_model.files.formats.arrow_messages import MessageStream
-from proto_model.files.formats.base import Format, ReadOptions, Writer
+from proto_model.files.formats.base import Format, Writer
 from proto_model.files.rows import Rows, check_type, coded_matrix
 from proto_model.files.transfer import FileSettings
+from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
 
 _MAGIC = b"ARROW1"
@@ -31,7 +32,7 @@ class ArrowReader:
     _is_file = False
 
     def __init__(
-        self, source: io.RawIOBase, schema: ModelSchema, options: ReadOptions, settings: FileSettings
+        self, source: io.RawIOBase, schema: ModelSchema, options: Parameters, settings: FileSettings
     ) -> None:
         if self._is_file:
             source.read(_MAGIC_BYTES)
@@ -68,7 +69,7 @@ class ArrowFileReader(ArrowReader):
 
 
 def plan_typed_columns(
-    file_schema: pa.Schema, schema: ModelSchema, options: ReadOptions, settings: FileSettings
+    file_schema: pa.Schema, schema: ModelSchema, options: Parameters, settings: FileSettings
 ) -> ColumnPlan:
     """Columns of a file that knows their types; raises InputError when one cannot hold its feature."""
     try:

@@ -11,23 +11,12 @@ import pyarrow as pa
 from proto_model.files.columns import ColumnPlan
 from proto_model.files.rows import Rows
 from proto_model.files.transfer import FileSettings
+from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
 
 Codec = Literal["gzip", "zstd"]
 
 CODECS: dict[str, Codec] = {"gz": "gzip", "zst": "zstd"}
-
-
-class ReadOptions(Protocol):
-    """What a reader needs of a request's parameters."""
-
-    @property
-    def passthrough(self) -> tuple[str, ...]:
-        """Columns to copy."""
-
-    @property
-    def explain(self) -> bool:
-        """Whether each row will take long, so that blocks should be small."""
 
 
 class Reader(Protocol):
@@ -81,7 +70,7 @@ class Format:
     suffixes: tuple[str, ...]  # of file names, without the dot
     media_types: tuple[str, ...]  # all are recognised; the first is sent with an upload whose URL signs it
     #: Of an unbuffered binary file.
-    reader: Callable[[Any, ModelSchema, ReadOptions, FileSettings], Reader]
+    reader: Callable[[Any, ModelSchema, Parameters, FileSettings], Reader]
     #: Of the output's columns and an Arrow output stream.
     writer: Callable[[pa.Schema, ModelSchema, Any], Writer]
     magic: bytes = b""  # first bytes of each such file; none for text

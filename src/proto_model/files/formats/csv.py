@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from proto_model.errors import InputError
 from proto_model.files.casts import text_to_numbers, to_text
 from proto_model.files.columns import plan_columns
-from proto_model.files.formats.base import Format, ReadOptions, Writer
+from proto_model.files.formats.base import Format, Writer
 from proto_model.files.formats.blocks import (
     block_bytes,
     count_lines,
@@ -25,6 +25,7 @@ from proto_model.files.formats.blocks import (
 from proto_model.files.formats.plain_numbers import parse_numbers
 from proto_model.files.rows import Fault, Rows, coded_matrix
 from proto_model.files.transfer import FileSettings
+from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
 from proto_model.table.columns import MISSING_MARKERS
 
@@ -38,7 +39,7 @@ class CsvReader:
     place = "line"
 
     def __init__(
-        self, source: io.RawIOBase, schema: ModelSchema, options: ReadOptions, settings: FileSettings
+        self, source: io.RawIOBase, schema: ModelSchema, options: Parameters, settings: FileSettings
     ) -> None:
         self._blocks = cut_blocks(source, last_csv_end, settings, block_bytes(options.explain))
         self._schema = schema
@@ -247,12 +248,12 @@ class _CsvWriter(Writer):
     def encode(self, batch: pa.RecordBatch) -> pa.Buffer:
         buffer = pa.BufferOutputStream()
         if self._unquoted:
-            batch = pa.record_batch([_as_text(column) for column in batch.columns], batch.schema.names)
+            batch = pa.record_batch([_spelt_out(column) for column in batch.columns], batch.schema.names)
         pa.csv.write_csv(batch, buffer, self._options)
         return buffer.getvalue()
 
 
-def _as_text(column: pa.Array) -> pa.Array:
+def _spelt_out(column: pa.Array) -> pa.Array:
     """Numbers as text where few of them are distinct: each is spelt out once, which is what takes long."""
     if not pa.types.is_float64(column.type):
         return column

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from proto_model.files.arrays import from_texts
 from proto_model.files.columns import ColumnPlan
-from proto_model.files.formats.base import Format, ReadOptions, Writer
+from proto_model.files.formats.base import Format, Writer
 from proto_model.files.formats.blocks import block_bytes, count_lines, cut_blocks, last_line_end
 from proto_model.files.rows import Fault, Rows, coded_matrix
 from proto_model.files.transfer import FileSettings
+from proto_model.parameters import Parameters
 from proto_model.schema import Feature, ModelSchema
 
 #: Marks a text column whose values are JSON.
@@ -36,7 +37,7 @@ class JsonLinesReader:
     first_line = 1
 
     def __init__(
-        self, source: io.RawIOBase, schema: ModelSchema, options: ReadOptions, settings: FileSettings
+        self, source: io.RawIOBase, schema: ModelSchema, options: Parameters, settings: FileSettings
     ) -> None:
         self._source = cut_blocks(source, last_line_end, settings, block_bytes(options.explain))
         self._schema = schema

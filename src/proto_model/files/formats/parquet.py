@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 
 from proto_model.errors import InputError
 from proto_model.files.formats.arrow import batch_rows, plan_typed_columns, rows_of_batch
-from proto_model.files.formats.base import Format, ReadOptions, Writer
+from proto_model.files.formats.base import Format, Writer
 from proto_model.files.rows import Rows
 from proto_model.files.transfer import FileSettings, LimitError
+from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
 
 _READ_BYTES = 1 << 17
@@ -26,7 +27,7 @@ class ParquetReader:
     first_line = 0
 
     def __init__(
-        self, file: IO[bytes], schema: ModelSchema, options: ReadOptions, settings: FileSettings
+        self, file: IO[bytes], schema: ModelSchema, options: Parameters, settings: FileSettings
     ) -> None:
         self._schema, self._explain = schema, options.explain
         metadata = self._open(file).metadata

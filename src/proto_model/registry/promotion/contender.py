@@ -19,7 +19,7 @@ from proto_model.table import encode
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
-    from proto_model.model.bundle import ForestModel
+    from proto_model.model import Bundle
 
 __all__ = ["Contender", "load_contender"]
 
@@ -39,7 +39,7 @@ class Contender(Protocol):
 class ForestContender:
     """A version that this project logged: its forest is asked directly, so both signatures compare alike."""
 
-    def __init__(self, forest: ForestModel) -> None:
+    def __init__(self, forest: Bundle) -> None:
         self._forest = forest
         self.schema: ModelSchema | None = forest.schema
 
@@ -103,9 +103,9 @@ def load_contender(name: str, version: str, folder: Path) -> Contender:
         if not path.exists() or not any(path.iterdir()):
             raise ArtifactError(f"models:/{name}/{version} holds no file.")
         if (path / _BUNDLE / "schema.json").is_file():
-            from proto_model.model.bundle import ForestModel
+            from proto_model.model import Bundle
 
-            return ForestContender(ForestModel.load(path / _BUNDLE))
+            return ForestContender(Bundle.load(path / _BUNDLE))
         from mlflow.pyfunc import load_model
 
         return PyfuncContender(load_model(str(path)))

@@ -4,6 +4,6 @@ Importing this package loads neither mlflow nor pandas nor scikit-learn nor pyar
 either, but for Parquet, which is read by pyarrow.
 """
 
-from proto_model.serving.http.scorer import Answer, Question, Scorer
+from proto_model.serving.http.served_model import ServedModel
 
-__all__ = ["Answer", "Question", "Scorer"]
+__all__ = ["ServedModel"]

@@ -12,11 +12,11 @@ import orjson
 
 from proto_model.errors import InputError
 from proto_model.serving.http.arrival import Arrivals
-from proto_model.serving.http.endpoints import Endpoints
 from proto_model.serving.http.errors import LengthError, MethodError, NotFoundError, fault
-from proto_model.serving.http.media_type import JSON
 from proto_model.serving.http.metrics import Metrics
-from proto_model.serving.http.scorer import Scorer
+from proto_model.serving.http.payload import JSON
+from proto_model.serving.http.served_model import ServedModel
+from proto_model.serving.http.service import Endpoints
 from proto_model.serving.http.settings import ServerSettings
 
 __all__ = ["App"]
@@ -44,7 +44,7 @@ class App:
 
     Parameters
     ----------
-    scorer : Scorer
+    model : ServedModel
         The model.
     settings : ServerSettings
         Limits.
@@ -52,19 +52,18 @@ class App:
         Counts what happens.
     """
 
-    def __init__(self, scorer: Scorer, settings: ServerSettings, metrics: Metrics) -> None:
-        self.scorer = scorer
+    def __init__(self, model: ServedModel, settings: ServerSettings, metrics: Metrics) -> None:
+        self.model = model
         self.settings = settings
         self.metrics = metrics
         self._arrivals = Arrivals(settings.body_timeout_s)
-        endpoints = Endpoints.of(scorer, settings, metrics.set_jobs)
-        self._invocations: Any = endpoints.invocations
-        self._inference: Any = endpoints.inference
-        self._service: Any = endpoints.service
+        endpoints = Endpoints.of(model, settings, metrics.set_jobs)
+        self._invocations, self._inference = endpoints.invocations, endpoints.inference
+        self._service = endpoints.service
         self._pages: dict[str, Callable[[], bytes]] = {
             "/ping": lambda: b"\n",
             "/health": lambda: b"\n",
-            "/version": scorer.mlflow_version.encode,
+            "/version": model.mlflow_version.encode,
             "/metrics": metrics.text,
         }
 
@@ -105,8 +104,8 @@ class App:
             logger.info(
                 "route=%s model_name=%s model_version=%s rows=%d status=%d duration_ms=%.3f",
                 route,
-                self.scorer.schema.model_name,
-                self.scorer.version or "-",
+                self.model.schema.model_name,
+                self.model.version or "-",
                 n_rows,
                 status,
                 1000 * seconds,

@@ -1,20 +1,41 @@
-"""The Open Inference Protocol V2 for rows: the bodies of `infer`, with a tensor per column."""
+"""The Open Inference Protocol V2 around one model, for rows and for files: its pages, and `infer`.
+
+https://github.com/open-inference/open-inference-protocol
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import orjson
 
-from proto_model.schema import ModelSchema
-from proto_model.serving.http.params import checked_params
-from proto_model.serving.http.rows import RowReader
-from proto_model.serving.http.scorer import Answer, Question
-from proto_model.serving.http.tensor_protocol import Envelope, TensorProtocol, listed
-from proto_model.serving.http.tensors import DATATYPES, TAKES
+import proto_model
+from proto_model.errors import InputError
+from proto_model.parameters import parameters_of
+from proto_model.serving.http.errors import NotFoundError
+from proto_model.serving.http.json_body import parsed
+from proto_model.serving.http.payload import Output, Payload, Question
+from proto_model.serving.http.tensors import Tensor, UsualTensors, column_values
 
-__all__ = ["Inference", "InferenceRequest"]
+__all__ = ["PLATFORM", "Envelope", "Inference", "InferenceRequest"]
+
+PLATFORM = "proto_model"
+
+_LISTS = frozenset(parameter.name for parameter in parameters_of() if parameter.is_list)
+_parts = itemgetter(*Tensor._fields)
+
+
+class Envelope(NamedTuple):
+    """Parts of an `infer` request."""
+
+    tensors: Sequence[Tensor]
+    params: Any = None
+    id: str | None = None
+    outputs: Sequence[Any] = ()
 
 
 @dataclass(frozen=True)
@@ -33,57 +54,74 @@ class InferenceRequest:
 
     question: Question
     id: str | None = None
-    outputs: tuple[str, ...] = field(default=())
+    outputs: tuple[str, ...] = ()
 
 
-class Inference(TensorProtocol):
-    """Reads and writes the V2 bodies of one model for rows.
+class Inference:
+    """What the V2 protocol says about one model, and its `infer`.
 
     Parameters
     ----------
-    schema : ModelSchema
-        Of the model; gives its name, too.
+    payload : Payload
+        What the model takes and gives.
+    model_name : str
+        As in paths.
     version : str or None
         Version in the registry, when it is known.
-    always_explains : bool
-        Whether the model is the explainer.
-    max_rows : int
-        Most rows of a request.
     """
 
-    def __init__(
-        self,
-        schema: ModelSchema,
-        version: str | None = None,
-        always_explains: bool = False,
-        max_rows: int = 1_000_000,
-    ) -> None:
-        probabilities = {} if always_explains else dict.fromkeys(schema.probability_columns, "FP64")
-        super().__init__(
-            schema.model_name,
-            version,
-            inputs={feature.name: TAKES[feature.type] for feature in schema.features},
-            outputs={
-                "prediction": DATATYPES[schema.target_type],
-                "probability": "FP64",
-                **probabilities,
-                "explanation": "BYTES",
-            },
-            max_rows=max_rows,
-        )
-        self.schema = schema
-        self.always_explains = always_explains
-        self._rows = RowReader(schema)
+    def __init__(self, payload: Payload, model_name: str, version: str | None = None) -> None:
+        self.payload = payload
+        self.model_name = model_name
+        self.version = version
+        self._usual = UsualTensors(payload.inputs)
 
-    def read(self, body: bytes) -> InferenceRequest:
-        """Request of a JSON body.
+    def page(self, path: str) -> dict[str, Any] | None:
+        """JSON of a path that tells about server or model; None for the path of `infer`.
 
         Raises
         ------
-        InputError, LengthError
-            If the body is not right, or has too many rows.
+        NotFoundError
+            If there is no such path, model or version.
         """
-        return self.request(self.opened(body))
+        parts = path.strip("/").split("/")[1:]
+        if not parts:
+            return {"name": "proto-model-turbo", "version": proto_model.__version__, "extensions": []}
+        if parts == ["health", "live"]:
+            return {"live": True}
+        if parts == ["health", "ready"]:
+            return {"ready": True}
+        if parts[0] == "models" and len(parts) > 1:
+            name, rest = parts[1], parts[2:]
+            if name != self.model_name:
+                raise NotFoundError(f"No model {name[:80]!r} here, but {self.model_name!r}.")
+            if rest[:1] == ["versions"] and len(rest) > 1:
+                self._check_version(rest[1])
+                rest = rest[2:]
+            if not rest:
+                return self.metadata()
+            if rest == ["ready"]:
+                return {"name": name, "ready": True}
+            if rest == ["infer"]:
+                return None
+        raise NotFoundError(
+            f"Nothing is at {path[:80]!r}. There are /v2, /v2/health/live, /v2/health/ready and, below "
+            f"/v2/models/{self.model_name}: ready, infer, versions."
+        )
+
+    def metadata(self) -> dict[str, Any]:
+        """Names, datatypes and shapes of inputs and outputs; some outputs come only when asked for."""
+        return {
+            "name": self.model_name,
+            "versions": [self.version] if self.version else [],
+            "platform": PLATFORM,
+            "inputs": [_metadata(name, takes[0]) for name, takes in self.payload.inputs.items()],
+            "outputs": [_metadata(*pair) for pair in self.payload.outputs.items()],
+        }
+
+    def read(self, body: bytes) -> InferenceRequest:
+        """Request of a JSON body; raises as `request` does."""
+        return self.request(_opened(body))
 
     def request(self, envelope: Envelope) -> InferenceRequest:
         """Request of tensors, wherever they came from.
@@ -93,29 +131,116 @@ class Inference(TensorProtocol):
         InputError, LengthError
             If a tensor, a parameter or the name of an output is not right, or there are too many rows.
         """
-        outputs = self.output_names(envelope.outputs)
-        known = checked_params(listed(envelope.params))
-        matrix = self._rows.columns(self.columns(envelope.tensors))
-        explain = self.always_explains or bool(known.get("explain")) or "explanation" in outputs
-        return InferenceRequest(Question(matrix, known, explain), envelope.id, outputs)
+        outputs = self._output_names(envelope.outputs)
+        rows = self.payload.reader.columns(self._columns(envelope.tensors))
+        question = self.payload.question(rows, _listed(envelope.params), outputs)
+        return InferenceRequest(question, envelope.id, outputs)
 
-    def outputs(self, request: InferenceRequest, answer: Answer) -> list[tuple[str, str, list[Any]]]:
-        """Name, datatype and data of each tensor of an answer, all of shape [n_rows, 1]."""
-        rows = answer.probabilities.tolist()
-        most = list(map(max, rows))
-        classes = self.schema.classes
-        columns: dict[str, list[Any]] = {
-            "prediction": [classes[row.index(highest)] for row, highest in zip(rows, most, strict=True)],
-            "probability": most,
-        }
-        if not self.always_explains:
-            by_class = zip(*rows, strict=True) if rows else [()] * len(classes)
-            columns |= zip(self.schema.probability_columns, map(list, by_class), strict=True)
-        if answer.explanations is not None:
-            columns["explanation"] = [orjson.dumps(item).decode() for item in answer.explanations]
-        wanted = request.outputs or self.output_datatypes
-        return [(name, self.output_datatypes[name], columns[name]) for name in wanted if name in columns]
+    def outputs(self, request: InferenceRequest, answer: Any) -> list[Output]:
+        """Tensors of an answer, all of shape [n_rows, 1]."""
+        return self.payload.tensors(answer, request.outputs or self.payload.outputs)
 
-    def write(self, request: InferenceRequest, answer: Answer) -> bytes:
+    def write(self, request: InferenceRequest, answer: Any) -> bytes:
         """JSON body of an answer."""
-        return self.closed(request.id, len(answer.probabilities), self.outputs(request, answer))
+        content: dict[str, Any] = {"model_name": self.model_name}
+        if self.version:
+            content["model_version"] = self.version
+        if request.id is not None:
+            content["id"] = request.id
+        content["outputs"] = [
+            {"name": name, "shape": [len(answer), 1], "datatype": datatype, "data": data}
+            for name, datatype, data in self.outputs(request, answer)
+        ]
+        return orjson.dumps(content)
+
+    def _columns(self, tensors: Sequence[Tensor]) -> dict[str, list[Any]]:
+        """Values of the inputs that are known, by name; others are left out.
+
+        Raises
+        ------
+        InputError, LengthError
+            If a tensor is not right, there are none that are known, or too many rows.
+        """
+        usual = self._usual.columns(tensors, self.payload.max_rows)
+        if usual is not None:
+            return usual
+        columns: dict[str, list[Any]] = {}
+        n_rows = None
+        for tensor in itertools.starmap(Tensor, tensors):
+            if not isinstance(tensor.name, str):
+                raise InputError("Every input needs a name, a shape, a datatype and data.")
+            takes = self.payload.inputs.get(tensor.name)
+            if takes is None:
+                continue
+            if tensor.name in columns:
+                raise InputError(f"Input {tensor.name!r} given more than once. Send it once.")
+            columns[tensor.name] = values = column_values(tensor, takes, self.payload.max_rows)
+            if n_rows is None:
+                n_rows = len(values)
+            elif len(values) != n_rows:
+                raise InputError(f"Input {tensor.name!r} has {len(values)} rows, others have {n_rows}.")
+        if not columns:
+            raise InputError(
+                f"None of the inputs is a column of the model, which takes one tensor for each of "
+                f"{', '.join(list(self.payload.inputs)[:20])}."
+            )
+        return columns
+
+    def _output_names(self, names: Sequence[Any]) -> tuple[str, ...]:
+        """Outputs that a request asks for; raises InputError for one that there is not."""
+        for name in names:
+            if not isinstance(name, str) or name not in self.payload.outputs:
+                raise InputError(f"No output {name!r:.80}; there are {', '.join(self.payload.outputs)}.")
+        return tuple(names)
+
+    def _check_version(self, version: str) -> None:
+        if version != self.version:
+            known = f"but {self.version!r}" if self.version else "it was not served from the registry"
+            raise NotFoundError(f"No version {version[:80]!r} of {self.model_name!r} here, {known}.")
+
+
+def _opened(body: bytes) -> Envelope:
+    """Parts of a JSON body.
+
+    Raises
+    ------
+    InputError
+        If it is not the body of an `infer` request.
+    """
+    content = parsed(body)
+    request_id = content.get("id")
+    if request_id is not None and not _is_text(request_id):
+        raise InputError("id must be a string.")
+    inputs = _objects(content.get("inputs"), "inputs")
+    outputs = () if content.get("outputs") is None else _objects(content["outputs"], "outputs")
+    try:
+        tensors = list(map(_parts, inputs))
+    except KeyError:
+        tensors = [Tensor(*map(item.get, Tensor._fields)) for item in inputs]
+    names = [item.get("name") for item in outputs]
+    return Envelope(tensors, content.get("parameters"), request_id, names)
+
+
+def _listed(params: Any) -> Any:
+    """Parameters with a list where one text stands for it: V2 knows no lists of texts."""
+    if not isinstance(params, Mapping):
+        return params
+    return {
+        name: [value] if name in _LISTS and isinstance(value, str) else value
+        for name, value in params.items()
+    }
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it is a string that can be written as UTF-8."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _objects(items: Any, key: str) -> list[dict[str, Any]]:
+    if not isinstance(items, list) or set(map(type, items)) - {dict}:
+        raise InputError(f"{key} must be a list of objects, each with a name.")
+    return items
+
+
+def _metadata(name: str, datatype: str) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": [-1, 1]}

@@ -1,48 +1,32 @@
-"""MLflow's scoring protocol: the bodies of `/invocations` and their answers."""
+"""MLflow's scoring protocol: the bodies of `/invocations`, for rows and for files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
-from proto_model.schema import ModelSchema
-from proto_model.serving.http.csv_rows import csv_columns
-from proto_model.serving.http.errors import too_many_rows
+from proto_model.serving.http.errors import MediaTypeError, too_many_rows
 from proto_model.serving.http.forms import Forms
 from proto_model.serving.http.json_body import parsed
-from proto_model.serving.http.media_type import JSON, media_type
-from proto_model.serving.http.params import checked_params
-from proto_model.serving.http.parquet_rows import parquet_columns
-from proto_model.serving.http.rows import RowReader
-from proto_model.serving.http.scorer import Answer, Question
+from proto_model.serving.http.payload import JSON, Payload, Question
 
-__all__ = ["Invocations"]
-
-CSV = "text/csv"
-PARQUET = "application/vnd.apache.parquet"
+__all__ = ["Invocations", "media_type"]
 
 
 class Invocations:
-    """Reads and writes the bodies of `/invocations` for one schema.
+    """Reads and writes the bodies of `/invocations` of one model.
 
     Parameters
     ----------
-    schema : ModelSchema
-        Of the model.
-    always_explains : bool
-        Whether the model is the explainer.
-    max_rows : int
-        Most rows of a body.
+    payload : Payload
+        What the model takes and gives.
     """
 
-    def __init__(self, schema: ModelSchema, always_explains: bool = False, max_rows: int = 1_000_000) -> None:
-        self.schema = schema
-        self.always_explains = always_explains
-        self.max_rows = max_rows
-        self._rows = RowReader(schema)
-        self._forms = Forms(self._rows, max_rows)
+    def __init__(self, payload: Payload) -> None:
+        self._payload = payload
+        self._forms = Forms(payload.reader, payload.max_rows)
 
     def read(self, body: bytes, content_type: str) -> Question:
         """Question of a body.
@@ -52,35 +36,41 @@ class Invocations:
         MediaTypeError, LengthError, InputError
             If the body is not of a type that is taken, has too many rows, or is not right.
         """
-        kind = JSON if content_type == JSON else media_type(content_type, (JSON, CSV, PARQUET))
+        payload = self._payload
+        kind = JSON if content_type == JSON else media_type(content_type, payload.media_types)
         if kind == JSON:
             content = parsed(body)
-            params = checked_params(content.get("params"))
-            matrix = self._forms.read(content)
+            question = payload.question(self._forms.read(content), content.get("params"))
         else:
-            params = {}
-            columns: Mapping[str, Any]
-            if kind == CSV:
-                columns = csv_columns(body, self.schema)
-            else:
-                columns = parquet_columns(body, self.schema, self.max_rows)
-            matrix = self._rows.columns(columns)
-        if len(matrix) > self.max_rows:
-            raise too_many_rows(len(matrix), self.max_rows)
-        return Question(matrix, params, self.always_explains or bool(params.get("explain")))
+            question = payload.question(payload.read(body, kind), None)
+        if len(question.rows) > payload.max_rows:
+            raise too_many_rows(len(question.rows), payload.max_rows)
+        return question
 
-    def write(self, answer: Answer) -> bytes:
+    def write(self, answer: Any) -> bytes:
         """Body of an answer."""
-        names = self.schema.probability_columns
-        classes = self.schema.classes
-        records: list[dict[str, Any]] = []
-        for row in answer.probabilities.tolist():
-            most = max(row)
-            record = {"prediction": classes[row.index(most)], "probability": most}
-            if not self.always_explains:
-                record.update(zip(names, row, strict=True))
-            records.append(record)
-        if answer.explanations is not None:
-            for record, explanation in zip(records, answer.explanations, strict=True):
-                record["explanation"] = explanation
-        return orjson.dumps({"predictions": records})
+        return orjson.dumps({"predictions": self._payload.records(answer)})
+
+
+def media_type(content_type: str, accepted: Sequence[str]) -> str:
+    """Media type of a Content-Type header, without its parameters.
+
+    Raises
+    ------
+    MediaTypeError
+        If it is none of the accepted ones, or has parameters besides `charset=utf-8`.
+    """
+    kind, *parameters = (part.strip() for part in content_type.split(";"))
+    if kind not in accepted:
+        shown = f"Content-Type {content_type[:80]!r}" if content_type else "No Content-Type"
+        one_of = "one of " if len(accepted) > 1 else ""
+        raise MediaTypeError(f"{shown} given, {one_of}{', '.join(accepted)} expected.")
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name != "charset":
+            raise MediaTypeError(
+                f"Content-Type parameter {name[:40]!r} given, only charset=utf-8 is understood."
+            )
+        if value.lower() != "utf-8":
+            raise MediaTypeError(f"Charset {value[:40]!r} given, only utf-8 is understood.")
+    return kind

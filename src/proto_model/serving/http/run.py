@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from proto_model.errors import ProtoModelError
 from proto_model.serving.http.app import App
 from proto_model.serving.http.metrics import Metrics
-from proto_model.serving.http.scorer import Scorer
+from proto_model.serving.http.served_model import ServedModel
 from proto_model.serving.http.settings import ServerSettings
 
 __all__ = ["AddressError", "bound", "serve"]
@@ -56,35 +56,35 @@ def bound(settings: ServerSettings) -> socket.socket:
         ) from error
 
 
-def serve(scorer: Scorer, settings: ServerSettings, listener: socket.socket) -> int:
+def serve(model: ServedModel, settings: ServerSettings, listener: socket.socket) -> int:
     """Answer until SIGTERM or SIGINT, then finish what was begun; the process's exit code.
 
     Parameters
     ----------
-    scorer : Scorer
+    model : ServedModel
         The model; workers share its memory.
     settings : ServerSettings
         Workers and limits.
     listener : socket
         From `bound`.
     """
-    metrics = Metrics(scorer.schema, scorer.version, settings.workers)
+    metrics = Metrics(model.schema, model.version, settings.workers)
     _freeze()
     if settings.workers == 1:
-        return _work(scorer, settings, metrics, listener)
+        return _work(model, settings, metrics, listener)
     address = listener.getsockname()
     supervisor = os.getpid()
 
     def work(worker: int) -> int:
         metrics.use(worker)
         own = _bound(address[0], address[1], shared=True)
-        return _work(scorer, settings, metrics, own, supervisor)
+        return _work(model, settings, metrics, own, supervisor)
 
     return _supervise(work, settings.workers)
 
 
 def _work(
-    scorer: Scorer,
+    model: ServedModel,
     settings: ServerSettings,
     metrics: Metrics,
     listener: socket.socket,
@@ -98,7 +98,7 @@ def _work(
     for number in ENDING:
         signal.signal(number, lambda *_: None)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    app = App(scorer, settings, metrics)
+    app = App(model, settings, metrics)
     config = Config(
         app,
         loop="uvloop" if find_spec("uvloop") else "asyncio",

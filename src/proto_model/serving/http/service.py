@@ -3,47 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from proto_model.serving.http.inference import Inference
+from proto_model.serving.http.invocations import Invocations
+from proto_model.serving.http.payload import Payload, Question, RowPayload
 from proto_model.serving.http.pool import Pool
-from proto_model.serving.http.scorer import Answer, Question, Scorer
+from proto_model.serving.http.served_model import ServedModel
 from proto_model.serving.http.settings import ServerSettings
 
-__all__ = ["Service"]
+__all__ = ["Endpoints", "Service"]
 
-# Up to here a request is read and answered at once: that takes less time than handing it to a thread.
+# Up to here a body is read at once: that takes less time than handing it to a thread.
 SMALL_BODY_BYTES = 32 * 1024
-SMALL_N_CELLS = 4096
+FILE_ADVICE = (
+    "Its jobs end and upload nothing more. Send fewer or smaller files, or have file_timeout_s raised."
+)
 
 T = TypeVar("T")
 
 
 class Service:
-    """A scorer with two pools of threads: large tables do not wait behind explanations.
+    """A model with a pool of threads per kind of work: large tables do not wait behind explanations.
 
     Parameters
     ----------
-    scorer : Scorer
-        The model.
+    payload : Payload
+        What the model takes and gives.
     settings : ServerSettings
         Limits of the pools.
+    takes_files : bool
+        Whether the work is file jobs.
     changed : callable
-        Told "body" or "explanation", and how many jobs of the kind there are, whenever that changes.
+        Told a kind of work, and how many jobs of the kind there are, whenever that changes.
     """
 
     def __init__(
-        self, scorer: Scorer, settings: ServerSettings, changed: Callable[[str, int], None] | None = None
+        self,
+        payload: Payload,
+        settings: ServerSettings,
+        takes_files: bool = False,
+        changed: Callable[[str, int], None] | None = None,
     ) -> None:
-        self.scorer = scorer
-        self.retry_after_s = 1
+        self._payload = payload
+        self.retry_after_s = 30 if takes_files else 1
         tell = changed or (lambda kind, n_jobs: None)
-        limits = (settings.threads, settings.max_waiting, settings.answer_timeout_s)
-        self._bodies = Pool(*limits, changed=partial(tell, "body"))
-        self._explanations = Pool(*limits, changed=partial(tell, "explanation"))
+        if takes_files:
+            limits = (settings.file_jobs, settings.max_waiting_files, settings.file_timeout_s)
+            self._pools = {"file": Pool(*limits, changed=partial(tell, "file"), advice=FILE_ADVICE)}
+        else:
+            limits = (settings.threads, settings.max_waiting, settings.answer_timeout_s)
+            self._pools = {
+                kind: Pool(*limits, changed=partial(tell, kind)) for kind in ("body", "explanation")
+            }
 
     async def answer(
-        self, read: Callable[[], tuple[Question, Callable[[Answer], T]]], n_bytes: int
+        self, read: Callable[[], tuple[Question, Callable[[Any], T]]], n_bytes: int
     ) -> tuple[T, int]:
         """Written answer of a request, and its number of rows.
 
@@ -56,20 +73,72 @@ class Service:
 
         Raises
         ------
-        InputError, LengthError, OverloadError, SlowAnswerError
+        InputError, LengthError, OverloadError, SlowAnswerError, EndingError
             If it cannot be read, or not be answered now or in time.
         """
-        if n_bytes <= SMALL_BODY_BYTES:
+        if n_bytes <= SMALL_BODY_BYTES or "body" not in self._pools:
             question, write = read()
-            if not question.explain and question.matrix.size <= SMALL_N_CELLS:
-                return write(self.scorer.answer(question)), len(question.matrix)
         else:
-            question, write = await self._bodies.run(lambda _: read())
-        pool = self._explanations if question.explain else self._bodies
-        content = await pool.run(lambda go_on: write(self.scorer.answer(question, go_on)))
-        return content, len(question.matrix)
+            question, write = await self._pools["body"].run(lambda _: read())
+        work = self._payload.work(question)
+        if work is None and n_bytes <= SMALL_BODY_BYTES:
+            answer = self._payload.answer(question)
+            return write(answer), self._payload.n_rows(answer)
+
+        def work_off(go_on: Callable[[], None]) -> tuple[T, int]:
+            answer = self._payload.answer(question, go_on)
+            return write(answer), self._payload.n_rows(answer)
+
+        return await self._pools[work or "body"].run(work_off)
 
     def close(self) -> None:
-        """Let the threads end."""
-        self._bodies.close()
-        self._explanations.close()
+        """Have what is at work end at its next step, and the threads with it."""
+        for pool in self._pools.values():
+            pool.close()
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """What answers for a model, in every server: two protocols, and who does the work.
+
+    Parameters
+    ----------
+    invocations : Invocations
+        MLflow's protocol.
+    inference : Inference
+        V2.
+    service : Service
+        Answers what either of them has read.
+    """
+
+    invocations: Invocations
+    inference: Inference
+    service: Service
+
+    @classmethod
+    def of(
+        cls, model: ServedModel, settings: ServerSettings, changed: Callable[[str, int], None] | None = None
+    ) -> Endpoints:
+        """Endpoints of a model for rows or for files.
+
+        Parameters
+        ----------
+        model : ServedModel
+            The model.
+        settings : ServerSettings
+            Limits.
+        changed : callable
+            Told a kind of work, and how many jobs of it there are, whenever that changes.
+        """
+        payload: Payload
+        if model.files is None:
+            payload = RowPayload(model.predictor, settings.max_rows)
+        else:
+            from proto_model.serving.http.file_payload import FilePayload
+
+            payload = FilePayload(model.predictor, model.files, settings.max_files)
+        return cls(
+            Invocations(payload),
+            Inference(payload, model.schema.model_name, model.version),
+            Service(payload, settings, model.files is not None, changed),
+        )

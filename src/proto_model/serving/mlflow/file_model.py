@@ -7,24 +7,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from mlflow.models import ModelSignature
 from mlflow.pyfunc import PythonModelContext  # type: ignore[attr-defined]  # exported, but not in __all__
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-from mlflow.types.schema import AnyType
 
 from proto_model.errors import InputError, ProtoModelError
-from proto_model.explanation import ExplainOptions, ProcessExplainer
-from proto_model.files import FileJob, FileOptions, FileSettings, OneThreadModel, Summary, run_jobs
+from proto_model.files import FileJob, Summary, run_jobs
+from proto_model.files.transfer import FileSettings
+from proto_model.parameters import FILE
 from proto_model.serving.mlflow.pyfunc import RandomForestWrapperModel, as_mlflow_error
 
-__all__ = ["RandomForestFileModel", "file_signature"]
+__all__ = ["RandomForestFileModel"]
 
 _URL_COLUMNS = ("input_url", "output_url")
-
-_OUTPUT_TYPES = {
-    **dict.fromkeys(("rows", "rejected_rows", "bytes_in", "bytes_out"), DataType.long),
-    "seconds": DataType.double,
-}
 
 
 class RandomForestFileModel(RandomForestWrapperModel):
@@ -32,6 +25,8 @@ class RandomForestFileModel(RandomForestWrapperModel):
 
     The environment variables `PROTO_MODEL_FILES_*` are read when the model is loaded.
     """
+
+    _signature = FILE
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read schema, forest, and the settings of file scoring."""
@@ -50,63 +45,22 @@ class RandomForestFileModel(RandomForestWrapperModel):
         model_input : DataFrame
             Columns `input_url`, `output_url` and, if the caller likes, `file_id`.
         params : dict, optional
-            As in `file_signature`.
+            As in `proto_model.parameters`.
 
         Raises
         ------
         RequestError
             If a column is missing or a parameter is wrong; nothing is done then.
         """
-        given = params or {}
         try:
-            options, asked = FileOptions.from_params(given), ExplainOptions.from_params(given)
-            if options.explain:
-                asked.validate(self.model.schema)
-                explainer = self.explainer(given)
+            parameters = self.predictor.parameters(params)
             jobs = _jobs(model_input)
+            with self.predictor.explaining(parameters, self._settings.workers) as explain:
+                summaries = run_jobs(jobs, self.predictor, parameters, self._settings, explain=explain)
         except ProtoModelError as error:
             raise as_mlflow_error(error) from error
-        model = OneThreadModel(self.model.schema, self.model.forest)
-        if not options.explain:
-            summaries = run_jobs(jobs, model, options, self._settings)
-        else:
-            with ProcessExplainer(explainer, self._settings.workers) as many:
-                summaries = run_jobs(
-                    jobs, model, options, self._settings, explain=lambda matrix: many.explain(matrix, asked)
-                )
         rows = [summary.to_dict() for summary in summaries]
         return pd.DataFrame(rows, columns=Summary.columns(), dtype=object)
-
-
-def file_signature(explain_params: ParamSchema) -> ModelSignature:
-    """Signature of the model for files.
-
-    Parameters
-    ----------
-    explain_params : ParamSchema
-        Parameters that it shares with the model for rows.
-    """
-    any_type = AnyType()  # type: ignore[no-untyped-call]  # mlflow leaves it untyped
-    inputs = Schema(
-        [
-            # Texts all; of any type, because MLflow puts the data, URLs and all, into its errors about types.
-            *(ColSpec(any_type, name, required=False) for name in (*_URL_COLUMNS, "file_id")),
-        ]
-    )
-    outputs = Schema(
-        [
-            ColSpec(_OUTPUT_TYPES.get(name, DataType.string), name, required=False)
-            for name in Summary.columns()
-        ]
-    )
-    params = [
-        *explain_params.params,
-        ParamSpec("input_format", DataType.string, ""),
-        ParamSpec("output_format", DataType.string, ""),
-        ParamSpec("passthrough", DataType.string, [], (-1,)),
-        ParamSpec("on_bad_row", DataType.string, "fail"),
-    ]
-    return ModelSignature(inputs, outputs, ParamSchema(params))
 
 
 def _jobs(model_input: pd.DataFrame) -> list[FileJob]:

@@ -1,29 +1,21 @@
-"""The served models: thin `mlflow.pyfunc.PythonModel`s over bundle, request, answer and explanation."""
+"""The served models for rows: thin `mlflow.pyfunc.PythonModel`s over the predictor."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
-from numpy.typing import NDArray
 
 from proto_model.errors import InputError, ProtoModelError
-from proto_model.explanation import Explainer, ExplainOptions, make_explainer
-from proto_model.model.answer import answer_frame
-from proto_model.model.bundle import ForestModel
+from proto_model.model import Bundle, Predictor
 from proto_model.model.request import coded_rows
+from proto_model.parameters import EXPLAINER, ROWS, Signature
 
 __all__ = ["RandomForestExplainer", "RandomForestWrapperModel", "RequestError", "as_mlflow_error"]
-
-BUNDLE = "bundle"
-DEFAULT_ENGINE = "lore"
 
 
 class RequestError(MlflowException):
@@ -50,61 +42,19 @@ def as_mlflow_error(error: ProtoModelError) -> RequestError:
     return RequestError(str(error), error_code=code)
 
 
-class _BundleModel(PythonModel):
-    """What both served models share: the bundle, and an explainer per engine, made when first asked for."""
+class RandomForestWrapperModel(PythonModel):
+    """Rows in, predictions out; with `explain` their explanations, too."""
+
+    _signature: Signature = ROWS
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read schema and forest; nothing is unpickled."""
-        self.model = ForestModel.load(Path(context.artifacts[BUNDLE]))
-        self._explainers: dict[str, Explainer] = {}
-        self._making = threading.Lock()
-
-    def explain(self, matrix: NDArray[np.float64], params: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Explanations of coded rows."""
-        options = ExplainOptions.from_params(params)
-        options.validate(self.model.schema)
-        return self.explainer(params).explain(matrix, options)
-
-    def explainer(self, params: Mapping[str, Any]) -> Explainer:
-        """The explainer that the parameters ask for."""
-        engine = params.get("engine") or DEFAULT_ENGINE
-        with self._making:
-            if engine not in self._explainers:
-                self._explainers[engine] = make_explainer(
-                    engine, self.model.schema, self.model.background, self.model.predict_proba
-                )
-            return self._explainers[engine]
-
-
-class RandomForestWrapperModel(_BundleModel):
-    """Rows in, predictions out; with `explain` their explanations, too."""
+        self.predictor = Predictor(Bundle.load(Path(context.artifacts["bundle"])), self._signature)
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Label, its probability and every class's, per row.
-
-        Raises
-        ------
-        RequestError
-            If rows or parameters are wrong; names all faults.
-        """
-        params = params or {}
-        try:
-            matrix = coded_rows(model_input, self.model.schema)
-            explanations = self.explain(matrix, params) if params.get("explain") else None
-        except ProtoModelError as error:
-            raise as_mlflow_error(error) from error
-        return answer_frame(self.model.predict_proba(matrix), self.model.schema, explanations)
-
-
-class RandomForestExplainer(_BundleModel):
-    """Rows in, explanations out."""
-
-    def predict(
-        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
-    ) -> pd.DataFrame:
-        """Label, its probability and the explanation, per row.
+        """Answer with a row per row, as `proto_model.model.answer_fields` lists its columns.
 
         Raises
         ------
@@ -112,9 +62,13 @@ class RandomForestExplainer(_BundleModel):
             If rows or parameters are wrong; names all faults.
         """
         try:
-            matrix = coded_rows(model_input, self.model.schema)
-            explanations = self.explain(matrix, params or {})
+            matrix = coded_rows(model_input, self.predictor.schema)
+            return self.predictor.answer(matrix, self.predictor.parameters(params)).frame()
         except ProtoModelError as error:
             raise as_mlflow_error(error) from error
-        frame = answer_frame(self.model.predict_proba(matrix), self.model.schema, explanations)
-        return frame[["prediction", "probability", "explanation"]]
+
+
+class RandomForestExplainer(RandomForestWrapperModel):
+    """Rows in, label, its probability and the explanation out."""
+
+    _signature = EXPLAINER

@@ -5,19 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shlex
 import shutil
-import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from proto_model.errors import ArtifactError, ProtoModelError
-from proto_model.schema import FeatureType, ModelSchema
+from proto_model.errors import ArtifactError
+from proto_model.model import answer_fields
+from proto_model.parameters import FILE, Signature
+from proto_model.schema import ModelSchema
+from proto_model.serving.http.served_model import BUNDLE, signature_of
 from proto_model.serving.http.settings import ServerSettings
 
-__all__ = ["model_settings", "server_settings", "write_mlserver_configs"]
+__all__ = ["check_environment", "model_settings", "server_settings", "write_mlserver_configs"]
 
 # A text beside the settings, where MLServer looks for it; the model brings the code.
 RUNTIME = '''"""MLServer runtime of the model in this folder, from the model's own code."""
@@ -29,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "artifact" / "model" / 
 
 from proto_model.serving.mlserver.runtime import ForestRuntime  # noqa: E402, F401
 '''
-SCHEMA = Path("artifacts", "bundle", "schema.json")
+SCHEMA = BUNDLE / "schema.json"
 
 # Environment variable, key of settings.json, default.
 PORTS = (
@@ -44,11 +45,12 @@ FILE_LIMITS = ("max_files", "file_timeout_s", "file_jobs", "max_waiting_files", 
 LIMIT_PREFIX = "PROTO_MODEL_SERVER_"
 
 # Datatype of the Open Inference Protocol, and MLServer's content type for it.
-TENSORS: dict[FeatureType, tuple[str, str]] = {
+TENSORS = {
     "double": ("FP64", "np"),
     "long": ("INT64", "np"),
     "boolean": ("BOOL", "np"),
     "string": ("BYTES", "str"),
+    "json": ("BYTES", "str"),
 }
 
 
@@ -86,9 +88,8 @@ def write_mlserver_configs(model: Path, build: Path, environment: Mapping[str, s
             f"{model.name} holds no {SCHEMA}: not a model of proto_model. Give the URI of one, such as "
             "models:/proto_model@champion."
         )
-    schema = ModelSchema.read(model / SCHEMA)
-    takes_files = (model / "file.py").is_file()
-    limits = model_limits(FILE_LIMITS if takes_files else ROW_LIMITS, environment)
+    schema, signature = ModelSchema.read(model / SCHEMA), signature_of(model)
+    limits = model_limits(FILE_LIMITS if signature == FILE else ROW_LIMITS, environment)
     configs = build / "mlserver_configs"
     configs.mkdir(parents=True, exist_ok=True)
     target = configs / schema.model_name
@@ -98,7 +99,7 @@ def write_mlserver_configs(model: Path, build: Path, environment: Mapping[str, s
         (new / "artifact").mkdir(parents=True)
         shutil.move(model, new / "artifact" / "model")
         (new / "runtime.py").write_text(RUNTIME, encoding="utf-8")
-        _write_json(new / "model-settings.json", model_settings(schema, takes_files, limits))
+        _write_json(new / "model-settings.json", model_settings(schema, signature, limits))
         _write_json(new / "settings.json", settings)
         if target.exists():
             target.rename(Path(temporary) / "old")
@@ -106,6 +107,12 @@ def write_mlserver_configs(model: Path, build: Path, environment: Mapping[str, s
     # `mlserver start build` reads its settings there and nowhere else.
     _write_json(build / "settings.json", settings)
     return target
+
+
+def check_environment(environment: Mapping[str, str]) -> None:
+    """Raise the error that `write_mlserver_configs` would raise for a port or a limit."""
+    server_settings(environment)
+    model_limits((), environment)
 
 
 def server_settings(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -138,30 +145,26 @@ def model_limits(names: Sequence[str], environment: Mapping[str, str]) -> dict[s
     return {name: limits[name] for name in names}
 
 
-def model_settings(schema: ModelSchema, takes_files: bool, limits: Mapping[str, Any]) -> dict[str, Any]:
+def model_settings(schema: ModelSchema, signature: Signature, limits: Mapping[str, Any]) -> dict[str, Any]:
     """Content of `model-settings.json`: inputs and outputs of the V2 protocol, one tensor per column.
 
     Parameters
     ----------
     schema : ModelSchema
         Of the model.
-    takes_files : bool
-        Whether it takes jobs of two URLs instead of rows.
+    signature : {"rows", "explainer", "file"}
+        What it takes and gives.
     limits : mapping of str to number
         For the runtime, by the names of `ServerSettings`.
     """
-    inputs: list[tuple[str, FeatureType]]
-    outputs: list[tuple[str, FeatureType]]
-    if takes_files:
-        inputs = [("input_url", "string"), ("output_url", "string"), ("file_id", "string")]
-        outputs = [("file_id", "string"), ("status", "string"), ("summary", "string")]
+    inputs: Iterable[tuple[str, str]]
+    outputs: Iterable[tuple[str, str]]
+    if signature == FILE:
+        inputs = [(name, "string") for name in ("input_url", "output_url", "file_id")]
+        outputs = [(name, "string") for name in ("file_id", "status", "summary")]
     else:
         inputs = [(feature.name, feature.type) for feature in schema.features]
-        outputs = [
-            ("prediction", schema.target_type),
-            ("probability", "double"),
-            *((name, "double") for name in schema.probability_columns),
-        ]
+        outputs = [(field.name, field.type) for field in answer_fields(schema, None, signature)]
     return {
         "name": schema.model_name,
         "implementation": "runtime.ForestRuntime",
@@ -172,7 +175,7 @@ def model_settings(schema: ModelSchema, takes_files: bool, limits: Mapping[str, 
     }
 
 
-def _tensor(name: str, kind: FeatureType) -> dict[str, Any]:
+def _tensor(name: str, kind: str) -> dict[str, Any]:
     """Metadata of one column."""
     datatype, content_type = TENSORS[kind]
     return {
@@ -191,59 +194,3 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
         file.write("\n")
     Path(temporary).chmod(0o644)
     os.replace(temporary, path)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Download a model and write its folder; arguments: model URI, build folder."""
-    from proto_model.registry.noise import quiet_mlflow
-
-    quiet_mlflow()
-    from proto_model.registry.tracking import without_credentials
-
-    model_uri, build = sys.argv[1:] if argv is None else argv
-    try:
-        folder = _configured(model_uri, Path(build))
-    except ProtoModelError as error:
-        print(f"error: {without_credentials(str(error))}", file=sys.stderr)
-        return 1
-    print(shlex.join(["pip", "install", "-r", str(folder / "artifact" / "model" / "requirements.txt")]))
-    print(shlex.join(["mlserver", "start", build]))
-    return 0
-
-
-def _configured(model_uri: str, build: Path) -> Path:
-    """Folder of a model that was downloaded; what can be wrong besides the model is found out before."""
-    server_settings(os.environ)
-    model_limits((), os.environ)
-    try:
-        build.mkdir(parents=True, exist_ok=True)
-        # Beside its place, so that it need not be copied again.
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=build) as download:
-            return write_mlserver_configs(_downloaded(model_uri, download), build, os.environ)
-    except OSError as error:
-        raise ArtifactError(
-            f"{model_uri} cannot be written to {build}: {error.strerror or error}. Set BUILD_DIR to a folder "
-            "that may be written to, with room for the model."
-        ) from error
-
-
-def _downloaded(model_uri: str, folder: str) -> Path:
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    from proto_model.registry.tracking import check_store
-
-    if model_uri.startswith(("models:", "runs:")):
-        check_store(mlflow.get_tracking_uri())
-    elif ":/" not in model_uri and not Path(model_uri).is_dir():
-        raise ArtifactError(
-            f"There is no folder {model_uri}. Give one, or a URI such as models:/proto_model@champion."
-        )
-    try:
-        return Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=folder))
-    except (MlflowException, OSError, ValueError) as error:
-        raise ArtifactError(f"{model_uri} cannot be had: {' '.join(str(error).split())}") from error
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -24,12 +24,12 @@ from mlserver.utils import get_model_uri
 from starlette.requests import Request
 from starlette.responses import Response
 
-from proto_model.serving.http.endpoints import Endpoints
 from proto_model.serving.http.errors import fault
-from proto_model.serving.http.media_type import JSON
-from proto_model.serving.http.scorer import Scorer
+from proto_model.serving.http.inference import PLATFORM, Envelope
+from proto_model.serving.http.payload import JSON
+from proto_model.serving.http.served_model import ServedModel
+from proto_model.serving.http.service import Endpoints
 from proto_model.serving.http.settings import ServerSettings
-from proto_model.serving.http.tensor_protocol import PLATFORM, Envelope
 from proto_model.serving.http.tensors import Tensor
 
 __all__ = ["ForestRuntime"]
@@ -46,16 +46,15 @@ class ForestRuntime(MLModel):  # type: ignore[misc]  # mlserver is not installed
         """Read the model, and tell its columns."""
         extra = (self._settings.parameters and self._settings.parameters.extra) or {}
         limits = ServerSettings.of_numbers(extra, "model-settings.json: parameters.extra: ")
-        self.scorer = Scorer.load(Path(await get_model_uri(self._settings)))
-        endpoints = Endpoints.of(self.scorer, limits)
-        self._invocations: Any = endpoints.invocations
-        self._inference: Any = endpoints.inference
-        self._service: Any = endpoints.service
+        self.served = ServedModel.load(Path(await get_model_uri(self._settings)))
+        endpoints = Endpoints.of(self.served, limits)
+        self._invocations, self._inference = endpoints.invocations, endpoints.inference
+        self._service = endpoints.service
         metadata = self._inference.metadata()
         self._settings.platform = PLATFORM
         self.inputs = [MetadataTensor(**tensor) for tensor in metadata["inputs"]]
         self.outputs = [MetadataTensor(**tensor) for tensor in metadata["outputs"]]
-        if self.scorer.files is not None:
+        if self.served.files is not None:
             _after_signal(limits.drain_timeout_s, self._service.close)
         return True
 
@@ -123,7 +122,7 @@ class ForestRuntime(MLModel):  # type: ignore[misc]  # mlserver is not installed
     @custom_handler(rest_path="/version", rest_method="GET")  # type: ignore[untyped-decorator]
     async def version_of_mlflow(self) -> Response:
         """Version of the MLflow that logged the model."""
-        return Response(self.scorer.mlflow_version, media_type=JSON)
+        return Response(self.served.mlflow_version, media_type=JSON)
 
 
 def _after_signal(seconds: float, end: Any) -> None:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from proto_model.errors import ArtifactError
-from proto_model.model.bundle import ForestModel, write_bundle
+from proto_model.model import Bundle, write_bundle
 from proto_model.registry.promotion.comparison import ComparisonError
 from proto_model.registry.promotion.contender import ForestContender, PyfuncContender, load_contender
 from proto_model.table import encode
@@ -27,7 +27,7 @@ def test_a_forest_gives_the_labels_of_its_pipeline_in_any_order_of_columns(
     mixed_data, mixed_pipeline, tmp_path
 ):
     write_bundle(tmp_path, mixed_pipeline, mixed_data.schema, encode(mixed_data.X_train, mixed_data.schema))
-    contender = ForestContender(ForestModel.load(tmp_path))
+    contender = ForestContender(Bundle.load(tmp_path))
     frame = mixed_data.X_test.assign(job=mixed_data.X_test["job"].replace("pilot", "an unknown job"))
 
     assert contender.schema == mixed_data.schema

@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import mlflow.pyfunc
+import numpy as np
 import pytest
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
 from mlflow.pyfunc import scoring_server
-from mlflow.types import ParamSchema
+from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from proto_model.model import ForestModel, write_bundle
+from proto_model.model import Bundle, Predictor, write_bundle
+from proto_model.parameters import Parameters
 from proto_model.registry.logged_model import CODE, example_rows, save_model
-from proto_model.registry.signature import PREDICT_PARAMS, rows_signature
-from proto_model.serving.http import Question, Scorer
+from proto_model.registry.signature import rows_signature
+from proto_model.serving.http import ServedModel
 from proto_model.serving.http.app import App
 from proto_model.serving.http.metrics import Metrics
 from proto_model.serving.http.settings import ServerSettings
@@ -99,27 +100,24 @@ def model_folder(
             folder / "model",
             bundle=folder / "bundle",
             code=CODE / "forest.py",
-            # Without columns MLflow hands every value on as it came.
-            signature=ModelSignature(
-                outputs=rows_signature(schema).outputs, params=ParamSchema(PREDICT_PARAMS)
-            ),
+            signature=rows_signature(schema),
             input_example=example_rows(mixed_data),
         )
     return folder / "model"
 
 
 @pytest.fixture(scope="session")
-def scorer(model_folder: Path) -> Scorer:
-    return Scorer.load(model_folder)
+def served(model_folder: Path) -> ServedModel:
+    return ServedModel.load(model_folder)
 
 
 @pytest.fixture
-def make_app(scorer: Scorer) -> Iterator[Callable[..., App]]:
-    """Function from settings to an app; any scorer may be given instead of the forest's."""
+def make_app(served: ServedModel) -> Iterator[Callable[..., App]]:
+    """Function from settings to an app; any model may be given instead of the forest's."""
     apps = []
 
-    def make(scorer: Scorer = scorer, **settings: Any) -> App:
-        app = App(scorer, ServerSettings(**settings), Metrics(scorer.schema, scorer.version))
+    def make(served: ServedModel = served, **settings: Any) -> App:
+        app = App(served, ServerSettings(**settings), Metrics(served.schema, served.version))
         apps.append(app)
         return app
 
@@ -157,24 +155,26 @@ def mlflow_server(model_folder: Path) -> Callable[[bytes, str], tuple[int, Any]]
     return answer
 
 
-class SlowScorer(Scorer):
-    """A scorer whose explanations wait until they are let go, or their time is over."""
+class SlowPredictor(Predictor):
+    """A predictor whose explanations wait until they are let go, or their time is over."""
 
-    def __init__(self, model: ForestModel) -> None:
-        super().__init__(model)
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__(bundle)
         self.begun = threading.Semaphore(0)
         self.go = threading.Event()
 
-    def explain(self, question: Question, go_on: Callable[[], None] | None = None) -> list[dict[str, Any]]:
+    def explain(
+        self, matrix: NDArray[np.float64], parameters: Parameters, go_on: Callable[[], None] | None = None
+    ) -> list[dict[str, Any]]:
         self.begun.release()
         while not self.go.wait(0.01):
             if go_on is not None:
                 go_on()
-        return [{"rule": "none"}] * len(question.matrix)
+        return [{"rule": "none"}] * len(matrix)
 
 
 @pytest.fixture
-def slow_scorer(scorer: Scorer) -> Iterator[SlowScorer]:
-    slow = SlowScorer(scorer.model)
+def slow(served: ServedModel) -> Iterator[SlowPredictor]:
+    slow = SlowPredictor(served.predictor.bundle)
     yield slow
     slow.go.set()

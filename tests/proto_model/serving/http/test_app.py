@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from proto_model.serving.http import Scorer
+from proto_model.model import Predictor
+from proto_model.serving.http import ServedModel
 
 ROW = {"age": 40, "income": 2e4, "job": "nurse", "owner": True, "children": 1}
 JSON = {"Content-Type": "application/json"}
@@ -117,16 +118,16 @@ def test_a_client_that_leaves_gets_no_answer(make_app):
     asyncio.run(make_app()(scope, receive, send))
 
 
-def test_slow_explanations_hold_up_neither_rows_nor_tables(make_app, ask, slow_scorer):
+def test_slow_explanations_hold_up_neither_rows_nor_tables(make_app, ask, slow):
     async def scenario():
-        app = make_app(slow_scorer, threads=2)
+        app = make_app(ServedModel(slow), threads=2)
         explained = [asyncio.create_task(ask(app, "POST", "/invocations", EXPLAIN, JSON)) for _ in range(4)]
         for _ in range(2):
-            assert await asyncio.to_thread(slow_scorer.begun.acquire, timeout=30)
+            assert await asyncio.to_thread(slow.begun.acquire, timeout=30)
         single = await ask(app, "POST", "/invocations", BODY, JSON)
         large = await ask(app, "POST", "/invocations", LARGE, JSON)
         assert not any(task.done() for task in explained)
-        slow_scorer.go.set()
+        slow.go.set()
         return single, large, await asyncio.gather(*explained)
 
     single, large, explained = asyncio.run(scenario())
@@ -136,14 +137,14 @@ def test_slow_explanations_hold_up_neither_rows_nor_tables(make_app, ask, slow_s
     assert [reply.json["predictions"][0]["explanation"] for reply in explained] == [{"rule": "none"}] * 4
 
 
-def test_more_requests_than_may_wait_are_sent_away(make_app, ask, slow_scorer):
+def test_more_requests_than_may_wait_are_sent_away(make_app, ask, slow):
     async def scenario():
-        app = make_app(slow_scorer, threads=1, max_waiting=1)
+        app = make_app(ServedModel(slow), threads=1, max_waiting=1)
         begun = [asyncio.create_task(ask(app, "POST", "/invocations", EXPLAIN, JSON)) for _ in range(2)]
-        assert await asyncio.to_thread(slow_scorer.begun.acquire, timeout=30)
+        assert await asyncio.to_thread(slow.begun.acquire, timeout=30)
         refused = await ask(app, "POST", "/invocations", EXPLAIN, JSON)
         page = (await ask(app, "GET", "/metrics")).body.decode()
-        slow_scorer.go.set()
+        slow.go.set()
         finished = await asyncio.gather(*begun)
         return refused, page, finished, await ask(app, "POST", "/invocations", EXPLAIN, JSON)
 
@@ -155,26 +156,26 @@ def test_more_requests_than_may_wait_are_sent_away(make_app, ask, slow_scorer):
     assert [reply.status for reply in (*finished, later)] == [200, 200, 200]
 
 
-def test_an_answer_that_takes_too_long_is_given_up_and_its_thread_is_free_again(make_app, ask, slow_scorer):
+def test_an_answer_that_takes_too_long_is_given_up_and_its_thread_is_free_again(make_app, ask, slow):
     async def scenario():
-        app = make_app(slow_scorer, threads=1, max_waiting=0, answer_timeout_s=0.1)
-        slow = await ask(app, "POST", "/invocations", EXPLAIN, JSON)
-        slow_scorer.go.set()
+        app = make_app(ServedModel(slow), threads=1, max_waiting=0, answer_timeout_s=0.1)
+        late = await ask(app, "POST", "/invocations", EXPLAIN, JSON)
+        slow.go.set()
         while (again := await ask(app, "POST", "/invocations", EXPLAIN, JSON)).status == 503:
             await asyncio.sleep(0.01)
-        return slow, again
+        return late, again
 
-    slow, again = asyncio.run(scenario())
+    late, again = asyncio.run(scenario())
 
-    assert slow.status == 504
-    assert "No answer within 0.1 s" in slow.json["message"]
+    assert late.status == 504
+    assert "No answer within 0.1 s" in late.json["message"]
     assert again.status == 200
 
 
 @pytest.mark.parametrize("path", ["/invocations", "/v2/models/proto_model/infer"])
-def test_what_nobody_foresaw_stays_inside(make_app, ask, scorer, caplog, path):
-    class BrokenScorer(Scorer):
-        def answer(self, question, go_on=None):
+def test_what_nobody_foresaw_stays_inside(make_app, ask, served, caplog, path):
+    class BrokenPredictor(Predictor):
+        def answer(self, matrix, parameters=None, go_on=None):
             raise RuntimeError("secret path")
 
     tensors = [
@@ -183,7 +184,8 @@ def test_what_nobody_foresaw_stays_inside(make_app, ask, scorer, caplog, path):
     ]
     body = BODY if path == "/invocations" else json.dumps({"inputs": tensors}).encode()
     with caplog.at_level(logging.ERROR):
-        reply = asyncio.run(ask(make_app(BrokenScorer(scorer.model)), "POST", path, body, JSON))
+        app = make_app(ServedModel(BrokenPredictor(served.predictor.bundle)))
+        reply = asyncio.run(ask(app, "POST", path, body, JSON))
 
     assert reply.status == 500
     assert b"secret" not in reply.body
@@ -209,7 +211,7 @@ def test_metrics_count_routes_statuses_and_rows(make_app, ask):
         'proto_model_request_seconds_bucket{route="invocations",le="+Inf"} 3',
         'proto_model_request_seconds_count{route="invocations"} 3',
         "proto_model_rows_total 1001",
-        f'schema_digest="{app.scorer.schema.digest}"',
+        f'schema_digest="{app.model.schema.digest}"',
     ):
         assert line in page
     sample = re.compile(r"[a-z_]+(\{([a-z_]+=\"[^\"]*\",?)+\})? [0-9.e+-]+")

@@ -12,15 +12,12 @@ import mlflow.pyfunc
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import scoring_server
-from mlflow.types import ParamSchema
 
 from proto_model.errors import ProtoModelError
 from proto_model.model import write_bundle
 from proto_model.registry.logged_model import CODE, save_model
-from proto_model.registry.signature import PREDICT_PARAMS
-from proto_model.serving.http import Scorer
-from proto_model.serving.http.params import FILE_PARAMS
-from proto_model.serving.mlflow.file_model import file_signature
+from proto_model.registry.signature import file_signature
+from proto_model.serving.http import ServedModel
 from proto_model.table import encode
 from scripts.object_store import ObjectStore
 
@@ -47,15 +44,15 @@ def folder(tmp_path_factory, mixed_pipeline, mixed_data) -> Path:
     write_bundle(
         folder / "bundle", mixed_pipeline, mixed_data.schema, encode(mixed_data.X_train, mixed_data.schema)
     )
-    signature = file_signature(ParamSchema(PREDICT_PARAMS))
+    signature = file_signature()
     save_model(folder / "model", bundle=folder / "bundle", code=CODE / "file.py", signature=signature)
     return folder / "model"
 
 
 @pytest.fixture(scope="module")
-def files(folder, store, tmp_path_factory) -> Scorer:
+def files(folder, store, tmp_path_factory) -> ServedModel:
     temp = tmp_path_factory.mktemp("temp")
-    return Scorer.load(folder, store.settings | {"PROTO_MODEL_FILES_TEMP_DIR": str(temp)})
+    return ServedModel.load(folder, store.settings | {"PROTO_MODEL_FILES_TEMP_DIR": str(temp)})
 
 
 @pytest.fixture
@@ -149,7 +146,7 @@ def test_a_job_may_be_one_object_of_texts_and_explain(send, store):
         ({"dataframe_records": []}, "Columns missing: ['input_url', 'output_url']"),
         (
             {"dataframe_records": [{"input_url": "x", "output_url": "y"}], "params": {"on_bad_row": "skip"}},
-            "on_bad_row='skip' given",
+            "on_bad_row: 'skip' given",
         ),
         (
             {
@@ -250,32 +247,23 @@ def test_metadata_names_urls(files, make_app, ask):
     ]
 
 
-def test_parameters_are_those_of_the_signature():
-    types = {"boolean": bool, "string": str, "long": int}
-    params = file_signature(ParamSchema(PREDICT_PARAMS)).params.params
-
-    assert FILE_PARAMS == tuple(
-        (spec.name, types[spec.dtype.name], spec.shape is not None) for spec in params
-    )
-
-
 def test_a_misspelt_setting_is_an_error(folder):
     with pytest.raises(ProtoModelError, match="PROTO_MODEL_FILES_ALLOW_HTP is not known"):
-        Scorer.load(folder, {"PROTO_MODEL_FILES_ALLOW_HTP": "true"})
+        ServedModel.load(folder, {"PROTO_MODEL_FILES_ALLOW_HTP": "true"})
 
 
 @pytest.fixture
 def held(files, monkeypatch):
     """Predictions that wait until they are let go; set when one waits."""
     waiting, go = threading.Semaphore(0), threading.Event()
-    predict = files.model.forest.predict_proba
+    predict = files.predictor.bundle.engine.predict_proba
 
     def wait(*arguments, **options):
         waiting.release()
         assert go.wait(60)
         return predict(*arguments, **options)
 
-    monkeypatch.setattr(files.model.forest, "predict_proba", wait, raising=False)
+    monkeypatch.setattr(files.predictor.bundle.engine, "predict_proba", wait, raising=False)
     yield waiting, go
     go.set()
 

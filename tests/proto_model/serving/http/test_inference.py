@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from proto_model.errors import ProtoModelError
 from proto_model.serving.http.inference import Inference
+from proto_model.serving.http.payload import RowPayload
 
 NAMES = ["age", "income", "job", "owner", "children"]
 DATATYPES = {"age": "INT64", "income": "FP64", "job": "BYTES", "owner": "BOOL", "children": "INT64"}
@@ -257,14 +258,14 @@ def bodies(draw):
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=bodies())
-def test_the_short_way_accepts_and_refuses_what_the_long_way_does(scorer, body):
-    quick, slow = Inference(scorer.schema, max_rows=1), Inference(scorer.schema, max_rows=1)
+def test_the_short_way_accepts_and_refuses_what_the_long_way_does(served, body):
+    quick, slow = (Inference(RowPayload(served.predictor, 1), "proto_model") for _ in range(2))
     quick.read(json.dumps(tensors(ROWS[:1])).encode())  # the next one is held against it
     slow._usual.columns = lambda tensors, max_rows: None
 
     def outcome(inference):
         try:
-            return inference.read(body).question.matrix
+            return inference.read(body).question.rows
         except ProtoModelError as error:
             return str(error)
 

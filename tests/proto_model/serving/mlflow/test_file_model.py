@@ -8,13 +8,11 @@ import mlflow.pyfunc
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
-from mlflow.types import ParamSchema
 from sklearn.pipeline import Pipeline
 
 from proto_model.model import write_bundle
 from proto_model.registry.logged_model import CODE, save_model
-from proto_model.registry.signature import PREDICT_PARAMS
-from proto_model.serving.mlflow.file_model import file_signature
+from proto_model.registry.signature import file_signature
 from proto_model.table import TrainingData, encode
 from scripts.object_store import ObjectStore
 
@@ -36,7 +34,7 @@ def loaded(
     folder = tmp_path_factory.mktemp("model")
     background = encode(mixed_data.X_train, mixed_data.schema)
     write_bundle(folder / "bundle", mixed_pipeline, mixed_data.schema, background)
-    signature = file_signature(ParamSchema(PREDICT_PARAMS))
+    signature = file_signature()
     save_model(folder / "model", bundle=folder / "bundle", code=CODE / "file.py", signature=signature)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in rclone.settings.items():
@@ -95,10 +93,14 @@ def test_explanations_come_with_the_rows(loaded: Any, rclone: ObjectStore, mixed
     ("columns", "params", "reason"),
     [
         ({"input_url": ["https://h/k?X-Amz-Signature=5ec4e7"]}, {}, "Columns missing: .'output_url'"),
-        ({"input_url": ["u"], "output_url": ["u"]}, {"on_bad_row": "skip"}, "on_bad_row='skip' given"),
+        ({"input_url": ["u"], "output_url": ["u"]}, {"on_bad_row": "skip"}, "on_bad_row: 'skip' given"),
         ({"input_url": ["u"], "output_url": ["u"]}, {"output_format": "xlsx"}, "output_format='xlsx' given"),
         ({"input_url": ["u"], "output_url": ["u"]}, {"passthrough": ["a", "a"]}, "names a column twice"),
-        ({"input_url": ["u"], "output_url": ["u"]}, {"explain": True, "effort": "huge"}, "effort 'huge'"),
+        (
+            {"input_url": ["u"], "output_url": ["u"]},
+            {"explain": True, "effort": "huge"},
+            "effort: 'huge' given",
+        ),
     ],
 )
 def test_a_request_that_is_wrong_is_refused_whole(

@@ -1,11 +1,10 @@
 import json
-import shlex
 
 import pytest
 
 from proto_model.errors import ArtifactError
 from proto_model.serving.http.settings import ServerSettings, ServerSettingsError
-from proto_model.serving.mlserver.configs import main, server_settings, write_mlserver_configs
+from proto_model.serving.mlserver.configs import server_settings, write_mlserver_configs
 
 
 @pytest.fixture
@@ -95,47 +94,3 @@ def test_a_limit_that_cannot_be_is_named_before_anything_is_written(
         write_mlserver_configs(downloaded("m"), tmp_path / "build", {f"PROTO_MODEL_SERVER_{variable}": value})
 
     assert not (tmp_path / "build").exists()
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Function that runs the command and gives its exit code, output and words."""
-    monkeypatch.setattr("proto_model.registry.noise.quiet_mlflow", lambda: None)
-
-    def run(model_uri, build):
-        code = main([str(model_uri), str(build)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
-def test_a_folder_is_configured_where_names_have_spaces_and_stays_where_it_was(run, downloaded, tmp_path):
-    build = tmp_path / "my build"
-    model = downloaded("my model")
-
-    code, output, _ = run(model, build)
-
-    assert code == 0
-    install, start = map(shlex.split, output.splitlines())
-    target = build / "mlserver_configs" / "proto_model"
-    assert install[-1] == str(target / "artifact" / "model" / "requirements.txt")
-    assert start == ["mlserver", "start", str(build)]
-    assert (target / "artifact" / "model" / "MLmodel").read_text() == (model / "MLmodel").read_text()
-    assert sorted(path.name for path in build.iterdir()) == ["mlserver_configs", "settings.json"]
-
-
-def test_what_cannot_be_configured_gets_a_sentence_and_leaves_nothing(run, downloaded, tmp_path, monkeypatch):
-    build = tmp_path / "build"
-    (tmp_path / "file").write_text("")
-
-    assert run("no/such", build)[::2] == (
-        1,
-        "error: There is no folder no/such. Give one, or a URI such as models:/proto_model@champion.\n",
-    )
-    assert "Set BUILD_DIR to a folder" in run(downloaded("m"), tmp_path / "file")[2]
-    said = run("ftp://me:SECRET@127.0.0.1:1/m", build)[2]
-    assert said.startswith("error: ftp://127.0.0.1:1/m cannot be had: ")
-    monkeypatch.setenv("MLSERVER_HTTP_PORT", "http")
-    assert "MLSERVER_HTTP_PORT is 'http'" in run(tmp_path / "m", build)[2]
-    assert not build.exists() or not list(build.iterdir())

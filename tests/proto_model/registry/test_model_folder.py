@@ -5,7 +5,8 @@ import socket
 import mlflow
 import pytest
 
-from proto_model.serving.http import location
+from proto_model.errors import ArtifactError
+from proto_model.registry import model_folder
 
 
 @pytest.fixture
@@ -13,7 +14,7 @@ def said(tmp_path, capsys):
     """Function from model URI to what the process that downloads it says when it cannot."""
 
     def said(model_uri):
-        assert location.main([model_uri, str(tmp_path)]) == 1
+        assert model_folder.main([model_uri, str(tmp_path)]) == 1
         output = capsys.readouterr()
         assert output.out == ""
         return output.err
@@ -30,8 +31,7 @@ def test_a_tracking_server_that_is_not_there_is_named_without_its_password(said,
 
     text = said("models:/proto_model@champion")
 
-    assert text.startswith("models:/proto_model@champion: ")
-    assert f"127.0.0.1:{port}" in text
+    assert text.startswith(f"MLflow at http://127.0.0.1:{port} cannot be used.")
     assert "SECRET" not in text
     assert text.count("\n") == 1
 
@@ -39,5 +39,18 @@ def test_a_tracking_server_that_is_not_there_is_named_without_its_password(said,
 def test_a_password_in_the_models_own_address_is_not_shown(said):
     text = said("ftp://me:SECRET@127.0.0.1:1/model")
 
-    assert text.startswith("ftp://127.0.0.1:1/model: ")
+    assert text.startswith("Cannot load ftp://127.0.0.1:1/model: ")
     assert "SECRET" not in text
+
+
+def test_a_path_stays_where_it_is_and_one_that_is_not_there_is_named(tmp_path):
+    assert model_folder.downloaded_apart(str(tmp_path), tmp_path / "new") == tmp_path
+    assert model_folder.local_folder(tmp_path.as_uri()) == tmp_path
+    with pytest.raises(ArtifactError, match=r"There is no folder no/such\. Give one"):
+        model_folder.downloaded_apart("no/such", tmp_path)
+
+
+def test_without_mlflow_a_uri_gets_a_sentence(said, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "mlflow", None)
+
+    assert "MLflow is not installed" in said("models:/proto_model@champion")

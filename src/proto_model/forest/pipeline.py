@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
 
-from proto_model.forest import CompiledForest
+from proto_model.forest.engine import CompiledForest
 from proto_model.schema import ModelSchema
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 __all__ = ["compiled_forest", "forest_columns"]
 

@@ -1,0 +1,86 @@
+"""The kinds of models: what depends on the task that `schema.json` names.
+
+To add a kind, write a class like `Classification`, and name it in `KINDS` and in `proto_model.schema.TASKS`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proto_model.errors import ArtifactError
+from proto_model.forest import CompiledForest
+from proto_model.model.answer import AnswerField, classification_fields
+from proto_model.parameters import ROWS, Parameters, Signature
+from proto_model.schema import ModelSchema
+
+__all__ = ["KINDS", "Engine", "Kind", "answer_fields"]
+
+
+class Engine(Protocol):
+    """What computes."""
+
+    def predict_proba(self, X: NDArray[np.float64], n_threads: int | None = None) -> NDArray[np.float64]:
+        """Scores, shape (n_rows, n_outputs), of a coded matrix; safe to call from several threads."""
+
+
+class Kind(Protocol):
+    """What depends on the task."""
+
+    def engine(self, folder: Path, schema: ModelSchema) -> Engine:
+        """Engine of a bundle; raises ArtifactError if it is missing, damaged or of another schema."""
+
+    def fields(self, schema: ModelSchema) -> tuple[AnswerField, ...]:
+        """All fields that an answer may have, in order."""
+
+
+class Classification:
+    """Forests that give the probability of each class."""
+
+    ENGINE_FILE = "forest.npz"
+
+    def engine(self, folder: Path, schema: ModelSchema) -> Engine:
+        """Forest of a bundle."""
+        path = folder / self.ENGINE_FILE
+        if not path.is_file():
+            raise ArtifactError(f"{path} is missing. Download the whole model, or log it again.")
+        forest = CompiledForest.load(path)
+        expected = (len(schema.features), len(schema.classes))
+        if (forest.n_features, forest.n_classes) != expected:
+            raise ArtifactError(
+                f"{path}: {forest.n_features} features and {forest.n_classes} classes, "
+                f"{expected[0]} and {expected[1]} in the schema. Log the model again."
+            )
+        return forest
+
+    def fields(self, schema: ModelSchema) -> tuple[AnswerField, ...]:
+        """Label, its probability, that of each class, and what was asked for."""
+        return classification_fields(schema)
+
+
+KINDS: dict[str, Kind] = {"classification": Classification()}
+"""What depends on each task of `proto_model.schema.TASKS`."""
+
+
+def answer_fields(
+    schema: ModelSchema, parameters: Parameters | None, signature: Signature = ROWS
+) -> tuple[AnswerField, ...]:
+    """Fields of an answer, in order.
+
+    Parameters
+    ----------
+    schema : ModelSchema
+        Of the model.
+    parameters : Parameters or None
+        Of the request; None for all fields that a request may ask for.
+    signature : {"rows", "explainer", "file"}
+        What the model takes and gives.
+    """
+    return tuple(
+        field
+        for field in KINDS[schema.task].fields(schema)
+        if signature in field.of and (parameters is None or field.when is None or field.when(parameters))
+    )

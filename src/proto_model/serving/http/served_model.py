@@ -1,0 +1,101 @@
+"""A logged model as a server holds it: its predictor, and what its folder tells besides."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from proto_model.errors import ArtifactError
+from proto_model.model import Bundle, Predictor
+from proto_model.parameters import EXPLAINER, FILE, ROWS, Signature
+from proto_model.schema import ModelSchema
+
+if TYPE_CHECKING:
+    from proto_model.files.transfer import FileSettings
+
+__all__ = ["BUNDLE", "ServedModel", "signature_of"]
+
+BUNDLE = Path("artifacts", "bundle")
+
+
+@dataclass(frozen=True, eq=False)
+class ServedModel:
+    """A model and where it comes from.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Answers.
+    version : str or None
+        Version in the registry, when it is known.
+    mlflow_version : str
+        Of the MLflow that logged it.
+    files : FileSettings or None
+        Limits of file jobs, for a model for files.
+    """
+
+    predictor: Predictor
+    version: str | None = None
+    mlflow_version: str = ""
+    files: FileSettings | None = None
+
+    @property
+    def schema(self) -> ModelSchema:
+        """Features and classes."""
+        return self.predictor.schema
+
+    @classmethod
+    def load(cls, folder: Path, environment: Mapping[str, str] = os.environ) -> ServedModel:
+        """Model of the folder of a logged one.
+
+        Parameters
+        ----------
+        folder : Path
+            Of a model for rows, for files, or the explainer.
+        environment : mapping of str to str
+            Holds the settings of a model for files, `PROTO_MODEL_FILES_*`.
+
+        Raises
+        ------
+        ArtifactError
+            If it is not one of this package's models, or damaged.
+        SettingsError
+            If a setting is not known, or has a wrong value.
+        """
+        if not (folder / BUNDLE / "schema.json").is_file():
+            raise ArtifactError(
+                f"{folder} holds no {BUNDLE / 'schema.json'}: not a model of proto_model. Give the folder or "
+                "the URI of one, such as models:/proto_model@champion."
+            )
+        signature = signature_of(folder)
+        files = None
+        if signature == FILE:
+            from proto_model.files.transfer import FileSettings
+
+            files = FileSettings.from_environment(environment)
+        return cls(
+            Predictor(Bundle.load(folder / BUNDLE), signature),
+            version=_line(folder / "registered_model_meta", "model_version"),
+            mlflow_version=_line(folder / "MLmodel", "mlflow_version") or "",
+            files=files,
+        )
+
+
+def signature_of(folder: Path) -> Signature:
+    """What the logged model of a folder takes and gives, by the code that it brings."""
+    by_code: dict[str, Signature] = {"file.py": FILE, "explainer.py": EXPLAINER}
+    return next((signature for code, signature in by_code.items() if (folder / code).is_file()), ROWS)
+
+
+def _line(path: Path, key: str) -> str | None:
+    """Value of a key at the left margin of a YAML file; PyYAML would cost more than the rest of the start."""
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            name, colon, value = line.partition(":")
+            if name == key and colon:
+                text = value.strip().strip("'\"")
+                return None if text == "null" else text
+    return None
