@@ -1,4 +1,4 @@
-"""The tables of settings in docs/files.md and README.md name every setting, and the default in force."""
+"""The tables in docs/files.md and README.md name every setting with its default in force, and every format."""
 
 import dataclasses
 import re
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mapper.http.settings import MapperSettings
+from proto_model.files import FORMATS
 from proto_model.files.transfer.settings import PREFIX, FileSettings
 from proto_model.serving.http.settings import ServerSettings
 
@@ -31,6 +32,16 @@ def test_settings_that_are_mentioned_exist(text):
     mentioned = set(re.findall(r"PROTO_MODEL_FILES_([A-Z_]+)|`…_([A-Z_]+)`", text))
 
     assert {name or short for name, short in mentioned} <= set(SETTINGS)
+
+
+def test_the_table_of_formats_is_made_of_the_formats():
+    rows = [
+        f"| `{known.name}` | {known.title} | {', '.join(f'`.{suffix}`' for suffix in known.suffixes)} | "
+        f"{', '.join(f'`{name}`' for name in known.names[1:])} | `{known.media_types[0]}` |"
+        for known in FORMATS.values()
+    ]
+
+    assert "|---|---|---|---|---|\n" + "\n".join(rows) + "\n\n" in DOCUMENT
 
 
 def test_limits_of_servers_are_theirs():
