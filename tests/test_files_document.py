@@ -1,4 +1,4 @@
-"""The tables in docs/files.md and README.md name every setting with its default in force, and every format."""
+"""Tables of docs/files.md and README.md: every setting with its default in force, and every format."""
 
 import dataclasses
 import re
