@@ -288,8 +288,8 @@ def _ours(task: dict[str, Any]) -> dict[str, float]:
 
 
 def _floor(task: dict[str, Any]) -> dict[str, float]:
-    from proto_model.files.arrays import to_numbers
     from proto_model.model import Bundle
+    from proto_model.table.arrow_values import to_numbers
 
     bundle = Bundle.load(Path(task["folder"]) / "bundle")
     names = bundle.schema.feature_names

@@ -29,36 +29,16 @@ _WORDS = {bool: "true or false", int: "a whole number", str: "a string"}
 
 @dataclass(frozen=True)
 class Parameter:
-    """One row of the table.
+    """One row of the table."""
 
-    Parameters
-    ----------
-    name : str
-        As in requests; the flag is the same with dashes.
-    default : bool, int, str or tuple of str
-        Its type is the parameter's; a tuple stands for a list of strings.
-    help : str
-        One line for help and documents.
-    of : tuple of str
-        The signatures that have it.
-    choices : tuple of str
-        The only values, if there are any.
-    limits : tuple of int
-        Least and most, if there are any.
-    features : {"any", "ordered"} or None
-        Whether it lists features of the model, and whether these need an order.
-    unique : bool
-        Whether a list may name nothing twice.
-    """
-
-    name: str
-    default: Any
+    name: str  # the flag is the same with dashes
+    default: Any  # of the parameter's type; a tuple stands for a list of strings
     help: str
     of: tuple[Signature, ...]
     choices: tuple[str, ...] = ()
-    limits: tuple[int, int] | None = None
-    features: Literal["any", "ordered"] | None = None
-    unique: bool = False
+    limits: tuple[int, int] | None = None  # least and most
+    features: Literal["any", "ordered"] | None = None  # it lists features; `ordered`: not categories
+    unique: bool = False  # a list names nothing twice
 
     @property
     def is_list(self) -> bool:

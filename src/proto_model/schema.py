@@ -168,7 +168,7 @@ class ModelSchema:
                 task=task,
             )
         except (KeyError, TypeError, AttributeError) as error:
-            raise ArtifactError(f"Not a model schema: {error!r}. Was schema.json edited by hand?") from error
+            raise ArtifactError(f"Not a model schema: {error!r}. Download the model again.") from error
 
     def write(self, path: Path) -> None:
         """Write `schema.json`."""

@@ -116,7 +116,7 @@ def example_figures(
     options : ExplainOptions or None
         Defaults when None.
     """
-    from proto_model.coding import decode
+    from proto_model.values import decode
 
     predicted = probabilities.argmax(axis=1)
     figures = {}

@@ -66,7 +66,7 @@ class FrameModel:
 
     def __call__(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probabilities of the rows of a coded matrix."""
-        from proto_model.coding import decode
+        from proto_model.values import decode
 
         return np.asarray(self.predict_proba(decode(matrix, self.schema)), dtype=np.float64)
 

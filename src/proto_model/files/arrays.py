@@ -1,4 +1,4 @@
-"""NumPy and Arrow over the same memory, without pandas: pyarrow's own conversions import it on first use."""
+"""NumPy arrays as Arrow arrays, without pandas, which pyarrow's own conversions import on first use."""
 
 from __future__ import annotations
 
@@ -7,30 +7,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-__all__ = ["from_numbers", "from_texts", "from_truth", "to_numbers"]
-
-
-def to_numbers(column: pa.Array) -> NDArray[np.float64]:
-    """Numbers or truth values as float64, NaN where null.
-
-    Examples
-    --------
-    >>> to_numbers(pa.array([1, None, 3]))
-    array([ 1., nan,  3.])
-    """
-    if pa.types.is_boolean(column.type):
-        column = column.cast(pa.int8())
-    if not pa.types.is_float64(column.type):
-        column = column.cast(pa.float64(), safe=False)
-    if column.null_count:
-        column = pc.fill_null(column, float("nan"))
-    if len(column) == 0:
-        return np.empty(0)
-    values: NDArray[np.float64] = np.frombuffer(column.buffers()[1], dtype=np.float64)
-    return values[column.offset : column.offset + len(column)]
+__all__ = ["from_numbers", "from_texts", "from_truth"]
 
 
 def from_numbers(values: NDArray[Any], null: NDArray[np.bool_] | None = None) -> pa.Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import orjson
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from proto_model.errors import InputError
-from proto_model.files.arrays import from_numbers, from_texts
+from proto_model.files.arrays import from_numbers, from_texts, from_truth
 from proto_model.files.formats import Format
 from proto_model.files.formats.jsonl import JSON_TEXT
 from proto_model.files.rows import Rows
@@ -72,8 +73,15 @@ def output_batch(
 def _column(field: AnswerField, answer: Answer, mask: NDArray[np.bool_] | None) -> pa.Array:
     values = field.values(answer)
     if field.labels is not None:
-        return pa.array(field.labels, _TYPES[field.type]).take(from_numbers(values, mask))
+        return _labels(field.label_array).take(from_numbers(values, mask))
     return from_numbers(values, mask) if isinstance(values, np.ndarray) else from_texts(values)
+
+
+def _labels(labels: NDArray[Any]) -> pa.Array:
+    """Labels as an array; `pa.array` would import pandas, which takes longer than a small file."""
+    if labels.dtype == object:
+        return from_texts(labels.tolist())
+    return from_truth(labels) if labels.dtype == bool else from_numbers(labels)
 
 
 def _copied(array: pa.Array, field: pa.Field, is_json: bool, max_bytes: int) -> pa.Array:

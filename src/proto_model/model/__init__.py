@@ -7,6 +7,7 @@ from proto_model.model.answer import Answer, AnswerField
 from proto_model.model.bundle import Bundle, background_rows, write_bundle
 from proto_model.model.kinds import KINDS, answer_fields
 from proto_model.model.predictor import Predictor
+from proto_model.model.rows import RowReader, coded_rows
 
 ForestModel = Bundle  # its name before it could be anything but a forest
 
@@ -17,7 +18,9 @@ __all__ = [
     "Bundle",
     "ForestModel",
     "Predictor",
+    "RowReader",
     "answer_fields",
     "background_rows",
+    "coded_rows",
     "write_bundle",
 ]

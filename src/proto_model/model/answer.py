@@ -26,30 +26,14 @@ __all__ = ["Answer", "AnswerField", "classification_fields"]
 
 @dataclass(frozen=True, eq=False)
 class AnswerField:
-    """One row of the table.
-
-    Parameters
-    ----------
-    name : str
-        Of the column.
-    type : {"double", "long", "boolean", "string", "json"}
-        Of its values; `json` is an object, or text where there are no objects.
-    values : callable
-        Gives one value per row of an answer.
-    labels : tuple or None
-        Set where the values are positions in it.
-    of : tuple of str
-        The signatures that have it.
-    when : callable or None
-        Whether the parameters of a request ask for it; always if None.
-    """
+    """One row of the table."""
 
     name: str
-    type: FeatureType | Literal["json"]
-    values: Callable[[Answer], Any]
-    labels: tuple[Label, ...] | None = None
+    type: FeatureType | Literal["json"]  # `json`: an object, or text where there are no objects
+    values: Callable[[Answer], Any]  # one per row of an answer
+    labels: tuple[Label, ...] | None = None  # set where the values are positions in it
     of: tuple[Signature, ...] = (ROWS, EXPLAINER, FILE)
-    when: Callable[[Parameters], bool] | None = None
+    when: Callable[[Parameters], bool] | None = None  # whether a request asks for it; None: always
 
     @cached_property
     def label_array(self) -> NDArray[Any]:
@@ -113,18 +97,14 @@ class Answer:
         return len(self.scores)
 
     @property
-    def best(self) -> NDArray[np.int64]:
+    def best(self) -> Any:
         """Position of each row's largest score, of equal ones the first."""
-        best: NDArray[np.int64] = self.scores.argmax(axis=1)
-        return best
+        return self.scores.argmax(axis=1)
 
     @property
-    def highest(self) -> NDArray[np.float64]:
-        """Each row's largest score."""
-        if len(self.scores) == 1:  # a reduction would take as long as all the rest
-            return self.scores.ravel()[self.best]
-        highest: NDArray[np.float64] = self.scores.max(axis=1)
-        return highest
+    def highest(self) -> Any:
+        """Each row's largest score; a single row needs no reduction, which would take long."""
+        return self.scores.ravel()[self.best] if len(self.scores) == 1 else self.scores.max(axis=1)
 
     def records(self) -> list[dict[str, Any]]:
         """Rows as JSON objects; single rows are common, so that every call in here counts."""

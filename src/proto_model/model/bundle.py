@@ -21,8 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.errors import ArtifactError
-from proto_model.forest.pipeline import compiled_forest
-from proto_model.model.kinds import KINDS, Classification, Engine
+from proto_model.model.kinds import KINDS, Engine
 from proto_model.schema import ModelSchema
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ __all__ = ["MAX_BACKGROUND_ROWS", "SCHEMA_FILE", "Bundle", "background_rows", "w
 MAX_BACKGROUND_ROWS = 2000
 
 SCHEMA_FILE = "schema.json"
-FOREST_FILE = Classification.ENGINE_FILE
 PIPELINE_FILE = "pipeline.skops"
 BACKGROUND_FILE = "background.npz"
 
@@ -64,21 +62,12 @@ def write_bundle(
     """
     import skops.io
 
-    forest = pipeline[-1]
-    if tuple(forest.classes_.tolist()) != schema.classes:
-        raise ArtifactError(
-            f"The pipeline's classes are {forest.classes_.tolist()}, the schema's {list(schema.classes)}. "
-            "Write the schema of the table that the pipeline was fitted on."
-        )
-    n_features = len(schema.features)
-    if X_background.ndim != 2 or X_background.shape[1] != n_features or len(X_background) == 0:
-        raise ArtifactError(
-            f"Background of shape {X_background.shape} given, [>0, {n_features}] expected: "
-            "a sample of the coded training rows."
-        )
+    fault = _fault(X_background, schema)
+    if fault:
+        raise ArtifactError(f"The background is not a sample of the coded training rows: {fault}.")
     folder.mkdir(parents=True, exist_ok=True)
+    KINDS[schema.task].save(pipeline, schema, folder)
     schema.write(folder / SCHEMA_FILE)
-    compiled_forest(pipeline, schema).save(folder / FOREST_FILE)
     skops.io.dump(pipeline, folder / PIPELINE_FILE)
     np.savez_compressed(folder / BACKGROUND_FILE, rows=background_rows(X_background))
 
@@ -90,17 +79,7 @@ def background_rows(X: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class Bundle:
-    """A bundle that was read; its engine may be called from several threads at once.
-
-    Parameters
-    ----------
-    folder : Path
-        As `write_bundle` left it.
-    schema : ModelSchema
-        Read from it.
-    engine : Engine
-        Read from it.
-    """
+    """A folder that `write_bundle` left and `load` read; its engine may be called from several threads."""
 
     def __init__(self, folder: Path, schema: ModelSchema, engine: Engine) -> None:
         self.folder = folder
@@ -142,16 +121,17 @@ class Bundle:
         """The fitted scikit-learn pipeline, read each time; serving never needs it."""
         import skops.io
 
-        return skops.io.load(_existing(self.folder / PIPELINE_FILE), trusted=TRUSTED_TYPES)
+        return skops.io.load(self.folder / PIPELINE_FILE, trusted=TRUSTED_TYPES)
 
 
 def _read_background(path: Path, schema: ModelSchema) -> NDArray[np.float64]:
-    _existing(path)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             rows: NDArray[np.float64] = content["rows"]
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ArtifactError(f"{path} is damaged: {error}. Log the model again.") from error
+        raise ArtifactError(
+            f"Cannot read {path}: {error}. Download the whole model, or log it again."
+        ) from error
     fault = _fault(rows, schema)
     if fault:
         raise ArtifactError(f"{path} does not fit {SCHEMA_FILE}: {fault}. Log the model again.")
@@ -175,10 +155,3 @@ def _fault(rows: NDArray[np.float64], schema: ModelSchema) -> str | None:
         elif not feature.nullable and np.isnan(column).any():
             return f"column {feature.name!r} has missing values, which the schema does not allow"
     return None
-
-
-def _existing(path: Path) -> Path:
-    """The path, if there is a file."""
-    if not path.is_file():
-        raise ArtifactError(f"{path} is missing. Download the whole model, or log it again.")
-    return path

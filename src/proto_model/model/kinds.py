@@ -6,18 +6,24 @@ To add a kind, write a class like `Classification`, and name it in `KINDS` and i
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.errors import ArtifactError
 from proto_model.forest import CompiledForest
+from proto_model.forest.pipeline import compiled_forest
 from proto_model.model.answer import AnswerField, classification_fields
 from proto_model.parameters import ROWS, Parameters, Signature
 from proto_model.schema import ModelSchema
 
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
 __all__ = ["KINDS", "Engine", "Kind", "answer_fields"]
+
+_FOREST_FILE = "forest.npz"
 
 
 class Engine(Protocol):
@@ -30,6 +36,9 @@ class Engine(Protocol):
 class Kind(Protocol):
     """What depends on the task."""
 
+    def save(self, pipeline: Pipeline, schema: ModelSchema, folder: Path) -> None:
+        """Write the engine of a fitted pipeline; raises ArtifactError if it is of another schema."""
+
     def engine(self, folder: Path, schema: ModelSchema) -> Engine:
         """Engine of a bundle; raises ArtifactError if it is missing, damaged or of another schema."""
 
@@ -40,13 +49,19 @@ class Kind(Protocol):
 class Classification:
     """Forests that give the probability of each class."""
 
-    ENGINE_FILE = "forest.npz"
+    def save(self, pipeline: Pipeline, schema: ModelSchema, folder: Path) -> None:
+        """Compile and write the forest."""
+        classes = pipeline[-1].classes_.tolist()
+        if tuple(classes) != schema.classes:
+            raise ArtifactError(
+                f"The pipeline's classes are {classes}, the schema's {list(schema.classes)}. "
+                "Write the schema of the table that the pipeline was fitted on."
+            )
+        compiled_forest(pipeline, schema).save(folder / _FOREST_FILE)
 
     def engine(self, folder: Path, schema: ModelSchema) -> Engine:
         """Forest of a bundle."""
-        path = folder / self.ENGINE_FILE
-        if not path.is_file():
-            raise ArtifactError(f"{path} is missing. Download the whole model, or log it again.")
+        path = folder / _FOREST_FILE
         forest = CompiledForest.load(path)
         expected = (len(schema.features), len(schema.classes))
         if (forest.n_features, forest.n_classes) != expected:
@@ -68,17 +83,7 @@ KINDS: dict[str, Kind] = {"classification": Classification()}
 def answer_fields(
     schema: ModelSchema, parameters: Parameters | None, signature: Signature = ROWS
 ) -> tuple[AnswerField, ...]:
-    """Fields of an answer, in order.
-
-    Parameters
-    ----------
-    schema : ModelSchema
-        Of the model.
-    parameters : Parameters or None
-        Of the request; None for all fields that a request may ask for.
-    signature : {"rows", "explainer", "file"}
-        What the model takes and gives.
-    """
+    """Fields of the answer to a request, in order; all that a request may ask for if `parameters` is None."""
     return tuple(
         field
         for field in KINDS[schema.task].fields(schema)

@@ -10,10 +10,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-import proto_model
 from proto_model.errors import ArtifactError, ProtoModelError
 
 __all__ = ["downloaded", "downloaded_apart", "local_folder"]
+
+_QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 
 
 def local_folder(model_uri: str) -> Path | None:
@@ -72,13 +73,7 @@ def downloaded_apart(model_uri: str, folder: Path) -> Path:
     path = local_folder(model_uri)
     if path is not None:
         return path
-    environment = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"} | os.environ
-    environment |= {
-        "PYTHONPATH": os.pathsep.join(
-            (str(Path(proto_model.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")]))
-        ),
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    }
+    environment = _QUICK | os.environ
     done = subprocess.run(
         [sys.executable, "-m", __name__, model_uri, str(folder)],
         env=environment,

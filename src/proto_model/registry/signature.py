@@ -3,7 +3,7 @@
 A column in MLflow's signature has MLflow check it first: `double` takes "1.5", true and infinity silently,
 turns other strings down without a row and one column at a time, and every column costs time. Columns of any
 type, and optional, would leave values alone, but then MLflow refuses every CSV. Without columns
-all values reach `proto_model.model.request`, which names every fault. A body with one row, from JSON to
+all values reach `proto_model.model.rows`, which names every fault. A body with one row, from JSON to
 JSON on a busy two-core machine: 30 columns 1.6 ms without columns in the signature, 6.1 ms with columns of
 any type, 12.3 ms with `double`; 500 columns 11 ms without, 87 ms with any type. Names and types are in
 the metadata of `MLmodel`, in `mapper/schema.json` and in the input example.

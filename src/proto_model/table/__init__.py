@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from proto_model.coding import decode, encode, encode_columns
+from proto_model.values import decode, encode
 
 if TYPE_CHECKING:
     from proto_model.table.selection import DroppedColumn
@@ -23,7 +23,6 @@ __all__ = [
     "TrainingData",
     "decode",
     "encode",
-    "encode_columns",
     "load_table",
     "load_training_data",
     "prepare",

@@ -13,19 +13,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from proto_model.errors import DataError
+from proto_model.table.arrow_values import is_text, to_numbers, without_markers
+from proto_model.values import LARGEST
 
-__all__ = ["MISSING_MARKERS", "Column", "ColumnType", "is_number", "read_columns", "without_markers"]
+__all__ = ["Column", "ColumnType", "read_columns"]
 
 ColumnType = Literal["double", "long", "boolean", "string", "date", "other"]
 
-#: Spellings of "no value here", in files of every format.
-MISSING_MARKERS = (
-    *("", "?", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "-NaN", "-nan"),
-    *("NULL", "null", "None", "#N/A N/A", "-1.#IND", "1.#IND", "-1.#QNAN", "1.#QNAN"),
-)
-
-_LARGEST = float(np.finfo(np.float32).max)  # forests compare in 32 bits
-_NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _DATE = re.compile(
     r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ]\d{1,2}:\d{2}.*)?"
     r"|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})( \d{1,2}:\d{2}.*)?"
@@ -93,36 +87,24 @@ def read_columns(table: pa.Table) -> list[Column]:
     return [_read(name, column) for name, column in zip(table.column_names, table.columns, strict=True)]
 
 
-def without_markers(text: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text without the spaces around it, null where it only says that a value is missing."""
-    trimmed = pc.utf8_trim_whitespace(text)
-    markers = pa.array(MISSING_MARKERS, type=trimmed.type)
-    return pc.if_else(pc.is_in(trimmed, value_set=markers), pa.scalar(None, trimmed.type), trimmed)
-
-
-def is_number(text: str) -> bool:
-    """Whether a text is a number; `007` is not, because a code loses its zeros as a number."""
-    digits = text.removeprefix("-")
-    return _NUMBER.fullmatch(text) is not None and not (digits[:1] == "0" and digits[1:2].isdigit())
-
-
 def _read(name: str, column: pa.ChunkedArray) -> Column:
     kind = column.type
     if pa.types.is_dictionary(kind):
         return _read(name, column.cast(kind.value_type))
     if pa.types.is_boolean(kind):
-        return Column(name, "boolean", _floats(column.cast(pa.int8())))
+        return Column(name, "boolean", to_numbers(_single(column)))
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        values = _floats(column)
-        if (np.abs(values) > _LARGEST).any():
+        values = to_numbers(_single(column))
+        n_too_large = int((np.abs(values) > LARGEST).sum())
+        if n_too_large:
             raise DataError(
-                f"Column {name!r}: {int((np.abs(values) > _LARGEST).sum())} values are infinite or beyond "
-                f"{_LARGEST:.2g}. Leave such cells empty, or rescale the column."
+                f"Column {name!r}: {n_too_large} values are infinite or beyond {LARGEST:.2g}. "
+                "Leave such cells empty, or rescale the column."
             )
         return Column(name, "long" if pa.types.is_integer(kind) else "double", values)
     if pa.types.is_null(kind):
         return Column(name, "double", np.full(len(column), np.nan))
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+    if is_text(kind):
         values, texts = _distinct(without_markers(column.cast(pa.large_string())))
         return Column(name, "date" if _are_dates(texts) else "string", values, texts)
     if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
@@ -131,10 +113,8 @@ def _read(name: str, column: pa.ChunkedArray) -> Column:
     return Column(name, "other", *_distinct(pa.chunked_array([pa.array(shown, pa.large_string())])))
 
 
-def _floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """Numbers as float64, NaN where null."""
-    numbers = column.cast(pa.float64(), safe=False)
-    return np.asarray(pc.fill_null(numbers, float("nan")).to_numpy(), dtype=np.float64)
+def _single(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks()
 
 
 def _distinct(text: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.object_]]:

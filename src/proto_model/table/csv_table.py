@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from proto_model.errors import DataError
-from proto_model.table.columns import without_markers
+from proto_model.table.arrow_values import has_nan, without_markers
+from proto_model.values import TRUTH
 
 __all__ = ["read_csv"]
 
@@ -126,13 +127,25 @@ def _typed(text: pa.ChunkedArray) -> pa.ChunkedArray:
     cells = without_markers(text)
     if cells.null_count == len(cells):
         return pa.chunked_array([pa.nulls(len(cells))])
-    if not pc.any(pc.match_substring_regex(cells, r"^-?0\d")).as_py():  # 007 is a code, not 7
-        for kind in (pa.int64(), pa.float64()):
-            try:
-                return cells.cast(kind)
-            except pa.ArrowInvalid:
-                continue
-    truth = pa.array(["true", "false"], pa.large_string())
-    if pc.all(pc.is_in(pc.utf8_lower(cells.drop_null()), value_set=truth)).as_py():
+    if not pc.any(pc.match_substring_regex(cells, r"^[+-]?0\d")).as_py():  # 007 is a code, not 7
+        numbers = _numbers(cells)
+        if numbers is not None:
+            return numbers
+    truth = pa.array(TRUTH, cells.type)
+    if pc.all(pc.is_in(cells.drop_null(), value_set=truth)).as_py():
         return cells.cast(pa.bool_())
     return cells
+
+
+def _numbers(cells: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Cells as int64 or float64 where all spell numbers; Arrow knows a few spellings that are none."""
+    try:
+        whole = cells.cast(pa.int64())
+        return None if pc.any(pc.match_substring(cells, "x", ignore_case=True)).as_py() else whole  # 0x10
+    except pa.ArrowInvalid:
+        pass
+    try:
+        numbers = cells.cast(pa.float64())
+        return None if has_nan(numbers) else numbers  # NAN, nan(1)
+    except pa.ArrowInvalid:
+        return None

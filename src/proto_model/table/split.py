@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.errors import DataError
-from proto_model.table.columns import Column, is_number
+from proto_model.table.columns import Column
+from proto_model.values import is_code, is_number
 
 __all__ = ["HASH_COLUMN", "row_hashes", "split_digest", "test_rows"]
 
@@ -115,9 +116,14 @@ def _cell_hashes(column: Column) -> NDArray[np.uint64]:
     hashes = np.full(len(column.texts) + 1, missing)
     for position, text in enumerate(column.texts):
         hashes[position] = (
-            _number_hashes(np.array([float(text)]))[0] if is_number(text) else _text_hash(_canonical(text))
+            _number_hashes(np.array([float(text)]))[0] if _has_value(text) else _text_hash(_canonical(text))
         )
     return hashes[np.where(column.missing, len(column.texts), column.values).astype(np.int64)]
+
+
+def _has_value(text: str) -> bool:
+    """Whether a text counts as a number; no more texts may, or rows held out so far would move."""
+    return is_number(text) and not is_code(text) and text[0] != "+" and not text[-1].isalpha()
 
 
 def _canonical(text: str) -> str:

@@ -192,7 +192,7 @@ def test_faults_of_an_upload_that_pass_leave_no_trace(store, model, settings, rc
 @pytest.mark.parametrize(
     ("data", "params", "reason"),
     [
-        (b"id,age\n1,2\n2,x\n", {}, "line 3, column 'age': 'x' given, a number expected"),
+        (b"id,age\n1,2\n2,x\n", {}, "line 3, column 'age': the string \"x\" given, a whole number expected"),
         (b"id\n1\n", {}, "Columns missing in the file: 'age'"),
         (b"id,age\n1,2\n", {"passthrough": ["name"]}, "'name'"),
         (b"", {}, "empty"),

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +110,25 @@ def test_the_command_scores_and_says_so(
     assert "Columns missing in the file" in capsys.readouterr().err
     assert main([*files[:-1], str(tmp_path / "nowhere")]) == 2
     assert "There is no folder" in capsys.readouterr().err
+
+
+def test_the_command_loads_no_library_of_training(
+    tmp_path: Path, folder: Path, mixed_data: TrainingData
+) -> None:
+    mixed_data.X_test.head(3).to_csv(tmp_path / "in.csv", index=False)
+    files = [
+        "--input",
+        str(tmp_path / "in.csv"),
+        "--output",
+        str(tmp_path / "out.csv"),
+        "--model",
+        str(folder),
+    ]
+    code = (
+        "import sys; from proto_model.cli.score import main; "
+        f"assert main({files!r}) == 0; print({{'mlflow', 'pandas', 'sklearn'}} & sys.modules.keys())"
+    )
+
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert shown.splitlines()[-1] == "set()"

@@ -61,7 +61,7 @@ def test_a_damaged_background_is_named(tmp_path, bundle):
         Path(tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "background.npz").write_bytes(b"PK\x03\x04 cut off")
 
-    with pytest.raises(ArtifactError, match=r"background\.npz is damaged"):
+    with pytest.raises(ArtifactError, match=r"Cannot read .*background\.npz"):
         _ = Bundle.load(tmp_path).background
 
 
@@ -75,7 +75,7 @@ def test_a_damaged_background_is_named(tmp_path, bundle):
         (lambda rows: np.where(rows == rows[0, 0], np.inf, rows), "not all numbers are finite"),
         (lambda rows: rows + 1000, "column 'job' has codes of none of its 4 categories"),
         (lambda rows: rows * np.nan, "column .* has missing values"),
-        (lambda rows: rows.astype(object), "is damaged"),
+        (lambda rows: rows.astype(object), "Cannot read .*background"),
     ],
 )
 def test_a_background_that_does_not_fit_the_schema_is_refused(tmp_path, bundle, change, reason):

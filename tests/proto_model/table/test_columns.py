@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from proto_model.errors import DataError
-from proto_model.table.columns import is_number, read_columns
+from proto_model.table.columns import read_columns
 
 
 def read(values: pa.Array) -> tuple[str, list[object]]:
@@ -81,13 +81,3 @@ def test_rows_of_a_column_can_be_picked():
     (column,) = read_columns(pa.table({"x": ["a", "b", None]}))
 
     assert_array_equal(column.rows(np.array([2, 0])).objects(), np.array([None, "a"], dtype=object))
-
-
-@pytest.mark.parametrize(("text", "expected"), [("-1.5e3", True), ("0", True), ("0.5", True), (".5", True)])
-def test_numbers_are_told_from_text(text, expected):
-    assert is_number(text) is expected
-
-
-@pytest.mark.parametrize("text", ["007", "-01", "1_000", "1,5", "nan", "inf", "0x1F", "1 2", ""])
-def test_codes_and_words_are_no_numbers(text):
-    assert not is_number(text)

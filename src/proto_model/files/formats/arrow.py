@@ -13,10 +13,12 @@ from proto_model.errors import InputError
 from proto_model.files.columns import ColumnPlan, plan_columns
 from proto_model.files.formats.arrow_messages import MessageStream
 from proto_model.files.formats.base import Format, Writer
-from proto_model.files.rows import Rows, check_type, coded_matrix
+from proto_model.files.rows import Rows, coded_matrix
 from proto_model.files.transfer import FileSettings
 from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
+from proto_model.table.arrow_values import type_fault
+from proto_model.values import RuleBook
 
 _MAGIC = b"ARROW1"
 _MAGIC_BYTES = 8  # at the start, with padding
@@ -37,7 +39,7 @@ class ArrowReader:
         if self._is_file:
             source.read(_MAGIC_BYTES)
         self._source = MessageStream(source, settings.max_batch_bytes)
-        self._schema, self._explain = schema, options.explain
+        self._book, self._explain = RuleBook(schema), options.explain
         self._stream = pa.ipc.open_stream(pa.PythonFile(self._source, mode="r"))
         self.plan = plan_typed_columns(self._stream.schema, schema, options, settings)
         self.passthrough_fields = [
@@ -59,7 +61,7 @@ class ArrowReader:
 
     def parse(self, block: pa.RecordBatch) -> Rows:
         """Rows of a batch; called by several threads at once."""
-        return rows_of_batch(block, self.plan, self._schema)
+        return rows_of_batch(block, self.plan, self._book)
 
 
 class ArrowFileReader(ArrowReader):
@@ -79,7 +81,9 @@ def plan_typed_columns(
     plan = plan_columns(names, schema, options.passthrough, settings.max_columns)
     features = {feature.name: feature for feature in schema.features}
     for name, column in plan.features.items():
-        check_type(file_schema.field(column).type, features[name])
+        fault = type_fault(file_schema.field(column).type, features[name])
+        if fault:
+            raise InputError(f"Column {name!r}: {fault}.")
     return plan
 
 
@@ -90,22 +94,11 @@ def batch_rows(n_columns: int, explain: bool) -> int:
     return max(1024, _BATCH_BYTES // (8 * max(1, n_columns)))
 
 
-def rows_of_batch(batch: pa.RecordBatch, plan: ColumnPlan, schema: ModelSchema) -> Rows:
+def rows_of_batch(batch: pa.RecordBatch, plan: ColumnPlan, book: RuleBook) -> Rows:
     """Coded matrix and columns to copy of a record batch."""
-    columns = {name: _readable(batch.column(column)) for name, column in plan.features.items()}
-    matrix, faults = coded_matrix(columns, schema, batch.num_rows)
+    columns = {name: batch.column(column) for name, column in plan.features.items()}
+    matrix, faults = coded_matrix(columns, book, batch.num_rows)
     return Rows(matrix, [batch.column(column) for column in plan.passthrough.values()], faults)
-
-
-def _readable(column: pa.Array) -> pa.Array:
-    """Text as `string`, and dictionaries of anything but text as plain columns."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        text = pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type)
-        return column if text else column.cast(kind.value_type)
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return column.cast(pa.string())
-    return column
 
 
 class _ArrowWriter(Writer):

@@ -12,7 +12,6 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from proto_model.errors import InputError
-from proto_model.files.casts import text_to_numbers, to_text
 from proto_model.files.columns import plan_columns
 from proto_model.files.formats.base import Format, Writer
 from proto_model.files.formats.blocks import (
@@ -27,9 +26,11 @@ from proto_model.files.rows import Fault, Rows, coded_matrix
 from proto_model.files.transfer import FileSettings
 from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
-from proto_model.table.columns import MISSING_MARKERS
+from proto_model.table.arrow_values import has_nan
+from proto_model.values import MISSING_MARKERS, RuleBook
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
+_SHOWN_BYTES = 30
 _STRUCTURAL = frozenset('",\r\n')
 
 
@@ -42,7 +43,7 @@ class CsvReader:
         self, source: io.RawIOBase, schema: ModelSchema, options: Parameters, settings: FileSettings
     ) -> None:
         self._blocks = cut_blocks(source, last_csv_end, settings, block_bytes(options.explain))
-        self._schema = schema
+        self._book = RuleBook(schema)
         head = next(self._blocks, bytearray())
         self._names, header_end = _header(head)
         self.first_line = 1 + head.count(b"\n", 0, header_end)
@@ -101,14 +102,12 @@ class CsvReader:
                 }
         except (pa.ArrowInvalid, pa.ArrowKeyError):
             return self._parse_carefully(block, n_lines)
-        for name, column in columns.items():
-            if pa.types.is_string(column.type) and name in self._number_names:  # copied to the output as well
-                columns[name], bad = text_to_numbers(column)
-                if bad.any():
-                    return self._parse_carefully(block, n_lines)
+        # Arrow reads NAN and the like as numbers, and markers as null, so NaN was a text that is neither.
+        if any(pa.types.is_floating(column.type) and has_nan(column) for column in columns.values()):
+            return self._parse_carefully(block, n_lines)
         filled = () if matrix is None else self._numbers
         n_rows = table.num_rows if matrix is None else len(matrix)
-        matrix, faults = coded_matrix(columns, self._schema, n_rows, matrix, filled)
+        matrix, faults = coded_matrix(columns, self._book, n_rows, matrix, filled)
         lines = _record_lines(block) if faults else None
         return Rows(matrix, passthrough, faults, lines, n_lines)
 
@@ -118,7 +117,7 @@ class CsvReader:
         if not self._numbers or len(self._names) < 2 or (passed_over and b'"' in block):
             return None
         n_rows = n_lines + (not block.endswith(b"\n"))
-        return parse_numbers(block, self._places, n_rows, len(self._schema.features))
+        return parse_numbers(block, self._places, n_rows, len(self._book.rules))
 
     def _read(
         self, block: bytearray, convert: pa.csv.ConvertOptions, ragged: list[pa.csv.InvalidRow] | None = None
@@ -151,36 +150,20 @@ class CsvReader:
         places = np.full(n_rows, -1)
         places[sound] = np.arange(len(sound))
         index = pa.array(places, mask=places < 0)
-        columns: dict[str, pa.Array] = {}
-        for name, column in self.plan.features.items():
+        texts: dict[str, pa.Array] = {}
+        for name, column in (self.plan.features | self.plan.passthrough).items():
             raw = _single(table[column]).take(index)
-            text, bad = to_text(raw)
+            texts[name], bad = _as_text(raw)
             faults += [
-                Fault.of_value(int(at), name, raw[int(at)].as_py(), "UTF-8 text")
-                for at in np.flatnonzero(bad)
+                Fault(at, name, f"bytes {raw[at].as_py()[:_SHOWN_BYTES]!r} given, UTF-8 text expected")
+                for at in bad
             ]
-            if name in self._number_names:
-                columns[name], bad = text_to_numbers(text)
-                faults += [
-                    Fault.of_value(int(at), name, text[int(at)].as_py(), "a number")
-                    for at in np.flatnonzero(bad)
-                ]
-            else:
-                columns[name] = text
-        passthrough = []
-        for name, column in self.plan.passthrough.items():
-            raw = _single(table[column]).take(index)
-            text, bad = to_text(raw)
-            faults += [
-                Fault.of_value(int(at), name, raw[int(at)].as_py(), "UTF-8 text")
-                for at in np.flatnonzero(bad)
-            ]
-            passthrough.append(text)
         known = {(fault.row, fault.column) for fault in faults}
-        ragged_rows = wrong.keys()
-        matrix, more = coded_matrix(columns, self._schema, n_rows)
-        faults += [f for f in more if f.row not in ragged_rows and (f.row, f.column) not in known]
+        columns = {name: texts[name] for name in self.plan.features}
+        matrix, more = coded_matrix(columns, self._book, n_rows)
+        faults += [f for f in more if f.row not in wrong and (f.row, f.column) not in known]
         faults.sort(key=lambda fault: fault.row)
+        passthrough = [texts[name] for name in self.plan.passthrough]
         return Rows(matrix, passthrough, faults, _record_lines(block), n_lines)
 
 
@@ -209,6 +192,26 @@ def _header(head: bytearray) -> tuple[list[str], int]:
     except pa.ArrowInvalid as error:
         raise InputError(f"Cannot read the header of the CSV file: {error}") from error
     return list(names), end
+
+
+def _as_text(raw: pa.Array) -> tuple[pa.Array, list[int]]:
+    """Bytes as text, null where they are none, and the places of those."""
+    try:
+        return raw.cast(pa.string()), []
+    except pa.ArrowInvalid:
+        values: list[bytes | None] = raw.to_pylist()
+    bad = [at for at, value in enumerate(values) if value is not None and not _is_utf8(value)]
+    for at in bad:
+        values[at] = None
+    return pa.array(values, pa.binary()).cast(pa.string()), bad
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _single(column: pa.ChunkedArray) -> pa.Array:

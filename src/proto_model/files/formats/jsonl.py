@@ -20,14 +20,13 @@ from proto_model.files.formats.blocks import block_bytes, count_lines, cut_block
 from proto_model.files.rows import Fault, Rows, coded_matrix
 from proto_model.files.transfer import FileSettings
 from proto_model.parameters import Parameters
-from proto_model.schema import Feature, ModelSchema
+from proto_model.schema import ModelSchema
+from proto_model.values import RuleBook, fault_text
 
 #: Marks a text column whose values are JSON.
 JSON_TEXT = {b"content": b"json"}
 
 _TYPES = {"double": pa.float64(), "long": pa.float64(), "boolean": pa.bool_(), "string": pa.string()}
-_LARGEST_WHOLE = 10**300
-_EXPECTED = {"double": "a number", "long": "a whole number", "boolean": "true or false", "string": "text"}
 
 
 class JsonLinesReader:
@@ -40,7 +39,7 @@ class JsonLinesReader:
         self, source: io.RawIOBase, schema: ModelSchema, options: Parameters, settings: FileSettings
     ) -> None:
         self._source = cut_blocks(source, last_line_end, settings, block_bytes(options.explain))
-        self._schema = schema
+        self._book = RuleBook(schema)
         names = schema.feature_names
         self.plan = ColumnPlan(
             dict(zip(names, names, strict=True)), {name: name for name in options.passthrough}, ()
@@ -62,37 +61,32 @@ class JsonLinesReader:
         lines = [line for line in block.split(b"\n") if line.strip()]
         n_lines = count_lines(block)
         if not lines:
-            return Rows(
-                np.empty((0, len(self._schema.features))),
-                [pa.nulls(0, pa.string())] * len(self.plan.passthrough),
-                n_lines=n_lines,
-            )
-        faults: list[Fault] = []
+            empty = np.empty((0, len(self._book.rules)))
+            return Rows(empty, [pa.nulls(0, pa.string())] * len(self.plan.passthrough), n_lines=n_lines)
+        matrix, faults = self._at_once(block, len(lines)) or self._by_line(lines)
+        passthrough = self._copied(lines, {fault.row for fault in faults if not fault.column}, faults)
+        faults.sort(key=lambda fault: fault.row)
+        return Rows(
+            matrix, passthrough, faults, _line_numbers(block) if faults else None, n_lines, is_json=True
+        )
+
+    def _at_once(self, block: bytearray, n_rows: int) -> tuple[NDArray[np.float64], list[Fault]] | None:
+        """Coded matrix and faults of lines whose values all have their feature's type, else None."""
         try:
             table = pa.json.read_json(
                 pa.py_buffer(block),
                 pa.json.ReadOptions(use_threads=False, block_size=len(block) + 1),
                 self._parse_options,
             )
-            whole = table.num_rows == len(lines)
         except pa.ArrowInvalid:
-            whole = False
-        if whole:
-            columns = {name: table[name].combine_chunks() for name in self._schema.feature_names}
-        else:
-            columns, faults = self._by_line(lines)
-        broken = {fault.row for fault in faults if not fault.column}
-        known = {(fault.row, fault.column) for fault in faults}
-        passthrough = self._copied(lines, broken, faults)
-        matrix, more = coded_matrix(columns, self._schema, len(lines))
-        faults += [f for f in more if f.row not in broken and (f.row, f.column) not in known]
-        faults.sort(key=lambda fault: fault.row)
-        return Rows(
-            matrix, passthrough, faults, _line_numbers(block) if faults else None, n_lines, is_json=True
-        )
+            return None
+        if table.num_rows != n_rows:
+            return None
+        columns = {name: table[name].combine_chunks() for name in self.plan.features}
+        return coded_matrix(columns, self._book, n_rows)
 
-    def _by_line(self, lines: list[bytearray]) -> tuple[dict[str, pa.Array], list[Fault]]:
-        values: dict[str, list[Any]] = {name: [] for name in self._schema.feature_names}
+    def _by_line(self, lines: list[bytearray]) -> tuple[NDArray[np.float64], list[Fault]]:
+        matrix = np.full((len(lines), len(self._book.rules)), np.nan)
         faults: list[Fault] = []
         for row, line in enumerate(lines):
             try:
@@ -101,17 +95,14 @@ class JsonLinesReader:
                     raise ValueError(f"an object expected, {type(record).__name__} given")
             except (ValueError, RecursionError) as error:
                 faults.append(Fault(row, "", f"not a JSON object ({error})"))
-                record = {}
-            for feature in self._schema.features:
-                value = record.get(feature.name)
-                if not _fits(value, feature):
-                    faults.append(Fault.of_value(row, feature.name, value, _EXPECTED[feature.type]))
-                    value = None
-                values[feature.name].append(
-                    value if value is None or feature.type == "string" else float(value)
-                )
-        types = {f.name: pa.string() if f.type == "string" else pa.float64() for f in self._schema.features}
-        return {name: pa.array(column, types[name]) for name, column in values.items()}, faults
+                continue
+            for position, rule in enumerate(self._book.rules):
+                value = record.get(rule.feature.name)
+                matrix[row, position], fault = rule.read(value)
+                if fault:
+                    reason = fault_text(value, rule.feature, fault)
+                    faults.append(Fault(row, rule.feature.name, reason))
+        return matrix, faults
 
     def _copied(self, lines: list[bytearray], broken: set[int], faults: list[Fault]) -> list[pa.Array]:
         """Values of the columns to copy, each as JSON text."""
@@ -148,18 +139,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in record if sum(key == name for key, _ in pairs) > 1)
         raise ValueError(f"the key {twice!r} stands there twice")
     return record
-
-
-def _fits(value: object, feature: Feature) -> bool:
-    if value is None:
-        return True
-    if feature.type == "string":
-        return isinstance(value, str)
-    if feature.type == "boolean":
-        return isinstance(value, bool) or value in (0, 1)
-    return isinstance(value, float) or (
-        isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST_WHOLE
-    )
 
 
 def _line_numbers(block: bytearray) -> NDArray[np.int64]:

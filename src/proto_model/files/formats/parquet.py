@@ -15,6 +15,7 @@ from proto_model.files.rows import Rows
 from proto_model.files.transfer import FileSettings, LimitError
 from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
+from proto_model.values import RuleBook
 
 _READ_BYTES = 1 << 17
 _ROW_GROUP_ROWS = 1 << 17
@@ -29,7 +30,7 @@ class ParquetReader:
     def __init__(
         self, file: IO[bytes], schema: ModelSchema, options: Parameters, settings: FileSettings
     ) -> None:
-        self._schema, self._explain = schema, options.explain
+        self._book, self._explain = RuleBook(schema), options.explain
         metadata = self._open(file).metadata
         _check_footer(metadata, settings)
         file_schema = metadata.schema.to_arrow_schema()
@@ -67,7 +68,7 @@ class ParquetReader:
 
     def parse(self, block: pa.RecordBatch) -> Rows:
         """Rows of a batch; called by several threads at once."""
-        return rows_of_batch(block, self.plan, self._schema)
+        return rows_of_batch(block, self.plan, self._book)
 
 
 def _check_footer(metadata: pq.FileMetaData, settings: FileSettings) -> None:

@@ -16,7 +16,7 @@ from proto_model.model import Predictor
 from proto_model.serving.http.errors import EndingError, MediaTypeError, SlowAnswerError
 from proto_model.serving.http.payload import JSON, Output, Question
 
-__all__ = ["FilePayload"]
+__all__ = ["COLUMNS", "FilePayload", "JobReader"]
 
 URLS = ("input_url", "output_url")
 COLUMNS = (*URLS, "file_id")
@@ -53,17 +53,7 @@ class JobReader:
 
 
 class FilePayload:
-    """Jobs of two presigned URLs; a job that fails says so in its summary.
-
-    Parameters
-    ----------
-    predictor : Predictor
-        The model.
-    files : FileSettings
-        Limits of the jobs.
-    max_files : int
-        Most jobs of a request.
-    """
+    """Jobs of two presigned URLs; a job that fails says so in its summary."""
 
     media_types: tuple[str, ...] = (JSON,)
     inputs: Mapping[str, Sequence[str]] = dict.fromkeys(COLUMNS, ("BYTES",))

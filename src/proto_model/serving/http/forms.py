@@ -1,19 +1,51 @@
-"""The four forms of a JSON body of `/invocations`, whatever its rows are."""
+"""JSON bodies, and the four forms in which `/invocations` takes a table in one, whatever its rows are."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
+
+import orjson
 
 from proto_model.errors import InputError
 from proto_model.serving.http.errors import too_many_rows
 
-__all__ = ["FORMATS", "Forms", "TableReader"]
+__all__ = ["FORMATS", "Forms", "TableReader", "parsed"]
 
 FORMATS = ("dataframe_split", "dataframe_records", "inputs", "instances")
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+
+def parsed(body: bytes) -> dict[str, Any]:
+    """JSON object of a body; NaN, Infinity and UTF-16, which orjson refuses and MLflow takes, are understood.
+
+    Raises
+    ------
+    InputError
+        If it is not JSON, or not an object.
+    """
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        try:
+            content = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"The body is not JSON: {_reason(error)}.") from error
+    if not isinstance(content, dict):
+        raise InputError("The body must be a JSON object.")
+    return content
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, without the body."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at line {error.lineno}, column {error.colno}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start} is not {error.encoding}"
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
 class TableReader(Protocol[T_co]):

@@ -17,7 +17,7 @@ import proto_model
 from proto_model.errors import InputError
 from proto_model.parameters import parameters_of
 from proto_model.serving.http.errors import NotFoundError
-from proto_model.serving.http.json_body import parsed
+from proto_model.serving.http.forms import parsed
 from proto_model.serving.http.payload import Output, Payload, Question
 from proto_model.serving.http.tensors import Tensor, UsualTensors, column_values
 
@@ -40,35 +40,15 @@ class Envelope(NamedTuple):
 
 @dataclass(frozen=True)
 class InferenceRequest:
-    """What an `infer` request asks.
-
-    Parameters
-    ----------
-    question : Question
-        For the model.
-    id : str or None
-        Given back with the answer.
-    outputs : tuple of str
-        The only tensors to answer with; all if it is empty.
-    """
+    """What an `infer` request asks."""
 
     question: Question
-    id: str | None = None
-    outputs: tuple[str, ...] = ()
+    id: str | None = None  # given back with the answer
+    outputs: tuple[str, ...] = ()  # the only tensors to answer with; all if it is empty
 
 
 class Inference:
-    """What the V2 protocol says about one model, and its `infer`.
-
-    Parameters
-    ----------
-    payload : Payload
-        What the model takes and gives.
-    model_name : str
-        As in paths.
-    version : str or None
-        Version in the registry, when it is known.
-    """
+    """What the V2 protocol says about one model, and its `infer`; `version` is the registry's, if known."""
 
     def __init__(self, payload: Payload, model_name: str, version: str | None = None) -> None:
         self.payload = payload
@@ -94,7 +74,7 @@ class Inference:
         if parts[0] == "models" and len(parts) > 1:
             name, rest = parts[1], parts[2:]
             if name != self.model_name:
-                raise NotFoundError(f"No model {name[:80]!r} here, but {self.model_name!r}.")
+                raise NotFoundError(f"There is no model {name[:80]!r} here, only {self.model_name!r}.")
             if rest[:1] == ["versions"] and len(rest) > 1:
                 self._check_version(rest[1])
                 rest = rest[2:]
@@ -105,8 +85,8 @@ class Inference:
             if rest == ["infer"]:
                 return None
         raise NotFoundError(
-            f"Nothing is at {path[:80]!r}. There are /v2, /v2/health/live, /v2/health/ready and, below "
-            f"/v2/models/{self.model_name}: ready, infer, versions."
+            f"There is nothing at {path[:80]!r}. There are /v2, /v2/health/live, /v2/health/ready and "
+            f"/v2/models/{self.model_name}, with ready, infer and versions below it."
         )
 
     def metadata(self) -> dict[str, Any]:
@@ -181,7 +161,7 @@ class Inference:
                 raise InputError(f"Input {tensor.name!r} has {len(values)} rows, others have {n_rows}.")
         if not columns:
             raise InputError(
-                f"None of the inputs is a column of the model, which takes one tensor for each of "
+                f"None of the inputs is a column of the model. Send one tensor for each of "
                 f"{', '.join(list(self.payload.inputs)[:20])}."
             )
         return columns
@@ -190,13 +170,15 @@ class Inference:
         """Outputs that a request asks for; raises InputError for one that there is not."""
         for name in names:
             if not isinstance(name, str) or name not in self.payload.outputs:
-                raise InputError(f"No output {name!r:.80}; there are {', '.join(self.payload.outputs)}.")
+                raise InputError(
+                    f"There is no output {name!r:.80}. There are {', '.join(self.payload.outputs)}."
+                )
         return tuple(names)
 
     def _check_version(self, version: str) -> None:
         if version != self.version:
-            known = f"but {self.version!r}" if self.version else "it was not served from the registry"
-            raise NotFoundError(f"No version {version[:80]!r} of {self.model_name!r} here, {known}.")
+            known = f"only {self.version!r}" if self.version else "it is not served from the registry"
+            raise NotFoundError(f"There is no version {version[:80]!r} of {self.model_name!r} here: {known}.")
 
 
 def _opened(body: bytes) -> Envelope:

@@ -8,21 +8,14 @@ from typing import Any
 import orjson
 
 from proto_model.serving.http.errors import MediaTypeError, too_many_rows
-from proto_model.serving.http.forms import Forms
-from proto_model.serving.http.json_body import parsed
+from proto_model.serving.http.forms import Forms, parsed
 from proto_model.serving.http.payload import JSON, Payload, Question
 
 __all__ = ["Invocations", "media_type"]
 
 
 class Invocations:
-    """Reads and writes the bodies of `/invocations` of one model.
-
-    Parameters
-    ----------
-    payload : Payload
-        What the model takes and gives.
-    """
+    """Reads and writes the bodies of `/invocations` of one model."""
 
     def __init__(self, payload: Payload) -> None:
         self._payload = payload

@@ -9,11 +9,10 @@ from typing import Any, NamedTuple, Protocol
 import orjson
 
 from proto_model.model import Answer, Predictor, answer_fields
+from proto_model.model.rows import RowReader
 from proto_model.parameters import Parameters
-from proto_model.serving.http.csv_rows import csv_columns
 from proto_model.serving.http.forms import TableReader
-from proto_model.serving.http.parquet_rows import parquet_columns
-from proto_model.serving.http.rows import RowReader
+from proto_model.serving.http.table_bodies import csv_columns, parquet_columns
 from proto_model.serving.http.tensors import DATATYPES, TAKES
 
 __all__ = ["CSV", "JSON", "PARQUET", "Output", "Payload", "Question", "RowPayload"]
@@ -30,17 +29,9 @@ Output = tuple[str, str, list[Any]]
 
 
 class Question(NamedTuple):
-    """What a request asks.
+    """What a request asks."""
 
-    Parameters
-    ----------
-    rows : ndarray of shape (n_rows, n_features), or list of FileJob
-        What to answer.
-    parameters : Parameters
-        How.
-    """
-
-    rows: Any
+    rows: Any  # a coded matrix, or a list of FileJob
     parameters: Parameters
 
 
@@ -81,15 +72,7 @@ class Payload(Protocol):
 
 
 class RowPayload:
-    """Rows with a column per feature.
-
-    Parameters
-    ----------
-    predictor : Predictor
-        The model.
-    max_rows : int
-        Most rows of a request.
-    """
+    """Rows with a column per feature."""
 
     media_types: tuple[str, ...] = (JSON, CSV, PARQUET)
 

@@ -23,24 +23,12 @@ BUNDLE = Path("artifacts", "bundle")
 
 @dataclass(frozen=True, eq=False)
 class ServedModel:
-    """A model and where it comes from.
-
-    Parameters
-    ----------
-    predictor : Predictor
-        Answers.
-    version : str or None
-        Version in the registry, when it is known.
-    mlflow_version : str
-        Of the MLflow that logged it.
-    files : FileSettings or None
-        Limits of file jobs, for a model for files.
-    """
+    """A model and where it comes from."""
 
     predictor: Predictor
-    version: str | None = None
-    mlflow_version: str = ""
-    files: FileSettings | None = None
+    version: str | None = None  # in the registry, when it is known
+    mlflow_version: str = ""  # of the MLflow that logged it
+    files: FileSettings | None = None  # for a model for files
 
     @property
     def schema(self) -> ModelSchema:
@@ -49,14 +37,7 @@ class ServedModel:
 
     @classmethod
     def load(cls, folder: Path, environment: Mapping[str, str] = os.environ) -> ServedModel:
-        """Model of the folder of a logged one.
-
-        Parameters
-        ----------
-        folder : Path
-            Of a model for rows, for files, or the explainer.
-        environment : mapping of str to str
-            Holds the settings of a model for files, `PROTO_MODEL_FILES_*`.
+        """Model of the folder of a logged one; `PROTO_MODEL_FILES_*` are settings of one for files.
 
         Raises
         ------

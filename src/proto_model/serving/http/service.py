@@ -19,7 +19,7 @@ __all__ = ["Endpoints", "Service"]
 # Up to here a body is read at once: that takes less time than handing it to a thread.
 SMALL_BODY_BYTES = 32 * 1024
 FILE_ADVICE = (
-    "Its jobs end and upload nothing more. Send fewer or smaller files, or have file_timeout_s raised."
+    "Its jobs are stopped and upload nothing more. Send fewer or smaller files, or raise file_timeout_s."
 )
 
 T = TypeVar("T")
@@ -28,16 +28,7 @@ T = TypeVar("T")
 class Service:
     """A model with a pool of threads per kind of work: large tables do not wait behind explanations.
 
-    Parameters
-    ----------
-    payload : Payload
-        What the model takes and gives.
-    settings : ServerSettings
-        Limits of the pools.
-    takes_files : bool
-        Whether the work is file jobs.
-    changed : callable
-        Told a kind of work, and how many jobs of the kind there are, whenever that changes.
+    `changed` is told a kind of work, and how many jobs of the kind there are, whenever that changes.
     """
 
     def __init__(
@@ -64,12 +55,7 @@ class Service:
     ) -> tuple[T, int]:
         """Written answer of a request, and its number of rows.
 
-        Parameters
-        ----------
-        read : callable
-            Gives the question of the request, and what writes the answer.
-        n_bytes : int
-            Length of the request, as far as it is still to be read.
+        `read` gives the question of the request, and what writes the answer; `n_bytes` are still to be read.
 
         Raises
         ------
@@ -80,16 +66,15 @@ class Service:
             question, write = read()
         else:
             question, write = await self._pools["body"].run(lambda _: read())
+
+        def answer(go_on: Callable[[], None] | None = None) -> tuple[T, int]:
+            answered = self._payload.answer(question, go_on)
+            return write(answered), self._payload.n_rows(answered)
+
         work = self._payload.work(question)
         if work is None and n_bytes <= SMALL_BODY_BYTES:
-            answer = self._payload.answer(question)
-            return write(answer), self._payload.n_rows(answer)
-
-        def work_off(go_on: Callable[[], None]) -> tuple[T, int]:
-            answer = self._payload.answer(question, go_on)
-            return write(answer), self._payload.n_rows(answer)
-
-        return await self._pools[work or "body"].run(work_off)
+            return answer()
+        return await self._pools[work or "body"].run(answer)
 
     def close(self) -> None:
         """Have what is at work end at its next step, and the threads with it."""
@@ -99,17 +84,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Endpoints:
-    """What answers for a model, in every server: two protocols, and who does the work.
-
-    Parameters
-    ----------
-    invocations : Invocations
-        MLflow's protocol.
-    inference : Inference
-        V2.
-    service : Service
-        Answers what either of them has read.
-    """
+    """What answers for a model, in every server: MLflow's protocol, V2, and who does the work."""
 
     invocations: Invocations
     inference: Inference
@@ -119,17 +94,7 @@ class Endpoints:
     def of(
         cls, model: ServedModel, settings: ServerSettings, changed: Callable[[str, int], None] | None = None
     ) -> Endpoints:
-        """Endpoints of a model for rows or for files.
-
-        Parameters
-        ----------
-        model : ServedModel
-            The model.
-        settings : ServerSettings
-            Limits.
-        changed : callable
-            Told a kind of work, and how many jobs of it there are, whenever that changes.
-        """
+        """Endpoints of a model for rows or for files; `changed` as for `Service`."""
         payload: Payload
         if model.files is None:
             payload = RowPayload(model.predictor, settings.max_rows)

@@ -25,12 +25,9 @@ _HOLDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(_WHOLE, (int,)),
     **dict.fromkeys(_REAL, (int, float)),
 }
-# Datatypes that a column of a type takes, its own first.
+# Datatypes that a column of a type takes: any, since the rule book judges each value; its own first.
 TAKES: dict[FeatureType, tuple[str, ...]] = {
-    "double": ("FP64", "FP32", "FP16", *_WHOLE),
-    "long": ("INT64", *(name for name in _WHOLE if name != "INT64"), *_REAL),
-    "boolean": ("BOOL", *_WHOLE, *_REAL),
-    "string": ("BYTES",),
+    kind: (own, *(name for name in _HOLDS if name != own)) for kind, own in DATATYPES.items()
 }
 
 
@@ -124,10 +121,7 @@ def column_values(tensor: Tensor, takes: Sequence[str], max_rows: int) -> list[A
     """
     name, shape, datatype, data = tensor
     if not isinstance(datatype, str) or datatype not in takes:
-        raise InputError(
-            f"Input {name!r}: datatype {datatype!r:.40} given, {takes[0]} expected"
-            + ("." if len(takes) == 1 else ", or another one of numbers.")
-        )
+        raise InputError(f"Input {name!r}: datatype {datatype!r:.40} given, {takes[0]} expected.")
     if (
         not isinstance(shape, list)
         or len(shape) not in (1, 2)

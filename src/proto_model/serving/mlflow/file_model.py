@@ -9,15 +9,14 @@ import numpy as np
 import pandas as pd
 from mlflow.pyfunc import PythonModelContext  # type: ignore[attr-defined]  # exported, but not in __all__
 
-from proto_model.errors import InputError, ProtoModelError
-from proto_model.files import FileJob, Summary, run_jobs
+from proto_model.errors import ProtoModelError
+from proto_model.files import Summary, run_jobs
 from proto_model.files.transfer import FileSettings
 from proto_model.parameters import FILE
+from proto_model.serving.http.file_payload import COLUMNS, JobReader
 from proto_model.serving.mlflow.pyfunc import RandomForestWrapperModel, as_mlflow_error
 
 __all__ = ["RandomForestFileModel"]
-
-_URL_COLUMNS = ("input_url", "output_url")
 
 
 class RandomForestFileModel(RandomForestWrapperModel):
@@ -54,7 +53,8 @@ class RandomForestFileModel(RandomForestWrapperModel):
         """
         try:
             parameters = self.predictor.parameters(params)
-            jobs = _jobs(model_input)
+            columns = {name: _values(model_input[name]) for name in COLUMNS if name in model_input}
+            jobs = JobReader().columns(columns)
             with self.predictor.explaining(parameters, self._settings.workers) as explain:
                 summaries = run_jobs(jobs, self.predictor, parameters, self._settings, explain=explain)
         except ProtoModelError as error:
@@ -63,22 +63,7 @@ class RandomForestFileModel(RandomForestWrapperModel):
         return pd.DataFrame(rows, columns=Summary.columns(), dtype=object)
 
 
-def _jobs(model_input: pd.DataFrame) -> list[FileJob]:
-    missing = [name for name in _URL_COLUMNS if name not in model_input.columns]
-    if missing:
-        raise InputError(f"Columns missing: {missing}. A file job has an input_url and an output_url.")
-    columns = [_values(model_input, name) for name in (*_URL_COLUMNS, "file_id")]
-    return [
-        FileJob(input_url, output_url, None if file_id is None else str(file_id))
-        for input_url, output_url, file_id in zip(*columns, strict=True)
-    ]
-
-
-def _values(model_input: pd.DataFrame, name: str) -> list[Any]:
+def _values(column: pd.Series[Any]) -> list[Any]:
     """Values of a column; MLflow's format `inputs` gives one row that holds lists."""
-    if name not in model_input.columns:
-        return [None] * len(_values(model_input, _URL_COLUMNS[0]))
-    values = model_input[name].tolist()
-    if len(values) == 1 and isinstance(values[0], list | np.ndarray):
-        values = list(values[0])
-    return [None if isinstance(value, float) and np.isnan(value) else value for value in values]
+    values = column.tolist()
+    return list(values[0]) if len(values) == 1 and isinstance(values[0], list | np.ndarray) else values

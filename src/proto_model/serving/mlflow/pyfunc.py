@@ -12,7 +12,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from proto_model.errors import InputError, ProtoModelError
 from proto_model.model import Bundle, Predictor
-from proto_model.model.request import coded_rows
+from proto_model.model.rows import coded_rows
 from proto_model.parameters import EXPLAINER, ROWS, Signature
 
 __all__ = ["RandomForestExplainer", "RandomForestWrapperModel", "RequestError", "as_mlflow_error"]

@@ -63,17 +63,12 @@ def write_mlserver_configs(model: Path, build: Path, environment: Mapping[str, s
     Parameters
     ----------
     model : Path
-        Folder of the model, as downloaded; it is moved.
+        Folder of the model, as downloaded; it is moved to `build/mlserver_configs/<model name>`, which is
+        returned.
     build : Path
         Folder that `mlserver start` will be given.
     environment : mapping of str to str
-        May set host and ports: `MLSERVER_HOST`, `MLSERVER_HTTP_PORT`, `MLSERVER_GRPC_PORT`,
-        `MLSERVER_METRICS_PORT`; and limits: `PROTO_MODEL_SERVER_MAX_ROWS` and so on.
-
-    Returns
-    -------
-    Path
-        `build/mlserver_configs/<model name>`.
+        May set host, ports (`PORTS`) and limits (`PROTO_MODEL_SERVER_MAX_ROWS` and so on).
 
     Raises
     ------
@@ -146,17 +141,7 @@ def model_limits(names: Sequence[str], environment: Mapping[str, str]) -> dict[s
 
 
 def model_settings(schema: ModelSchema, signature: Signature, limits: Mapping[str, Any]) -> dict[str, Any]:
-    """Content of `model-settings.json`: inputs and outputs of the V2 protocol, one tensor per column.
-
-    Parameters
-    ----------
-    schema : ModelSchema
-        Of the model.
-    signature : {"rows", "explainer", "file"}
-        What it takes and gives.
-    limits : mapping of str to number
-        For the runtime, by the names of `ServerSettings`.
-    """
+    """Content of `model-settings.json`: limits, and a tensor of the V2 protocol per column."""
     inputs: Iterable[tuple[str, str]]
     outputs: Iterable[tuple[str, str]]
     if signature == FILE:

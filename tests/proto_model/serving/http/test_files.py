@@ -333,5 +333,5 @@ def test_jobs_end_when_their_time_is_over_and_their_thread_is_free_again(files, 
     slow, refused = asyncio.run(scenario())
 
     assert (slow.status, refused.status) == (504, 503)
-    assert "No answer within 0.3 s. Its jobs end and upload nothing more." in slow.json["message"]
+    assert "No answer within 0.3 s. Its jobs are stopped and upload nothing more." in slow.json["message"]
     assert not store.path("slow").exists()

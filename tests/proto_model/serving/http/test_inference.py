@@ -58,6 +58,8 @@ def test_tensors_get_the_predictions_of_invocations(call, predictions):
         {"age": {"data": [[40], [None], [70]]}},
         {"children": {"datatype": "FP32", "data": [1.0, 0.0, 3.0]}, "age": {"datatype": "UINT8"}},
         {"owner": {"datatype": "INT8", "data": [1, 0, 1]}},
+        {"owner": {"datatype": "BYTES", "data": [" true", "0.0", "TRUE"]}},
+        {"age": {"datatype": "BYTES", "data": ["40", "?", " 7e1"]}},
         {"job": {"parameters": {"content_type": "str"}}},
     ],
 )
@@ -75,7 +77,13 @@ def test_other_spellings_of_the_same_tensor_get_the_same_answer(call, changes):
         ({"age": {"shape": []}}, "[n_rows, 1] or [n_rows] expected"),
         ({"age": {"shape": [True]}}, "[n_rows, 1] or [n_rows] expected"),
         ({"age": {"data": 5}}, "a list of 3 values"),
-        ({"age": {"datatype": "BYTES"}}, "INT64 expected"),
+        ({"age": {"datatype": "BYTES"}}, "the value of row 0 is not of datatype BYTES"),
+        (
+            {"age": {"datatype": "BYTES", "data": ["40", "old", "?"]}},
+            "row 1, column 'age': the string \"old\"",
+        ),
+        ({"age": {"datatype": "BOOL", "data": [True, None, None]}}, "row 0, column 'age': the boolean true"),
+        ({"job": {"datatype": "INT64", "data": [1, 2, 3]}}, "row 0, column 'job': 1 given, a string"),
         ({"age": {"datatype": None}}, "INT64 expected"),
         ({"age": {"datatype": ["FP64"]}}, "INT64 expected"),
         ({"age": {"data": [40, 41.5, 42]}}, "the value of row 1 is not of datatype INT64"),

@@ -147,7 +147,7 @@ def test_a_fault_names_row_and_column_as_the_served_model_does(call):
     message = call("/invocations", {"dataframe_split": {"columns": names, "data": rows}}).json["message"]
 
     assert message.startswith("5 faults in the request (rows count from 0):")
-    assert "row 1, column 'age': 40.5 given, a whole number or null expected" in message
+    assert "row 1, column 'age': 40.5 given, a whole number expected" in message
     assert "row 1, column 'income': the string \"much\" given" in message
     assert "row 1, column 'children': the boolean true given" in message
 

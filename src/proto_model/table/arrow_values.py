@@ -1,0 +1,98 @@
+"""The rule book for Arrow columns, without pandas, which pyarrow's own conversions import on first use."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from proto_model.schema import Feature
+from proto_model.values import MISSING_MARKERS, SPACES, Codes, Rule, expected
+
+__all__ = ["has_nan", "is_text", "read_arrow", "to_numbers", "type_fault", "without_markers"]
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a type is one of Arrow's texts."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def type_fault(kind: pa.DataType, feature: Feature) -> str:
+    """Why a column of a type cannot hold a feature's values, or nothing when it can."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    truth = feature.type == "boolean" and pa.types.is_boolean(kind)
+    if is_text(kind) or truth or pa.types.is_null(kind) or (number and feature.type != "string"):
+        return ""
+    return f"its type is {kind}, {expected(feature)}"
+
+
+def read_arrow(column: pa.Array, rule: Rule) -> Codes:
+    """Codes and faults of a column whose type has no `type_fault`."""
+    kind = column.type
+    if pa.types.is_dictionary(kind) and not is_text(kind.value_type):
+        column = column.cast(kind.value_type)
+    elif is_text(kind):
+        column = column if pa.types.is_string(kind) else column.cast(pa.string())
+        numbers = None if rule.feature.type in ("string", "boolean") else _texts_as_numbers(column)
+        if numbers is not None:
+            return numbers, rule.number_faults(numbers)
+        column = column.dictionary_encode()
+    if not pa.types.is_dictionary(column.type):
+        numbers = to_numbers(column)
+        return numbers, rule.number_faults(numbers)
+    # Each distinct text is read once.
+    codes, faults = rule.read_texts([*column.dictionary.to_pylist(), None])
+    places = to_numbers(column.indices)
+    index = np.where(np.isnan(places), len(codes) - 1, places).astype(np.int64)
+    return codes[index], faults[index]
+
+
+def has_nan(numbers: pa.Array) -> bool:
+    """Whether a NaN is among the values that are not null."""
+    return bool(pc.any(pc.is_nan(numbers)).as_py())
+
+
+def _texts_as_numbers(column: pa.Array) -> NDArray[np.float64] | None:
+    """Texts as float64, NaN where they say that a value is missing; None if any is no number.
+
+    Arrow reads the same texts as numbers as the rule book does, and to the same bits, but for spellings of
+    NaN that are no missing markers.
+    """
+    cells = without_markers(column)
+    try:
+        numbers = cells.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    return None if has_nan(numbers) else to_numbers(numbers)
+
+
+def without_markers(text: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Text without the spaces around it, null where it only says that a value is missing."""
+    trimmed = pc.utf8_trim(text, characters=SPACES)
+    markers = pa.array(MISSING_MARKERS, type=trimmed.type)
+    return pc.if_else(pc.is_in(trimmed, value_set=markers), pa.scalar(None, trimmed.type), trimmed)
+
+
+def to_numbers(column: pa.Array) -> NDArray[np.float64]:
+    """Numbers or truth values as float64, NaN where null.
+
+    Examples
+    --------
+    >>> to_numbers(pa.array([1, None, 3]))
+    array([ 1., nan,  3.])
+    """
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    if pa.types.is_decimal(column.type):
+        column = column.cast(pa.string())  # Arrow's direct way does not round to the nearest float
+    if not pa.types.is_float64(column.type):
+        column = column.cast(pa.float64(), safe=False)
+    if column.null_count:
+        column = pc.fill_null(column, float("nan"))
+    if len(column) == 0:
+        return np.empty(0)
+    values: NDArray[np.float64] = np.frombuffer(column.buffers()[1], dtype=np.float64)
+    return values[column.offset : column.offset + len(column)]

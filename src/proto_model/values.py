@@ -1,0 +1,427 @@
+"""The rule book for values: what is missing, a number, a boolean or a category.
+
+A verdict depends on a value and its feature only, never on what carried the value: text means the same in a
+CSV cell, a JSON string, an Arrow column, a tensor or a data frame, and so do numbers.
+`schemas/cases/values.json` lists what every entry point must say.
+
+Rows are coded as one float64 matrix, which forests, explanations and files all compute on: booleans as 0 and
+1, a category as its index in `Feature.categories`, NaN for a missing value and for a category that training
+never saw. The canonical frame holds the same rows with numbers and booleans as float64 and categories as
+objects (str or None).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from enum import IntEnum
+from functools import lru_cache
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proto_model.errors import InputError
+from proto_model.schema import Feature, ModelSchema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "LARGEST",
+    "MISSING_MARKERS",
+    "SPACES",
+    "TRUTH",
+    "Codes",
+    "Fault",
+    "Rule",
+    "RuleBook",
+    "decode",
+    "encode",
+    "expected",
+    "fault_text",
+    "is_code",
+    "is_number",
+]
+
+#: What is trimmed: Unicode's White_Space. `str.strip()` and Arrow's trim remove other characters.
+SPACES = "".join(map(chr, [*range(0x09, 0x0E), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B)])) + "".join(
+    map(chr, [0x2028, 0x2029, 0x202F, 0x205F, 0x3000])
+)
+
+#: Texts that mean "no value", unless a feature knows them as a category.
+MISSING_MARKERS = (
+    *("", "?", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "-NaN", "-nan"),
+    *("NULL", "null", "None", "#N/A N/A", "-1.#IND", "1.#IND", "-1.#QNAN", "1.#QNAN"),
+)
+
+#: Texts that are truth values, beside numbers that are 0 or 1.
+TRUTH = {**dict.fromkeys(("true", "True", "TRUE"), 1.0), **dict.fromkeys(("false", "False", "FALSE"), 0.0)}
+
+#: Numbers beyond it are refused: forests compare in 32 bits.
+LARGEST = float(np.finfo(np.float32).max)
+
+Codes = tuple[NDArray[np.float64], NDArray[np.uint8]]
+
+_MARKERS = frozenset(MISSING_MARKERS)
+_NUMBER = re.compile(
+    r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?[iI][nN][fF]([iI][nN][iI][tT][yY])?"
+)
+# Of texts in these characters alone, `float` takes exactly those that are numbers here.
+_PLAIN = re.compile(r"[0-9.eE+-]*")
+_BOOLEANS = (bool, np.bool_)
+_NUMBERS = (int, float, np.integer, np.floating, Decimal)
+_SHOWN_CHARACTERS = 40
+_PART_VALUES = 1 << 13
+
+
+class Fault(IntEnum):
+    """Why a value is refused; 0 stands for a value that is accepted."""
+
+    MISSING = 1
+    TOO_LARGE = 2
+    NOT_A_NUMBER = 3
+    NOT_WHOLE = 4
+    NOT_BOOLEAN = 5
+    NOT_TEXT = 6
+
+
+def is_number(text: str) -> bool:
+    """Whether a trimmed text spells a number, finite or not.
+
+    Examples
+    --------
+    >>> [is_number(text) for text in ("007", "-.5e3", "inf", "1_000", "0x10", "nan")]
+    [True, True, True, False, False, False]
+    """
+    return _NUMBER.fullmatch(text) is not None
+
+
+def is_code(text: str) -> bool:
+    """Whether a text looks like a number, but would lose zeros as one: `007`.
+
+    A table's column with such a text stays text; a feature that takes numbers reads it as one.
+    """
+    digits = text.lstrip("+-")
+    return digits[:1] == "0" and digits[1:2].isdigit()
+
+
+class Rule:
+    """What one feature makes of values.
+
+    Codes are undefined where a value is refused. `RuleBook` holds one rule per feature.
+
+    Parameters
+    ----------
+    feature : Feature
+        Its type, categories, and whether it may be missing.
+    """
+
+    def __init__(self, feature: Feature) -> None:
+        self.feature = feature
+        self.is_category = feature.categories is not None
+        #: Codes of texts that need no further look.
+        self.codes: Mapping[str, float] = (
+            TRUTH
+            if feature.type == "boolean"
+            else {category: float(code) for code, category in enumerate(feature.categories or ())}
+        )
+        self.missing = (math.nan, 0 if feature.nullable else int(Fault.MISSING))
+        wrong = {"string": Fault.NOT_TEXT, "boolean": Fault.NOT_BOOLEAN}.get(feature.type, Fault.NOT_A_NUMBER)
+        self.wrong = (math.nan, int(wrong))
+
+    def read(self, value: Any) -> tuple[float, int]:
+        """Code of a value of any type, and its fault or 0."""
+        if isinstance(value, str):
+            return self.read_text(value)
+        if value is None:
+            return self.missing
+        if isinstance(value, _BOOLEANS):
+            return (float(value), 0) if self.feature.type == "boolean" else self.wrong
+        if not isinstance(value, _NUMBERS):
+            return self.wrong
+        number = _float(value)
+        if number != number:  # NaN
+            return self.missing
+        return self.wrong if self.is_category else self.read_number(number)
+
+    def read_text(self, text: str) -> tuple[float, int]:
+        """Code of a text, and its fault or 0."""
+        code = self.codes.get(text)
+        if code is not None:
+            return code, 0
+        text = text.strip(SPACES)
+        code = self.codes.get(text)
+        if code is not None:
+            return code, 0
+        if text in _MARKERS:
+            return self.missing
+        if self.is_category:
+            return math.nan, 0  # a category that training never saw
+        return self.read_number(float(text)) if is_number(text) else self.wrong
+
+    def read_number(self, number: float) -> tuple[float, int]:
+        """Code of a number that is not NaN, and its fault or 0; not for categories."""
+        if self.feature.type == "boolean":
+            return (number, 0) if number in (0.0, 1.0) else self.wrong
+        if abs(number) > LARGEST:
+            return number, int(Fault.TOO_LARGE)
+        whole = self.feature.type == "double" or number.is_integer()
+        return number, 0 if whole else int(Fault.NOT_WHOLE)
+
+    def number_faults(self, numbers: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """Fault of each number, NaN where it is missing."""
+        missing = np.isnan(numbers)
+        faults = np.where(missing, self.missing[1], 0).astype(np.uint8)
+        if self.is_category:
+            faults[~missing] = Fault.NOT_TEXT
+        elif self.feature.type == "boolean":
+            faults[~missing & (numbers != 0) & (numbers != 1)] = Fault.NOT_BOOLEAN
+        else:
+            if self.feature.type == "long":
+                faults[np.floor(numbers) < numbers] = Fault.NOT_WHOLE  # false for NaN
+            faults[np.abs(numbers) > LARGEST] = Fault.TOO_LARGE
+        return faults
+
+    def read_texts(self, texts: Sequence[str | None]) -> Codes:
+        """Codes and faults of texts, None where there is none."""
+        return self._one_by_one([self.missing if text is None else self.read_text(text) for text in texts])
+
+    def read_column(self, values: Sequence[Any] | NDArray[Any]) -> Codes:
+        """Codes and faults of values of any types."""
+        if isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
+            numbers = values.astype(np.float64)
+            return numbers, self.number_faults(numbers)
+        cells: Sequence[Any] = values.tolist() if isinstance(values, np.ndarray) else values
+        known = self._known_texts(cells)
+        if known is not None:
+            return known, np.zeros(len(known), np.uint8)
+        plain = None if self.is_category else self._plain_numbers(cells)
+        if plain is not None:
+            return plain, self.number_faults(plain)
+        return self._one_by_one(list(map(self.read, cells)))
+
+    def _known_texts(self, values: Sequence[Any]) -> NDArray[np.float64] | None:
+        """Codes of values that all are known texts, else None."""
+        try:
+            return np.fromiter(map(self.codes.__getitem__, values), np.float64, len(values))
+        except (KeyError, TypeError):
+            return None
+
+    def _plain_numbers(self, values: Sequence[Any]) -> NDArray[np.float64] | None:
+        """Values that all are numbers or None, or texts that only need `float`; else None."""
+        types = set(map(type, values))
+        try:
+            if types <= {int, float, type(None)} or (types == {bool} and self.feature.type == "boolean"):
+                return np.array(values, dtype=np.float64)
+            if types == {str} and _PLAIN.fullmatch("".join(values)):
+                cells = [text or "nan" for text in values] if "" in values else values
+                return np.fromiter(map(float, cells), np.float64, len(values))
+        except (OverflowError, ValueError):
+            pass
+        return None
+
+    @staticmethod
+    def _one_by_one(read: list[tuple[float, int]]) -> Codes:
+        codes = np.array([code for code, _ in read], dtype=np.float64)
+        return codes, np.array([fault for _, fault in read], dtype=np.uint8)
+
+
+class RuleBook:
+    """The rules of a schema's features, and those for numbers as one look at a whole matrix.
+
+    Parameters
+    ----------
+    schema : ModelSchema
+        Names the features.
+    """
+
+    def __init__(self, schema: ModelSchema) -> None:
+        self.schema = schema
+        self.rules = [Rule(feature) for feature in schema.features]
+        features = schema.features
+        is_boolean = np.array([feature.type == "boolean" for feature in features])
+        # A category that is NaN may be unseen, which is accepted.
+        required = np.array([not f.nullable and f.categories is None for f in features])
+        whole = np.array([feature.type in ("long", "boolean") for feature in features])
+        self._any_required, self._any_whole = bool(required.any()), bool(whole.any())
+        self._only_size_counts = bool(required.all()) and not self._any_whole
+        # As large as the part of a matrix that is looked at: a row for all of it takes three times as long.
+        self._n_part = max(1, _PART_VALUES // len(features))
+        low, high = np.where(is_boolean, 0.0, -LARGEST), np.where(is_boolean, 1.0, LARGEST)
+        self._parts = [np.tile(row, (self._n_part, 1)) for row in (low, high, whole, required)]
+
+    @classmethod
+    def of(cls, schema: ModelSchema) -> RuleBook:
+        """Rule book of a schema, made once per schema."""
+        return _rule_book(schema)
+
+    def accepts(self, matrix: NDArray[np.float64]) -> bool:
+        """Whether no number of a coded matrix has a fault; codes of categories are not looked at."""
+        n_rows, n_part = len(matrix), self._n_part
+        if n_rows > n_part:
+            # By parts, because large temporary arrays come from the kernel page by page, which takes long.
+            return all(self.accepts(matrix[start : start + n_part]) for start in range(0, n_rows, n_part))
+        # Comparisons with NaN are false, so a missing value is refused by the last one alone.
+        if self._only_size_counts:
+            return bool(np.maximum.reduce(np.abs(matrix), axis=None) <= LARGEST)
+        low, high, whole, required = [part[:n_rows] for part in self._parts]
+        bad = (matrix < low) | (matrix > high)
+        if self._any_whole:
+            bad |= whole & (np.floor(matrix) < matrix)
+        if self._any_required:
+            bad |= required & np.isnan(matrix)
+        return not bad.any()
+
+
+@lru_cache(maxsize=64)
+def _rule_book(schema: ModelSchema) -> RuleBook:
+    return RuleBook(schema)
+
+
+def expected(feature: Feature, fault: int = 0) -> str:
+    """What a feature accepts, in words.
+
+    Examples
+    --------
+    >>> expected(Feature("age", "long", True, minimum=17.0, maximum=90.0, median=37.0))
+    'a whole number expected, such as 37'
+    """
+    example = ""
+    if feature.categories is not None:
+        what, example = "a string", json.dumps(feature.most_frequent, ensure_ascii=False)
+    elif feature.type == "boolean":
+        what = "true or false"
+    elif fault == Fault.TOO_LARGE:
+        what = f"a number between -{LARGEST:.2g} and {LARGEST:.2g}"
+    elif feature.type == "long":
+        what, example = "a whole number", "" if feature.median is None else f"{math.floor(feature.median)}"
+    else:
+        what, example = "a number", "" if feature.median is None else f"{feature.median:g}"
+    return f"{what} expected" + (f", such as {example}" if example else "")
+
+
+def fault_text(value: Any, feature: Feature, fault: int) -> str:
+    """What was given and what is expected, in the words of every error about a value.
+
+    Examples
+    --------
+    >>> age = Feature("age", "long", False, minimum=17.0, maximum=90.0, median=37.0)
+    >>> fault_text("old", age, Fault.NOT_A_NUMBER)
+    'the string "old" given, a whole number expected, such as 37'
+    """
+    return f"{_given(value, fault)}, {expected(feature, fault)}"
+
+
+def _given(value: Any, fault: int) -> str:
+    """A value that was refused, in words; numbers read the same however they were spelt."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if fault == Fault.MISSING:
+        marker = value.strip(SPACES) if isinstance(value, str) else ""
+        return f"no value ({json.dumps(marker)}) given" if marker else "no value given"
+    if isinstance(value, bool):
+        return f"the boolean {json.dumps(value)} given"
+    if isinstance(value, str):
+        text = value.strip(SPACES)
+        if not is_number(text):
+            return f"the string {_cut(json.dumps(value, ensure_ascii=False))} given"
+        value = float(text)
+    if isinstance(value, _NUMBERS):
+        return f"{repr(_float(value)).removesuffix('.0')} given"
+    return f"{type(value).__name__} {_cut(str(value))} given"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+
+
+def _float(number: Any) -> float:
+    """A number as float, infinite where it is beyond every float."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
+    except ValueError:  # a Decimal that is a signalling NaN
+        return math.nan
+
+
+def encode(frame: pd.DataFrame, schema: ModelSchema) -> NDArray[np.float64]:
+    """Coded matrix of a canonical frame, which is taken as it is.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Holds every feature of the schema; columns in any order, further ones are ignored.
+    schema : ModelSchema
+        Names, types and categories.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_features)
+        C-contiguous, columns in the schema's order.
+
+    Raises
+    ------
+    InputError
+        If a feature's column is missing.
+    """
+    missing = [name for name in schema.feature_names if name not in frame.columns]
+    if missing:
+        raise InputError(f"Columns missing: {missing}. The model takes {schema.feature_names}.")
+    matrix = np.empty((len(frame), len(schema.features)))
+    for position, feature in enumerate(schema.features):
+        values = frame[feature.name].to_numpy()
+        if feature.categories is not None:
+            index = {category: float(code) for code, category in enumerate(feature.categories)}
+            values = np.fromiter(map(index.get, values, repeat(math.nan)), np.float64, len(values))
+        matrix[:, position] = values
+    return matrix
+
+
+def decode(matrix: NDArray[np.float64], schema: ModelSchema) -> pd.DataFrame:
+    """Canonical frame of a coded matrix; NaN of a categorical feature becomes None.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n_rows, n_features)
+        As `encode` returns it.
+    schema : ModelSchema
+        Names, types and categories.
+
+    Raises
+    ------
+    InputError
+        If the width is not the schema's, or a code is not the index of a category.
+    """
+    import pandas as pd
+
+    if matrix.ndim != 2 or matrix.shape[1] != len(schema.features):
+        raise InputError(
+            f"A matrix of shape {matrix.shape} given, (n_rows, {len(schema.features)}) expected."
+        )
+    columns = {
+        feature.name: pd.Series(matrix[:, position])
+        if feature.categories is None
+        else pd.Series(_texts(matrix[:, position], feature), dtype=object)
+        for position, feature in enumerate(schema.features)
+    }
+    return pd.DataFrame(columns, columns=schema.feature_names)
+
+
+def _texts(codes: NDArray[np.float64], feature: Feature) -> NDArray[np.object_]:
+    """Category behind each code, None for NaN."""
+    assert feature.categories is not None
+    missing = np.isnan(codes)
+    index = np.where(missing, len(feature.categories), codes)
+    wrong = ~missing & ((index != np.floor(index)) | (index < 0) | (index >= len(feature.categories)))
+    if wrong.any():
+        raise InputError(
+            f"Feature {feature.name!r}: code {codes[wrong][0]} is not the index of one of its "
+            f"{len(feature.categories)} categories."
+        )
+    return np.array([*feature.categories, None], dtype=object)[index.astype(np.int64)]
