@@ -51,9 +51,6 @@ def test_limits_of_servers_are_theirs():
     assert f"| `python -m proto_model serve` | `--file-timeout-s` | {limit}" in DOCUMENT
     assert f"when `generate_mlserver_configs.sh` is run | {limit}" in DOCUMENT
     assert f"| `MAPPER_FILE_TIMEOUT_S` or `--file-timeout-s` | {mapper.file_timeout_s:g} s |" in DOCUMENT
-    assert f"| `python -m mapper serve --file-timeout-s` | {mapper.file_timeout_s:g} |" in README
-    served = f"| {server.file_timeout_s:g}, {server.file_jobs} |"
-    assert f"| `python -m proto_model serve --file-timeout-s`, `--file-jobs` {served}" in README
     assert f"at most {server.max_files} jobs" in DOCUMENT
     assert f"let {server.max_waiting_files} wait" in DOCUMENT
     assert f"{server.drain_timeout_s:g} s (`drain_timeout_s`)" in DOCUMENT
