@@ -1,4 +1,4 @@
-"""The tables of settings in docs/files.md and README.md name every setting, and the default in force."""
+"""Tables of docs/files.md and README.md: every setting with its default in force, and every format."""
 
 import dataclasses
 import re
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mapper.http.settings import MapperSettings
+from proto_model.files import FORMATS
 from proto_model.files.transfer.settings import PREFIX, FileSettings
 from proto_model.serving.http.settings import ServerSettings
 
@@ -33,6 +34,16 @@ def test_settings_that_are_mentioned_exist(text):
     assert {name or short for name, short in mentioned} <= set(SETTINGS)
 
 
+def test_the_table_of_formats_is_made_of_the_formats():
+    rows = [
+        f"| `{known.name}` | {known.title} | {', '.join(f'`.{suffix}`' for suffix in known.suffixes)} | "
+        f"{', '.join(f'`{name}`' for name in known.names[1:])} | `{known.media_types[0]}` |"
+        for known in FORMATS.values()
+    ]
+
+    assert "|---|---|---|---|---|\n" + "\n".join(rows) + "\n\n" in DOCUMENT
+
+
 def test_limits_of_servers_are_theirs():
     server, mapper = ServerSettings(), MapperSettings()
 
@@ -40,9 +51,6 @@ def test_limits_of_servers_are_theirs():
     assert f"| `python -m proto_model serve` | `--file-timeout-s` | {limit}" in DOCUMENT
     assert f"when `generate_mlserver_configs.sh` is run | {limit}" in DOCUMENT
     assert f"| `MAPPER_FILE_TIMEOUT_S` or `--file-timeout-s` | {mapper.file_timeout_s:g} s |" in DOCUMENT
-    assert f"| `python -m mapper serve --file-timeout-s` | {mapper.file_timeout_s:g} |" in README
-    served = f"| {server.file_timeout_s:g}, {server.file_jobs} |"
-    assert f"| `python -m proto_model serve --file-timeout-s`, `--file-jobs` {served}" in README
     assert f"at most {server.max_files} jobs" in DOCUMENT
     assert f"let {server.max_waiting_files} wait" in DOCUMENT
     assert f"{server.drain_timeout_s:g} s (`drain_timeout_s`)" in DOCUMENT

@@ -174,7 +174,7 @@ def test_nothing_of_a_failing_run_shows_a_signature(
         metrics = [get(f"{mapper}/metrics"), *([get(server.metrics_url)] if server.metrics_url else [])]
     assert all(code != 200 or '"failed"' in json.dumps(answer) for code, answer in shown), shown
     text = json.dumps(shown)
-    for expected in ("on_bad_row", "not a public address", "403", "404", "given up after 5", "redirect"):
+    for expected in ("on_bad_row", "is not public", "403", "404", "gave up after 5", "redirect"):
         assert expected in text
 
     everything = "\n".join([text, *metrics])

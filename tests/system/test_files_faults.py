@@ -18,8 +18,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from proto_model.files import FileJob, FileOptions, Summary, run_jobs
+from proto_model.files import FileJob, Outside, Summary, run_jobs
 from proto_model.files.transfer import FileSettings
+from proto_model.parameters import Parameters
 from scripts.object_store import ObjectStore
 from tests.fault_proxy import (
     Exchange,
@@ -81,7 +82,7 @@ def listener() -> Iterator[socket.socket]:
 
 def run(store: ObjectStore, settings: FileSettings, key: str, **params: Any) -> Summary:
     job = FileJob(store.presign("get_object", key), store.presign("put_object", "out"))
-    [summary] = run_jobs([job], HalfModel(), FileOptions.from_params(params), settings)
+    [summary] = run_jobs([job], HalfModel(), Parameters.from_params(params), settings)
     assert not list(Path(settings.temp_dir).iterdir())
     return summary
 
@@ -143,12 +144,12 @@ def test_no_spelling_of_a_place_that_is_not_public_is_opened(
         urls = {"input_url": PUBLIC, "output_url": PUBLIC}
         urls[side] = f"{scheme}://{host}:{port}/k?X-Amz-Signature=5ec4e7"
 
-        [summary] = run_jobs([FileJob(**urls)], HalfModel(), FileOptions(), FileSettings())
+        [summary] = run_jobs([FileJob(**urls)], HalfModel(), Parameters(), FileSettings())
 
         assert summary.error_type in ("url", "transfer"), host
         assert re.search(
-            r"not a public address|four decimal numbers|cannot be looked up|is not accepted|backslashes|"
-            r"of one link only|not a URL",
+            r"is not public|four decimal numbers|cannot look up|is not valid|must not have|backslashes|"
+            r"link-local|not a URL",
             str(summary.error),
         ), (host, summary.error)
         assert side in str(summary.error)
@@ -172,7 +173,7 @@ def test_no_spelling_of_a_place_that_is_not_public_is_opened(
 )
 def test_nothing_but_https_on_its_port_is_opened(url: object) -> None:
     for job in (FileJob(url, PUBLIC), FileJob(PUBLIC, url)):
-        [summary] = run_jobs([job], HalfModel(), FileOptions(), FileSettings())
+        [summary] = run_jobs([job], HalfModel(), Parameters(), FileSettings())
 
         assert summary.error_type == "url"
 
@@ -194,7 +195,7 @@ def test_a_redirect_is_followed_nowhere(
     summary = run(store, open_to_all, "few")
 
     assert summary.error_type == "transfer"
-    assert f"answered {code}, a redirect to 127.0.0.1; redirects are not followed" in str(summary.error)
+    assert f"answered {code}, a redirect to 127.0.0.1. Redirects are not followed" in str(summary.error)
     assert "5ec4e7" not in str(summary)
     assert not store.path("out").exists()
 
@@ -218,11 +219,13 @@ def test_a_name_that_moves_between_check_and_connection_is_not_followed(
 
     networks = FileSettings.from_environment({"PROTO_MODEL_FILES_ALLOWED_NETWORKS": "127.0.0.0/8"})
     local = dataclasses.replace(settings, allowed_hosts=(), allowed_networks=networks.allowed_networks)
-    [summary] = run_jobs([FileJob(**urls)], HalfModel(), FileOptions(), local, resolve=resolve)
+    [summary] = run_jobs(
+        [FileJob(**urls)], HalfModel(), Parameters(), local, outside=Outside(resolve=resolve)
+    )
 
     assert n_lookups == 2
     assert summary.error_type == "url"
-    assert "its host is at 169.254.169.254, which is not a public address" in str(summary.error)
+    assert "the host has the address 169.254.169.254, which is not public" in str(summary.error)
     assert [head[:3] for head in proxy.requests] == ([] if moves == "input_url" else [b"GET"])
 
 
@@ -261,7 +264,7 @@ def test_an_upload_that_never_gets_on_is_given_up(
     summary = run(store, impatient, "many")
 
     assert summary.error_type == "transfer"
-    assert "given up after 2 tries" in str(summary.error)
+    assert "gave up after 2 attempts" in str(summary.error)
     assert not store.path("out").exists()
 
 
@@ -346,7 +349,7 @@ def test_a_large_row_group_is_never_in_memory_whole(
     pool = pa.proxy_memory_pool(before)
     pa.set_memory_pool(pool)
     try:
-        [summary] = run_jobs([job], model, FileOptions(), dataclasses.replace(settings, n_workers=2))
+        [summary] = run_jobs([job], model, Parameters(), dataclasses.replace(settings, n_workers=2))
     finally:
         pa.set_memory_pool(before)
 
@@ -385,6 +388,8 @@ def test_a_download_that_breaks_goes_on_at_the_next_address_of_the_host(
     def resolve(host: str, port: int, **_: object) -> list[Any]:
         return [(0, 0, 0, "", (address, port)) for address in ("127.0.0.77", "127.0.0.1")]
 
-    [summary] = run_jobs([FileJob(*urls)], HalfModel(), FileOptions(), settings, resolve=resolve)
+    [summary] = run_jobs(
+        [FileJob(*urls)], HalfModel(), Parameters(), settings, outside=Outside(resolve=resolve)
+    )
 
     assert (summary.error, summary.rows) == (None, N_ROWS)

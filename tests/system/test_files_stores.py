@@ -21,8 +21,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from proto_model.files import FileJob, FileOptions, Summary, run_jobs
+from proto_model.files import FileJob, Outside, Summary, run_jobs
 from proto_model.files.transfer import FileSettings
+from proto_model.parameters import Parameters
 from tests.fault_proxy import Exchange, FaultProxy, cut_download, cut_upload, passed, status_after_body
 from tests.half_model import HalfModel
 from tests.strict_stores import AzureStore, Store, SwiftStore
@@ -103,7 +104,7 @@ def settings(tmp_path: Path) -> FileSettings:
 
 def run(store: Any, settings: FileSettings, key: str, out: str, **params: Any) -> Summary:
     job = FileJob(store.presign("get_object", key), store.presign("put_object", out))
-    [summary] = run_jobs([job], HalfModel(), FileOptions.from_params(params), settings)
+    [summary] = run_jobs([job], HalfModel(), Parameters.from_params(params), settings)
     return summary
 
 
@@ -165,7 +166,7 @@ def test_a_file_that_is_replaced_meanwhile_is_not_spliced(
     summary = run(store, settings, "replaced", out)
 
     assert summary.error_type == "transfer"
-    assert "changed while it was read" in str(summary.error)
+    assert "changed during the download" in str(summary.error)
     assert store.get(out) is None
 
 
@@ -221,9 +222,9 @@ def test_what_is_not_signed_is_refused_and_not_shown(
     [summary] = run_jobs(
         [FileJob(store.presign("get_object", "few"), output_url)],
         HalfModel(),
-        FileOptions(),
+        Parameters(),
         settings,
-        now=lambda: an_hour_ago,
+        outside=Outside(now=lambda: an_hour_ago),
     )
 
     assert summary.error_type == "transfer"
@@ -251,7 +252,7 @@ def test_a_signed_type_has_to_be_the_outputs(swift: SwiftStore, settings: FileSe
     def put_with(signature_version: str, media_type: str) -> Summary:
         signing = dataclasses.replace(swift, signature_version=signature_version)
         url = signing.presign("put_object", "typed", ContentType=media_type)
-        return run_jobs([FileJob(source, url)], HalfModel(), FileOptions(), settings)[0]
+        return run_jobs([FileJob(source, url)], HalfModel(), Parameters(), settings)[0]
 
     assert "403" in str(put_with("s3v4", "text/plain").error)
     # A URL of version 2 does not tell that a type was signed.

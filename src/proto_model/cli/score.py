@@ -25,7 +25,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from proto_model.cli.parameters import add_parameters, given_parameters
 from proto_model.cli.paths import callers_folders, located
 from proto_model.errors import ProtoModelError
-from proto_model.files import score_file
+from proto_model.files import FORMAT_NAMES, score_file
 from proto_model.files.transfer import FileSettings
 from proto_model.model import Bundle, Predictor
 from proto_model.parameters import FILE
@@ -41,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m proto_model score",
         description=__doc__,
+        epilog=f"Formats: {', '.join(FORMAT_NAMES)}.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

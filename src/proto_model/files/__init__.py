@@ -1,23 +1,26 @@
 """Files of rows in, files of predictions out: CSV, JSON Lines, Parquet and Arrow IPC of any size.
 
-Importing this package loads neither mlflow nor pandas nor scikit-learn; the served model is in `files.model`.
+Importing this package loads neither mlflow nor pandas nor scikit-learn.
 """
 
-from proto_model.files.formats import FORMATS, FileFormat
-from proto_model.files.jobs import FileJob, run_jobs
-from proto_model.files.local import score_file
-from proto_model.files.options import FileOptions
-from proto_model.files.scoring import Scored, ScoringModel, score
-from proto_model.files.summary import Summary
+from proto_model.files.formats import FORMAT_NAMES, FORMATS, FileFormat, Format
+from proto_model.files.jobs import FileJob, Outside, Summary, run_jobs
+from proto_model.files.scoring import Explain, Scored, ScoringModel, Task, score, score_file
+from proto_model.files.transfer import FileSettings
 
 __all__ = [
     "FORMATS",
+    "FORMAT_NAMES",
+    "Explain",
     "FileFormat",
     "FileJob",
-    "FileOptions",
+    "FileSettings",
+    "Format",
+    "Outside",
     "Scored",
     "ScoringModel",
     "Summary",
+    "Task",
     "run_jobs",
     "score",
     "score_file",

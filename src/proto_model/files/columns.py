@@ -16,21 +16,11 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class ColumnPlan:
-    """The columns of a file that are read.
+    """The columns of a file that are read; names in the file may have spaces around them."""
 
-    Parameters
-    ----------
-    features : dict of str to str
-        Name in the file of each feature that the file has.
-    passthrough : dict of str to str
-        Name in the file of each column that is copied to the output.
-    absent : tuple of str
-        Nullable features that the file does not have; missing in every row.
-    """
-
-    features: dict[str, str]
-    passthrough: dict[str, str]
-    absent: tuple[str, ...]
+    features: dict[str, str]  # feature to name in the file, for each that the file has
+    passthrough: dict[str, str]  # the same for columns that are copied to the output
+    absent: tuple[str, ...]  # nullable features that the file does not have; missing in every row
 
     @property
     def needed(self) -> list[str]:
@@ -41,9 +31,9 @@ class ColumnPlan:
 def plan_columns(
     names: Sequence[str], schema: ModelSchema, passthrough: Sequence[str], max_columns: int
 ) -> ColumnPlan:
-    """Match a file's columns to the schema, by name and in any order; spaces around a name do not count.
+    """Match a file's columns to the schema, by name and in any order; other columns are left out.
 
-    Other columns are left out.
+    Spaces around a name do not count.
 
     Raises
     ------
@@ -51,15 +41,13 @@ def plan_columns(
         If a needed column is missing, or stands there twice.
     """
     if len(names) > max_columns:
-        raise InputError(f"The file has {len(names)} columns, at most {max_columns} are accepted.")
+        raise InputError(f"The file has {len(names)} columns. The limit is {max_columns}.")
     present = {name.strip(): name for name in names}
     wanted = [*schema.feature_names, *passthrough]
     counts = Counter(name.strip() for name in names)
     twice = [name for name in dict.fromkeys(wanted) if counts[name] > 1]
     if twice:
-        raise InputError(
-            f"Columns that stand more than once in the file: {_list(twice)}. Each may stand once."
-        )
+        raise InputError(f"Columns more than once in the file: {_list(twice)}.")
     missing = [f.name for f in schema.features if f.name not in present and not f.nullable]
     missing += [name for name in passthrough if name not in present and name not in missing]
     if missing or not any(name in present for name in schema.feature_names):

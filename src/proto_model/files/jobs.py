@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import socket
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, Literal
 
 from proto_model.errors import ExplanationError, InputError, ProtoModelError
-from proto_model.files.options import FileOptions, given_format
-from proto_model.files.scoring import Explain, Scored, ScoringModel, score
-from proto_model.files.spool import Spool, open_unnamed
-from proto_model.files.summary import ErrorType, Summary
+from proto_model.files.formats import parse_format
+from proto_model.files.scoring import Explain, Scored, ScoringModel, Task, score
+from proto_model.files.stream import Spool, open_unnamed
 from proto_model.files.transfer import (
     Content,
     Deadline,
@@ -29,10 +30,11 @@ from proto_model.files.transfer import (
     vetted_addresses,
 )
 from proto_model.files.transfer.guard import Resolver
-
-__all__ = ["FileJob", "run_jobs"]
+from proto_model.parameters import Parameters
 
 logger = logging.getLogger(__name__)
+
+ErrorType = Literal["url", "input", "limit", "transfer", "internal"]
 
 _ERROR_TYPES: tuple[tuple[type[Exception], ErrorType], ...] = (
     (UrlError, "url"),
@@ -45,33 +47,62 @@ _ERROR_TYPES: tuple[tuple[type[Exception], ErrorType], ...] = (
 
 @dataclass(frozen=True, repr=False)
 class FileJob:
-    """A file to score.
-
-    Parameters
-    ----------
-    input_url : object
-        Presigned GET, as the request holds it.
-    output_url : object
-        Presigned PUT.
-    file_id : str or None
-        Handed through to the summary.
-    """
+    """A file to score; the URLs are as the request holds them, a presigned GET and a presigned PUT."""
 
     input_url: object
     output_url: object
-    file_id: str | None = None
+    file_id: str | None = None  # comes back in the summary
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One job's answer. Numbers of a failed job say how far it came, where that is known."""
+
+    file_id: str | None
+    status: Literal["done", "failed"]  # a failed job uploaded nothing
+    rows: int | None = None  # of the output
+    rejected_rows: int | None = None  # of those, without a prediction
+    bytes_in: int | None = None  # downloaded
+    bytes_out: int | None = None  # uploaded
+    input_format: str | None = None
+    output_format: str | None = None
+    seconds: float = 0.0
+    etag: str | None = None  # what the store calls the output
+    sha256: str | None = None  # of the output
+    notes: str | None = None  # what the caller should know of a job that is done
+    error: str | None = None
+    error_type: ErrorType | None = None  # see docs/files.md
+
+    @classmethod
+    def columns(cls) -> list[str]:
+        """Names of the answer's columns, in order."""
+        return [field.name for field in dataclasses.fields(cls)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values by column."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What a test puts in another's place: the resolver of host names, and the time in UTC."""
+
+    resolve: Resolver = socket.getaddrinfo
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+_OUTSIDE = Outside()
 
 
 def run_jobs(
     jobs: Iterable[FileJob],
     model: ScoringModel,
-    options: FileOptions,
+    parameters: Parameters,
     settings: FileSettings,
     *,
     explain: Explain | None = None,
     go_on: Callable[[], None] = lambda: None,
-    resolve: Resolver = socket.getaddrinfo,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    outside: Outside = _OUTSIDE,
 ) -> list[Summary]:
     """Summaries of jobs, in their order.
 
@@ -81,53 +112,38 @@ def run_jobs(
     ----------
     jobs : iterable of FileJob
         What to score.
-    model : ScoringModel
-        Predicts.
-    options : FileOptions
-        The same for all jobs.
-    settings : FileSettings
-        Limits and the guard's lists.
-    explain : callable or None
-        Explanations for rows of the coded matrix.
+    model, parameters, settings, explain
+        See `Task`; the same for all jobs.
     go_on : callable
         Called now and then, by several threads; ends the jobs, which have failed then, by raising.
-    resolve, now : callable
-        `socket.getaddrinfo` and the time in UTC, unless a test says otherwise.
+    outside : Outside
+        For tests.
     """
-    for name in ("input_format", "output_format"):
-        given_format(options, name)  # an unknown one is a fault of the request, not of each job
+    parse_format(parameters.input_format, "input_format")  # an unknown one is a fault of the request
+    parse_format(parameters.output_format, "output_format")
+    task = Task(model, parameters, settings, explain)
     with ThreadPoolExecutor(1, thread_name_prefix="upload") as uploads:
-        running = [
-            _Run(job, settings, resolve, now, go_on).start(model, options, explain, uploads) for job in jobs
-        ]
+        running = [_Run(job, task, go_on, outside).start(uploads) for job in jobs]
         return [future.result() for future in running]
 
 
 class _Run:
     """One job on its way."""
 
-    def __init__(
-        self,
-        job: FileJob,
-        settings: FileSettings,
-        resolve: Resolver,
-        now: Callable[[], datetime],
-        go_on: Callable[[], None],
-    ) -> None:
-        self._job, self._settings, self._resolve, self._now, self._go_on = job, settings, resolve, now, go_on
-        self._started_at = now()
+    def __init__(self, job: FileJob, task: Task, go_on: Callable[[], None], outside: Outside) -> None:
+        self._job, self._task, self._go_on, self._outside = job, task, go_on, outside
+        self._settings = task.settings
+        self._started_at = outside.now()
         self._urls: list[PresignedUrl] = []
         self._bytes_in: int | None = None
 
-    def start(
-        self, model: ScoringModel, options: FileOptions, explain: Explain | None, uploads: ThreadPoolExecutor
-    ) -> Future[Summary]:
+    def start(self, uploads: ThreadPoolExecutor) -> Future[Summary]:
         """Download and score; the upload and the summary come later."""
         file = open_unnamed(self._settings)
         try:
             input_url, output_url, deadline = self._check()
             spool = Spool(file, self._settings.max_output_bytes)
-            scored = self._score(input_url, deadline, spool, model, options, explain)
+            scored = self._score(input_url, deadline, spool)
             return uploads.submit(self._finish, output_url, deadline, spool, scored)
         except Exception as error:  # one job must not undo the others
             file.close()
@@ -144,48 +160,30 @@ class _Run:
         self._urls.append(output_url)
         for url, name in ((output_url, "output_url"), (input_url, "input_url")):
             url.check_expiry(name, self._started_at)
-            vetted_addresses(url, name, self._settings, self._resolve)
+            vetted_addresses(url, name, self._settings, self._outside.resolve)
         check_signed_headers(output_url, "output_url")
         seconds = self._settings.max_job_s
         if output_url.expires_at is not None:
             seconds = min(seconds, (output_url.expires_at - self._started_at).total_seconds())
         return input_url, output_url, Deadline(seconds, go_on=self._go_on)
 
-    def _score(
-        self,
-        url: PresignedUrl,
-        deadline: Deadline,
-        spool: Spool,
-        model: ScoringModel,
-        options: FileOptions,
-        explain: Explain | None,
-    ) -> Scored:
+    def _score(self, url: PresignedUrl, deadline: Deadline, spool: Spool) -> Scored:
+        resolve = self._outside.resolve
         with contextlib.closing(
-            Download(url, "input_url", self._settings, deadline, resolve=self._resolve)
+            Download(url, "input_url", self._settings, deadline, resolve=resolve)
         ) as download:
             try:
-                scored = score(
-                    download,
-                    url.path,
-                    spool,
-                    model,
-                    options,
-                    self._settings,
-                    explain=explain,
-                    progress=lambda _n_rows: deadline.check(),
-                )
+                return score(download, url.path, spool, self._task, lambda n_rows: deadline.check())
             finally:
                 self._bytes_in = download.n_bytes
-            # A Parquet file may have been read before all of it came: its end is fetched first.
-            self._bytes_in = download.total_bytes or self._bytes_in
-            return scored
 
     def _finish(self, url: PresignedUrl, deadline: Deadline, spool: Spool, scored: Scored) -> Summary:
         """Upload what was scored."""
+        resolve = self._outside.resolve
         with spool.file:
             try:
                 content = Content(spool.file, spool.n_bytes, spool.md5, scored.output_format.media_type)
-                etag = upload(url, "output_url", content, self._settings, deadline, resolve=self._resolve)
+                etag = upload(url, "output_url", content, self._settings, deadline, resolve=resolve)
             except Exception as error:  # one job must not undo the others
                 return self._failed(error)
         summary = Summary(
@@ -227,4 +225,4 @@ class _Run:
         )
 
     def _seconds(self) -> float:
-        return round((self._now() - self._started_at).total_seconds(), 3)
+        return round((self._outside.now() - self._started_at).total_seconds(), 3)

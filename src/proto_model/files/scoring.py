@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import dataclasses
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import IO, Any, Protocol
+from pathlib import Path
+from typing import IO, Any, Protocol, TypeVar
 
 import numpy as np
 import orjson
@@ -13,28 +18,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from proto_model.errors import InputError
-from proto_model.files.arrow_files import ArrowReader
-from proto_model.files.columns import ColumnPlan
-from proto_model.files.csv_files import CsvReader
-from proto_model.files.formats import FileFormat
-from proto_model.files.jsonl_files import JsonLinesReader
-from proto_model.files.options import FileOptions, given_format
-from proto_model.files.output import open_writer, output_batch, output_schema
-from proto_model.files.parquet_files import ParquetReader
-from proto_model.files.pipeline import in_order
+from proto_model.files.formats import FileFormat, format_of_name, parse_format
+from proto_model.files.formats.base import Reader, Writer
+from proto_model.files.output import output_batch, output_schema
 from proto_model.files.rows import Rows
-from proto_model.files.spool import ArrivingFile, Spool
-from proto_model.files.stream import first_line, open_stream
+from proto_model.files.stream import Spool, first_line, open_stream
 from proto_model.files.transfer import Download, FileSettings, LimitError
 from proto_model.model import Answer, answer_fields
-from proto_model.parameters import FILE
+from proto_model.parameters import FILE, Parameters
 from proto_model.schema import ModelSchema
-
-__all__ = ["Explain", "Scored", "ScoringModel", "score"]
 
 _MOST_REASONS = 3
 
 Explain = Callable[[NDArray[np.float64]], list[dict[str, Any]]]
+T = TypeVar("T")
 
 
 class ScoringModel(Protocol):
@@ -45,41 +42,134 @@ class ScoringModel(Protocol):
         """Features and classes."""
 
     def predict_proba(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Probability of each class for rows of the coded matrix."""
+        """Probability of each class for rows of the coded matrix; called by several threads at once."""
 
 
-class _Reader(Protocol):
-    place: str
-    first_line: int
-    plan: ColumnPlan
-    passthrough_fields: list[pa.Field]
+@dataclass(frozen=True)
+class Task:
+    """How files are scored: what is the same for all files of a request."""
 
-    def blocks(self) -> Iterator[Any]: ...
-
-    def parse(self, block: Any) -> Rows: ...
+    model: ScoringModel
+    parameters: Parameters
+    settings: FileSettings
+    explain: Explain | None = None  # needed when the parameters ask for explanations
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What became of a file.
+    """What became of a file."""
+
+    n_rows: int  # read, and written
+    n_rejected: int  # of those, without a prediction
+    input_format: FileFormat
+    output_format: FileFormat
+    notes: tuple[str, ...] = ()  # what the caller should know, such as columns that the file does not have
+
+
+def score_file(
+    input_path: Path,
+    output_path: Path,
+    model: ScoringModel,
+    parameters: Parameters | None = None,
+    settings: FileSettings | None = None,
+    *,
+    explain: Explain | None = None,
+    progress: Callable[[int, float], None] | None = None,
+) -> Scored:
+    """Score a local file on all cores, in constant memory.
 
     Parameters
     ----------
-    n_rows : int
-        Rows read, and written.
-    n_rejected : int
-        Those without a prediction.
-    input_format, output_format : FileFormat
-        As found, and as written.
-    notes : tuple of str
-        What the caller should know, such as nullable features that the file does not have.
-    """
+    input_path : Path
+        In any of `FORMATS`.
+    output_path : Path
+        Appears when it is complete; its name says the format unless the parameters do.
+    model, parameters, settings, explain
+        See `Task`.
+    progress : callable or None
+        Called with the number of rows written so far and the share of the input that was read.
 
-    n_rows: int
-    n_rejected: int
-    input_format: FileFormat
-    output_format: FileFormat
-    notes: tuple[str, ...] = ()
+    Returns
+    -------
+    Scored
+        Rows, rejected rows and formats.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, or not what the model takes.
+    LimitError
+        If something is too large.
+    """
+    parameters = parameters or Parameters()
+    if not parameters.output_format:
+        named = str(format_of_name(output_path.name) or "")
+        parameters = dataclasses.replace(parameters, output_format=named)
+    task = Task(model, parameters, settings or FileSettings(), explain)
+    try:
+        source = open(input_path, "rb", buffering=0)
+    except OSError as error:
+        raise InputError(f"Cannot read {input_path}: {error.strerror}.") from error
+    unfinished = output_path.with_name(f".{output_path.name}.{os.getpid()}.part")
+    with source:
+        n_bytes = max(1, os.fstat(source.fileno()).st_size)
+
+        def report(n_rows: int) -> None:
+            if progress is not None:
+                progress(n_rows, min(1.0, source.tell() / n_bytes))
+
+        try:
+            file = open(unfinished, "xb", buffering=0)
+        except OSError as error:
+            raise InputError(f"Cannot write {output_path}: {error.strerror}.") from error
+        try:
+            with file:
+                spool = Spool(file, task.settings.max_output_bytes)
+                scored = score(source, input_path.name, spool, task, report)
+            os.replace(unfinished, output_path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    return scored
+
+
+def score(
+    source: Download | IO[bytes],
+    name: str,
+    spool: Spool,
+    task: Task,
+    progress: Callable[[int], None] = lambda n_rows: None,
+) -> Scored:
+    """Score a file; the spool then holds a complete one.
+
+    Parameters
+    ----------
+    source : Download or binary file
+        The rows; a file has to be unbuffered.
+    name : str
+        Its name or the path of its URL, which may say what format it has.
+    spool : Spool
+        Where the output goes.
+    task : Task
+        Model, options, limits.
+    progress : callable
+        Called with the number of rows written so far.
+
+    Raises
+    ------
+    InputError
+        If the file is not what the model takes; the message names line or row, column and value.
+    TransferError, LimitError
+        If the download fails, or something is too large.
+    """
+    with contextlib.ExitStack() as stack:
+        stream, input_format = open_stream(source, name, task.parameters.input_format, task.settings, stack)
+        try:
+            run = _Run(stream, input_format, spool, task)
+            run.write(progress)
+        except (pa.ArrowException, OSError, EOFError) as error:
+            raise InputError(f"Cannot read the file as {input_format}: {first_line(error)}") from error
+    notes = [f"column {name!r} is not in the file; taken as missing in every row" for name in run.absent]
+    return Scored(run.n_rows, run.n_rejected, input_format, run.output_format, tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -90,144 +180,100 @@ class _Block:
     n_rows: int
     n_rejected: int
     n_lines: int
-    first_fault: tuple[int, str] | None
+    first_fault: tuple[int, str] | None = None
 
 
-def score(
-    source: Download | IO[bytes],
-    name: str,
-    spool: Spool,
-    model: ScoringModel,
-    options: FileOptions,
-    settings: FileSettings,
-    *,
-    explain: Explain | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> Scored:
-    """Score a file.
+class _Run:
+    """One file on its way from its reader to its writer."""
 
-    Parameters
-    ----------
-    source : Download or binary file
-        The rows; a file has to be unbuffered.
-    name : str
-        Its name or the path of its URL, which may say what format it has.
-    spool : Spool
-        Where the output goes.
-    model : ScoringModel
-        Called by several threads at once.
-    options : FileOptions
-        Formats, columns to copy, bad rows.
-    settings : FileSettings
-        Limits and threads.
-    explain : callable or None
-        Explanations for rows of the coded matrix; needed when the options ask for them.
-    progress : callable or None
-        Called with the number of rows written so far.
+    def __init__(self, stream: Any, input_format: FileFormat, spool: Spool, task: Task) -> None:
+        asked, schema = task.parameters, task.model.schema
+        self.output_format = parse_format(asked.output_format, "output_format") or input_format
+        self.n_rows = self.n_rejected = 0
+        self._task, self._spool = task, spool
+        self._reader: Reader = input_format.format.reader(stream, schema, asked, task.settings)
+        self.absent = self._reader.plan.absent
+        self._fields = answer_fields(schema, asked, FILE)
+        copied = self._reader.passthrough_fields
+        self._columns = output_schema(self._fields, copied, self.output_format.format)
+        sink: Any = pa.PythonFile(spool, mode="w")
+        if self.output_format.codec:
+            sink = pa.CompressedOutputStream(sink, self.output_format.codec)
+        self._writer: Writer = self.output_format.format.writer(self._columns, schema, sink)
 
-    Returns
-    -------
-    Scored
-        The spool then holds a complete file.
-
-    Raises
-    ------
-    InputError
-        If the file is not what the model takes; the message names line or row, column and value.
-    TransferError, LimitError
-        If the download fails, or something is too large.
-    """
-    with contextlib.ExitStack() as stack:
-        stream, input_format = open_stream(source, name, options, settings, stack)
+    def write(self, progress: Callable[[int], None]) -> None:
+        """Score all blocks and write them, in order."""
+        line, settings = self._reader.first_line, self._task.settings
         try:
-            stop = source.abort if isinstance(source, Download) else _nothing
-            return _score(stream, input_format, spool, model, options, settings, explain, progress, stop)
-        except (pa.ArrowException, OSError, EOFError) as error:
-            if isinstance(stream, ArrivingFile) and stream.failure is not None:
-                raise stream.failure from None
-            raise InputError(f"The file cannot be read as {input_format}: {first_line(error)}") from error
+            scored = in_order(self._score_block, self._reader.blocks(), settings.workers)
+            with contextlib.closing(scored):  # a failure here has to end the threads now, not some time
+                for block in scored:
+                    if block.first_fault is not None:
+                        self._fail(block.first_fault, line)
+                    if block.encoded is not None:
+                        self._writer.write(block.encoded)
+                    self.n_rows += block.n_rows
+                    self.n_rejected += block.n_rejected
+                    line += block.n_lines
+                    if self.n_rows > settings.max_rows:
+                        raise LimitError(
+                            f"The file has more than {settings.max_rows} rows (PROTO_MODEL_FILES_MAX_ROWS)."
+                        )
+                    progress(self.n_rows)
+            self._writer.close()
+        except BaseException:
+            self._spool.discard()  # what the writer still has to say when it is dropped
+            with contextlib.suppress(Exception):
+                self._writer.close()
+            raise
 
-
-def _score(
-    stream: Any,
-    input_format: FileFormat,
-    spool: Spool,
-    model: ScoringModel,
-    options: FileOptions,
-    settings: FileSettings,
-    explain: Explain | None,
-    progress: Callable[[int], None] | None,
-    stop: Callable[[], None],
-) -> Scored:
-    schema = model.schema
-    reader_class: Any = {"csv": CsvReader, "jsonl": JsonLinesReader, "parquet": ParquetReader}
-    reader: _Reader = reader_class.get(input_format.layout, ArrowReader)(stream, schema, options, settings)
-    output_format = given_format(options, "output_format") or input_format
-    columns = output_schema(schema, options, reader.passthrough_fields, output_format.layout)
-    fields = answer_fields(schema, options, FILE)
-    writer = open_writer(output_format, columns, schema, spool)
-
-    def score_block(block: Any) -> _Block:
-        rows = reader.parse(block)
+    def _score_block(self, block: Any) -> _Block:
+        """Parse, predict and encode; called by several threads at once."""
+        task, rows = self._task, self._reader.parse(block)
         n_rows = len(rows.matrix)
-        first = rows.faults[0] if rows.faults else None
-        if n_rows == 0 or (first is not None and options.on_bad_row == "fail"):
-            place = None if first is None else (_place(rows, first.row), str(first))
-            return _Block(None, n_rows, 0, rows.n_lines, place)
+        marking = task.parameters.on_bad_row == "mark"
+        if rows.faults and not marking:
+            first = rows.faults[0]
+            place = first.row if rows.lines is None else int(rows.lines[first.row])
+            return _Block(None, n_rows, 0, rows.n_lines, (place, str(first)))
+        if n_rows == 0:
+            return _Block(None, 0, 0, rows.n_lines)
         bad = np.zeros(n_rows, dtype=bool)
         bad[[fault.row for fault in rows.faults]] = True
-        if first is not None:
-            rows.matrix[bad] = 0.0
-        batch = output_batch(
-            rows,
-            Answer(
-                fields,
-                model.predict_proba(rows.matrix),
-                _explained(rows, bad, explain) if options.explain else None,
-                _reasons(rows) if options.on_bad_row == "mark" else None,
-            ),
-            bad,
-            columns,
-            settings.max_batch_bytes,
+        rows.matrix[bad] = 0.0
+        probabilities = task.model.predict_proba(rows.matrix)
+        explanations = _explained(rows, bad, task.explain) if task.parameters.explain else None
+        errors = _reasons(rows) if marking else None
+        answer = Answer(self._fields, probabilities, explanations, errors)
+        batch = output_batch(rows, answer, bad, self._columns, task.settings.max_batch_bytes)
+        return _Block(self._writer.encode(batch), n_rows, int(bad.sum()), rows.n_lines)
+
+    def _fail(self, fault: tuple[int, str], line: int) -> None:
+        at, reason = fault
+        where = line + at if self._reader.place == "line" else self.n_rows + at + 1
+        raise InputError(
+            f"{self._reader.place} {where}, {reason}. Correct it, or set on_bad_row='mark' to go on."
         )
-        return _Block(writer.encode(batch), n_rows, int(bad.sum()), rows.n_lines, None)
-
-    n_rows, n_rejected, line = 0, 0, reader.first_line
-    try:
-        scored = in_order(score_block, reader.blocks(), settings.workers, stop)
-        with contextlib.closing(scored):  # a failure here has to end the threads now, not some time
-            for block in scored:
-                if block.first_fault is not None:
-                    at, reason = block.first_fault
-                    where = line + at if reader.place == "line" else n_rows + at + 1
-                    raise InputError(
-                        f"{reader.place} {where}, {reason}. Correct it, or send on_bad_row='mark'."
-                    )
-                if block.encoded is not None:
-                    writer.write(block.encoded)
-                n_rows += block.n_rows
-                n_rejected += block.n_rejected
-                line += block.n_lines
-                if n_rows > settings.max_rows:
-                    raise LimitError(
-                        f"The file has more than {settings.max_rows} rows (PROTO_MODEL_FILES_MAX_ROWS)."
-                    )
-                if progress is not None:
-                    progress(n_rows)
-        writer.close()
-    except BaseException:
-        spool.discard()  # what the writer still has to say when it is dropped
-        with contextlib.suppress(Exception):
-            writer.close()
-        raise
-    notes = [
-        f"column {name!r} is not in the file; taken as missing in every row" for name in reader.plan.absent
-    ]
-    return Scored(n_rows, n_rejected, input_format, output_format, tuple(notes))
 
 
-def _place(rows: Rows, row: int) -> int:
-    return row if rows.lines is None else int(rows.lines[row])
+def in_order(work: Callable[[Any], T], blocks: Iterator[Any], n_workers: int) -> Generator[T]:
+    """Results of the work on each block in the blocks' order, while later ones are read and worked on.
+
+    The caller's thread reads and writes, `n_workers` threads work; at most `n_workers + 2` blocks are in
+    memory.
+    """
+    running: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(n_workers, thread_name_prefix="scorer") as pool:
+        try:
+            for block in blocks:
+                running.append(pool.submit(work, block))
+                while len(running) > n_workers + 1 or (running and running[0].done()):
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+        finally:
+            for future in running:
+                future.cancel()
 
 
 def _reasons(rows: Rows) -> list[str | None]:
@@ -243,10 +289,6 @@ def _reasons(rows: Rows) -> list[str | None]:
 def _explained(rows: Rows, bad: NDArray[np.bool_], explain: Explain | None) -> list[str | None]:
     """Explanation of each row as JSON, None for the bad ones."""
     if explain is None:
-        raise InputError("This model has no explainer; leave explain out.")
+        raise InputError("This model has no explainer. Leave out explain.")
     explanations = iter([] if bad.all() else explain(rows.matrix[~bad]))
     return [None if is_bad else orjson.dumps(next(explanations)).decode() for is_bad in bad]
-
-
-def _nothing() -> None:
-    """Stops nothing: a local file does not keep a thread waiting."""

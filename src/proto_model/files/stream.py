@@ -1,55 +1,37 @@
-"""A source as the reader of its layout wants it: decompressed, counted, its format found out."""
+"""Bytes in as a format's reader wants them, bytes out counted and digested, and their temporary files."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import io
-from typing import IO, Any
+import tempfile
+from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from proto_model.errors import InputError
-from proto_model.files.formats import FileFormat, codec_of, find_layout
-from proto_model.files.options import FileOptions, given_format
-from proto_model.files.spool import ArrivingFile, open_unnamed, write_all
+from proto_model.files.formats import FileFormat, codec_of, find_format, parse_format
 from proto_model.files.transfer import Download, FileSettings, LimitError
 
-__all__ = ["first_line", "open_stream"]
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _HEAD_BYTES = 4096
 
 
 def open_stream(
-    source: Any, name: str, options: FileOptions, settings: FileSettings, stack: contextlib.ExitStack
+    source: Any, name: str, input_format: str, settings: FileSettings, stack: contextlib.ExitStack
 ) -> tuple[Any, FileFormat]:
-    """What a layout's reader reads, and the format.
-
-    Parameters
-    ----------
-    source : Download or binary file
-        The bytes as they are stored; a file has to be unbuffered.
-    name : str
-        Name of the file, which may say what format it has.
-    options : FileOptions
-        May give the format.
-    settings : FileSettings
-        Limits, and where temporary files go.
-    stack : ExitStack
-        Closes what had to be opened.
-
-    Returns
-    -------
-    stream : binary file
-        Seekable for Parquet; the others are read once.
-    input_format : FileFormat
-        As found.
+    """What a format's reader reads, and the format; the stack closes what had to be opened.
 
     Raises
     ------
     InputError
-        If the content is no known format, or not the one that the options give.
+        If the content is no known format, or not the one that the request gives.
     """
-    given = given_format(options, "input_format")
+    given = parse_format(input_format, "input_format")
     content_type = source.content_type if isinstance(source, Download) else ""
     stream = _Peeked(source)
     codec = codec_of(stream.peek(_HEAD_BYTES))
@@ -58,16 +40,13 @@ def open_stream(
     if codec:
         unpacked = pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), codec)
         stream = _Peeked(_Unpacked(unpacked, codec, settings.max_decompressed_bytes))
-    layout = find_layout(stream.peek(_HEAD_BYTES), name, content_type, given.layout if given else None)
-    found = FileFormat(layout, codec)
-    if layout != "parquet":
-        return stream, found
-    if codec:
-        return stack.enter_context(_copy(stream, settings)), FileFormat(layout)
-    if isinstance(source, Download):
-        return stack.enter_context(ArrivingFile(source, settings, stream.peeked)), found
+    found = find_format(stream.peek(_HEAD_BYTES), name, content_type, given.format if given else None)
+    if not found.seekable:
+        return stream, FileFormat(found, codec)
+    if codec or isinstance(source, Download):
+        return stack.enter_context(_copy(stream, settings)), FileFormat(found)
     source.seek(0)
-    return source, found
+    return source, FileFormat(found)
 
 
 class _Peeked(io.RawIOBase):
@@ -116,7 +95,7 @@ class _Unpacked(io.RawIOBase):
         self._left -= n_bytes
         if self._left < 0:
             raise LimitError(
-                "The file is too large when decompressed (PROTO_MODEL_FILES_MAX_DECOMPRESSED_BYTES)."
+                "The file is too large after decompression (PROTO_MODEL_FILES_MAX_DECOMPRESSED_BYTES)."
             )
         return n_bytes
 
@@ -126,7 +105,7 @@ def _copy(stream: io.RawIOBase, settings: FileSettings) -> IO[bytes]:
     file = open_unnamed(settings)
     try:
         while data := stream.read(1 << 20):
-            write_all(file, memoryview(data))
+            _write_all(file, memoryview(data))
     except BaseException:
         file.close()
         raise
@@ -137,3 +116,67 @@ def _copy(stream: io.RawIOBase, settings: FileSettings) -> IO[bytes]:
 def first_line(error: BaseException) -> str:
     """First line of a library's message, cut to a readable length."""
     return str(error).partition("\n")[0][:300]
+
+
+def open_unnamed(settings: FileSettings) -> IO[bytes]:
+    """An empty file without a name, gone when it is closed or the process ends, however it ends."""
+    return tempfile.TemporaryFile(dir=settings.temp_dir or None, buffering=0)
+
+
+class Spool(io.RawIOBase):
+    """An output file that counts and digests what is written to it."""
+
+    def __init__(self, file: IO[bytes], max_bytes: int) -> None:
+        super().__init__()
+        self.file = file
+        self.n_bytes = 0
+        self._max_bytes = max_bytes
+        self._discarded = False
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._sha256 = hashlib.sha256()
+
+    def writable(self) -> bool:
+        """Always true."""
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Append bytes; raises LimitError when there are too many, or the disk is full."""
+        view = memoryview(data).cast("B")
+        if self._discarded:
+            return len(view)
+        self.n_bytes += len(view)
+        if self.n_bytes > self._max_bytes:
+            raise LimitError(
+                f"The output is larger than {self._max_bytes} bytes (PROTO_MODEL_FILES_MAX_OUTPUT_BYTES)."
+            )
+        self._md5.update(view)
+        self._sha256.update(view)
+        _write_all(self.file, view)
+        return len(view)
+
+    def discard(self) -> None:
+        """Take no more bytes, and complain about none."""
+        self._discarded = True
+
+    @property
+    def md5(self) -> bytes:
+        """Digest of what was written, as stores use it for ETags."""
+        return self._md5.digest()
+
+    @property
+    def sha256(self) -> str:
+        """Digest of what was written, in hexadecimal."""
+        return self._sha256.hexdigest()
+
+
+def _write_all(file: IO[bytes], view: memoryview) -> None:
+    """Write every byte to an unbuffered file; raises LimitError when the disk is full."""
+    try:
+        while view:
+            view = view[file.write(view) :]
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise LimitError(
+            "The disk for temporary files is full. Free some space, or set PROTO_MODEL_FILES_TEMP_DIR."
+        ) from error

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from proto_model.files import FileOptions, Scored, score
-from proto_model.files.spool import Spool
+from proto_model.files import Scored, Task, score
+from proto_model.files.stream import Spool
 from proto_model.files.transfer import FileSettings
+from proto_model.parameters import Parameters
 from proto_model.schema import Feature, ModelSchema
 
 SCHEMA = ModelSchema(
@@ -59,15 +60,8 @@ class Scorer:
             source.write(data)
             source.seek(0)
             spool = Spool(file, settings.max_output_bytes)
-            scored = score(
-                source,
-                name,
-                spool,
-                SumModel(),
-                FileOptions.from_params(params),
-                settings,
-                explain=explain_with,
-            )
+            task = Task(SumModel(), Parameters.from_params(params), settings, explain_with)
+            scored = score(source, name, spool, task)
             file.seek(0)
             return file.read(), scored
 

@@ -81,7 +81,7 @@ def test_an_output_appears_only_when_it_is_complete(tmp_path: Path, model) -> No
 def test_a_path_that_cannot_be_used_is_an_error(tmp_path: Path, model, names: tuple[str, str]) -> None:
     (tmp_path / "in.csv").write_text("age\n1\n")
 
-    with pytest.raises(InputError, match="cannot be"):
+    with pytest.raises(InputError, match=r"Cannot (read|write)"):
         score_file(tmp_path / names[0], tmp_path / names[1], model)
 
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proto_model.errors import InputError
-from proto_model.files import FORMATS
+from proto_model.files import FORMAT_NAMES
 from proto_model.files.transfer import FileSettings, LimitError
 
 CSV = b"""id,age,size,job,owner,extra
@@ -78,7 +78,7 @@ def rows_of(data: bytes, name: str) -> list[dict[str, Any]]:
     return (pa.ipc.open_file if layout == "arrow" else pa.ipc.open_stream)(data).read_all().to_pylist()
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", FORMAT_NAMES)
 def test_every_format_goes_in_and_comes_out(scorer, name: str) -> None:
     layout, _, codec = name.partition(".")
 
@@ -99,7 +99,7 @@ def test_a_compressed_parquet_file_is_unpacked_first(scorer) -> None:
     assert (str(scored.input_format), len(rows_of(out, "parquet"))) == ("parquet", 3)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", FORMAT_NAMES)
 @pytest.mark.parametrize("layout", ["csv", "jsonl", "parquet", "arrow", "arrows"])
 def test_no_rows_give_a_valid_empty_file(scorer, layout: str, name: str) -> None:
     out, scored = scorer(
@@ -123,7 +123,7 @@ def test_columns_are_found_by_name_in_any_order(scorer) -> None:
 @pytest.mark.parametrize("layout", ["csv", "jsonl", "parquet", "arrow", "arrows"])
 def test_copied_columns_survive_every_output(scorer, layout: str) -> None:
     table = TABLE.append_column("note", pa.array(['say "a, b"\n', None, "\u00e9\U0001f600"]))
-    for name in FORMATS:
+    for name in FORMAT_NAMES:
         out, _ = scorer(as_bytes(table, layout), output_format=name, passthrough=["note", "age"])
         rows = rows_of(out, name)
         assert [row["note"] or None for row in rows] == table["note"].to_pylist()
@@ -329,12 +329,12 @@ def test_spellings_of_the_same_numbers(scorer, text: bytes) -> None:
         (b"age,siz\xe9\n1,2\n", "x.csv", "header of the CSV file is not UTF-8"),
         (b"age,size\r1,2\r", "x.csv", "CR alone"),
         ("age,size\n1,2\n".encode("utf-16"), "x.csv", "UTF-16"),
-        (b"", "x.parquet", "cannot be read as parquet"),
-        (as_bytes(TABLE, "parquet")[:-10], "x", "cannot be read as parquet"),
-        (as_bytes(TABLE, "parquet")[:50], "x", "cannot be read as parquet"),
-        (as_bytes(TABLE, "arrow")[:-100], "x", "cannot be read as arrow|has no end"),
+        (b"", "x.parquet", "Cannot read the file as parquet"),
+        (as_bytes(TABLE, "parquet")[:-10], "x", "Cannot read the file as parquet"),
+        (as_bytes(TABLE, "parquet")[:50], "x", "Cannot read the file as parquet"),
+        (as_bytes(TABLE, "arrow")[:-100], "x", "Cannot read the file as arrow|has no end"),
         (as_bytes(TABLE, "arrow")[:-6], "x", "has no end"),
-        (as_bytes(TABLE, "arrows")[:600], "x", "cannot be read as arrows"),
+        (as_bytes(TABLE, "arrows")[:600], "x", "Cannot read the file as arrows"),
         (gzip.compress(CSV)[:-9], "x", "damaged or cut"),
         (gzip.compress(CSV)[:-4] + b"\0\0\0\0", "x", "damaged or cut"),
         (compressed(CSV, "zst")[:-3], "x", "damaged or cut"),
@@ -350,7 +350,7 @@ def test_a_flipped_bit_of_a_parquet_page_with_checksum_is_an_error(scorer) -> No
     at = data.index(np.array([0.5]).tobytes())
     data[at + 3] ^= 4
 
-    with pytest.raises(InputError, match="cannot be read as parquet"):
+    with pytest.raises(InputError, match="Cannot read the file as parquet"):
         scorer(bytes(data))
 
 
@@ -358,9 +358,9 @@ def test_a_flipped_bit_of_a_parquet_page_with_checksum_is_an_error(scorer) -> No
     ("limit", "data", "reason"),
     [
         ({"max_rows": 2}, CSV, "MAX_ROWS"),
-        ({"max_rows": 2}, as_bytes(TABLE, "parquet"), "at most 2"),
-        ({"max_columns": 5}, as_bytes(TABLE, "arrows"), "at most 5"),
-        ({"max_columns": 5}, as_bytes(TABLE, "parquet"), "at most 5"),
+        ({"max_rows": 2}, as_bytes(TABLE, "parquet"), "The limit is 2"),
+        ({"max_columns": 5}, as_bytes(TABLE, "arrows"), "The limit is 5"),
+        ({"max_columns": 5}, as_bytes(TABLE, "parquet"), "The limit is 5"),
         ({"max_row_bytes": 20}, CSV, "MAX_ROW_BYTES"),
         ({"max_decompressed_bytes": 50}, gzip.compress(CSV), "MAX_DECOMPRESSED_BYTES"),
         ({"max_decompressed_bytes": 50}, as_bytes(TABLE, "parquet"), "MAX_DECOMPRESSED_BYTES"),

@@ -1,7 +1,7 @@
 """Files behind presigned URLs: guarded, streamed, resumed, verified."""
 
 from proto_model.files.transfer.connection import Deadline
-from proto_model.files.transfer.download import Download
+from proto_model.files.transfer.download import Download, fetch
 from proto_model.files.transfer.errors import LimitError, SettingsError, TransferError, UrlError
 from proto_model.files.transfer.guard import is_public, vetted_addresses
 from proto_model.files.transfer.settings import FileSettings
@@ -19,6 +19,7 @@ __all__ = [
     "TransferError",
     "UrlError",
     "check_signed_headers",
+    "fetch",
     "is_public",
     "upload",
     "vetted_addresses",

@@ -22,17 +22,6 @@ from proto_model.files.transfer.guard import Address, Resolver, vetted_addresses
 from proto_model.files.transfer.settings import FileSettings
 from proto_model.files.transfer.url import PresignedUrl
 
-__all__ = [
-    "Connection",
-    "Deadline",
-    "Endpoint",
-    "Retry",
-    "RetryableError",
-    "check_status",
-    "cut_off_after",
-    "header",
-]
-
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -50,18 +39,16 @@ class RetryableError(Exception):
     retry_after_s: float | None = None
 
 
-class Deadline:
-    """The moment by which a job has to be done.
+class RedirectError(TransferError):
+    """A store answered with a redirect; its location may hold a signature, so messages do not show it."""
 
-    Parameters
-    ----------
-    seconds : float
-        From now.
-    clock : callable
-        Seconds from any start, never going back.
-    go_on : callable
-        Called whenever the time is looked at; ends the job by raising.
-    """
+    def __init__(self, message: str, location: str) -> None:
+        super().__init__(message)
+        self.location = location
+
+
+class Deadline:
+    """When a job must be done; `go_on` is called at every look at the time and may end the job by raising."""
 
     def __init__(
         self,
@@ -80,8 +67,8 @@ class Deadline:
         left = self._ends - self.clock()
         if left <= 0:
             raise LimitError(
-                f"The job took longer than the {self.seconds:g} s it may (PROTO_MODEL_FILES_MAX_JOB_S, or "
-                "until its output_url expires)."
+                f"The job took longer than {self.seconds:g} s: the limit is PROTO_MODEL_FILES_MAX_JOB_S, or "
+                "the expiry of its output_url."
             )
         return left
 
@@ -91,19 +78,7 @@ class Deadline:
 
 
 class Retry:
-    """Counts the tries without progress and waits between them.
-
-    Parameters
-    ----------
-    what : str
-        What is being tried, for the message when it is given up.
-    settings : FileSettings
-        Number of tries and waits.
-    deadline : Deadline
-        Waits end here at the latest.
-    sleep : callable
-        Takes the seconds to wait.
-    """
+    """Counts attempts without progress and waits between them."""
 
     def __init__(
         self,
@@ -116,7 +91,7 @@ class Retry:
         self.failures = 0
 
     def progressed(self) -> None:
-        """Start counting anew, because something arrived."""
+        """Start counting anew."""
         self.failures = 0
 
     def run(self, action: Callable[[], T], after_failure: Callable[[], None] = lambda: None) -> T:
@@ -136,12 +111,12 @@ class Retry:
         self.failures += 1
         if self.failures >= self._settings.max_attempts:
             raise TransferError(
-                f"{self._what}: given up after {self.failures} tries; the last one: {error}"
+                f"{self._what}: gave up after {self.failures} attempts. The last error: {error}."
             ) from None
         pause = self._settings.backoff_s * 2 ** (self.failures - 1) * random.uniform(0.5, 1.0)
         pause = max(pause, error.retry_after_s or 0.0)
         pause = min(pause, self._settings.max_backoff_s, self._deadline.remaining_s())
-        logger.info("%s: try %d failed (%s); the next one in %.1f s", self._what, self.failures, error, pause)
+        logger.info("%s: attempt %d failed (%s); retry in %.1f s", self._what, self.failures, error, pause)
         self._sleep(pause)
         self._deadline.remaining_s()
 
@@ -200,26 +175,9 @@ class Connection(http.client.HTTPConnection):
             self._answer.close()
         super().close()
 
-    def abort(self) -> None:
-        """End the exchange from another thread."""
-        with contextlib.suppress(OSError):
-            self.wire.shutdown(socket.SHUT_RDWR)
-
 
 class Endpoint:
-    """Where one URL's requests go.
-
-    Parameters
-    ----------
-    url : PresignedUrl
-        The URL.
-    name : str
-        What it is called in messages, such as `input_url`.
-    settings : FileSettings
-        What is allowed, and timeouts.
-    resolve : callable
-        As `socket.getaddrinfo`.
-    """
+    """Where the requests of one URL go; messages call the URL `name`."""
 
     def __init__(
         self, url: PresignedUrl, name: str, settings: FileSettings, resolve: Resolver = socket.getaddrinfo
@@ -233,22 +191,18 @@ class Endpoint:
         """Name and URL, without its query."""
         return f"{self.name} {self.url}"
 
-    def vet(self) -> list[Address]:
-        """Addresses that may be connected to; raises UrlError when the URL leads where it must not."""
-        return vetted_addresses(self.url, self.name, self.settings, self._resolve)
-
     def connect(self) -> Connection:
         """An open connection; raises RetryableError when none of the addresses answers."""
         failure = ""  # its text, because a kept exception keeps the frames, and with them a reader's buffer
-        for address in self.vet():
+        for address in vetted_addresses(self.url, self.name, self.settings, self._resolve):
             connection = Connection(self.url, address, self.settings, self._context)
             try:
                 connection.connect()
             except ssl.SSLCertVerificationError as error:
                 connection.close()
                 raise TransferError(
-                    f"{self}: its certificate is not accepted ({error.verify_message}). An operator can name "
-                    "other authorities by PROTO_MODEL_FILES_CA_FILE."
+                    f"{self}: the certificate is not trusted ({error.verify_message}). An operator can set "
+                    "other certificate authorities with PROTO_MODEL_FILES_CA_FILE."
                 ) from None
             except OSError as error:
                 connection.close()
@@ -293,9 +247,10 @@ def check_status(endpoint: Endpoint, response: http.client.HTTPResponse, accepte
     if response.status in accepted:
         return
     if 300 <= response.status < 400:
-        raise TransferError(
-            f"{endpoint}: answered {response.status}, a redirect to {_host(header(response, 'Location'))}; "
-            "redirects are not followed. Sign the URL for the host that holds the file."
+        raise RedirectError(
+            f"{endpoint}: answered {response.status}, a redirect to {_host(header(response, 'Location'))}. "
+            "Redirects are not followed. Sign the URL for the host that holds the file.",
+            header(response, "Location") or "",
         )
     body = b""
     with contextlib.suppress(OSError, http.client.HTTPException):
@@ -306,17 +261,16 @@ def check_status(endpoint: Endpoint, response: http.client.HTTPResponse, accepte
         error = RetryableError(f"answered {said}")
         error.retry_after_s = _retry_after(response.headers.get("Retry-After", ""))
         raise error
-    raise TransferError(
-        f"{endpoint}: answered {said}. {_ADVICE.get(response.status, 'Is the URL the right one?')}"
-    )
+    raise TransferError(f"{endpoint}: answered {said}. {_ADVICE.get(response.status, 'Check the URL.')}")
 
 
 _ADVICE = {
-    400: "Presigned URLs expire, and hold for one method only; sign a new one.",
-    403: "Presigned URLs expire, and hold for one method, one key and the headers signed; sign a new one.",
-    404: "Nothing is stored under this key.",
-    411: "The store wants a length, which was sent; is there a proxy in between?",
-    413: "The store does not take a file of this size.",
+    400: "Presigned URLs expire and are valid for one method only. Sign a new one.",
+    403: "Presigned URLs expire and are valid for one method, one key and their signed headers. "
+    "Sign a new one.",
+    404: "There is no object with this key.",
+    411: "The store asks for a length, which was sent. Is there a proxy in between?",
+    413: "The file is too large for the store.",
 }
 
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import os
 import re
+import shutil
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 from proto_model.files.transfer.connection import (
     Connection,
     Deadline,
     Endpoint,
+    RedirectError,
     Retry,
     RetryableError,
     check_status,
-    cut_off_after,
     header,
 )
 from proto_model.files.transfer.errors import LimitError, TransferError
@@ -28,8 +32,6 @@ from proto_model.files.transfer.url import PresignedUrl
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
-
-__all__ = ["Download"]
 
 _OK = frozenset({200, 206})
 _CHANGED = frozenset({412, 416})
@@ -42,29 +44,16 @@ class Download(io.RawIOBase):
     """Bytes behind a presigned GET, read once from start to end.
 
     A connection that breaks, stalls or is refused for the moment is opened again where it broke, as long as
-    the file is still the same one by its ETag.
-
-    Parameters
-    ----------
-    url : PresignedUrl
-        Where the file is.
-    name : str
-        What the URL is called in messages.
-    settings : FileSettings
-        Limits, waits and the guard's lists.
-    deadline : Deadline
-        When the whole job has to be done.
-    resolve, sleep : callable
-        `socket.getaddrinfo` and `time.sleep`, unless a test says otherwise.
+    the ETag shows that the file is still the same.
 
     Raises
     ------
     TransferError
-        If the store does not give the file, or gives another one half-way.
+        If the store does not send the file, or the file changes in between.
     UrlError
         If the URL leads to a place that is not allowed.
     LimitError
-        If the file is too large or the time is up.
+        If the file is too large, or the time is up.
     """
 
     def __init__(
@@ -83,7 +72,6 @@ class Download(io.RawIOBase):
         self._retry = Retry(str(self._endpoint), settings, deadline, sleep)
         self._connection: Connection | None = None
         self._response: http.client.HTTPResponse | None = None
-        self._aborted = False
         self._window_s, self._window_bytes, self._since_failure = 0.0, 0, 0
         self._last_modified: str | None = None
         self.n_bytes = 0
@@ -101,34 +89,9 @@ class Download(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         if len(view) == 0 or self._complete():
             return 0
-        self._check_aborted()
         data = self._retry.run(lambda: self._receive(min(len(view), _READ_BYTES)), self._start_anew)
         view[: len(data)] = data
         return len(data)
-
-    def tail(self, n_bytes: int) -> bytes | None:
-        """Last bytes of the file by a request of their own, None where the store gives no ranges."""
-        if self.total_bytes is None:
-            return None
-        first = max(0, self.total_bytes - n_bytes)
-        try:
-            with contextlib.closing(self._endpoint.connect()) as connection:
-                response = self._request(connection, f"bytes={first}-{self.total_bytes - 1}")
-                if response.status not in _OK or _first_byte(response) != first or self._differs(response):
-                    return None
-                with cut_off_after(
-                    connection.wire, min(self._settings.read_timeout_s, self._deadline.remaining_s())
-                ):
-                    data = response.read(self.total_bytes - first)
-        except (RetryableError, OSError, http.client.HTTPException):
-            return None  # the whole file comes anyway
-        return data if len(data) == self.total_bytes - first else None
-
-    def abort(self) -> None:
-        """Stop reading, also from another thread; a read that waits fails."""
-        self._aborted = True
-        if self._connection is not None:
-            self._connection.abort()
 
     def close(self) -> None:
         """Close the connection."""
@@ -136,18 +99,11 @@ class Download(io.RawIOBase):
         super().close()
 
     def _start_anew(self) -> None:
-        """Let go of a connection that failed."""
         self._drop()
         self._since_failure = 0
-        self._check_aborted()
-
-    def _check_aborted(self) -> None:
-        if self._aborted:
-            raise TransferError(f"{self._endpoint}: the download was stopped.")
 
     def _open(self) -> None:
         """Ask for the file, or for the rest of it."""
-        self._check_aborted()
         self._deadline.remaining_s()
         connection = self._endpoint.connect()
         self._connection = connection
@@ -156,7 +112,7 @@ class Download(io.RawIOBase):
             response.status in _CHANGED or (response.status in _OK and self._differs(response))
         ):
             raise TransferError(
-                f"{self._endpoint}: the file changed while it was read. Send the request again."
+                f"{self._endpoint}: the file changed during the download. Send the request again."
             )
         check_status(self._endpoint, response, _OK)
         skip = 0
@@ -165,7 +121,7 @@ class Download(io.RawIOBase):
             if first is None:
                 skip = self.n_bytes
             elif first != self.n_bytes:
-                raise TransferError(f"{self._endpoint}: byte {self.n_bytes} asked for, byte {first} given.")
+                raise TransferError(f"{self._endpoint}: expected byte {self.n_bytes}, got byte {first}.")
         else:
             self._learn(response)
         self._response = response
@@ -188,8 +144,7 @@ class Download(io.RawIOBase):
         chunked = (header(response, "Transfer-Encoding") or "").lower() == "chunked"
         if not chunked and not (length or "").isdigit():
             raise TransferError(
-                f"{self._endpoint}: the answer has no length, so a part of the "
-                "file could not be told from all of it."
+                f"{self._endpoint}: the answer has no length, so a broken download would go unnoticed."
             )
         self.total_bytes = None if chunked else int(length or 0)
         self._limit(self.total_bytes or 0)
@@ -231,8 +186,8 @@ class Download(io.RawIOBase):
             more = reader.read1(1)
         if more:
             raise TransferError(
-                f"{self._endpoint}: the answer goes on after the {self.total_bytes} bytes that it announced, "
-                "so its length is wrong. Is there a proxy in between that changes answers?"
+                f"{self._endpoint}: the answer is longer than the {self.total_bytes} bytes it announced. "
+                "Is there a proxy in between that changes answers?"
             )
 
     def _read(self, n_bytes: int) -> bytes:
@@ -247,12 +202,12 @@ class Download(io.RawIOBase):
         self._window_bytes += len(data)
         self._deadline.remaining_s()
         if not data and self.total_bytes is not None:
-            raise RetryableError(f"it broke off after {self.n_bytes} of {self.total_bytes} bytes")
+            raise RetryableError(f"the download broke after {self.n_bytes} of {self.total_bytes} bytes")
         if self._window_s >= self._settings.read_timeout_s:
             if self._window_bytes < self._settings.min_bytes_per_s * self._window_s:
                 raise RetryableError(
-                    f"{self._window_bytes} bytes in {self._window_s:.0f} s, at least "
-                    f"{self._settings.min_bytes_per_s} a second expected"
+                    f"too slow: {self._window_bytes} bytes in {self._window_s:.0f} s, expected at least "
+                    f"{self._settings.min_bytes_per_s} per second"
                 )
             self._window_s, self._window_bytes = 0.0, 0
         return data
@@ -260,8 +215,8 @@ class Download(io.RawIOBase):
     def _limit(self, n_bytes: int) -> None:
         if n_bytes > self._settings.max_input_bytes:
             raise LimitError(
-                f"{self._endpoint}: {n_bytes} bytes, at most {self._settings.max_input_bytes} are accepted "
-                "(PROTO_MODEL_FILES_MAX_INPUT_BYTES)."
+                f"{self._endpoint}: the file is too large, at least {n_bytes} bytes. The limit is "
+                f"{self._settings.max_input_bytes} bytes (PROTO_MODEL_FILES_MAX_INPUT_BYTES)."
             )
 
     def _complete(self) -> bool:
@@ -272,6 +227,62 @@ class Download(io.RawIOBase):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def fetch(
+    url: str,
+    path: Path,
+    settings: FileSettings,
+    *,
+    name: str = "url",
+    max_redirects: int = 0,
+    resolve: Resolver = socket.getaddrinfo,
+) -> int:
+    """Download a URL into a local file, which appears when it is complete; its number of bytes.
+
+    The download is resumed when it breaks. A redirect, where some are allowed, is vetted like the URL itself.
+
+    Parameters
+    ----------
+    url : str
+        Presigned or not. Only public addresses over https are opened, and what the settings allow.
+    path : Path
+        A file that is there is replaced at the end.
+    settings : FileSettings
+        Largest size (`max_input_bytes`), longest time (`max_job_s`), attempts, what may be opened.
+    name : str
+        What the URL is called in messages, which never show its query.
+    max_redirects : int
+        Most redirects to follow.
+    resolve : callable
+        Looks host names up, as `socket.getaddrinfo` does.
+
+    Raises
+    ------
+    UrlError
+        If the URL, or a redirect, leads to a place that is not allowed.
+    TransferError, LimitError
+        If the file does not come, or is too large or too slow.
+    """
+    deadline = Deadline(settings.max_job_s)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    for left in range(max_redirects, -1, -1):
+        try:
+            parsed = PresignedUrl.parse(url, name)
+            with (
+                contextlib.closing(Download(parsed, name, settings, deadline, resolve=resolve)) as download,
+                open(unfinished, "xb") as file,
+            ):
+                shutil.copyfileobj(download, file, _READ_BYTES)
+            os.replace(unfinished, path)
+            return download.n_bytes
+        except RedirectError as error:
+            if not left:
+                raise
+            url = urljoin(url, error.location)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    raise AssertionError("not reached")
 
 
 def _first_byte(response: http.client.HTTPResponse) -> int | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from proto_model.errors import ProtoModelError
 
-__all__ = ["LimitError", "SettingsError", "TransferError", "UrlError"]
-
 
 class SettingsError(ProtoModelError):
     """An environment variable of file scoring cannot be used."""
@@ -20,4 +18,4 @@ class LimitError(ProtoModelError):
 
 
 class TransferError(ProtoModelError):
-    """A store did not give or take a file."""
+    """A store did not send or accept a file."""

@@ -12,8 +12,6 @@ from proto_model.files.transfer.errors import TransferError, UrlError
 from proto_model.files.transfer.settings import FileSettings, Network
 from proto_model.files.transfer.url import PresignedUrl
 
-__all__ = ["Address", "Resolver", "is_public", "vetted_addresses"]
-
 Address = IPv4Address | IPv6Address
 
 #: `socket.getaddrinfo`, or what a test puts in its place.
@@ -50,24 +48,10 @@ def is_public(address: Address) -> bool:
 def vetted_addresses(
     url: PresignedUrl, name: str, settings: FileSettings, resolve: Resolver = socket.getaddrinfo
 ) -> list[Address]:
-    """Addresses that a URL's host has now and that a connection may go to.
+    """Addresses that a URL's host has now and that a connection may go to, in the resolver's order.
 
-    Parameters
-    ----------
-    url : PresignedUrl
-        Its host is looked up once; connect to the returned addresses, not to the name, so that the name
-        cannot lead elsewhere a moment later.
-    name : str
-        What the URL is called in messages.
-    settings : FileSettings
-        The lists of what is allowed beyond public addresses over https.
-    resolve : callable
-        Looks a name up as `socket.getaddrinfo` does.
-
-    Returns
-    -------
-    list of IPv4Address or IPv6Address
-        In the resolver's order.
+    The host is looked up once. Connect to these addresses, not to the name, so that the name cannot lead
+    elsewhere a moment later. Messages call the URL `name`.
 
     Raises
     ------
@@ -86,17 +70,17 @@ def vetted_addresses(
         for address in addresses:
             if not (is_public(address) or _in_networks(address, settings.allowed_networks)):
                 raise UrlError(
-                    f"{name} {url}: its host is at {address}, which is not a public address. An operator can "
-                    "allow it by PROTO_MODEL_FILES_ALLOWED_HOSTS or PROTO_MODEL_FILES_ALLOWED_NETWORKS."
+                    f"{name} {url}: the host has the address {address}, which is not public. An operator can "
+                    "allow it with PROTO_MODEL_FILES_ALLOWED_HOSTS or PROTO_MODEL_FILES_ALLOWED_NETWORKS."
                 )
     if url.scheme == "http" and not (settings.allow_http and trusted):
         raise UrlError(
-            f"{name} {url}: https expected. An operator can allow http for listed hosts and networks by "
+            f"{name} {url}: expected https. An operator can allow http for listed hosts and networks with "
             "PROTO_MODEL_FILES_ALLOW_HTTP=true."
         )
     if url.port not in (80, 443) and not trusted:
         raise UrlError(
-            f"{name} {url}: port {url.port} is open to listed hosts and networks only, 443 expected."
+            f"{name} {url}: expected port 443. Port {url.port} is allowed for listed hosts and networks only."
         )
     return addresses
 
@@ -105,11 +89,11 @@ def _look_up(url: PresignedUrl, name: str, resolve: Resolver) -> list[Address]:
     try:
         found = [ip_address(entry[4][0]) for entry in resolve(url.host, url.port, type=socket.SOCK_STREAM)]
     except (OSError, UnicodeError) as error:
-        raise TransferError(f"{name} {url}: the host's name cannot be looked up ({error}).") from error
+        raise TransferError(f"{name} {url}: cannot look up the host name ({error}).") from error
     except ValueError as error:  # an address with a zone, such as fe80::1%eth0
-        raise UrlError(f"{name} {url}: its host is at an address of one link only.") from error
+        raise UrlError(f"{name} {url}: the host has a link-local address.") from error
     if not found:
-        raise TransferError(f"{name} {url}: the host's name has no address.")
+        raise TransferError(f"{name} {url}: the host name has no address.")
     return list(dict.fromkeys(found))
 
 

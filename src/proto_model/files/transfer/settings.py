@@ -10,8 +10,6 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from proto_model.files.transfer.errors import SettingsError
 
-__all__ = ["PREFIX", "FileSettings", "Network"]
-
 PREFIX = "PROTO_MODEL_FILES_"
 
 Network = IPv4Network | IPv6Network
@@ -25,68 +23,33 @@ class FileSettings:
 
     Each field is read from the variable `PROTO_MODEL_FILES_<FIELD>`; lists are separated by commas.
 
-    Parameters
-    ----------
-    allowed_hosts : tuple of str
-        Host names (`minio.example`, `minio.example:9000`) that may resolve to private addresses. Without a
-        port in the entry every port is allowed.
-    allowed_networks : tuple of network
-        Networks (`10.0.0.0/8`) whose addresses are allowed although they are not public; any port.
-    allow_http : bool
-        Whether `http://` is accepted, for hosts and networks on the two lists only.
-    ca_file : str
-        PEM file of the certificate authorities to trust instead of the system's; empty for the system's.
-    connect_timeout_s, read_timeout_s : float
-        Longest wait for a connection, and for the next bytes on it.
-    min_bytes_per_s : int
-        A transfer that stays below this for `read_timeout_s` is given up and tried again.
-    max_attempts : int
-        Tries without progress before a transfer is given up.
-    backoff_s : float
-        Wait before the second try; doubles with each further one, up to `max_backoff_s`.
-    max_backoff_s : float
-        Longest wait between tries, also when a store asks for more by `Retry-After`.
-    max_job_s : float
-        Longest time for one job, download to upload.
-    max_input_bytes, max_decompressed_bytes, max_output_bytes : int
-        Largest file as it comes over the wire, after decompression, and as it is written.
-    max_rows, max_columns : int
-        Most rows and most columns of an input file.
-    max_row_bytes : int
-        Longest line of a CSV or JSON Lines file.
-    max_batch_bytes : int
-        Largest record batch of an Arrow file, decompressed; it has to be in memory at once.
-    n_workers : int
-        Threads that parse and predict; 0 for one per core.
-    temp_dir : str
-        Folder of the temporary files, which are unlinked as soon as they are open; empty for the system's.
-
     Examples
     --------
     >>> FileSettings.from_environment({"PROTO_MODEL_FILES_ALLOWED_HOSTS": "minio.example:9000"}).allowed_hosts
     ('minio.example:9000',)
     """
 
+    # Hosts and networks whose addresses need not be public; `host` is open at any port, `host:9000` at one.
     allowed_hosts: tuple[str, ...] = ()
     allowed_networks: tuple[Network, ...] = ()
-    allow_http: bool = False
-    ca_file: str = ""
+    allow_http: bool = False  # for hosts and networks on the two lists only
+    ca_file: str = ""  # PEM file of the certificate authorities; empty for the system's
     connect_timeout_s: float = 10.0
-    read_timeout_s: float = 30.0
-    min_bytes_per_s: int = 1024
-    max_attempts: int = 5
-    backoff_s: float = 0.5
-    max_backoff_s: float = 30.0
-    max_job_s: float = 4 * 3600.0
-    max_input_bytes: int = 64 << 30
+    read_timeout_s: float = 30.0  # longest wait for the next bytes
+    min_bytes_per_s: int = 1024  # what stays below this for `read_timeout_s` counts as broken
+    max_attempts: int = 5  # without progress
+    backoff_s: float = 0.5  # before the second attempt; doubles with each further one
+    max_backoff_s: float = 30.0  # also when a store asks for more by `Retry-After`
+    max_job_s: float = 4 * 3600.0  # download to upload
+    max_input_bytes: int = 64 << 30  # as they come over the wire
     max_decompressed_bytes: int = 256 << 30
     max_output_bytes: int = 64 << 30
     max_rows: int = 2_000_000_000
     max_columns: int = 10_000
-    max_row_bytes: int = 8 << 20
-    max_batch_bytes: int = 256 << 20
-    n_workers: int = 0
-    temp_dir: str = ""
+    max_row_bytes: int = 8 << 20  # the longest line of CSV and JSON Lines
+    max_batch_bytes: int = 256 << 20  # a record batch of an Arrow file, decompressed; it is in memory at once
+    n_workers: int = 0  # threads that parse and predict; 0 for one per core
+    temp_dir: str = ""  # of temporary files, which have no name; empty for the system's
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> FileSettings:
@@ -103,12 +66,12 @@ class FileSettings:
             if not variable.startswith(PREFIX):
                 continue
             if variable not in fields:
-                raise SettingsError(f"Variable {variable} is not known. Known are: {', '.join(fields)}.")
+                raise SettingsError(f"Unknown variable {variable}. Known are: {', '.join(fields)}.")
             field = fields[variable]
             try:
                 values[field.name] = _read(field.name, str(field.type), text.strip())
             except (KeyError, ValueError) as error:
-                raise SettingsError(f"{variable}={text!r}: {field.type} expected.") from error
+                raise SettingsError(f"{variable}={text!r}: expected {field.type}.") from error
         return cls(**values)  # type: ignore[arg-type]  # every value was read by the field's own type
 
     @property

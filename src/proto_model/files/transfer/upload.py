@@ -26,8 +26,6 @@ from proto_model.files.transfer.guard import Resolver
 from proto_model.files.transfer.settings import FileSettings
 from proto_model.files.transfer.url import PresignedUrl
 
-__all__ = ["Content", "check_signed_headers", "upload"]
-
 _OK = frozenset({200, 201, 204})
 _MD5_ETAG = re.compile(r'"?([0-9a-fA-F]{32})"?')
 _SEND_BYTES = 1 << 18
@@ -38,19 +36,7 @@ _KNOWN = frozenset({"content-type", "content-length", "content-md5", "x-amz-cont
 
 @dataclass(frozen=True)
 class Content:
-    """A finished file.
-
-    Parameters
-    ----------
-    file : binary file
-        Positioned anywhere; sent from its start.
-    n_bytes : int
-        Its length.
-    md5 : bytes
-        Digest of all its bytes, 16 bytes long.
-    media_type : str
-        Sent as `Content-Type` where the URL signs that header, else not at all.
-    """
+    """A finished file, sent from its start; the media type is sent only if the URL signs `Content-Type`."""
 
     file: IO[bytes]
     n_bytes: int
@@ -63,8 +49,8 @@ def check_signed_headers(url: PresignedUrl, name: str) -> None:
     unknown = [key for key in url.signed_headers if key not in _KNOWN]
     if unknown:
         raise UrlError(
-            f"{name} {url}: signed with the headers {unknown}, whose values are not known here. Sign the URL "
-            f"without them; {sorted(_KNOWN)} are understood."
+            f"{name} {url}: the URL signs the headers {unknown}, whose values are not known here. "
+            f"Sign only headers among {sorted(_KNOWN)}."
         )
 
 
@@ -78,27 +64,12 @@ def upload(
     resolve: Resolver = socket.getaddrinfo,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str | None:
-    """ETag that the store gives a finished file, which was checked where it is an MD5.
-
-    Parameters
-    ----------
-    url : PresignedUrl
-        Where the file goes.
-    name : str
-        What the URL is called in messages.
-    content : Content
-        The file.
-    settings : FileSettings
-        Waits and the guard's lists.
-    deadline : Deadline
-        When the whole job has to be done.
-    resolve, sleep : callable
-        `socket.getaddrinfo` and `time.sleep`, unless a test says otherwise.
+    """Upload a file; its ETag, which was checked where it is an MD5. Messages call the URL `name`.
 
     Raises
     ------
     TransferError
-        If the store does not take the file, or has other bytes than were sent.
+        If the store does not accept the file, or received other bytes than were sent.
     UrlError
         If the URL leads to a place that is not allowed, or signs headers that are not known.
     """
@@ -120,7 +91,7 @@ def _attempt(endpoint: Endpoint, content: Content, deadline: Deadline) -> str | 
         response = endpoint.answer(connection)
         check_status(endpoint, response, _OK)
         if not whole:
-            raise RetryableError("it accepted the file before it had all of it")
+            raise RetryableError("the store accepted the file before it had all of it")
         with contextlib.suppress(OSError, http.client.HTTPException):
             response.read(_SEND_BYTES)
         return _verified_etag(endpoint, response, content)
@@ -146,9 +117,7 @@ def _send(connection: Connection, content: Content, deadline: Deadline) -> None:
         deadline.remaining_s()
         block = content.file.read(min(_SEND_BYTES, left))
         if not block:
-            raise TransferError(
-                "The finished file is shorter than it was: is the temporary folder's disk sound?"
-            )
+            raise TransferError("The temporary file became shorter. Check the disk of the temporary folder.")
         connection.send(block)
         left -= len(block)
 
@@ -167,7 +136,7 @@ def _verified_etag(endpoint: Endpoint, response: http.client.HTTPResponse, conte
             with contextlib.suppress(ValueError):
                 theirs.append(base64.b64decode(text, validate=True))
     if any(digest != content.md5 for digest in theirs):
-        raise RetryableError("the store has other bytes than were sent (by its MD5)")
+        raise RetryableError("the store received other bytes than were sent (MD5 differs)")
     return etag
 
 

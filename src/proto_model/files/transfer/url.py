@@ -11,8 +11,6 @@ from urllib.parse import parse_qsl, urlsplit
 
 from proto_model.files.transfer.errors import UrlError
 
-__all__ = ["PresignedUrl", "SignatureKind"]
-
 SignatureKind = Literal["s3v4", "s3v2", "gcs", "azure", "none"]
 
 _ALLOWED = re.compile(r"[!-~]+")  # printable ASCII without the space: what may stand in a request line
@@ -23,35 +21,15 @@ _SHOWN = 300
 
 @dataclass(frozen=True, repr=False)
 class PresignedUrl:
-    """A URL that carries its own permission.
-
-    Parameters
-    ----------
-    scheme : {"https", "http"}
-        As in the URL.
-    host : str
-        Name or address in lower case, IPv6 without its brackets.
-    port : int
-        The scheme's own when the URL names none.
-    netloc : str
-        Host and port as they stand in the URL, for the `Host` header, which is signed.
-    target : str
-        Path and query, byte for byte as signed.
-    kind : {"s3v4", "s3v2", "gcs", "azure", "none"}
-        Whose signature it carries.
-    signed_headers : tuple of str
-        Headers, without `host`, that have to be sent as they were signed.
-    expires_at : datetime or None
-        When the signature ends, if the URL says so.
-    """
+    """A URL that carries its own permission."""
 
     scheme: str
-    host: str
+    host: str  # in lower case, IPv6 without its brackets
     port: int
-    netloc: str
-    target: str
+    netloc: str  # host and port as they stand in the URL, for the `Host` header, which is signed
+    target: str  # path and query, byte for byte as signed
     kind: SignatureKind
-    signed_headers: tuple[str, ...]
+    signed_headers: tuple[str, ...]  # to be sent as they were signed; without `host`
     expires_at: datetime | None
 
     @property
@@ -79,25 +57,18 @@ class PresignedUrl:
         """Raise UrlError, naming the URL `name`, when its signature has ended."""
         if self.expires_at is not None and self.expires_at <= now:
             raise UrlError(
-                f"{name} {self}: expired at {self.expires_at:%Y-%m-%d %H:%M:%S} UTC. "
+                f"{name} {self}: the URL expired at {self.expires_at:%Y-%m-%d %H:%M:%S} UTC. "
                 "Sign a new one and send the request again."
             )
 
     @classmethod
     def parse(cls, text: object, name: str) -> PresignedUrl:
-        """URL from its text.
-
-        Parameters
-        ----------
-        text : object
-            What the request holds; anything but a str is refused.
-        name : str
-            What the URL is called in messages, such as `input_url`.
+        """URL of a request's text, called `name` in messages.
 
         Raises
         ------
         UrlError
-            If the text is no absolute http(s) URL, or has parts that hide where it leads.
+            If the text is not an absolute http(s) URL, or has parts that hide where it leads.
 
         Examples
         --------
@@ -106,25 +77,23 @@ class PresignedUrl:
         (https://b.s3.example/k.csv, 's3v4', '/k.csv?X-Amz-Signature=5e')
         """
         if not isinstance(text, str) or not text:
-            raise UrlError(f"{name}: a presigned http(s) URL expected, {type(text).__name__} given.")
+            raise UrlError(f"{name}: expected a presigned http(s) URL, got {type(text).__name__}.")
         if len(text) > _LONGEST:
-            raise UrlError(f"{name}: the URL has {len(text)} characters, at most {_LONGEST} are accepted.")
+            raise UrlError(f"{name}: the URL has {len(text)} characters. The limit is {_LONGEST}.")
         if not _ALLOWED.fullmatch(text) or "\\" in text:
-            raise UrlError(
-                f"{name}: a URL has no spaces, line ends, backslashes or letters beyond ASCII; encode them."
-            )
+            raise UrlError(f"{name}: encode spaces, line ends, backslashes and non-ASCII letters in the URL.")
         try:
             parts = urlsplit(text)
             port = parts.port
         except ValueError:
             raise UrlError(f"{name}: not a URL.") from None  # its text could hold the query
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UrlError(f"{name}: the URL has to start with https:// and a host.")
+            raise UrlError(f"{name}: the URL must start with https:// and a host.")
         if "@" in parts.netloc or "#" in text:
-            raise UrlError(f"{name}: a user name, a password or a #fragment in the URL is not accepted.")
+            raise UrlError(f"{name}: the URL must not have a user name, a password or a #fragment.")
         host = parts.hostname
         if not (_is_ipv6(host) if "[" in parts.netloc else _HOST.fullmatch(host)):
-            raise UrlError(f"{name}: the host of the URL is not accepted.")
+            raise UrlError(f"{name}: the host in the URL is not valid.")
         query = {key.lower(): value for key, value in parse_qsl(parts.query, keep_blank_values=True)}
         kind = _kind(query)
         return cls(
@@ -178,5 +147,5 @@ def _expiry(query: dict[str, str], kind: SignatureKind, name: str) -> datetime |
     except KeyError:
         return None
     except (ValueError, OverflowError, OSError):
-        raise UrlError(f"{name}: the expiry in the URL cannot be read. Was the URL cut or edited?") from None
+        raise UrlError(f"{name}: cannot read the expiry in the URL. Was the URL cut or edited?") from None
     return None

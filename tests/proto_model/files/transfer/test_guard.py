@@ -70,7 +70,7 @@ def url(text: str) -> PresignedUrl:
 @pytest.mark.parametrize("address", NOT_PUBLIC)
 def test_addresses_that_are_not_public_are_refused(address: str) -> None:
     assert not is_public(ip_address(address))
-    with pytest.raises(UrlError, match="not a public address"):
+    with pytest.raises(UrlError, match="is not public"):
         vetted_addresses(url("https://store.example/k"), "input_url", FileSettings(), resolver(address))
 
 
@@ -128,7 +128,7 @@ def test_odd_spellings_of_addresses_are_refused(host: str) -> None:
     ],
 )
 def test_names_of_this_machine_are_refused_by_the_real_resolver(host: str) -> None:
-    with pytest.raises((UrlError, TransferError), match=r"not a public address|cannot be looked up"):
+    with pytest.raises((UrlError, TransferError), match=r"is not public|cannot look up"):
         vetted_addresses(url(f"https://{host}/k"), "input_url", FileSettings())
 
 
@@ -145,9 +145,9 @@ def test_only_https_and_its_port_are_open_to_the_world() -> None:
         ip_address("8.8.8.8")
     ]
     for text in ("http://store.example/k", "https://store.example:22/k", "https://store.example:8443/k"):
-        with pytest.raises(UrlError, match=r"https expected|port"):
+        with pytest.raises(UrlError, match=r"expected https|port"):
             vetted_addresses(url(text), "u", FileSettings(), public)
-    with pytest.raises(UrlError, match="https expected"):
+    with pytest.raises(UrlError, match="expected https"):
         vetted_addresses(url("http://store.example/k"), "u", open_http, public)
 
 
@@ -168,7 +168,7 @@ def test_an_operator_can_allow_a_private_store(settings: FileSettings, passes: b
 
     if passes:
         assert vetted_addresses(target, "u", settings, private) == [ip_address("10.1.2.3")]
-        with pytest.raises(UrlError, match="https expected"):
+        with pytest.raises(UrlError, match="expected https"):
             vetted_addresses(url("http://minio.example:9000/k"), "u", settings, private)
         http = dataclasses.replace(settings, allow_http=True)
         assert vetted_addresses(url("http://minio.example:9000/k"), "u", http, private)
@@ -181,7 +181,7 @@ def test_a_name_that_cannot_be_looked_up_may_be_tried_again() -> None:
     def fails(*_: object, **__: object):
         raise socket.gaierror(-3, "Temporary failure in name resolution")
 
-    with pytest.raises(TransferError, match="cannot be looked up"):
+    with pytest.raises(TransferError, match="cannot look up"):
         vetted_addresses(url("https://store.example/k?X-Amz-Signature=abcdef0"), "u", FileSettings(), fails)
     with pytest.raises(TransferError, match="no address"):
         vetted_addresses(url("https://store.example/k"), "u", FileSettings(), resolver())

@@ -203,7 +203,7 @@ def test_tries_and_time_end(
 ) -> None:
     what = content(file)
     proxy.inject(*[cut_upload(1000)] * 5)
-    with pytest.raises(TransferError, match="given up after 5 tries"):
+    with pytest.raises(TransferError, match="gave up after 5 attempts"):
         put(store, settings, what)
 
     with pytest.raises(LimitError):

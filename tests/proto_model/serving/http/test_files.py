@@ -248,7 +248,7 @@ def test_metadata_names_urls(files, make_app, ask):
 
 
 def test_a_misspelt_setting_is_an_error(folder):
-    with pytest.raises(ProtoModelError, match="PROTO_MODEL_FILES_ALLOW_HTP is not known"):
+    with pytest.raises(ProtoModelError, match="Unknown variable PROTO_MODEL_FILES_ALLOW_HTP"):
         ServedModel.load(folder, {"PROTO_MODEL_FILES_ALLOW_HTP": "true"})
 
 

@@ -1,9 +1,10 @@
-"""CSV in: blocks of records, parsed with the schema's types; what does not fit is found on a second look."""
+"""CSV: blocks of records, parsed with the schema's types; what does not fit is found on a second look."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,35 +12,35 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from proto_model.errors import InputError
-from proto_model.files.blocks import block_bytes, count_lines, csv_record_ends, cut_blocks, last_csv_end
 from proto_model.files.columns import plan_columns
-from proto_model.files.options import FileOptions
-from proto_model.files.plain_numbers import parse_numbers
+from proto_model.files.formats.base import Format, Writer
+from proto_model.files.formats.blocks import (
+    block_bytes,
+    count_lines,
+    csv_record_ends,
+    cut_blocks,
+    last_csv_end,
+)
+from proto_model.files.formats.plain_numbers import parse_numbers
 from proto_model.files.rows import Fault, Rows, coded_matrix
 from proto_model.files.transfer import FileSettings
+from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
 from proto_model.table.arrow_values import has_nan
 from proto_model.values import MISSING_MARKERS, RuleBook
 
-__all__ = ["CsvReader"]
-
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 _SHOWN_BYTES = 30
+_STRUCTURAL = frozenset('",\r\n')
 
 
 class CsvReader:
-    """Rows of a CSV file with a header, comma-separated, in UTF-8.
-
-    Raises
-    ------
-    InputError
-        If the header does not hold what the model needs.
-    """
+    """Rows of a CSV file with a header, comma-separated, in UTF-8."""
 
     place = "line"
 
     def __init__(
-        self, source: io.RawIOBase, schema: ModelSchema, options: FileOptions, settings: FileSettings
+        self, source: io.RawIOBase, schema: ModelSchema, options: Parameters, settings: FileSettings
     ) -> None:
         self._blocks = cut_blocks(source, last_csv_end, settings, block_bytes(options.explain))
         self._book = RuleBook(schema)
@@ -170,12 +171,12 @@ def _header(head: bytearray) -> tuple[list[str], int]:
     """Column names, and where the records begin."""
     start = len(head) - len(head.lstrip(b"\r\n"))
     if start == len(head):
-        raise InputError("The CSV file is empty; its first line has to name the columns.")
+        raise InputError("The CSV file is empty. Its first line must name the columns.")
     ends = csv_record_ends(head[start:])
     end = start + int(ends[0]) + 1 if len(ends) else len(head)
     line = bytes(head[start:end])
     if b"\r" in line.rstrip(b"\r\n"):
-        raise InputError("The lines of the CSV file end in CR alone; LF or CR LF expected.")
+        raise InputError("The lines of the CSV file end in CR alone. Use LF or CR LF.")
     try:
         line.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -189,7 +190,7 @@ def _header(head: bytearray) -> tuple[list[str], int]:
             pa.csv.ParseOptions(newlines_in_values=True),
         ).column_names
     except pa.ArrowInvalid as error:
-        raise InputError(f"The header of the CSV file cannot be read: {error}") from error
+        raise InputError(f"Cannot read the header of the CSV file: {error}") from error
     return list(names), end
 
 
@@ -227,3 +228,60 @@ def _record_lines(block: bytearray) -> NDArray[np.int64]:
     blank = [not block[start:end].strip(b"\r\n") for start, end in zip(starts, ends, strict=True)]
     lines: NDArray[np.int64] = np.searchsorted(newlines, starts[~np.array(blank, dtype=bool)])
     return lines
+
+
+class _CsvWriter(Writer):
+    """Writes a header and records, with quotes only where a text needs them."""
+
+    def __init__(self, columns: pa.Schema, schema: ModelSchema, sink: Any) -> None:
+        super().__init__(columns, schema, sink)
+        # Arrow quotes every text or none. None is right where the only texts are labels that need no quotes.
+        texts = sum(pa.types.is_string(field.type) for field in columns)
+        plain = not any(_STRUCTURAL & set(label) for label in schema.classes if isinstance(label, str))
+        only_labels = texts == (schema.target_type == "string") and not any(map(_is_nested, columns.types))
+        self._unquoted = plain and only_labels
+        self._options = pa.csv.WriteOptions(
+            include_header=False, quoting_style="none" if self._unquoted else "needed"
+        )
+        names = [
+            '"' + name.replace('"', '""') + '"' if _STRUCTURAL & set(name) else name for name in columns.names
+        ]
+        sink.write((",".join(names) + "\n").encode())
+
+    def encode(self, batch: pa.RecordBatch) -> pa.Buffer:
+        buffer = pa.BufferOutputStream()
+        if self._unquoted:
+            batch = pa.record_batch([_spelt_out(column) for column in batch.columns], batch.schema.names)
+        pa.csv.write_csv(batch, buffer, self._options)
+        return buffer.getvalue()
+
+
+def _spelt_out(column: pa.Array) -> pa.Array:
+    """Numbers as text where few of them are distinct: each is spelt out once, which is what takes long."""
+    if not pa.types.is_float64(column.type):
+        return column
+    distinct = column.dictionary_encode()
+    if len(distinct.dictionary) > len(column) // 4:
+        return column
+    return distinct.dictionary.cast(pa.string()).take(distinct.indices)
+
+
+def _is_nested(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_nested(kind))
+
+
+def _begins(text: bytes) -> bool:
+    """Whether the first line has two columns, and is no JSON object."""
+    return b"," in text.split(b"\n")[0] and not text.startswith(b"{")
+
+
+CSV = Format(
+    "csv",
+    "CSV",
+    suffixes=("csv",),
+    media_types=("text/csv",),
+    reader=CsvReader,
+    writer=_CsvWriter,
+    begins=_begins,
+    any_text=True,  # a file of one column has no commas
+)

@@ -10,10 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.files.number_kernel import HIGHEST_POWER, LOWEST_POWER, MAX_BYTES_AHEAD, build_module
+from proto_model.files.formats.number_kernel import HIGHEST_POWER, LOWEST_POWER, MAX_BYTES_AHEAD, build_module
 from proto_model.forest.jit import compile_function
-
-__all__ = ["parse_numbers"]
 
 _PADDING = b"\n" * MAX_BYTES_AHEAD
 _compiling = threading.Lock()
@@ -27,23 +25,11 @@ _SIGNATURE = ctypes.CFUNCTYPE(
 def parse_numbers(
     block: bytearray, places: NDArray[np.int32], n_rows: int, width: int
 ) -> NDArray[np.float64] | None:
-    r"""Numbers of whole CSV records, None where a parser that knows more has to look.
+    r"""Numbers of whole CSV records as `float` reads them, None where a parser that knows more has to look.
 
-    Parameters
-    ----------
-    block : bytearray
-        Records without quotes, of two fields or more.
-    places : ndarray of int32, shape (n_fields,)
-        Column of the result for each field of a record, -1 for those that are passed over.
-    n_rows : int
-        Number of records; the last one may lack its line end.
-    width : int
-        Columns of the result; one without a field is left as it comes.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_rows, width), or None
-        NaN for an empty field; other numbers as `float` reads them.
+    The records have two fields or more and no quotes; the last one may lack its line end. `places` has the
+    column of the result for each field, -1 for those that are passed over; an empty field is NaN. A column
+    of the result without a field is left as it comes.
 
     Examples
     --------

@@ -3,21 +3,27 @@ from __future__ import annotations
 import pytest
 
 from proto_model.errors import InputError
-from proto_model.files import FORMATS, FileFormat
-from proto_model.files.formats import find_layout
+from proto_model.files import FORMAT_NAMES, FORMATS
+from proto_model.files.formats import find_format, format_of_name, parse_format
 
 
 def test_every_format_has_a_name_that_is_read_back() -> None:
-    for name in FORMATS:
-        assert str(FileFormat.parse(name, "output_format")) == name
-        assert "/" in FileFormat.parse(name, "output_format").media_type
-    assert len(set(FORMATS)) == 11
+    for name in FORMAT_NAMES:
+        assert str(parse_format(name, "output_format")) == str(format_of_name(f"x.{name}")) == name
+        assert "/" in parse_format(name, "output_format").media_type
+    assert len(set(FORMAT_NAMES)) == 11
+
+
+def test_formats_share_neither_suffixes_nor_media_types() -> None:
+    for values in ("suffixes", "media_types"):
+        given = [value for known in FORMATS.values() for value in getattr(known, values)]
+        assert len(set(given)) == len(given)
 
 
 @pytest.mark.parametrize("name", ["xlsx", "CSV", "csv.xz", "parquet.gz", "."])
 def test_an_unknown_format_is_an_error_that_lists_the_known(name: str) -> None:
-    with pytest.raises(InputError, match=r"output_format='.*' given, one of csv, csv\.gz"):
-        FileFormat.parse(name, "output_format")
+    with pytest.raises(InputError, match=r"Unknown output_format '.*': expected one of csv, csv\.gz"):
+        parse_format(name, "output_format")
 
 
 @pytest.mark.parametrize(
@@ -39,7 +45,7 @@ def test_an_unknown_format_is_an_error_that_lists_the_known(name: str) -> None:
     ],
 )
 def test_content_counts_before_name_and_type(head: bytes, path: str, media_type: str, layout: str) -> None:
-    assert find_layout(head, path, media_type) == layout
+    assert find_format(head, path, media_type).name == layout
 
 
 @pytest.mark.parametrize(
@@ -49,19 +55,19 @@ def test_content_counts_before_name_and_type(head: bytes, path: str, media_type:
         (b"\xff\xfea\0,\0", "UTF-16"),
         (b"<?xml version", "XML"),
         (b'[{"a": 1}]', "JSON array"),
-        (b"a\0\0b", "not text"),
+        (b"a\0\0b", "neither text"),
         (b"", "empty"),
     ],
 )
 def test_what_cannot_be_read_is_named(head: bytes, what: str) -> None:
     with pytest.raises(InputError, match=what):
-        find_layout(head, "x", "")
+        find_format(head, "x", "")
 
 
 def test_a_format_that_is_given_must_not_contradict_the_content() -> None:
-    assert find_layout(b"a\n1\n", "x", "", "csv") == "csv"
-    assert find_layout(b"", "x", "", "jsonl") == "jsonl"
+    assert find_format(b"a\n1\n", "x", "", FORMATS["csv"]) is FORMATS["csv"]
+    assert find_format(b"", "x", "", FORMATS["jsonl"]) is FORMATS["jsonl"]
     with pytest.raises(InputError, match="input_format says csv, but the file is parquet"):
-        find_layout(b"PAR1\0", "x", "", "csv")
+        find_format(b"PAR1\0", "x", "", FORMATS["csv"])
     with pytest.raises(InputError, match="input_format says parquet, but the file is csv"):
-        find_layout(b"a,b\n", "x", "", "parquet")
+        find_format(b"a,b\n", "x", "", FORMATS["parquet"])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from proto_model.files.plain_numbers import parse_numbers
+from proto_model.files.formats.plain_numbers import parse_numbers
 
 BOTH = np.array([0, 1], dtype=np.int32)
 DOUBLES = st.floats(allow_nan=False, allow_infinity=False)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proto_model.files.blocks import csv_record_ends, cut_blocks, last_csv_end, last_line_end
+from proto_model.files.formats.blocks import csv_record_ends, cut_blocks, last_csv_end, last_line_end
 from proto_model.files.transfer import FileSettings, LimitError
 
 LIMITS = FileSettings(max_row_bytes=400)

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from proto_model.files.transfer import FileSettings, LimitError
 
-__all__ = ["block_bytes", "count_lines", "csv_record_ends", "cut_blocks", "last_csv_end", "last_line_end"]
-
 _BLOCK_BYTES = 2 << 20
 _EXPLAINED_BLOCK_BYTES = 32 << 10
 
@@ -31,23 +29,10 @@ def cut_blocks(
     settings: FileSettings,
     n_bytes: int,
 ) -> Iterator[bytearray]:
-    """Blocks that hold whole records each and together hold the whole file, without a byte order mark.
+    """Blocks of about a size that hold whole records and together the whole file, without byte order mark.
 
-    Parameters
-    ----------
-    source : binary file
-        Read once, to its end.
-    last_end : callable
-        Position after the last record that ends in a block, 0 when none does.
-    settings : FileSettings
-        `max_row_bytes` is the longest record.
-    n_bytes : int
-        Size to read at a time.
-
-    Raises
-    ------
-    LimitError
-        If a record is too long.
+    `last_end` gives the position after the last record that ends in a block, 0 when none does. Raises
+    LimitError when a record is longer than `max_row_bytes`.
     """
     n_bytes = min(n_bytes, settings.max_row_bytes)
     rest, first = b"", True

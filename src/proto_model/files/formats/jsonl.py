@@ -1,4 +1,4 @@
-"""JSON Lines in: blocks of lines, parsed with the schema's types; what does not fit is found line by line."""
+"""JSON Lines: blocks of lines, parsed with the schema's types; what does not fit is found line by line."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ import pyarrow.json
 from numpy.typing import NDArray
 
 from proto_model.files.arrays import from_texts
-from proto_model.files.blocks import block_bytes, count_lines, cut_blocks, last_line_end
 from proto_model.files.columns import ColumnPlan
-from proto_model.files.options import FileOptions
+from proto_model.files.formats.base import Format, Writer
+from proto_model.files.formats.blocks import block_bytes, count_lines, cut_blocks, last_line_end
 from proto_model.files.rows import Fault, Rows, coded_matrix
 from proto_model.files.transfer import FileSettings
+from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
 from proto_model.values import RuleBook, fault_text
-
-__all__ = ["JSON_TEXT", "JsonLinesReader"]
 
 #: Marks a text column whose values are JSON.
 JSON_TEXT = {b"content": b"json"}
@@ -37,7 +36,7 @@ class JsonLinesReader:
     first_line = 1
 
     def __init__(
-        self, source: io.RawIOBase, schema: ModelSchema, options: FileOptions, settings: FileSettings
+        self, source: io.RawIOBase, schema: ModelSchema, options: Parameters, settings: FileSettings
     ) -> None:
         self._source = cut_blocks(source, last_line_end, settings, block_bytes(options.explain))
         self._book = RuleBook(schema)
@@ -145,3 +144,42 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _line_numbers(block: bytearray) -> NDArray[np.int64]:
     """Line, within the block, of each row; blank lines are none."""
     return np.flatnonzero([bool(line.strip()) for line in block.split(b"\n")]).astype(np.int64)
+
+
+class _JsonLinesWriter(Writer):
+    """Writes one object per line."""
+
+    def __init__(self, columns: pa.Schema, schema: ModelSchema, sink: Any) -> None:
+        super().__init__(columns, schema, sink)
+        self._names = columns.names
+        self._is_json = [field.metadata == JSON_TEXT for field in columns]
+
+    def encode(self, batch: pa.RecordBatch) -> bytes:
+        values: list[list[Any]] = []
+        for column, is_json in zip(batch.columns, self._is_json, strict=True):
+            listed = column.to_pylist()
+            values.append([None if v is None else orjson.Fragment(v) for v in listed] if is_json else listed)
+        names = self._names
+        return b"".join(
+            orjson.dumps(dict(zip(names, row, strict=True)), default=str, option=orjson.OPT_APPEND_NEWLINE)
+            for row in zip(*values, strict=True)
+        )
+
+
+JSON_LINES = Format(
+    "jsonl",
+    "JSON Lines",
+    suffixes=("jsonl", "ndjson"),
+    media_types=(
+        "application/x-ndjson",
+        "application/ndjson",
+        "application/jsonl",
+        "application/x-jsonl",
+        "application/jsonlines",
+        "application/x-jsonlines",
+    ),
+    reader=JsonLinesReader,
+    writer=_JsonLinesWriter,
+    begins=lambda text: text.startswith(b"{"),
+    holds_json=True,
+)

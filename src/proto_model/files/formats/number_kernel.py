@@ -19,8 +19,6 @@ from llvmlite import ir
 
 from proto_model.forest.emitter import BYTES, F64, I1, I32, I64, Emitter, constant, vector, write_function
 
-__all__ = ["HIGHEST_POWER", "LOWEST_POWER", "MAX_BYTES_AHEAD", "build_module"]
-
 LOWEST_POWER, HIGHEST_POWER = -342, 308  # of ten, beyond which every number is 0 or infinite
 MAX_BYTES_AHEAD = 64  # beyond the text, where there have to be line ends
 
@@ -35,7 +33,9 @@ def build_module() -> str:
     -1; `fives` and `tens` are pairs of words, see `plain_numbers`.
     """
     kinds = [BYTES, I64, BYTES, I64, I64, BYTES, BYTES, BYTES]
-    return write_function("csv_numbers", kinds, _write_records, I64, _Code)
+    return write_function(
+        "csv_numbers", kinds, lambda b, *arguments: _write_records(b, arguments), I64, _Code
+    )
 
 
 class _Code(Emitter):
@@ -50,17 +50,10 @@ class _Code(Emitter):
         self.position_at_end(right)
 
 
-def _write_records(
-    b: _Code,
-    text: Any,
-    n_bytes: Any,
-    places: Any,
-    n_fields: Any,
-    width: Any,
-    matrix: Any,
-    fives: Any,
-    tens: Any,
-) -> None:
+def _write_records(b: _Code, arguments: Any) -> None:
+    text, n_bytes, places, n_fields, width, matrix, fives, tens = arguments
+    # The caller has `MAX_BYTES_AHEAD` line ends behind the text: vector loads may read past its end, and a
+    # last record without a line end has one all the same. So no load needs a check of bounds.
     end = b.offset(text, n_bytes)
     at, row, n_rows = b.variable(text), b.variable(matrix), b.variable(I64(0))
     last = b.sub(n_fields, I64(1))
@@ -76,12 +69,14 @@ def _write_records(
             with b.if_else(b.icmp_signed(">=", place, I32(0)), likely=True) as (read, skip):
                 with read:
                     b.need(b.icmp_signed("<", length, I64(_FIELD_BYTES)))
+                    # Only a last field may end in CR LF; for another one, this looks at its comma.
                     before = b.load(b.offset(b.load(stop), b.neg(b.wide(is_last))))
                     has_cr = b.icmp_unsigned("==", before, _I8(ord("\r")))
                     value = _write_number(
                         b, start, b.offset(b.load(stop), b.neg(b.wide(has_cr))), fives, tens
                     )
                     b.write(value, b.load(row), b.sext(place, I64))
+                # A field that is passed over may be of any length and content, but for quotes.
                 with skip, b.repeat() as on:
                     more = _field_length(b, b.load(stop))
                     b.store(b.offset(b.load(stop), more), stop)
@@ -101,6 +96,7 @@ def _field_length(b: _Code, start: Any) -> Any:
     commas = b.icmp_unsigned("==", letters, constant(letters.type, ord(",")))
     ends = b.icmp_unsigned("==", letters, constant(letters.type, ord("\n")))
     found = b.wide(b.bitcast(b.or_(commas, ends), ir.IntType(_FIELD_BYTES)))
+    # The bit behind the others stops the count where nothing was found.
     return b.cttz(b.or_(found, I64(1 << _FIELD_BYTES)), I1(1))
 
 
@@ -120,6 +116,7 @@ def _write_number(b: _Code, start: Any, stop: Any, fives: Any, tens: Any) -> Any
         b.store(b.add(b.load(n_digits), n_behind), n_digits)
         b.store(b.neg(n_behind), q)
     letter = b.load(b.load(at))
+    # In ASCII, bit 32 is all that parts E from e.
     with b.if_then(b.icmp_unsigned("==", b.or_(letter, _I8(32)), _I8(ord("e"))), likely=False):
         b.need(b.icmp_signed(">", b.load(n_digits), I64(0)))
         sign = b.load(b.offset(b.load(at), 1))
@@ -127,6 +124,7 @@ def _write_number(b: _Code, start: Any, stop: Any, fives: Any, tens: Any) -> Any
         has_sign = b.or_(is_down, b.icmp_unsigned("==", sign, _I8(ord("+"))))
         b.store(b.offset(b.load(at), b.add(I64(1), b.wide(has_sign))), at)
         value, n = _eight_digits(b, b.load(at))
+        # Eight digits may go on, and no exponent of a double has more than three.
         b.need(b.and_(b.icmp_signed(">", n, I64(0)), b.icmp_signed("<", n, I64(8))))
         b.store(b.offset(b.load(at), n), at)
         b.store(b.add(b.load(q), b.select(is_down, b.neg(value), value)), q)
@@ -148,6 +146,7 @@ def _write_number(b: _Code, start: Any, stop: Any, fives: Any, tens: Any) -> Any
 def _write_digits(b: _Code, at: Any, w: Any, tens: Any) -> None:
     """Add the digits that follow to w."""
     with b.repeat() as again:
+        # w * 10**n + value must fit in 64 bits. `tens` has the largest w for which it does, for each n.
         value, n = _eight_digits(b, b.load(at))
         power = b.read(I64, tens, b.shl(n, I64(1)))
         most = b.read(I64, tens, b.add(b.shl(n, I64(1)), I64(1)))
@@ -159,12 +158,16 @@ def _write_digits(b: _Code, at: Any, w: Any, tens: Any) -> None:
 
 def _eight_digits(b: _Code, address: Any) -> tuple[Any, Any]:
     """What the digits at an address make, up to eight of them, and their number."""
+    # A byte XOR "0" is 0 to 9 for digits only. Adding 0x76 then sets the top bit of all bytes above 9; a
+    # carry only reaches bytes behind the first that is no digit, and of these nothing is used.
     digits = b.xor(b.read(I64, address, 0, align=1), I64(0x3030303030303030))
     above = b.or_(b.add(digits, I64(0x7676767676767676)), digits)
     others = b.and_(above, I64(0x8080808080808080 - 2**64))
     n = b.lshr(b.cttz(others, I1(0)), I64(3))
     half = b.shl(b.sub(I64(8), n), I64(2))  # in two steps, as 64 bits cannot be shifted by 64
     digits = b.shl(b.shl(digits, half), half)
+    # The digits now stand at the end of the word, zeros before them: 12345 is read as 00012345. Neighbours
+    # are joined to four numbers below 100, in every other byte; two multiplications weigh and add these.
     pairs = b.add(b.mul(digits, I64(10)), b.lshr(digits, I64(8)))
     mask = I64(0x000000FF000000FF)
     left = b.mul(b.and_(pairs, mask), I64(100 + (1000000 << 32)))
@@ -175,11 +178,13 @@ def _eight_digits(b: _Code, address: Any) -> tuple[Any, Any]:
 def _rounded(b: _Code, w: Any, q: Any, fives: Any) -> Any:
     """Bits of the double nearest to w * 10**q, where w is not zero."""
     b.need(b.and_(b.icmp_signed(">=", q, I64(LOWEST_POWER)), b.icmp_signed("<=", q, I64(HIGHEST_POWER))))
+    # w, shifted so that its top bit is set, times the first 64 bits of 5**q. The top 55 bits decide.
     place = b.shl(b.sub(q, I64(LOWEST_POWER)), I64(1))
     n_zeros = b.ctlz(w, I1(0))
     w = b.shl(w, n_zeros)
     high, low = _product(b, w, b.read(I64, fives, place))
     high, low = b.variable(high), b.variable(low)
+    # Only if the 9 bits below these are all set can the missing bits of 5**q carry into them.
     unclear = b.icmp_unsigned("==", b.and_(b.load(high), I64(0x1FF)), I64(0x1FF))
     with b.if_then(unclear, likely=False):
         carry, _ = _product(b, w, b.read(I64, fives, b.add(place, I64(1))))
@@ -192,9 +197,10 @@ def _rounded(b: _Code, w: Any, q: Any, fives: Any) -> Any:
     top = b.lshr(high, I64(63))
     shift = b.add(top, I64(64 - 52 - 3))
     mantissa = b.lshr(high, shift)
+    # (152170 + 65536) / 2**16 is log2(10), near enough for all powers here.
     exponent = b.ashr(b.mul(q, I64(152170 + 65536)), I64(16))
     exponent = b.sub(b.add(b.add(exponent, top), I64(63 + 1023)), n_zeros)
-    b.need(b.icmp_signed(">", exponent, I64(0)))
+    b.need(b.icmp_signed(">", exponent, I64(0)))  # subnormal numbers are another parser's
     # Exactly half-way between two doubles, which is possible for few powers: to the even one.
     is_half = b.and_(
         b.icmp_unsigned("<=", low, I64(1)),

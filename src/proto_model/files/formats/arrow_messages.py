@@ -1,0 +1,143 @@
+"""Messages of an Arrow stream, held against a limit before Arrow's reader unpacks them.
+
+A record batch is in memory at once, and 60 KB of zstd can become 2 GB of numbers: Arrow allocates whatever
+a message announces. What a message becomes stands in its metadata and before each compressed buffer.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc
+
+from proto_model.errors import InputError
+from proto_model.files.transfer import LimitError
+
+_CONTINUATION = b"\xff\xff\xff\xff"
+_LAST_BYTES = 6
+
+
+class MessageStream(io.RawIOBase):
+    """A stream of messages whose sizes were looked at.
+
+    Parameters
+    ----------
+    source : binary file
+        Read once, to its end.
+    max_bytes : int
+        Most bytes of a message, as it comes and when it is decompressed.
+    """
+
+    def __init__(self, source: io.RawIOBase, max_bytes: int) -> None:
+        super().__init__()
+        self._source, self._max_bytes = _LimitedSource(source, max_bytes), max_bytes
+        self._messages = pa.ipc.MessageReader.open_stream(pa.PythonFile(self._source, mode="r"))
+        self._parts: list[memoryview] = []
+
+    def readable(self) -> bool:
+        """Always true."""
+        return True
+
+    def read(self, n_bytes: int = -1, /) -> Any:
+        """Next bytes of the message at hand, at most so many; Arrow never asks for parts of two."""
+        if not self._parts:
+            self._parts = self._next_message()
+        part = self._parts.pop(0)
+        if len(part) > n_bytes:
+            self._parts.insert(0, part[n_bytes:])
+        return part[:n_bytes]
+
+    def drain(self) -> bytes:
+        """Read what follows the messages; the last bytes of all."""
+        while self._source.read(min(1 << 16, self._max_bytes)):
+            pass
+        return self._source.last
+
+    def _next_message(self) -> list[memoryview]:
+        """Head and body of the next message, nothing at the end."""
+        try:
+            message = self._messages.read_next_message()
+        except StopIteration:
+            return [memoryview(b"")]
+        metadata, body = message.metadata.to_pybytes(), memoryview(message.body or b"")
+        buffers: list[tuple[int, int]] = []
+        if message.type in ("record batch", "dictionary"):
+            try:
+                buffers = _compressed_buffers(metadata, message.type == "dictionary")
+            except (struct.error, IndexError) as error:
+                raise InputError("The Arrow file is damaged: cannot read one of its messages.") from error
+        n_unpacked = sum(_unpacked_bytes(body, start, length) for start, length in buffers)
+        if n_unpacked > self._max_bytes:
+            raise _too_large(n_unpacked, self._max_bytes)
+        head = _CONTINUATION + struct.pack("<i", len(metadata)) + metadata
+        return [memoryview(head), body] if len(body) else [memoryview(head)]
+
+
+class _LimitedSource(io.RawIOBase):
+    """Gives as many bytes as are asked for, unless these are too many; remembers the last ones."""
+
+    def __init__(self, source: io.RawIOBase, max_bytes: int) -> None:
+        super().__init__()
+        self._source, self._max_bytes, self.last = source, max_bytes, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, n_bytes: int = -1, /) -> Any:
+        if n_bytes > self._max_bytes:
+            raise _too_large(n_bytes, self._max_bytes)
+        block = bytearray(n_bytes)
+        start = 0
+        with memoryview(block) as view:
+            while start < n_bytes and (n_read := self._source.readinto(view[start:])):
+                start += n_read
+        del block[start:]
+        self.last = (self.last + block[-_LAST_BYTES:])[-_LAST_BYTES:]
+        return block
+
+
+def _too_large(n_bytes: int, max_bytes: int) -> LimitError:
+    return LimitError(
+        f"A record batch has {n_bytes} bytes. The limit is {max_bytes} "
+        "(PROTO_MODEL_FILES_MAX_BATCH_BYTES). Write the file in smaller batches."
+    )
+
+
+def _compressed_buffers(metadata: bytes, is_dictionary: bool) -> list[tuple[int, int]]:
+    """Where in a message's body its buffers are, by Arrow's Message.fbs; none if they are not compressed."""
+    (message,) = struct.unpack_from("<I", metadata)
+    batch = _target(metadata, _field(metadata, message, 2))
+    if is_dictionary:
+        batch = _target(metadata, _field(metadata, batch, 1))
+    buffers_at, compression_at = _field(metadata, batch, 2), _field(metadata, batch, 3)
+    if not compression_at or not buffers_at:
+        return []
+    vector = _target(metadata, buffers_at)
+    (n_buffers,) = struct.unpack_from("<I", metadata, vector)
+    places = struct.unpack_from(f"<{2 * n_buffers}q", metadata, vector + 4)
+    return list(zip(places[::2], places[1::2], strict=True))
+
+
+def _field(data: bytes, table: int, number: int) -> int:
+    """Place of a field of a FlatBuffers table, 0 where it is left out."""
+    vtable = table - struct.unpack_from("<i", data, table)[0]
+    (n_bytes,) = struct.unpack_from("<H", data, vtable)
+    slot = 4 + 2 * number
+    offset = struct.unpack_from("<H", data, vtable + slot)[0] if slot < n_bytes else 0
+    return table + offset if offset else 0
+
+
+def _target(data: bytes, place: int) -> int:
+    """Where an offset leads."""
+    return int(place + struct.unpack_from("<I", data, place)[0])
+
+
+def _unpacked_bytes(body: memoryview, start: int, length: int) -> int:
+    """Bytes of a buffer once it is decompressed, which stand before it; -1 where it was left as it is."""
+    if not 0 <= start <= len(body) - 8 or length < 8:
+        return 0
+    n_bytes: int = struct.unpack_from("<q", body, start)[0]
+    return n_bytes if n_bytes >= 0 else length
