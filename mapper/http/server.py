@@ -474,18 +474,7 @@ def run(
 ) -> None:
     """Answer until SIGTERM or SIGINT, or until the supervisor is gone, then finish what was begun.
 
-    Parameters
-    ----------
-    app : ASGI application
-        What answers.
-    limits : Limits
-        Of its connections.
-    listener : socket
-        From `bind`.
-    close : callable
-        Called when the time to finish is over, and in the end.
-    supervisor : int, optional
-        Process that forked this one.
+    `close` is called when the time to finish is over, and in the end.
     """
     for number in ENDING:  # uvicorn raises the signal again after it has drained; that shall not kill
         signal.signal(number, lambda *_: None)
@@ -507,14 +496,7 @@ def freeze() -> None:
 def supervise(work: Callable[[int, int], None], n_workers: int, ended: Callable[[int], None]) -> int:
     """Fork the workers, replace those that die, and pass signals on; the worst exit code.
 
-    Parameters
-    ----------
-    work : callable
-        What a worker does, given its number and the supervisor's process id.
-    n_workers : int
-        How many there are.
-    ended : callable
-        Told the process id of a worker that is gone.
+    `work` is given a worker's number and the supervisor's process id, `ended` the process id of one that is gone.
     """
     supervisor = os.getpid()
     pids: dict[int, int] = {}

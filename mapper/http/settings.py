@@ -38,7 +38,8 @@ class MapperSettings:
     port: int = _setting(8080, "port to listen on")
     workers: int = _setting(1, "processes that answer")
     max_connections: int = _setting(
-        800, "connections of clients to each process at once; more get a 503 (each takes a file descriptor)"
+        800,
+        "connections of clients in use at once in each process; more get a 503 (each takes a file descriptor)",
     )
     max_body_bytes: int = _setting(16 * 1024 * 1024, "largest request")
     max_rows: int = _setting(10_000, "most rows in a request")
