@@ -39,7 +39,7 @@ class MapperSettings:
     workers: int = _setting(1, "processes that answer")
     max_connections: int = _setting(
         800,
-        "connections of clients in use at once in each process; more get a 503 (each takes a file descriptor)",
+        "client connections in use at once in each process; more get a 503 (each takes a file descriptor)",
     )
     max_body_bytes: int = _setting(16 * 1024 * 1024, "largest request")
     max_rows: int = _setting(10_000, "most rows in a request")

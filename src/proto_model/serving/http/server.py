@@ -496,7 +496,8 @@ def freeze() -> None:
 def supervise(work: Callable[[int, int], None], n_workers: int, ended: Callable[[int], None]) -> int:
     """Fork the workers, replace those that die, and pass signals on; the worst exit code.
 
-    `work` is given a worker's number and the supervisor's process id, `ended` the process id of one that is gone.
+    `work` is given a worker's number and the supervisor's process id; `ended` the process id of one that is
+    gone.
     """
     supervisor = os.getpid()
     pids: dict[int, int] = {}
