@@ -483,6 +483,8 @@ def test_what_a_killed_worker_was_doing_is_not_counted_for_ever(
             asked = pool.submit(service.call, "/v1/predict", {"data": record})
             while not model_server.requests:
                 time.sleep(0.01)
+            while service.log.read_text().count("listening on") < 2:
+                time.sleep(0.01)
             while len(counted := list(tmp_path.glob("mapper-metrics-*/gauge_livesum_*.db"))) < 2:
                 time.sleep(0.01)
             for path in counted:
