@@ -1,23 +1,74 @@
-"""The body of a request: its type, its compression, its JSON."""
+"""Requests and answers as the service sees them, and how the body of a request is read."""
 
 from __future__ import annotations
 
 import json
 import math
+import time
 import zlib
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, NamedTuple
 
 import orjson
 
 from mapper.errors import ContentEncodingError, MediaTypeError, NotJsonError, TooLargeError
-from mapper.http.message import JSON, Request
 from mapper.http.problem import ENCODINGS
+from mapper.http.server import read_body
 
-__all__ = ["check_media_type", "decoded_body", "parse_body"]
+__all__ = ["JSON", "Answer", "Request", "check_media_type", "decoded_body", "parse_body"]
+
+JSON = "application/json"
 
 UTF_8 = ("", "utf-8", "utf8", "us-ascii")
 HUGE = 1 << 1024  # stands for whole numbers of more digits than a float can have
 GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # whichever its first bytes say
+
+
+class Request:
+    """A request whose head has arrived.
+
+    Attributes
+    ----------
+    method : str
+        Such as `POST`; empty when not even that could be read.
+    path : str
+        Path without query, decoded.
+    headers : dict
+        Values by lower-case name; the last one where a name came twice.
+    started : float
+        `time.perf_counter()` of its head.
+    """
+
+    def __init__(
+        self, scope: MutableMapping[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]]
+    ) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.started = time.perf_counter()
+        self._scope = scope
+        self._receive = receive
+
+    def header(self, name: bytes) -> str:
+        """Value of a header given by its lower-case name, empty when there is none."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+    def is_wanted(self) -> bool:
+        """Whether the client is still there."""
+        return not self._scope["connection"].transport.is_closing()
+
+    async def body(self, max_bytes: int) -> bytes:
+        """Body as it was sent, which may be compressed; raises what `read_body` does."""
+        return await read_body(self._scope, self._receive, max_bytes)
+
+
+class Answer(NamedTuple):
+    """What goes back: the status, the body, and headers besides those that every answer has."""
+
+    body: bytes
+    media_type: str = JSON
+    status: int = 200
+    headers: Mapping[str, str] = {}
 
 
 def check_media_type(request: Request) -> None:
@@ -32,8 +83,8 @@ def check_media_type(request: Request) -> None:
         raise MediaTypeError(f"Content-Type {given[:100]!r} given, application/json expected.")
 
 
-def decoded_body(request: Request, max_bytes: int) -> bytes:
-    """Body of a request, decompressed.
+def decoded_body(request: Request, body: bytes, max_bytes: int) -> bytes:
+    """Body of a request as it is before compression.
 
     Raises
     ------
@@ -44,7 +95,6 @@ def decoded_body(request: Request, max_bytes: int) -> bytes:
     NotJsonError
         If it is empty, or its compression is damaged.
     """
-    body = request.body
     if b"content-encoding" in request.headers:
         encoding = request.header(b"content-encoding").strip().lower()
         if encoding in ENCODINGS:

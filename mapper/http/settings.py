@@ -39,7 +39,8 @@ class MapperSettings:
     port: int = _setting(8080, "port to listen on", may_be_0=True)
     workers: int = _setting(1, "number of processes")
     max_connections: int = _setting(
-        800, "open connections per process; any more get a 503 (each needs a file descriptor)"
+        800,
+        "client connections in use at once in each process; more get a 503 (each takes a file descriptor)",
     )
     max_body_bytes: int = _setting(16 * 1024 * 1024, "largest body of a request")
     max_rows: int = _setting(10_000, "most rows in a request")

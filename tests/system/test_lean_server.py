@@ -44,7 +44,7 @@ HEAVY = ("mlflow", "pandas", "sklearn", "scipy", "pyarrow", "fastapi", "pydantic
 IMPORTS = f"""
 import json, sys, threading, urllib.error, urllib.request
 from proto_model.cli import serve
-from proto_model.serving.http import run
+from proto_model.serving.http import app
 
 def ask():
     for body in json.loads(sys.argv[2]):
@@ -211,11 +211,97 @@ def test_limits_hold_on_real_connections(port):
     assert post(port, "/invocations", BODY)[0] == 200
 
 
-def test_what_is_not_http_does_no_harm(port):
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as broken:
-        broken.sendall(b"\x16\x03\x01 hello\r\n\r\n")
-        assert broken.recv(100).startswith(b"HTTP/1.1 400")
+def wire(port, *parts):
+    """Status and content of the answer to bytes as they are."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        for part in parts:
+            client.sendall(part)
+        response = http.client.HTTPResponse(client)
+        response.begin()
+        with response:
+            return response.status, json.loads(response.read())
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"\x16\x03\x01 hello\r\n\r\n", 400),
+        (b"GET /ping HTTP/1.1\r\na: " + b"x" * 1_000_000, 431),
+        (b"GET /ping HTTP/1.1\r\n" + b"a: b\r\n" * 10_000, 431),
+        (b"POST /invocations HTTP/1.1\r\nContent-Length: 9999999\r\n\r\n", 413),
+    ],
+)
+def test_what_cannot_be_read_gets_a_proper_error_while_the_client_is_still_sending(port, head, status):
+    given, error = wire(port, head, *[b"x" * 10_000] * 50)
+
+    assert given == status
+    assert error.keys() == {"error_code", "message"}
     assert post(port, "/invocations", BODY)[0] == 200
+
+
+def test_a_head_that_trickles_in_is_given_up(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=0.05) as client:
+        client.sendall(b"GET /ping HTTP/1.1\r\n")
+        answer = b""
+        while not answer:
+            client.sendall(b"a: b\r\n")
+            try:
+                answer = client.recv(4096)
+            except TimeoutError:
+                continue
+    assert answer.startswith(b"HTTP/1.1 408")
+
+
+def test_the_body_of_a_request_that_offers_another_protocol_is_read(port):
+    body = json.dumps(BODY).encode()
+    head = b"POST /invocations HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    head += b"HTTP2-Settings: AAMAAABk\r\nContent-Type: application/json\r\n"
+
+    status, answer = wire(port, head + b"Content-Length: %d\r\n\r\n" % len(body), body)
+
+    assert (status, len(answer["predictions"])) == (200, 2)
+
+
+def test_silent_connections_make_room_for_others(port):
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(60)]
+    try:
+        end = time.monotonic() + 30
+        while True:
+            try:
+                status, _ = post(port, "/invocations", BODY)
+            except OSError:
+                status = None
+            if status == 200:
+                break
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert get(port, "/ping") == (200, b"\n")
+    finally:
+        for client in silent:
+            client.close()
+
+
+def test_a_client_that_sends_ahead_and_never_reads_costs_little(local_model):
+    flood = b"GET /metrics HTTP/1.1\r\n\r\n" * 500_000
+    with serving(local_model) as (server, port):
+        before = memory_mb(server.pid)
+        clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(10)]
+        try:
+            for client in clients:
+                client.settimeout(0.2)
+                with pytest.raises(TimeoutError):
+                    client.sendall(flood)
+            for _ in range(10):
+                assert post(port, "/invocations", BODY)[0] == 200
+            assert memory_mb(server.pid) < before + 60
+        finally:
+            for client in clients:
+                client.close()
+
+
+def memory_mb(pid):
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
 
 
 def test_requests_sent_one_after_the_other_without_waiting_are_answered_in_order(port):
@@ -384,7 +470,7 @@ def children(pid):
         (["-m", "no/such/folder"], "There is no folder no/such/folder"),
         (["-m", str(SRC)], "not a model of proto_model"),
         (["-m", "models:/no_such_model@champion"], "no_such_model"),
-        (["-p", "TAKEN"], "Cannot listen on 127.0.0.1"),
+        (["-p", "TAKEN"], "the address is in use. Choose another port with -p."),
     ],
 )
 def test_what_cannot_be_served_is_said_in_one_line(store, options, words):

@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(model_uri: str, settings: ServerSettings) -> int:
     from proto_model.errors import ProtoModelError
     from proto_model.registry.model_folder import downloaded_apart
-    from proto_model.serving.http.run import bound, serve
+    from proto_model.serving.http.app import listen, serve
     from proto_model.serving.http.served_model import ServedModel
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
@@ -82,7 +82,7 @@ def _run(model_uri: str, settings: ServerSettings) -> int:
     logger = logging.getLogger(__name__)
     with tempfile.TemporaryDirectory(prefix="proto_model-") as download:
         try:
-            listener = bound(settings)
+            listener = listen(settings)
             model = ServedModel.load(downloaded_apart(model_uri, Path(download)))
         except ProtoModelError as error:
             print(f"error: {error}", file=sys.stderr)

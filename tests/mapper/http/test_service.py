@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 import zlib
 from pathlib import Path
@@ -481,6 +483,8 @@ def test_what_a_killed_worker_was_doing_is_not_counted_for_ever(
             asked = pool.submit(service.call, "/v1/predict", {"data": record})
             while not model_server.requests:
                 time.sleep(0.01)
+            while service.log.read_text().count("listening on") < 2:
+                time.sleep(0.01)
             while len(counted := list(tmp_path.glob("mapper-metrics-*/gauge_livesum_*.db"))) < 2:
                 time.sleep(0.01)
             for path in counted:
@@ -566,6 +570,61 @@ def test_a_slow_client_gets_408(start_service, model_server, schema_path):
                 b"Content-Length: 9\r\n\r\n{"
             )
             assert client.recv(4096).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_request_that_offers_another_protocol_keeps_its_body(service, record):
+    body = json.dumps({"data": record}).encode()
+    head = b"POST /v1/predict HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    head += b"HTTP2-Settings: AAMAAABk\r\nContent-Type: application/json\r\n"
+
+    status, answer, _ = wire(service, head + b"Content-Length: %d\r\n\r\n" % len(body), body)
+
+    assert (status, len(answer["predictions"])) == (200, 1)
+
+
+def test_health_is_told_when_too_many_connections_are_at_work(
+    start_service, model_server, schema_path, record
+):
+    model_server.may_answer.clear()
+    flags = ("--model-server-url", model_server.url, "--schema", str(schema_path), "--max-connections", "2")
+    with start_service(*flags) as service:
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            busy = [pool.submit(service.call, "/v1/predict", {"data": record}) for _ in range(2)]
+            while len(model_server.requests) < 2:
+                time.sleep(0.01)
+            expect_problem(service.call("/v1/predict", {"data": record}), 503, "busy")
+            assert service.call("/healthz")[1] == {"status": "alive"}
+            model_server.may_answer.set()
+            assert [asked.result()[0] for asked in busy] == [200, 200]
+
+
+def test_what_takes_too_long_to_finish_at_the_end_gets_503(start_service, model_server, schema_path, record):
+    model_server.may_answer.clear()
+    flags = ("--model-server-url", model_server.url, "--schema", str(schema_path), "--drain-s", "0.5")
+    with start_service(*flags) as service, concurrent.futures.ThreadPoolExecutor() as pool:
+        asked = pool.submit(service.call, "/v1/predict", {"data": record})
+        while not model_server.requests:
+            time.sleep(0.01)
+        service.process.send_signal(signal.SIGTERM)
+        problem = expect_problem(asked.result(), 503, "busy")
+        assert problem["detail"] == "The mapper is stopping. Send the request again."
+        assert service.process.wait(20) == 0
+        assert "Traceback" not in service.log.read_text()
+    model_server.may_answer.set()
+
+
+def test_an_address_in_use_is_told_in_one_sentence(schema_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-m", "mapper", "serve", "--schema", str(schema_path), "--port", str(port)],
+            env=os.environ | {"PYTHONPATH": str(SCHEMAS.parent)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode != 0
+    assert f"Cannot listen on 127.0.0.1:{port}: the address is in use. Choose another --port." in done.stderr
 
 
 def test_a_model_that_takes_files_says_so(start_service, model_server, schema_path, record):

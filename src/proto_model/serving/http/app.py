@@ -1,42 +1,64 @@
-"""The server as a bare ASGI app: routes, limits and errors around the two protocols."""
+"""The lean server: routes, limits and errors around the two protocols, and its processes."""
 
 from __future__ import annotations
 
+import errno
 import logging
+import socket
+import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import partial
 from typing import Any
 
 import orjson
 
-from proto_model.errors import InputError
-from proto_model.serving.http.arrival import Arrivals
-from proto_model.serving.http.errors import LengthError, MethodError, NotFoundError, fault
+from proto_model.errors import InputError, ProtoModelError
+from proto_model.serving.http.errors import MethodError, NotFoundError, fault
 from proto_model.serving.http.metrics import Metrics
 from proto_model.serving.http.payload import JSON
 from proto_model.serving.http.served_model import ServedModel
+from proto_model.serving.http.server import (
+    ClientGoneError,
+    Limits,
+    RefusedError,
+    beside,
+    bind,
+    freeze,
+    read_body,
+    run,
+    supervise,
+)
 from proto_model.serving.http.service import Endpoints
 from proto_model.serving.http.settings import ServerSettings
 
-__all__ = ["App"]
+__all__ = ["AddressError", "App", "listen", "serve"]
 
 logger = logging.getLogger(__name__)
 
-Scope = Mapping[str, Any]
+Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Request = tuple[Any, Callable[[Any], bytes]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-# A body that is too long is read to its end, up to so many times the limit, and forgotten: most clients look
-# for an answer only when they have sent everything.
-DISCARDED = 4
 TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 JSON_HEADER = (b"content-type", JSON.encode())
+# Answered even when too many connections are open.
+HEALTH = ("/ping", "/health", "/v2/health/live", "/v2/health/ready")
+# MLflow's codes of requests that were not read to their end.
+REFUSED = {
+    400: "BAD_REQUEST",
+    408: "DEADLINE_EXCEEDED",
+    413: "RESOURCE_LIMIT_EXCEEDED",
+    431: "BAD_REQUEST",
+    503: "TEMPORARILY_UNAVAILABLE",
+}
+# A thread that computes lets go of the interpreter after this time; by default a row waits 5 ms for it.
+SWITCH_INTERVAL_S = 0.0005
 
 
-class DisconnectedError(Exception):
-    """The client went away before its body was complete."""
+class AddressError(ProtoModelError):
+    """The server cannot listen where it was told to."""
 
 
 class App:
@@ -56,7 +78,6 @@ class App:
         self.model = model
         self.settings = settings
         self.metrics = metrics
-        self._arrivals = Arrivals(settings.body_timeout_s)
         endpoints = Endpoints.of(model, settings, metrics.set_jobs)
         self._invocations, self._inference = endpoints.invocations, endpoints.inference
         self._service = endpoints.service
@@ -74,7 +95,10 @@ class App:
         is_v2 = path == "/v2" or path.startswith("/v2/")
         n_rows = 0
         header = JSON_HEADER
+        is_last = False
         try:
+            if "fault" in scope and path not in HEALTH:
+                raise RefusedError(*scope["fault"])
             if path == "/invocations":
                 content, n_rows = await self._invoke(scope, receive)
             elif is_v2:
@@ -83,22 +107,31 @@ class App:
                 content = self._page(scope, path)
                 header = TEXT if path == "/metrics" else JSON_HEADER
             status = 200
-        except DisconnectedError:
+        except ClientGoneError:
             return
+        except RefusedError as error:
+            status, code, text = error.status, REFUSED[error.status], str(error)
+            content = _error(is_v2, code, text)
+            is_last = True
         except Exception as error:
             status, code, text = fault(error)
-            content = orjson.dumps({"error": text} if is_v2 else {"error_code": code, "message": text})
+            content = _error(is_v2, code, text)
         headers = [header, (b"content-length", b"%d" % len(content))]
         if status == 503:
             headers.append((b"retry-after", b"%d" % self._service.retry_after_s))
         elif status == 405:
             headers.append((b"allow", b"POST" if path.endswith(("/invocations", "/infer")) else b"GET"))
-        elif status == 408:
+        if is_last:  # what is still to come of the request is not wanted
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
-        seconds = time.perf_counter() - begin
-        route = "v2" if is_v2 else path[1:]
+        self._count("v2" if is_v2 else path[1:], status, time.perf_counter() - begin, n_rows)
+
+    def close(self) -> None:
+        """Have what is at work end at its next step, and the threads with it."""
+        self._service.close()
+
+    def _count(self, route: str, status: int, seconds: float, n_rows: int) -> None:
         self.metrics.count(route, status, seconds, n_rows)
         if self.settings.access_log:
             logger.info(
@@ -111,15 +144,11 @@ class App:
                 1000 * seconds,
             )
 
-    def close(self) -> None:
-        """Have what is at work end at its next step, and the threads with it."""
-        self._service.close()
-
     async def _invoke(self, scope: Scope, receive: Receive) -> tuple[bytes, int]:
         """Answer of `/invocations`, and its number of rows."""
         _require(scope, "POST")
         content_type = _header(scope, b"content-type").decode("latin-1")
-        body = await self._body(scope, receive)
+        body = await read_body(scope, receive, self.settings.max_body_bytes)
         protocol = self._invocations
 
         def read() -> Request:
@@ -140,7 +169,7 @@ class App:
             raise InputError(
                 "Binary tensors given; send them as JSON, without Inference-Header-Content-Length."
             )
-        body = await self._body(scope, receive)
+        body = await read_body(scope, receive, self.settings.max_body_bytes)
 
         def read() -> Request:
             request = protocol.read(body)
@@ -158,36 +187,18 @@ class App:
         _require(scope, "GET")
         return self._pages[path]()
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        """Body of a request, within the limits."""
-        most = self.settings.max_body_bytes
-        declared = _header(scope, b"content-length")
-        if declared and int(declared) > most * DISCARDED:
-            raise _too_long(most)
-        parts: list[bytes] = []
-        length = 0
-        more = True
-        with self._arrivals:
-            while more and length <= most * DISCARDED:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise DisconnectedError
-                more = message.get("more_body", False)
-                length += len(message["body"])
-                if length <= most:
-                    parts.append(message["body"])
-        if length > most:
-            raise _too_long(most)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+def _error(is_v2: bool, code: str, text: str) -> bytes:
+    return orjson.dumps({"error": text} if is_v2 else {"error_code": code, "message": text})
 
 
-def _require(scope: Scope, method: str) -> None:
+def _require(scope: Mapping[str, Any], method: str) -> None:
     given = scope["method"]
     if given != method and not (given == "HEAD" and method == "GET"):
         raise MethodError(f"{given} given, {method} expected.")
 
 
-def _header(scope: Scope, name: bytes) -> bytes:
+def _header(scope: Mapping[str, Any], name: bytes) -> bytes:
     """Value of a header, empty if it is not there."""
     for key, value in scope["headers"]:
         if key == name:
@@ -195,5 +206,51 @@ def _header(scope: Scope, name: bytes) -> bytes:
     return b""
 
 
-def _too_long(most: int) -> LengthError:
-    return LengthError(f"The body is longer than {most} bytes, the most taken. Send fewer rows at a time.")
+def listen(settings: ServerSettings) -> socket.socket:
+    """Socket at the address of the settings, which does not listen yet.
+
+    Raises
+    ------
+    AddressError
+        If the address is taken, or not one of this machine's.
+    """
+    try:
+        return bind(settings.host, settings.port, shared=settings.workers > 1)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        reason = "the address is in use" if taken else error.strerror or str(error)
+        raise AddressError(
+            f"Cannot listen on {settings.host}:{settings.port}: {reason}. Choose another port with -p."
+        ) from error
+
+
+def serve(model: ServedModel, settings: ServerSettings, listener: socket.socket) -> int:
+    """Answer until SIGTERM or SIGINT, then finish what was begun; the process's exit code.
+
+    Parameters
+    ----------
+    model : ServedModel
+        The model; workers share its memory.
+    settings : ServerSettings
+        Workers and limits.
+    listener : socket
+        From `listen`.
+    """
+    metrics = Metrics(model.schema, model.version, settings.workers)
+    limits = Limits(settings.max_connections, settings.body_timeout_s, settings.drain_timeout_s)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+
+    def answer(listener: socket.socket, supervisor: int | None = None) -> None:
+        app = App(model, settings, metrics)
+        run(app, limits, listener, app.close, supervisor)
+
+    if settings.workers == 1:
+        answer(listener)
+        return 0
+    freeze()
+
+    def work(worker: int, supervisor: int) -> None:
+        metrics.use(worker)
+        answer(beside(listener), supervisor)
+
+    return supervise(work, settings.workers, ended=lambda _: None)

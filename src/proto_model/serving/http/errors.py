@@ -14,7 +14,6 @@ __all__ = [
     "NotFoundError",
     "OverloadError",
     "SlowAnswerError",
-    "SlowBodyError",
     "fault",
     "too_many_rows",
 ]
@@ -39,15 +38,11 @@ class MethodError(ProtoModelError):
 
 
 class OverloadError(ProtoModelError):
-    """As many requests are at work and waiting as this server allows."""
+    """Too many requests are waiting."""
 
 
 class EndingError(ProtoModelError):
     """The server was told to end, and what it has begun took too long."""
-
-
-class SlowBodyError(ProtoModelError):
-    """The body did not arrive in time."""
 
 
 class SlowAnswerError(ProtoModelError):
@@ -64,7 +59,6 @@ STATUS: dict[type[Exception], tuple[int, str]] = {
     InputError: (400, "INVALID_PARAMETER_VALUE"),
     NotFoundError: (404, "ENDPOINT_NOT_FOUND"),
     MethodError: (405, "ENDPOINT_NOT_FOUND"),
-    SlowBodyError: (408, "DEADLINE_EXCEEDED"),
     LengthError: (413, "RESOURCE_LIMIT_EXCEEDED"),
     MediaTypeError: (415, "BAD_REQUEST"),
     EndingError: (503, "TEMPORARILY_UNAVAILABLE"),
@@ -80,6 +74,6 @@ def fault(error: Exception) -> tuple[int, str, str]:
     status, code = STATUS.get(type(error), (500, "INTERNAL_ERROR"))
     if status == 500:
         logger.error("A request could not be answered", exc_info=error)
-    text = str(error) if isinstance(error, ProtoModelError) else "The server failed; its log says why."
+    text = str(error) if isinstance(error, ProtoModelError) else "The server failed. Its log says why."
     # Half of a surrogate pair may come in with JSON, but cannot go out.
     return status, code, text.encode(errors="replace").decode()

@@ -17,7 +17,7 @@ from proto_model.schema import ModelSchema
 __all__ = ["Metrics"]
 
 ROUTES = ("invocations", "v2", "ping", "health", "version", "metrics", "other")
-STATUSES = (200, 400, 404, 405, 408, 413, 415, 500, 503, 504)
+STATUSES = (200, 400, 404, 405, 408, 413, 415, 431, 500, 503, 504)
 BUCKETS_S = (
     0.0001,
     0.00025,

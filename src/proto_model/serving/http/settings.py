@@ -15,12 +15,12 @@ NUMBERS: dict[str, tuple[type, float, str]] = {
     "workers": (int, 1, "processes that share the port"),
     "max_body_bytes": (int, 1, "longest body that is taken"),
     "max_rows": (int, 1, "most rows in one request"),
-    "body_timeout_s": (float, 0.001, "seconds that a body may take to arrive"),
+    "body_timeout_s": (float, 0.001, "seconds that a request may take to arrive"),
     "answer_timeout_s": (float, 0.001, "seconds that an answer may take, waiting included"),
     "drain_timeout_s": (float, 1, "seconds that requests at work get to finish at the end"),
     "threads": (int, 1, "large bodies at work at a time in each process, and as many explanations"),
     "max_waiting": (int, 0, "large bodies, and explanations, that may wait in each process"),
-    "max_connections": (int, 1, "connections open at a time in each process"),
+    "max_connections": (int, 1, "connections in use at a time in each process"),
     "max_files": (int, 1, "most files in one request, for a model for files"),
     "file_jobs": (int, 1, "requests for files at work at a time in each process"),
     "max_waiting_files": (int, 0, "requests for files that may wait in each process"),
@@ -58,7 +58,7 @@ class ServerSettings:
     max_rows : int
         Most rows that one request may have.
     body_timeout_s : float
-        Longest time for a body to arrive.
+        Longest time for a request to arrive, head and body.
     answer_timeout_s : float
         Longest time for an answer, waiting included.
     drain_timeout_s : float
@@ -69,7 +69,7 @@ class ServerSettings:
     max_waiting : int
         Large bodies, and explanations, that may wait for a thread.
     max_connections : int
-        Connections open at a time; further ones are turned away.
+        Connections in use at a time; further ones are turned away, idle ones make room.
     max_files : int
         Most files of a request to a model for files.
     file_jobs : int

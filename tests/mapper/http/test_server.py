@@ -1,0 +1,507 @@
+"""uvicorn with our protections, over real sockets, in front of an application that says what it was asked.
+
+The model's side has the same file: what holds here holds there.
+"""
+
+import asyncio
+import json
+import socket
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+import mapper.http.server as server_module
+import proto_model.serving.http.server as other_side
+from mapper.http.server import (
+    ClientGoneError,
+    GuardedConfig,
+    GuardedServer,
+    Limits,
+    RefusedError,
+    beside,
+    bind,
+    read_body,
+)
+
+POST = b"POST /a?b=c HTTP/1.1\r\nHost: x\r\n"
+BODY = b"Content-Length: 5\r\n\r\nhello"
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+GET = b"GET /a HTTP/1.1\r\n\r\n"
+MAX_BODY_BYTES = 1_000_000
+ENDLESS = b"x" * 100_000
+
+
+def test_both_sides_have_the_same_server():
+    assert Path(server_module.__file__).read_bytes() == Path(other_side.__file__).read_bytes()
+
+
+class App:
+    """Says what it was asked; not before `go_on` is set, when that was cleared. "/early" answers at once."""
+
+    def __init__(self):
+        self.scopes = []
+        self.gone = 0
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+        self.more_bytes = 0
+
+    async def __call__(self, scope, receive, send):
+        self.scopes.append(scope)
+        told = {"method": scope["method"], "path": scope["path"]}
+        status, headers = 200, []
+        try:
+            if "fault" in scope and scope["path"] != "/health":
+                raise RefusedError(*scope["fault"])
+            if scope["path"] == "/early":
+                headers = [(b"connection", b"close")]
+            elif scope["path"] == "/health":
+                pass
+            else:
+                told["body"] = (await read_body(scope, receive, MAX_BODY_BYTES)).decode()
+                await self.go_on.wait()
+        except RefusedError as error:
+            status, told["detail"] = error.status, str(error)
+            headers = [(b"connection", b"close")]
+        except ClientGoneError:
+            self.gone += 1
+            return
+        content = json.dumps(told).encode() + b" " * self.more_bytes
+        headers.append((b"content-length", b"%d" % len(content)))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+
+class Client:
+    """One end of a connection."""
+
+    def __init__(self, reader, writer):
+        self.reader = reader
+        self.writer = writer
+
+    def send(self, wire):
+        self.writer.write(wire)
+
+    async def answer(self, has_body=True):
+        """Status, headers and content of the next answer."""
+        async with asyncio.timeout(30):
+            first, *lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+            body = await self.reader.readexactly(int(headers["content-length"])) if has_body else b"null"
+            return int(first.split()[1]), headers, json.loads(body)
+
+    async def end(self):
+        """Whatever else comes until the connection is closed from the other end."""
+        async with asyncio.timeout(30):
+            try:
+                return await self.reader.read()
+            except ConnectionResetError:
+                return b""
+
+    def vanish(self):
+        self.writer.transport.abort()
+
+
+class Scene:
+    """A server in front of the application."""
+
+    def __init__(self, server, app, address):
+        self.server = server
+        self.app = app
+        self._address = address
+        self.clients = []
+
+    @property
+    def connections(self):
+        return self.server.server_state.connections
+
+    async def connect(self, wire=b""):
+        client = Client(*await asyncio.open_connection(*self._address))
+        self.clients.append(client)
+        client.send(wire)
+        return client
+
+    async def ask(self, wire):
+        client = await self.connect(wire)
+        return await client.answer()
+
+
+async def until(condition):
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def play(scenario, max_connections=100, request_timeout_s=30.0, drain_timeout_s=20.0):
+    """Run a coroutine function that is given a scene; in the end nobody may be left."""
+
+    async def run():
+        app = App()
+        config = GuardedConfig(app, Limits(max_connections, request_timeout_s, drain_timeout_s))
+        config.load()
+        server = GuardedServer(config, lambda: None, None)
+        with bind("127.0.0.1", 0, shared=False) as listener:
+            serving = asyncio.create_task(server._serve([listener]))
+            await until(lambda: server.started)
+            scene = Scene(server, app, listener.getsockname())
+            try:
+                await scenario(scene)
+            finally:
+                app.go_on.set()
+                for client in scene.clients:
+                    client.vanish()
+                server.should_exit = True
+                await serving
+        assert not scene.connections
+
+    with asyncio.Runner() as runner:
+        runner.run(run())
+
+
+@pytest.fixture
+def short_times(monkeypatch):
+    monkeypatch.setattr(server_module, "IDLE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(server_module, "YOUNG_S", 0.1)
+    monkeypatch.setattr(server_module, "SWEEP_S", 0.05)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000, 100_000])
+@pytest.mark.parametrize(
+    "wire",
+    [
+        POST + BODY,
+        b"\r\n\r\n" + POST + b"content-LENGTH:  5 \r\n\r\nhello",
+        CHUNKED + b"3;a=b\r\nhel\r\n2\r\nlo\r\n0\r\nTrailer: x\r\n\r\n",
+        b"POST http://proxied/a HTTP/1.1\r\nHost: x\r\n" + BODY,
+        b"POST /%61 HTTP/1.1\r\nHost: x\r\n" + BODY,
+        POST + UPGRADE + BODY,
+        CHUNKED[:-2] + UPGRADE + b"\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n",
+        POST + b"Content-Length: " + b"0" * 5000 + b"5\r\n\r\nhello",
+    ],
+)
+def test_requests_are_read_however_they_are_written_and_cut(wire, size):
+    async def scenario(scene):
+        client = await scene.connect()
+        for _ in range(2):
+            for start in range(0, len(wire), size):
+                client.send(wire[start : start + size])
+                await asyncio.sleep(0)
+            status, headers, told = await client.answer()
+
+            assert (status, told) == (200, {"method": "POST", "path": "/a", "body": "hello"})
+            assert headers["date"].endswith(" GMT")
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("upgrade", [b"", UPGRADE])
+@pytest.mark.parametrize("n_bytes", [5000, 900_000])
+def test_large_bodies_arrive_whole(n_bytes, upgrade):
+    async def scenario(scene):
+        body = bytes(ord("a") + i % 26 for i in range(n_bytes))
+        client = await scene.connect(POST + upgrade + b"Content-Length: %d\r\n\r\n" % n_bytes + body + GET)
+        assert (await client.answer())[2]["body"] == body.decode()
+        assert (await client.answer())[2]["method"] == "GET"
+        client.send(CHUNKED + b"%x\r\n" % n_bytes + body + b"\r\n0\r\n\r\n" + GET)
+        assert (await client.answer())[2]["body"] == body.decode()
+        assert (await client.answer())[2]["method"] == "GET"
+
+    play(scenario)
+
+
+def test_requests_sent_ahead_are_answered_in_order():
+    async def scenario(scene):
+        scene.app.go_on.clear()
+        client = await scene.connect(
+            b"".join(b"POST /%d HTTP/1.1\r\n%b" % (i, BODY) for i in range(500)) + b"nonsense\r\n"
+        )
+        await until(lambda: scene.app.scopes)
+        scene.app.go_on.set()
+
+        assert [(await client.answer())[2]["path"] for _ in range(500)] == [f"/{i}" for i in range(500)]
+        assert (await client.answer())[0] == 400
+        assert await client.end() == b""
+
+    play(scenario)
+
+
+def test_many_requests_sent_ahead_may_offer_another_protocol(caplog):
+    async def scenario(scene):
+        client = await scene.connect((b"GET /a HTTP/1.1\r\n" + UPGRADE + b"\r\n") * 2000)
+        for _ in range(2000):
+            assert (await client.answer())[2]["path"] == "/a"
+
+    play(scenario)
+    assert not caplog.text
+
+
+def test_a_client_that_sends_ahead_and_never_reads_takes_little_memory_and_holds_up_nobody():
+    async def scenario(scene):
+        await scene.ask(GET)
+        tracemalloc.start()
+        try:
+            clients = [await scene.connect() for _ in range(3)]
+            for client in clients:
+                client.reader._transport.pause_reading()
+            before, _ = tracemalloc.get_traced_memory()
+            flood = GET * 50_000
+            for client in clients:
+                client.send(flood)
+            await until(lambda: len(scene.app.scopes) > 3000)
+            for _ in range(20):
+                assert (await scene.ask(GET))[0] == 200
+            after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+        held = sum(len(connection.held) for connection in scene.connections)
+        queued = sum(len(connection.pipeline) for connection in scene.connections)
+        assert held < 3 * 300_000  # one read each
+        assert queued < 3 * 150  # what fits into a slice
+        scopes = 3000 * len(scene.app.scopes)  # remembered by this test
+        assert after - before < scopes + 3 * (len(flood) + 2_000_000)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("wire", "told", "stays"),
+    [
+        (GET, None, True),
+        (b"GET /a HTTP/1.1\r\nConnection: close\r\n\r\n", "close", False),
+        (b"GET /a HTTP/1.0\r\n\r\n", "close", False),
+        (b"GET /a HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", "close", False),
+        (b"CONNECT a:1 HTTP/1.1\r\n\r\nwhatever", "close", False),
+    ],
+)
+def test_a_connection_is_kept_as_the_client_asks(wire, told, stays):
+    async def scenario(scene):
+        client = await scene.connect(wire)
+        assert (await client.answer())[1].get("connection") == told
+        if stays:
+            client.send(wire)
+            assert (await client.answer())[0] == 200
+        else:
+            client.writer.write_eof()
+            assert await client.end() == b""
+
+    play(scenario)
+
+
+def test_head_gets_the_headers_of_get_and_no_body():
+    async def scenario(scene):
+        client = await scene.connect(b"HEAD /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n")
+
+        assert int((await client.answer(has_body=False))[1]["content-length"]) > 0
+        assert (await client.answer())[2]["path"] == "/b"
+
+    play(scenario)
+
+
+def test_a_client_that_asks_before_it_sends_its_body_is_told_to_go_on():
+    async def scenario(scene):
+        client = await scene.connect(POST + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.send(b"hello")
+        assert (await client.answer())[2]["body"] == "hello"
+
+        client = await scene.connect(POST + b"Expect: 100-continue\r\nContent-Length: 5000000\r\n\r\n")
+        assert (await client.answer())[0] == 413
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("wire", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00", 400),  # TLS
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        (b"GET /a HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        (b"GET /a HTTP/1.1\r\na: \x00\r\n\r\n", 400),
+        (b"GET /a\x01b HTTP/1.1\r\n\r\n", 400),
+        (POST + b"Content-Length: many\r\n\r\n", 400),
+        (POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (CHUNKED + b"zz\r\n", 400),
+        (b"CONNECT a:1 HTTP/1.1\r\n\r\n", 400),
+        (b"GET /" + ENDLESS, 431),
+        (b"GET /a HTTP/1.1\r\na: " + ENDLESS, 431),
+        (b"GET /a HTTP/1.1\r\na: " + ENDLESS + b"\r\n\r\n", 431),
+        (b"GET /a HTTP/1.1\r\n" + b"a: b\r\n" * 10_000 + b"\r\n", 431),
+        (CHUNKED + b"5;" + ENDLESS, 431),
+        (CHUNKED + b"0\r\na: " + ENDLESS, 431),
+        (POST + b"Content-Length: 1000001\r\n\r\n", 413),
+        (POST + b"Content-Length: 99999999\r\n\r\n" + ENDLESS, 413),
+        (CHUNKED + b"1000000\r\n" + ENDLESS * 12, 413),
+        (b"POST /early HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", 200),
+    ],
+)
+def test_an_early_answer_reaches_a_client_that_goes_on_sending(wire, status):
+    async def scenario(scene):
+        client = await scene.connect(wire)
+        for _ in range(20):
+            client.send(ENDLESS)
+            await client.writer.drain()
+        answer = await client.answer()
+
+        assert (answer[0], answer[1]["connection"]) == (status, "close")
+        client.vanish()
+        assert len(scene.app.scopes) == 1
+        await until(lambda: not scene.connections)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [b"GET /", b"GET /a HTTP/1.1\r\na: b", POST + b"Content-Length: 999\r\n\r\n", CHUNKED + b"111\r\n"],
+)
+def test_a_request_that_arrives_too_slowly_is_answered_and_not_waited_for(beginning, short_times):
+    async def scenario(scene):
+        client = await scene.connect(beginning)
+        answer = asyncio.create_task(client.answer())
+        while not answer.done():  # one byte now and then does not buy it more time
+            client.send(b"1")
+            await asyncio.sleep(0.05)
+
+        assert answer.result()[0] == 408
+        assert answer.result()[2]["detail"] == "The request did not arrive within 0.2 s. Send it again."
+        await until(lambda: not scene.connections)  # though the client stays
+
+    play(scenario, request_timeout_s=0.2)
+
+
+@pytest.mark.parametrize("wire", [b"", GET, b"\r\n"])
+def test_idle_connections_are_closed_without_a_word(short_times, wire):
+    async def scenario(scene):
+        client = await scene.connect(wire)
+        if wire.startswith(b"GET"):
+            await client.answer()
+
+        assert await client.end() == b""
+
+    play(scenario, request_timeout_s=0.4)
+
+
+def test_silent_connections_and_slow_heads_make_room_for_others(short_times, monkeypatch):
+    monkeypatch.setattr(server_module, "IDLE_TIMEOUT_S", 75)
+
+    async def scenario(scene):
+        working = await scene.connect(GET)
+        await working.answer()
+        for i in range(20):
+            await scene.connect(b"GET /a HT" if i % 2 else b"")
+        await until(lambda: len(scene.connections) == 21)
+        await asyncio.sleep(0.2)
+        working.send(GET)
+        assert (await working.answer())[0] == 200
+
+        assert (await scene.ask(GET))[0] == 200
+        working.send(GET)
+        assert (await working.answer())[0] == 200
+        await until(lambda: len(scene.connections) <= 21)
+
+    play(scenario, max_connections=21)
+
+
+def test_health_is_told_when_too_many_connections_are_at_work():
+    async def scenario(scene):
+        scene.app.go_on.clear()
+        busy = [await scene.connect(GET) for _ in range(2)]
+        await until(lambda: len(scene.app.scopes) == 2)
+        refused = await scene.connect(GET)
+        status, headers, told = await refused.answer()
+        assert (status, headers["connection"]) == (503, "close")
+        assert told["detail"] == "Too many open connections. Try again shortly."
+        assert await refused.end() == b""
+        health = await scene.connect(b"GET /health HTTP/1.1\r\n\r\n")
+        assert (await health.answer())[0] == 200
+
+        scene.app.go_on.set()
+        for client in busy:
+            assert (await client.answer())[0] == 200
+
+    play(scenario, max_connections=2)
+
+
+def test_a_client_that_reads_no_answers_is_asked_no_more_and_let_go(short_times):
+    async def scenario(scene):
+        scene.app.more_bytes = 1_000_000
+        client = await scene.connect(GET * 200)
+        client.reader._transport.pause_reading()
+
+        await until(lambda: scene.app.scopes and not scene.connections)
+        assert 1 <= len(scene.app.scopes) < 100
+
+    play(scenario, request_timeout_s=0.4)
+
+
+def test_a_slow_reader_has_time_as_long_as_it_goes_on(short_times):
+    async def scenario(scene):
+        scene.app.more_bytes = 30_000_000
+        client = await scene.connect(GET)
+        await client.reader.readuntil(b"\r\n\r\n")
+        for _ in range(10):  # much longer than an idle connection may last
+            await client.reader.readexactly(3_000_000)
+            await asyncio.sleep(0.02)
+
+    play(scenario)
+
+
+def test_a_client_that_vanishes_leaves_nothing_behind():
+    async def scenario(scene):
+        for wire in (b"", b"GET /a HT", POST + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n"):
+            client = await scene.connect(wire)
+            await until(lambda: scene.connections)
+            if b"Expect" in wire:
+                await client.reader.readuntil(b"\r\n\r\n")
+            client.vanish()
+            await until(lambda: not scene.connections)
+        await until(lambda: scene.app.gone == 1)  # the one whose head had come
+
+        scene.app.go_on.clear()
+        client = await scene.connect(GET)
+        await until(lambda: len(scene.app.scopes) == 2)
+        transport = scene.app.scopes[1]["connection"].transport
+        assert not transport.is_closing()
+        client.vanish()
+        await until(lambda: not scene.connections)
+        assert transport.is_closing()
+
+    play(scenario)
+
+
+def test_stopping_ends_idle_connections_at_once_and_others_with_their_answer():
+    async def scenario(scene):
+        scene.app.go_on.clear()
+        idle = await scene.connect()
+        busy = await scene.connect(GET)
+        sending = await scene.connect(POST + b"Content-Length: 5\r\n\r\n")
+        heading = await scene.connect(b"GET /b HT")
+        await until(lambda: len(scene.app.scopes) == 2 and len(scene.connections) == 4)
+        await asyncio.sleep(0.05)
+        scene.server.should_exit = True
+
+        assert await idle.end() == b""
+        sending.send(b"hello")
+        heading.send(b"TP/1.1\r\n\r\n")
+        await until(lambda: len(scene.app.scopes) == 3)
+        scene.app.go_on.set()
+        for client, path in ((busy, "/a"), (sending, "/a"), (heading, "/b")):
+            _, headers, told = await client.answer()
+            assert (headers["connection"], told["path"]) == ("close", path)
+            assert await client.end() == b""
+
+    play(scenario)
+
+
+def test_workers_share_an_address_that_nobody_else_gets():
+    with bind("127.0.0.1", 0, shared=True) as listener, beside(listener) as other:
+        assert listener.getsockname() == other.getsockname()
+        other.listen()
+        port = listener.getsockname()[1]
+        with pytest.raises(OSError, match="in use"):
+            bind("127.0.0.1", port, shared=True)
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
+        bind("127.0.0.1", taken.getsockname()[1], shared=False)
