@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from proto_model.files.formats import FORMATS
 from proto_model.files.output import output_schema
 from proto_model.model import KINDS, Answer, AnswerField, Predictor, answer_fields
 from proto_model.parameters import EXPLAINER, FILE, ROWS, Parameters
@@ -90,7 +91,8 @@ def test_a_line_of_the_table_is_all_that_a_field_needs(monkeypatch, forest_model
         assert signature.outputs.input_types()[-1].name == "double"
         assert "margin" in signature.outputs.input_names()
     assert "margin" in [tensor["name"] for tensor in model_settings(schema, ROWS, {})["outputs"]]
-    assert output_schema(schema, Parameters(), [], "csv").field("margin").type == pa.float64()
+    columns = output_schema(answer_fields(schema, Parameters(), FILE), [], FORMATS["csv"])
+    assert columns.field("margin").type == pa.float64()
 
 
 def test_every_task_has_its_kind():

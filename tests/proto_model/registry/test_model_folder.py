@@ -31,7 +31,7 @@ def test_a_tracking_server_that_is_not_there_is_named_without_its_password(said,
 
     text = said("models:/proto_model@champion")
 
-    assert text.startswith(f"MLflow at http://127.0.0.1:{port} cannot be used.")
+    assert text.startswith(f"Cannot use MLflow at http://127.0.0.1:{port}.")
     assert "SECRET" not in text
     assert text.count("\n") == 1
 

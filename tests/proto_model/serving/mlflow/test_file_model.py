@@ -94,7 +94,11 @@ def test_explanations_come_with_the_rows(loaded: Any, rclone: ObjectStore, mixed
     [
         ({"input_url": ["https://h/k?X-Amz-Signature=5ec4e7"]}, {}, "Columns missing: .'output_url'"),
         ({"input_url": ["u"], "output_url": ["u"]}, {"on_bad_row": "skip"}, "on_bad_row: 'skip' given"),
-        ({"input_url": ["u"], "output_url": ["u"]}, {"output_format": "xlsx"}, "output_format='xlsx' given"),
+        (
+            {"input_url": ["u"], "output_url": ["u"]},
+            {"output_format": "xlsx"},
+            "Unknown output_format",
+        ),
         ({"input_url": ["u"], "output_url": ["u"]}, {"passthrough": ["a", "a"]}, "names a column twice"),
         (
             {"input_url": ["u"], "output_url": ["u"]},
