@@ -20,8 +20,6 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.markup import escape
 
-__all__ = ["HOST", "ROOT", "DemoError", "console", "free_port", "interrupt_on_signals", "server", "step"]
-
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 120.0

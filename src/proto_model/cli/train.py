@@ -22,8 +22,6 @@ from proto_model.registry.settings import TrainingSettings
 if TYPE_CHECKING:
     from proto_model.registry.training_run import TrainingOutcome
 
-__all__ = ["build_parser", "main"]
-
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line: an option for each of the `TrainingSettings`."""
@@ -64,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from proto_model.registry.tracking import quiet_mlflow, warnings_shown_once, without_credentials
 
     quiet_mlflow()
-    gc.disable()  # looking for garbage while libraries are imported takes half a second and finds none
+    gc.disable()  # garbage collection during the imports takes half a second and finds nothing
     import mlflow
     from mlflow.exceptions import MlflowException
     from rich.console import Console

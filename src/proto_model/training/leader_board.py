@@ -35,20 +35,13 @@ def ranked(standings: Sequence[Standing]) -> list[Standing]:
 
 def frame(standings: Sequence[Standing]) -> pd.DataFrame:
     """Table with one row per standing, for programs."""
-    return pd.DataFrame(
-        [
-            {
-                "rank": rank,
-                "variant": standing.variant,
-                "run_id": standing.run_id,
-                "cv_balanced_accuracy": standing.cv_balanced_accuracy,
-                "cv_std": standing.cv_std,
-                **{f"test_{name}": value for name, value in standing.metrics.items() if "/" not in name},
-                "fit_seconds": standing.fit_seconds,
-            }
-            for rank, standing in enumerate(standings, start=1)
-        ]
-    )
+    rows = []
+    for rank, standing in enumerate(standings, start=1):
+        row = {"rank": rank, **vars(standing)}
+        metrics, fit_seconds = row.pop("metrics"), row.pop("fit_seconds")
+        tests = {f"test_{name}": value for name, value in metrics.items() if "/" not in name}
+        rows.append(row | tests | {"fit_seconds": fit_seconds})
+    return pd.DataFrame(rows)
 
 
 def figure(standings: Sequence[Standing]) -> Figure:
@@ -72,7 +65,7 @@ def rich_table(standings: Sequence[Standing], title: str) -> Table:
 
 
 def markdown(standings: Sequence[Standing]) -> str:
-    """Table for a description in the MLflow UI."""
+    """The same in Markdown, for a description in the MLflow UI."""
     return markdown_table(_COLUMNS, map(_cells, standings))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,9 +50,7 @@ class ReportRun:
     def log(self, report: Report) -> None:
         """Write the report, its numbers as metrics."""
         content = report.to_dict()
-        with tempfile.TemporaryDirectory() as folder:
-            write_report(report, Path(folder))
-            self.client.log_artifacts(self.run_id, folder, "comparison")
+        self._upload(report, write_report)
         # The UI shows the note on the run's page, where the picture's relative link would be broken.
         self.client.set_tag(self.run_id, "mlflow.note.content", re.sub(r"!\[.*\n+", "", markdown(content)))
         self.client.set_tag(self.run_id, VERDICT_TAG, report.verdict)
@@ -70,8 +69,11 @@ class ReportRun:
 
     def amend(self, report: Report) -> None:
         """Replace the texts of the report, now that the aliases have moved."""
+        self._upload(report, write_texts)
+
+    def _upload(self, report: Report, write: Callable[[Report, Path], None]) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            write_texts(report, Path(folder))
+            write(report, Path(folder))
             self.client.log_artifacts(self.run_id, folder, "comparison")
 
     def finish(self) -> None:
@@ -99,32 +101,19 @@ def mark_versions(client: MlflowClient, report: Report) -> None:
     paragraph = f"**Comparison of {report.created_at:%Y-%m-%d}:**"
     over = "as the first champion" if champion is None else f"over version {champion.version}"
     against = "" if champion is None else f"against version {champion.version}"
-    _mark(
-        client,
-        report.model,
-        challenger.version,
-        tags
-        | {
-            VERDICT_TAG: report.verdict,
-            "comparison_opponent": None if champion is None else champion.version,
-        }
-        # Later comparisons replace `comparison_run_id`; this one stays.
-        | ({"promotion_run_id": report.run_id} if promoted else {}),
-        f"{paragraph} {f'promoted {over}' if promoted else f'not promoted {against}'}. {sentence}",
-    )
+    opponent = None if champion is None else champion.version
+    own_tags = tags | {VERDICT_TAG: report.verdict, "comparison_opponent": opponent}
+    if promoted:  # later comparisons replace `comparison_run_id`; this one stays
+        own_tags["promotion_run_id"] = report.run_id
+    outcome = f"promoted {over}" if promoted else f"not promoted {against}"
+    _mark(client, report.model, challenger.version, own_tags, f"{paragraph} {outcome}. {sentence}")
     if champion is not None:
-        verb = "replaced by" if promoted else "stays champion against"
-        _mark(
-            client,
-            report.model,
-            champion.version,
-            tags
-            | {
-                VERDICT_TAG: "replaced" if promoted else "defended",
-                "comparison_opponent": challenger.version,
-            },
-            f"{paragraph} {verb} version {challenger.version}. {sentence}",
-        )
+        tags |= {
+            VERDICT_TAG: "replaced" if promoted else "defended",
+            "comparison_opponent": challenger.version,
+        }
+        outcome = f"{'replaced by' if promoted else 'stays champion against'} version {challenger.version}"
+        _mark(client, report.model, champion.version, tags, f"{paragraph} {outcome}. {sentence}")
 
 
 def mark_rollback(client: MlflowClient, model: str, taken_back: str | None, restored: str, now: str) -> None:

@@ -59,11 +59,11 @@ class Predictions:
         return float(defined.mean()) if len(defined) else float("nan")
 
     def precision(self) -> NDArray[np.float64]:
-        """Share of right predictions of each class; 0 for one that is never predicted."""
+        """0 for a class that is never predicted."""
         return np.where(self.claimed > 0, self.hits / np.maximum(self.claimed, 1), 0.0)
 
     def recall(self) -> NDArray[np.float64]:
-        """Share of each class that is found; NaN for one without rows."""
+        """NaN for a class without rows."""
         return np.where(self.present, self.hits / np.maximum(self.support, 1), np.nan)
 
     def f_score(self, beta: float) -> NDArray[np.float64]:
@@ -99,28 +99,13 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that says how good predictions are.
+    """A number that says how good predictions are."""
 
-    Parameters
-    ----------
-    name : str
-        In MLflow, after `test_`.
-    title : str
-        In the model card.
-    function : callable
-        Takes `Predictions`. Returns a number, or an array of one per class in `CLASS_METRICS`; NaN where the
-        metric is not defined.
-    lower_is_better : bool
-        Which way is better.
-    on_board : str
-        Heading of its column on the leader board; empty for none.
-    """
-
-    name: str
-    title: str
-    function: Callable[[Predictions], Any]
+    name: str  # in MLflow, after `test_`
+    title: str  # in the model card
+    function: Callable[[Predictions], Any]  # a number, or one per class; NaN where it is not defined
     lower_is_better: bool = False
-    on_board: str = ""
+    on_board: str = ""  # heading of its column on the leader board; empty for none
 
     @property
     def described(self) -> str:
@@ -163,24 +148,10 @@ def classification_metrics(
     The predicted class is the most probable one. Means over classes leave out classes that have no row here.
     With two classes, `roc_auc`, `average_precision` and `brier` are about the second one.
 
-    Parameters
-    ----------
-    y : ndarray of shape (n_samples,)
-        Class of each row as its index in `labels`.
-    probabilities : ndarray of shape (n_samples, n_classes)
-        Probability of each class; rows sum to 1.
-    labels : sequence of length n_classes
-        Class labels; class metrics are called `<metric>/<label>`, the label made fit for a metric name.
-
-    Returns
-    -------
-    dict
-        Metric name to value. Metrics that are not defined for these rows are left out: all are finite.
-
-    Raises
-    ------
-    ValueError
-        If there are no rows or the shapes do not fit each other.
+    `y` holds indices into `labels`, shape (n_samples,); `probabilities` are of shape (n_samples, n_classes).
+    Class metrics are called `<metric>/<label>`, the label made fit for a metric name. Metrics that are not
+    defined for these rows are left out: all are finite. A ValueError says that there are no rows, or that the
+    shapes do not fit each other.
 
     Examples
     --------
@@ -216,23 +187,18 @@ def metric_suffixes(labels: Sequence[object]) -> list[str]:
     >>> metric_suffixes(["<=50K", ">50K", "a/b", "a b", "", 3])
     ['le_50K', 'gt_50K', 'a_b', 'a_b_2', 'class', '3']
     """
-    suffixes: list[str] = []
-    taken: set[str] = set()
+    suffixes: dict[str, str] = {}
     for label in labels:
-        text = _plain(str(label))
+        text = str(label)
+        for sign, word in _SIGNS:
+            text = text.replace(sign, word)
+        text = re.sub(r"[^0-9A-Za-z_.-]+", "_", text).strip("_.")[:_MAX_SUFFIX] or "class"
         candidate, number = text, 1
-        while candidate.casefold() in taken:
+        while candidate.casefold() in suffixes:
             number += 1
             candidate = f"{text}_{number}"
-        taken.add(candidate.casefold())
-        suffixes.append(candidate)
-    return suffixes
-
-
-def _plain(text: str) -> str:
-    for sign, word in _SIGNS:
-        text = text.replace(sign, word)
-    return re.sub(r"[^0-9A-Za-z_.-]+", "_", text).strip("_.")[:_MAX_SUFFIX] or "class"
+        suffixes[candidate.casefold()] = candidate
+    return list(suffixes.values())
 
 
 def metrics_by_group(
@@ -240,15 +206,11 @@ def metrics_by_group(
 ) -> pd.DataFrame:
     """Metrics of the predictions for each value of each column, to see if the model treats a group worse.
 
-    Columns with one value or more than `MAX_GROUPS` are skipped; `y` and `predicted` are class indices.
-
-    Returns
-    -------
-    DataFrame
-        One row per group: `feature`, `group`, `rows`, `accuracy`, `balanced_accuracy` (over the classes that
-        the group has), and with two classes, of which the second counts as positive, `predicted_positive`
-        (demographic parity compares it), `true_positive_rate` (equal opportunity) and `false_positive_rate`;
-        NaN where there are no such rows.
+    Columns with one value or more than `MAX_GROUPS` are skipped; `y` and `predicted` are class indices. The
+    result has a row per group: `feature`, `group`, `rows`, `accuracy`, `balanced_accuracy` (over the classes
+    that the group has), and with two classes, of which the second counts as positive, `predicted_positive`
+    (demographic parity compares it), `true_positive_rate` (equal opportunity) and `false_positive_rate`; NaN
+    where there are no such rows.
     """
     records = []
     for column in X.columns:
@@ -295,19 +257,8 @@ def permutation_importance(
     spare: most features change no prediction, but each shifts votes. Classes weigh alike, however rare. The
     cost is bounded: one call of `predict_proba` per feature, with at most `n_repeats * max_rows` rows.
 
-    Parameters
-    ----------
-    predict_proba : callable
-        Probabilities of the classes for coded rows.
-    matrix : ndarray of shape (n_samples, n_features)
-        Held-out rows, coded as numbers; `y` has their class indices.
-    random_state : int
-        Seed of the shuffles and of the sample that is taken when there are more than `max_rows` rows.
-
-    Returns
-    -------
-    DataFrame
-        `feature`, `importance` (mean loss) and `std` (over the shuffles), the most important first.
+    `matrix` holds coded rows, shape (n_samples, n_features), and `y` their class indices. The result has
+    `feature`, `importance` (mean loss) and `std` (over the shuffles), the most important first.
     """
     generator = np.random.default_rng(random_state)
     if len(matrix) > max_rows:

@@ -52,7 +52,7 @@ def judge(result: SearchResult, data: TrainingData, random_state: int) -> Verdic
         "precision_recall_curve.png": plots.precision_recall_plot(y, probabilities, labels),
         "calibration_curve.png": plots.calibration_plot(y, probabilities, labels),
         "permutation_importance.png": plots.importance_plot(importances),
-        "search.png": plots.search_plot(scores, stds, default=0),
+        "search.png": plots.search_plot(scores, stds),
     }
     card = model_card(result, data, metrics, importances, groups)
     return Verdict(metrics, importances, groups, figures, card)
