@@ -21,13 +21,6 @@ from proto_model.schema import ModelSchema
 
 _PARAM_TYPES = {bool: DataType.boolean, int: DataType.long, str: DataType.string}
 _ANY = AnyType()  # type: ignore[no-untyped-call]  # mlflow is half typed
-_FIELD_TYPES: dict[str, DataType | AnyType] = {
-    "double": DataType.double,
-    "long": DataType.long,
-    "boolean": DataType.boolean,
-    "string": DataType.string,
-    "json": _ANY,
-}
 
 
 def rows_signature(schema: ModelSchema) -> ModelSignature:
@@ -53,7 +46,9 @@ def file_signature() -> ModelSignature:
 
 def _row_signature(schema: ModelSchema, signature: Signature) -> ModelSignature:
     fields = answer_fields(schema, Parameters.from_params(None, schema, signature), signature)
-    outputs: list[ColSpec | TensorSpec] = [ColSpec(_FIELD_TYPES[field.type], field.name) for field in fields]
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(_ANY if field.type == "json" else DataType[field.type], field.name) for field in fields
+    ]
     return ModelSignature(outputs=Schema(outputs), params=_params(signature))
 
 

@@ -47,8 +47,6 @@ from proto_model.table.split import HASH_COLUMN
 
 logger = logging.getLogger(__name__)
 
-_BOOTSTRAP = Bootstrap()
-
 
 def compare_and_promote(
     name: str,
@@ -56,9 +54,9 @@ def compare_and_promote(
     *,
     client: MlflowClient,
     now: datetime,
-    bootstrap: Bootstrap = _BOOTSTRAP,
-    dry_run: bool = False,
-    run_id: str | None = None,
+    bootstrap: Bootstrap,
+    dry_run: bool,
+    run_id: str | None,
 ) -> Report:
     """Compare challenger and champion of a registered model; the challenger takes over if it is superior.
 
@@ -70,12 +68,10 @@ def compare_and_promote(
     ----------
     client : MlflowClient
         For the same servers as MLflow's current tracking and registry URIs, from which artifacts are loaded.
-    now : datetime
-        With a time zone.
     bootstrap : Bootstrap
         How the interval is drawn; a confidence in `criteria` replaces its own.
-    run_id : str, optional
-        Run that the report is logged to if it is still running; by default a new one beside the challenger's.
+    run_id : str or None
+        Run that the report is logged to if it is still running; else a new one beside the challenger's.
     """
     aliases = read_aliases(name, client=client)
     challenger, champion = _opponents(client, name, aliases)

@@ -142,18 +142,17 @@ def _mark(
     client.update_model_version(model, version, f"{kept}\n\n{paragraph}".strip())
 
 
-def let_explainer_follow(client: MlflowClient, name: str, version: str) -> str | None:
+def let_explainer_follow(client: MlflowClient, name: str, version: str) -> None:
     """Give the explainer's alias `champion` to the version that explains the new champion of `name`.
 
-    Returns the explainer's version; None if none has the tag `explained_version` for it, and nothing changes.
+    Nothing changes if no explainer has the tag `explained_version` for it.
     """
     explainer = explainer_name(name)
     those = client.search_model_versions(f"name = '{explainer}' and tag.explained_version = '{version}'")
     if not those:
-        return None
+        return
     newest = str(max(int(item.version) for item in those))
     set_alias(explainer, CHAMPION, newest, client=client)
     challenger = version_of_alias(explainer, CHALLENGER, client=client)
     if challenger is not None and str(challenger.version) == newest:
         client.delete_registered_model_alias(explainer, CHALLENGER)
-    return newest

@@ -175,10 +175,8 @@ def _comparison(comparison: Comparison | None) -> dict[str, Any]:
         "interval": {
             "low": low,
             "high": high,
-            "confidence": comparison.bootstrap.confidence,
             "method": "percentile of a paired bootstrap, stratified by class",
-            "n_resamples": comparison.bootstrap.n_resamples,
-            "random_state": comparison.bootstrap.random_state,
+            **asdict(comparison.bootstrap),
         },
         "mcnemar": {
             "p_value": comparison.mcnemar_p_value,

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import (
     average_precision_score,
     brier_score_loss,
-    confusion_matrix,
     fbeta_score,
     log_loss,
+    precision_recall_fscore_support,
     roc_auc_score,
 )
 
@@ -38,9 +38,13 @@ class Predictions:
         self.y, self.probabilities = y, probabilities
         self.n_classes = probabilities.shape[1]
         self.predicted = probabilities.argmax(axis=1)
-        counts = confusion_matrix(y, self.predicted, labels=range(self.n_classes))
-        self.hits, self.support, self.claimed = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
-        self.present = self.support > 0
+        options = {"labels": range(self.n_classes), "zero_division": 0.0}
+        self.precision, recall, self.f1, n_rows = precision_recall_fscore_support(
+            y, self.predicted, **options
+        )
+        self.f2 = fbeta_score(y, self.predicted, beta=2.0, average=None, **options)
+        self.present = n_rows > 0
+        self.recall = np.where(self.present, recall, np.nan)
 
     @cached_property
     def per_class(self) -> dict[str, NDArray[np.float64]]:
@@ -58,21 +62,6 @@ class Predictions:
         defined = defined[np.isfinite(defined)]
         return float(defined.mean()) if len(defined) else float("nan")
 
-    def precision(self) -> NDArray[np.float64]:
-        """0 for a class that is never predicted."""
-        return np.where(self.claimed > 0, self.hits / np.maximum(self.claimed, 1), 0.0)
-
-    def recall(self) -> NDArray[np.float64]:
-        """NaN for a class without rows."""
-        return np.where(self.present, self.hits / np.maximum(self.support, 1), np.nan)
-
-    def f_score(self, beta: float) -> NDArray[np.float64]:
-        """Weighted harmonic mean of precision and recall."""
-        classes = range(self.n_classes)
-        return np.asarray(
-            fbeta_score(self.y, self.predicted, beta=beta, labels=classes, average=None, zero_division=0.0)
-        )
-
     def one_against_rest(self, score: Callable[..., float], *, needs_rest: bool) -> NDArray[np.float64]:
         """A ranking score of each class against all others; NaN where one of the sides has no rows."""
         scores = np.full(self.n_classes, np.nan)
@@ -83,17 +72,11 @@ class Predictions:
         return scores
 
     def log_loss(self) -> float:
-        """Mean of the negative logarithms of the true classes' probabilities; NaN for a single class."""
-        if self.n_classes < 2:
-            return float("nan")
+        """Mean of the negative logarithms of the true classes' probabilities."""
         return float(log_loss(self.y, self.probabilities, labels=range(self.n_classes)))
 
     def brier(self) -> float:
         """Mean squared error of the probabilities: of the second of two classes, else summed over all."""
-        if self.n_classes < 2:
-            return float("nan")
-        if self.n_classes == 2:
-            return float(brier_score_loss(self.y, self.probabilities[:, 1], labels=[0, 1]))
         return float(brier_score_loss(self.y, self.probabilities, labels=range(self.n_classes)))
 
 
@@ -116,7 +99,7 @@ class Metric:
 METRICS = (
     Metric("balanced_accuracy", "balanced accuracy", lambda p: p.mean("recall"),
            on_board="balanced accuracy (test)"),
-    Metric("accuracy", "accuracy", lambda p: p.hits.sum() / len(p.y), on_board="accuracy"),
+    Metric("accuracy", "accuracy", lambda p: (p.y == p.predicted).mean(), on_board="accuracy"),
     Metric("precision_macro", "precision (mean of the classes)", lambda p: p.mean("precision")),
     Metric("recall_macro", "recall (mean of the classes)", lambda p: p.mean("recall")),
     Metric("f1_macro", "F1 (mean of the classes)", lambda p: p.mean("f1"), on_board="macro F1"),
@@ -129,10 +112,10 @@ METRICS = (
 """Metrics of a whole table, the one that ranks first."""
 
 CLASS_METRICS = (
-    Metric("precision", "precision", Predictions.precision),
-    Metric("recall", "recall", Predictions.recall),
-    Metric("f1", "F1", lambda p: p.f_score(1.0)),
-    Metric("f2", "F2", lambda p: p.f_score(2.0)),
+    Metric("precision", "precision", lambda p: p.precision),
+    Metric("recall", "recall", lambda p: p.recall),
+    Metric("f1", "F1", lambda p: p.f1),
+    Metric("f2", "F2", lambda p: p.f2),
     Metric("roc_auc", "ROC AUC", lambda p: p.one_against_rest(roc_auc_score, needs_rest=True)),
     Metric("average_precision", "average precision",
            lambda p: p.one_against_rest(average_precision_score, needs_rest=False)),
