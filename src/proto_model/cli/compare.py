@@ -116,12 +116,12 @@ def _compare(arguments: argparse.Namespace, console: Console) -> tuple[int, dict
     )
 
     criteria = Criteria(arguments.min_improvement, arguments.confidence)
-    if arguments.report:  # a folder that cannot be is known before anything is moved
+    if arguments.report:  # before anything is moved
         try:
             arguments.report.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                f"Cannot make the folder --report {arguments.report}: {error.strerror}. Give another."
+                f"Cannot create the folder --report {arguments.report}: {error.strerror}. Choose another one."
             ) from error
     with console.status(f"Comparing the versions of {arguments.model!r} ..."):
         report = compare_and_promote(

@@ -22,6 +22,7 @@ _MAX_FILE_BYTES = 4 * 2**30
 _TIMEOUT_S = 600.0
 _SILENCE_S = 30.0
 _IN_MEMORY_BYTES = 64 * 2**20
+_ADVICE = "Download it and give the path."
 
 
 def load_dataset(dataset: str, folders: Sequence[Path]) -> RawTable:
@@ -53,9 +54,9 @@ def download(
                 while chunk := response.read1(2**16):
                     file.write(chunk)
                     if file.tell() > max_file_bytes:
-                        raise DataError(f"{shown} is larger than {max_file_bytes} bytes. Download it first.")
+                        raise DataError(f"{shown} is larger than {max_file_bytes} bytes. {_ADVICE}")
                     if time.monotonic() > deadline:
-                        raise DataError(f"{shown} took longer than {timeout_s:g} s. Download it first.")
+                        raise DataError(f"{shown} took longer than {timeout_s:g} s. {_ADVICE}")
                 if response.length:  # what the server announced and did not send
                     raise DataError(f"{shown}: the answer is incomplete. Try again.")
         except urllib.error.HTTPError as error:

@@ -123,9 +123,9 @@ def _reason(column: Column, is_train: NDArray[np.bool_]) -> str | None:
     if not present.any():
         return "all values are missing"
     if column.type == "other":
-        return "lists, structures and binary values cannot be features; make columns of their parts"
+        return "lists, structures and binary values cannot be features; split them into columns"
     if column.type == "date":
-        return "dates do not generalize to later ones; make numbers of them (age, month, weekday)"
+        return "later dates are not in the training rows; convert dates to numbers (age, month, weekday)"
     learned = np.unique(column.values[is_train & present])
     if not len(learned):
         return "all values in the training rows are missing"

@@ -109,7 +109,8 @@ class Rollback:
     def sentence(self) -> str:
         """What was done, or would be."""
         became = "would be" if self.dry_run else "is"
-        lost = "" if self.taken_back is None else f" Version {self.taken_back} keeps no alias."
+        loses = "would lose" if self.dry_run else "loses"
+        lost = "" if self.taken_back is None else f" Version {self.taken_back} {loses} its alias."
         return f"Version {self.restored} of {self.model!r} {became} champion again.{lost}"
 
     def to_dict(self) -> dict[str, Any]:
