@@ -1,8 +1,9 @@
-"""Show everything once: train, compare and promote, serve, map, predict, explain, score a file.
+"""Show everything once: train, compare, serve, predict, explain, score a file.
 
-Everything stays on this machine: MLflow's store is mlflow.db and mlruns/ in this repository. The servers and
-an object store listen on 127.0.0.1 and are stopped at the end, also after Ctrl-C or a failure. You can run it
-again: each run trains new versions and promotes a better one.
+Everything stays on this machine: MLflow's store is mlflow.db and mlruns/ in
+this repository. The servers and an object store listen on 127.0.0.1 and are
+stopped at the end, also after Ctrl-C or a failure. You can run it again: each
+run trains new versions and promotes a better one.
 
 Example:
     python scripts/demo.py --dataset wine --n-candidates 4

@@ -1,11 +1,12 @@
-"""Compare the challenger of a registered model with its champion, and promote it if it is better.
+"""Compare a registered model's challenger with its champion; promote it if better.
 
-Both are compared by balanced accuracy on the same held-out rows, which neither saw in training. The report is
-logged to MLflow; the verdict is printed to standard output as JSON. Exit status: 0 challenger promoted,
-1 champion kept, 2 could not compare. With --dry-run, the status says what would be done; with --rollback, 0
-says that the last promotion was undone.
+Both are compared by balanced accuracy on the same held-out rows, which neither
+saw in training. The report is logged to MLflow; the verdict is printed to
+standard output as JSON. Exit status: 0 challenger promoted, 1 champion kept,
+2 could not compare. With --dry-run, the status says what would be done; with
+--rollback, 0 says that the last promotion was undone.
 
-Example: python -m proto_model compare --confidence 0.95 --min-improvement 0.005 --report build/comparison
+Example: python -m proto_model compare --confidence 0.95 --report build/comparison
 """
 
 from __future__ import annotations

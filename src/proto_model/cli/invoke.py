@@ -1,7 +1,7 @@
-"""Send a model's example row, or the rows of a file, to a server, and show the answer.
+"""Send a model's example row, or the rows of a file, to a server; show the answer.
 
-The example row is read from MLflow (see MLFLOW_TRACKING_URI). Exit status: 0 answered, 1 no answer from the
-server or MLflow, 2 wrong arguments or file.
+The example row is read from MLflow (see MLFLOW_TRACKING_URI). Exit status:
+0 answered, 1 no answer from the server or MLflow, 2 wrong arguments or file.
 
 Example: python run_proto_model_invocation.py --mapper --explain
 """

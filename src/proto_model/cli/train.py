@@ -1,9 +1,10 @@
-"""Train every forest variant on a table, log all of it to MLflow and register the models.
+"""Train every forest variant on a table, log it to MLflow and register the models.
 
-Example: python -m proto_model train --dataset data/adult.csv --target class --n-candidates 12
+Uses the MLflow store that MLFLOW_TRACKING_URI names, by default mlflow.db and
+mlruns/ in this folder. The last line printed names the run to serve:
+MLFLOW_RUN_ID=<run id>.
 
-Uses the MLflow store that MLFLOW_TRACKING_URI names, by default mlflow.db and mlruns/ in this folder. The
-last line printed names the run to serve: MLFLOW_RUN_ID=<run id>.
+Example: python -m proto_model train --dataset adult.csv --target class
 """
 
 from __future__ import annotations

@@ -96,5 +96,5 @@ def _distinct(text: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.ob
     order = np.argsort(texts)
     rank = np.empty(len(texts) + 1)
     rank[order] = np.arange(len(texts))
-    rank[-1] = np.nan
+    rank[-1] = np.nan  # where the index of a null, -1, leads
     return rank[pc.fill_null(coded.indices, -1).to_numpy()], texts[order]

@@ -29,6 +29,7 @@ def row_hashes(columns: Sequence[Column]) -> NDArray[np.uint64]:
     Numbers count by value, whether stored as integer, float or text; a missing cell is one value of its own.
     Equal rows have equal hashes; others share one with a probability of 2**-64.
     """
+    # A sum does not depend on the order of the columns; the name in each hash tells them apart.
     total = np.full(len(columns[0].values), _SALT)
     for column in columns:
         total += _mixed(_cell_hashes(column) ^ _text_hash(column.name))
@@ -48,6 +49,7 @@ def test_rows(hashes: NDArray[np.uint64], y: NDArray[Any], test_size: float) -> 
     classes, codes = np.unique(y, return_inverse=True)
     n_test = np.bincount(codes, weights=is_test, minlength=len(classes))
     n_rows = np.bincount(codes, minlength=len(classes))
+    # Only a class that is wholly on one side moves rows, so all others depend on their own hashes alone.
     for code in np.flatnonzero((n_test == 0) | (n_test == n_rows)):
         of_class = codes == code
         own = hashes[of_class]

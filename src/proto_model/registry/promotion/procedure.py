@@ -279,7 +279,7 @@ def _carry_out(client: MlflowClient, report: Report, run_id: str | None) -> Repo
             run.amend(report)
             let_explainer_follow(client, report.model, challenger.version)
         mark_versions(client, report)
-        run.finish()
+        client.set_terminated(run.run_id, "FINISHED")
     except MlflowException as error:
         logger.warning(
             "The verdict stands (%s), but not all of it could be recorded: %s", report.verdict, error

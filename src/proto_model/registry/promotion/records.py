@@ -76,10 +76,6 @@ class ReportRun:
             write(report, Path(folder))
             self.client.log_artifacts(self.run_id, folder, "comparison")
 
-    def finish(self) -> None:
-        """Close the run."""
-        self.client.set_terminated(self.run_id, "FINISHED")
-
     def fail(self, reason: str) -> None:
         """Close the run, and say on its page that its report came to nothing."""
         self.client.set_tag(self.run_id, VERDICT_TAG, "not_compared")

@@ -1,4 +1,4 @@
-"""Figures of one variant (curves, confusion matrix, importances, its search) and of all side by side."""
+"""Figures of one variant: curves, confusion matrix, importances, its search."""
 
 from __future__ import annotations
 
@@ -189,38 +189,6 @@ def search_plot(scores: NDArray[np.float64], stds: NDArray[np.float64]) -> Figur
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlim(0.4, len(scores) + 0.6)
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
-    return figure
-
-
-def leaderboard_plot(
-    variants: Sequence[str],
-    cv_scores: Sequence[float],
-    cv_stds: Sequence[float],
-    test_scores: Sequence[float],
-) -> Figure:
-    """Balanced accuracy of every variant, in cross-validation and on the test rows, the best at the top."""
-    figure = new_figure(7.4, 1.9 + 0.55 * len(variants))
-    axes = figure.subplots()
-    rows = np.arange(len(variants))[::-1]
-    axes.errorbar(
-        cv_scores, rows + 0.12, xerr=cv_stds, fmt="o", color=ACCENT, markersize=7, capsize=3,
-        label="cross-validation (ranks)",
-    )  # fmt: skip
-    axes.plot(test_scores, rows - 0.12, "D", color=SECOND, markersize=7, label="test rows")
-    for scores, shift, text_shift, color in ((cv_scores, 0.12, 7, ACCENT), (test_scores, -0.12, -15, SECOND)):
-        for row, score in zip(rows, scores, strict=True):
-            axes.annotate(
-                f"{score:.4f}", (score, row + shift), xytext=(0, text_shift), textcoords="offset points",
-                ha="center", color=color, fontsize=9,
-            )  # fmt: skip
-    dress(axes, "Leader board", "balanced accuracy")
-    axes.set_yticks(rows, shortened(variants, 30))
-    axes.set_ylim(-0.6, len(variants) - 0.4)
-    axes.margins(x=0.08)
-    axes.grid(False, axis="y")
-    for row in rows[:-1]:
-        axes.axhline(row - 0.5, color=GRID, linewidth=0.8)
-    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
     return figure
 
 
