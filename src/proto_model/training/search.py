@@ -68,17 +68,9 @@ def searches(
 
     Scored by balanced accuracy over stratified folds, the same for all candidates and variants: five, three
     from 10 000 training rows on, fewer when a class is rarer than that. The result depends on `random_state`,
-    not on `n_jobs`. While the caller works on a result, the next searches go on; when the context is left,
-    those that are not done end after the fits at hand.
-
-    Parameters
-    ----------
-    n_candidates : int
-        How many to try per variant, the defaults included; a ValueError says that it is below 1.
-    random_state : int
-        Seed of the draws, the folds and the forests.
-    n_jobs : int, optional
-        Forests to grow at the same time; None for one per core.
+    not on `n_jobs`, the number of forests to grow at the same time (None for one per core). While the caller
+    works on a result, the next searches go on; when the context is left, those that are not done end after
+    the fits at hand.
     """
     if n_candidates < 1:
         raise ValueError(f"n_candidates {n_candidates} given, 1 or more expected.")

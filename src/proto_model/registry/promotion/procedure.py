@@ -64,14 +64,9 @@ def compare_and_promote(
     changes nothing in MLflow: no alias, no tag, no run. A ProtoModelError says that the two cannot be
     compared, or that the aliases changed in the meantime; no alias is moved then.
 
-    Parameters
-    ----------
-    client : MlflowClient
-        For the same servers as MLflow's current tracking and registry URIs, from which artifacts are loaded.
-    bootstrap : Bootstrap
-        How the interval is drawn; a confidence in `criteria` replaces its own.
-    run_id : str or None
-        Run that the report is logged to if it is still running; else a new one beside the challenger's.
+    The client is for the same servers as MLflow's current URIs, from which artifacts are loaded. A confidence
+    in `criteria` replaces the bootstrap's own. The report is logged to the run `run_id` if it is still
+    running, else to a new one beside the challenger's.
     """
     aliases = read_aliases(name, client=client)
     challenger, champion = _opponents(client, name, aliases)

@@ -76,8 +76,8 @@ def score_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
                 f"{100 * interval['confidence']:g} % confidence interval",
                 f"{interval['low']:+.4f} to {interval['high']:+.4f}",
             ),
-            ("only the champion is right", f"{mcnemar['champion_only']} rows"),
-            ("only the challenger is right", f"{mcnemar['challenger_only']} rows"),
+            ("rows that only the champion gets right", f"{mcnemar['champion_only']}"),
+            ("rows that only the challenger gets right", f"{mcnemar['challenger_only']}"),
             ("McNemar's test", f"p = {mcnemar['p_value']:.2g}"),
         ]
     return lines

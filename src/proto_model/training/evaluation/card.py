@@ -1,8 +1,6 @@
-"""What the test rows say about a searched variant, and its model card: what to know before using it [1]_.
+"""What the test rows say about a searched variant, and its model card: what to know before using it.
 
-References
-----------
-.. [1] M. Mitchell et al., "Model Cards for Model Reporting", 2019. https://arxiv.org/abs/1810.03993
+M. Mitchell et al., "Model Cards for Model Reporting", 2019. https://arxiv.org/abs/1810.03993
 """
 
 from __future__ import annotations
