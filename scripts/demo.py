@@ -1,8 +1,9 @@
-"""Show the whole way once: train, compare and promote, serve, map, predict, explain, score a file.
+"""Show everything once: train, compare, serve, predict, explain, score a file.
 
-Everything stays on this machine: MLflow's store is mlflow.db and mlruns/ in the repository's folder, the
-servers and an object store listen on 127.0.0.1 and are stopped at the end, also after Ctrl-C or a failure.
-It can be run again; each run trains new versions and lets the better one be promoted.
+Everything stays on this machine: MLflow's store is mlflow.db and mlruns/ in
+this repository. The servers and an object store listen on 127.0.0.1 and are
+stopped at the end, also after Ctrl-C or a failure. You can run it again: each
+run trains new versions and promotes a better one.
 
 Example:
     python scripts/demo.py --dataset wine --n-candidates 4
@@ -42,22 +43,15 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--dataset", default="breast_cancer", help="what to train on (default: %(default)s)")
-    parser.add_argument("--target", default="", help="the column to predict, for a table of your own")
+    parser.add_argument("--target", default="", help="column to predict, for a table of your own")
     parser.add_argument(
-        "--n-candidates", default="", help="settings that each search tries (default: those of the training)"
+        "--n-candidates", default="", help="hyperparameter settings that each forest tries (default: 8)"
     )
-    parser.add_argument(
-        "--model-port", type=int, default=5001, help="port, unless it is taken (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--mapper-port", type=int, default=8080, help="port, unless it is taken (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--file-model-port", type=int, default=5002, help="port, unless it is taken (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--object-store-port", type=int, default=9000, help="port, unless it is taken (default: %(default)s)"
-    )
+    ports = {"model": 5001, "mapper": 8080, "file-model": 5002, "object-store": 9000}
+    for name, port in ports.items():
+        parser.add_argument(
+            f"--{name}-port", type=int, default=port, help="port, unless it is in use (default: %(default)s)"
+        )
     parser.add_argument(
         "--store", type=Path, default=ROOT, help="folder of mlflow.db, mlruns/ and demo/ (logs)"
     )
@@ -97,7 +91,7 @@ def _run(args: argparse.Namespace, servers: contextlib.ExitStack) -> None:
     _headline("2  Compare and promote", "the challenger against the champion, on rows neither has seen")
     compare = [sys.executable, str(ROOT / "compare.py")]
     verdict = step(compare, cwd=store, env=env, accepted=(0, 1), stdout=subprocess.DEVNULL)
-    console.print("The challenger is the champion now." if verdict == 0 else "The champion stays.")
+    console.print("The challenger is champion now." if verdict == 0 else "The champion was kept.")
 
     _headline("3  Serve the champion", "MLflow's own server, and the mapper in front of it")
     model_uri = "models:/proto_model@champion"
@@ -121,7 +115,7 @@ def _run(args: argparse.Namespace, servers: contextlib.ExitStack) -> None:
     _headline("5  Score a file", "of any size, through an object store and presigned URLs")
     _score_file(args, servers, logs, schema, env)
 
-    _headline("Done", f"{time.monotonic() - started:.0f} s; the servers are stopped now")
+    _headline("Done", f"{time.monotonic() - started:.0f} s; the servers are stopped")
     mlflow_ui = f"mlflow ui --backend-store-uri sqlite:///{store / 'mlflow.db'}"
     shown = os.path.relpath(Path(sys.executable).parent)
     console.print(f"Runs, plots and versions:  [bold]{shown}/{mlflow_ui}[/bold], then http://{HOST}:5000")
@@ -223,7 +217,7 @@ def _exchange(url: str, body: dict[str, Any]) -> None:
     except urllib.error.HTTPError as error:
         raise DemoError(f"{url} answered {error.code}: {error.read().decode(errors='replace')}") from error
     except (urllib.error.URLError, TimeoutError) as error:
-        raise DemoError(f"no answer from {url}: {error}") from error
+        raise DemoError(f"No answer from {url}: {error}") from error
     _show_json("answer", answer)
     for explanation in (item["explanation"] for item in answer["predictions"] if "explanation" in item):
         console.print("[bold]In words:[/bold]")

@@ -20,8 +20,6 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.markup import escape
 
-__all__ = ["HOST", "ROOT", "DemoError", "console", "free_port", "interrupt_on_signals", "server", "step"]
-
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 120.0
@@ -53,7 +51,9 @@ def step(
         _stop(process)
         raise
     if code not in accepted:
-        raise DemoError(f"`{_shown(command[0])} {' '.join(command[1:3])} ...` ended with {code}; see above.")
+        raise DemoError(
+            f"`{_shown(command[0])} {' '.join(command[1:3])} ...` failed with exit code {code}; see above."
+        )
     return code
 
 
@@ -74,7 +74,7 @@ def server(command: list[str], ready_url: str, log: Path, cwd: Path, env: dict[s
             while not _answers(ready_url):
                 if process.poll() is not None or time.monotonic() > deadline:
                     tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-                    raise DemoError(f"No answer from {ready_url}. The end of {log}:\n{tail}")
+                    raise DemoError(f"No answer from {ready_url}. The last lines of {log}:\n{tail}")
                 time.sleep(0.1)
         console.print(f"[green]ready[/green] {ready_url}")
         yield

@@ -376,7 +376,7 @@ def test_a_report_folder_that_cannot_be_is_known_before_anything_moves(
     status, verdict, _ = run_compare("--report", str(tmp_path / "file" / "report"))
 
     assert status == 2
-    assert "Cannot make the folder" in verdict["error"]
+    assert "Cannot create the folder" in verdict["error"]
     assert everything(client, register.name) == before
 
 

@@ -1,11 +1,12 @@
-"""Compare the challenger of a registered model with its champion, and promote it if it is better.
+"""Compare a registered model's challenger with its champion; promote it if better.
 
-Both are compared by balanced accuracy on the same held-out rows, which neither saw in training. The report is
-logged to MLflow; the verdict is printed to standard output as JSON. Exit status: 0 challenger promoted,
-1 champion kept, 2 could not compare. With --dry-run, the status says what would be done; with --rollback, 0
-says that the last promotion was undone.
+Both are compared by balanced accuracy on the same held-out rows, which neither
+saw in training. The report is logged to MLflow; the verdict is printed to
+standard output as JSON. Exit status: 0 challenger promoted, 1 champion kept,
+2 could not compare. With --dry-run, the status says what would be done; with
+--rollback, 0 says that the last promotion was undone.
 
-Example: python -m proto_model compare --confidence 0.95 --min-improvement 0.005 --report build/comparison
+Example: python -m proto_model compare --confidence 0.95 --report build/comparison
 """
 
 from __future__ import annotations
@@ -116,12 +117,12 @@ def _compare(arguments: argparse.Namespace, console: Console) -> tuple[int, dict
     )
 
     criteria = Criteria(arguments.min_improvement, arguments.confidence)
-    if arguments.report:  # a folder that cannot be is known before anything is moved
+    if arguments.report:  # before anything is moved
         try:
             arguments.report.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                f"Cannot make the folder --report {arguments.report}: {error.strerror}. Give another."
+                f"Cannot create the folder --report {arguments.report}: {error.strerror}. Choose another one."
             ) from error
     with console.status(f"Comparing the versions of {arguments.model!r} ..."):
         report = compare_and_promote(

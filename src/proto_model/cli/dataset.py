@@ -1,4 +1,4 @@
-"""The data set of a training: a built-in table, a file, or what a URL answers."""
+"""The data set of a training: a built-in table, a file, or the answer to a URL."""
 
 from __future__ import annotations
 
@@ -22,15 +22,13 @@ _MAX_FILE_BYTES = 4 * 2**30
 _TIMEOUT_S = 600.0
 _SILENCE_S = 30.0
 _IN_MEMORY_BYTES = 64 * 2**20
+_ADVICE = "Download it and give the path."
 
 
 def load_dataset(dataset: str, folders: Sequence[Path]) -> RawTable:
     """Table behind a built-in name, a path (a relative one is looked for in the folders) or an http(s) URL.
 
-    Raises
-    ------
-    DataError
-        If there is no such table, or it cannot be read.
+    A DataError says that there is no such table, or that it cannot be read.
     """
     if is_url(dataset):
         with download(dataset) as file:
@@ -44,13 +42,8 @@ def download(
 ) -> Iterator[BinaryIO]:
     """Temporary file with what an http(s) URL answers, at its start; gone afterwards.
 
-    Unlike a file job's URL, this one comes from the person who runs the command: it may lead to any host and
-    be redirected, as addresses of published tables usually are.
-
-    Raises
-    ------
-    DataError
-        If there is no answer, or no file in it, or it is too large or too slow.
+    Unlike a file job's URL, this one comes from the person who runs the command: it may lead to any host,
+    through a proxy, and be redirected, as addresses of published tables usually are.
     """
     shown = shown_url(url)
     deadline = time.monotonic() + timeout_s
@@ -61,9 +54,9 @@ def download(
                 while chunk := response.read1(2**16):
                     file.write(chunk)
                     if file.tell() > max_file_bytes:
-                        raise DataError(f"{shown} is larger than {max_file_bytes} bytes. Download it first.")
+                        raise DataError(f"{shown} is larger than {max_file_bytes} bytes. {_ADVICE}")
                     if time.monotonic() > deadline:
-                        raise DataError(f"{shown} took longer than {timeout_s:g} s. Download it first.")
+                        raise DataError(f"{shown} took longer than {timeout_s:g} s. {_ADVICE}")
                 if response.length:  # what the server announced and did not send
                     raise DataError(f"{shown}: the answer is incomplete. Try again.")
         except urllib.error.HTTPError as error:

@@ -1,7 +1,7 @@
-"""Send a row of the model's own, or rows of a file, to a served model, and show the answer.
+"""Send a model's example row, or the rows of a file, to a server; show the answer.
 
-The row is the model's input example, read from MLflow (MLFLOW_TRACKING_URI says where that is). Exit code 0:
-answered; 1: the server, or MLflow, did not answer; 2: wrong arguments or file.
+The example row is read from MLflow (see MLFLOW_TRACKING_URI). Exit status:
+0 answered, 1 no answer from the server or MLflow, 2 wrong arguments or file.
 
 Example: python run_proto_model_invocation.py --mapper --explain
 """
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--url", help=f"server (default: {MODEL_SERVER_URL}, or {MAPPER_URL} with --mapper)")
     parser.add_argument("--mapper", action="store_true", help="the server is the mapper")
-    parser.add_argument("--explain", action="store_true", help="ask for explanations, too")
+    parser.add_argument("--explain", action="store_true", help="ask for explanations too")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--data", type=Path, metavar="FILE", help="rows to send: JSON or CSV")
     source.add_argument(
@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--wait-s",
         type=_seconds,
         default=60.0,
-        help="how long to wait for a server that is starting, in seconds (default: %(default)g)",
+        help="seconds to wait for a server that is starting (default: %(default)g)",
     )
     return parser
 

@@ -34,10 +34,7 @@ def callers_folders(environment: Mapping[str, str], folder: Path) -> list[Path]:
 def located(path: str, folders: Sequence[Path], names: Collection[str] = ()) -> str:
     """A relative path made absolute; absolute ones, and `names`, as they are.
 
-    Raises
-    ------
-    DataError
-        If a relative path is in none of the folders, or a URL is given.
+    A DataError says that a relative path is in none of the folders, or that it is a URL.
     """
     scheme, colon, _ = path.partition("://")
     if colon:

@@ -1,9 +1,10 @@
-"""Train every forest variant on a table, log all of it to MLflow and register the models.
+"""Train every forest variant on a table, log it to MLflow and register the models.
 
-Example: python -m proto_model train --dataset data/adult.csv --target class --n-candidates 12
+Uses the MLflow store that MLFLOW_TRACKING_URI names, by default mlflow.db and
+mlruns/ in this folder. The last line printed names the run to serve:
+MLFLOW_RUN_ID=<run id>.
 
-Uses the MLflow store that MLFLOW_TRACKING_URI names, by default mlflow.db and mlruns/ in this folder. The
-last line printed names the run to serve: MLFLOW_RUN_ID=<run id>.
+Example: python -m proto_model train --dataset adult.csv --target class
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from proto_model.registry.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from proto_model.registry.training_run import TrainingOutcome
-
-__all__ = ["build_parser", "main"]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -64,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from proto_model.registry.tracking import quiet_mlflow, warnings_shown_once, without_credentials
 
     quiet_mlflow()
-    gc.disable()  # looking for garbage while libraries are imported takes half a second and finds none
+    gc.disable()  # garbage collection during the imports takes half a second and finds nothing
     import mlflow
     from mlflow.exceptions import MlflowException
     from rich.console import Console

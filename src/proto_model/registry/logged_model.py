@@ -9,8 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -55,32 +54,17 @@ def log_forest_model(
     """
     if signature_kind == "file":
         # No input example: MLflow would try it, and these URLs would be someone's.
-        signature = file_signature()
-        return _log(name, pipeline, data, bundle, code=CODE / "file.py", signature=signature)
-    return _log(
-        name,
-        pipeline,
-        data,
-        bundle,
-        code=CODE / "forest.py",
-        signature=rows_signature(data.schema),
-        input_example=example_rows(data),
-    )
+        return _log(name, pipeline, data, bundle, "file", file_signature(), None)
+    signature = rows_signature(data.schema)
+    return _log(name, pipeline, data, bundle, "forest", signature, example_rows(data))
 
 
 def log_explainer(
     pipeline: Pipeline, data: TrainingData, *, name: str = "explainer", bundle: Path | None = None
 ) -> ModelInfo:
     """Log the model that explains to the active run; parameters as for `log_forest_model`."""
-    return _log(
-        name,
-        pipeline,
-        data,
-        bundle,
-        code=CODE / "explainer.py",
-        signature=explainer_signature(data.schema),
-        input_example=example_rows(data),
-    )
+    signature = explainer_signature(data.schema)
+    return _log(name, pipeline, data, bundle, "explainer", signature, example_rows(data))
 
 
 def example_rows(data: TrainingData) -> pd.DataFrame:
@@ -99,25 +83,35 @@ def _as_sent(column: pd.Series[Any], kind: str) -> pd.Series[Any]:
     return pd.Series([None if value != value else native(value) for value in column], dtype=object)
 
 
-def _log(name: str, pipeline: Pipeline, data: TrainingData, bundle: Path | None, **parts: Any) -> ModelInfo:
+def _log(
+    name: str,
+    pipeline: Pipeline,
+    data: TrainingData,
+    bundle: Path | None,
+    code: str,
+    signature: ModelSignature,
+    input_example: pd.DataFrame | None,
+) -> ModelInfo:
     """Write the bundle, unless it is there, and log a model over it."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = bundle or Path(temporary) / "bundle"
         if not folder.exists():
             write_bundle(folder, pipeline, data.schema, encode(data.X_train, data.schema))
-        with _without_bytecode():
-            info: ModelInfo = Model.log(artifact_path=None, name=name, flavor=_Flavor, bundle=folder, **parts)
+        # MLflow tries the model where it lies before it uploads the folder; no `__pycache__` is to go along.
+        before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+        try:
+            info: ModelInfo = Model.log(
+                artifact_path=None,
+                name=name,
+                flavor=_Flavor,
+                bundle=folder,
+                code=CODE / f"{code}.py",
+                signature=signature,
+                input_example=input_example,
+            )
+        finally:
+            sys.dont_write_bytecode = before
         return info
-
-
-@contextmanager
-def _without_bytecode() -> Iterator[None]:
-    """MLflow tries a model where it lies before it uploads the folder; no `__pycache__` is to go along."""
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        yield
-    finally:
-        sys.dont_write_bytecode = before
 
 
 class _Flavor:

@@ -12,18 +12,13 @@ from urllib.request import url2pathname
 
 from proto_model.errors import ArtifactError, ProtoModelError
 
-__all__ = ["downloaded", "downloaded_apart", "local_folder"]
-
 _QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 
 
 def local_folder(model_uri: str) -> Path | None:
     """Folder that a URI names by itself, None for one that MLflow has to download.
 
-    Raises
-    ------
-    ArtifactError
-        If it is a path, and there is no such folder.
+    An ArtifactError says that it is a path, and there is no such folder.
     """
     path = Path(url2pathname(urlsplit(model_uri).path) if model_uri.startswith("file:") else model_uri)
     if path.is_dir():
@@ -38,10 +33,7 @@ def local_folder(model_uri: str) -> Path | None:
 def downloaded(model_uri: str, folder: Path) -> Path:
     """Folder of a model that MLflow downloads into an empty one; a path is copied.
 
-    Raises
-    ------
-    ArtifactError, RegistryError
-        If there is no such model, or no registry.
+    An ArtifactError or RegistryError says that there is no such model, or no registry.
     """
     local_folder(model_uri)
     try:
@@ -65,18 +57,14 @@ def downloaded(model_uri: str, folder: Path) -> Path:
 def downloaded_apart(model_uri: str, folder: Path) -> Path:
     """The same by a process of its own, so that this one never holds MLflow in memory; a path stays in place.
 
-    Raises
-    ------
-    ArtifactError
-        If there is no such model, or no registry.
+    All that goes wrong is an ArtifactError.
     """
     path = local_folder(model_uri)
     if path is not None:
         return path
-    environment = _QUICK | os.environ
     done = subprocess.run(
         [sys.executable, "-m", __name__, model_uri, str(folder)],
-        env=environment,
+        env=_QUICK | os.environ,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -29,7 +28,7 @@ from proto_model.model import background_rows
 from proto_model.plotting import save
 from proto_model.registry.versions import found
 from proto_model.table import BUILT_IN, TrainingData, encode
-from proto_model.table.split import HASH_COLUMN
+from proto_model.table.split import HASH_COLUMN, split_digest
 from proto_model.training import SearchResult, leader_board
 from proto_model.training.evaluation import Verdict, library_versions, metric_suffixes
 from proto_model.training.leader_board import Standing
@@ -91,7 +90,7 @@ def dataset_inputs(data: TrainingData) -> dict[str, PandasDataset]:
                 source=source,
                 targets=data.schema.target,
                 name=data.name,
-                digest=hashlib.sha256(np.sort(hashes).astype("<u8").tobytes()).hexdigest()[:16],
+                digest=split_digest(hashes),
             )
             for context, (X, y, hashes) in parts.items()
         }
@@ -130,13 +129,8 @@ def log_split(data: TrainingData) -> None:
 def log_search(result: SearchResult) -> None:
     """Chosen hyperparameters and cross-validation metrics of a variant."""
     mlflow.log_params({"variant": result.variant} | result.best_params)
-    mlflow.log_metrics(
-        {
-            "cv_balanced_accuracy": result.cv_balanced_accuracy,
-            "cv_std": result.cv_std,
-            "fit_seconds": result.fit_seconds,
-        }
-    )
+    names = ("cv_balanced_accuracy", "cv_std", "fit_seconds")
+    mlflow.log_metrics({name: getattr(result, name) for name in names})
 
 
 def log_verdict(result: SearchResult, verdict: Verdict, model_id: str | None, test: PandasDataset) -> None:
@@ -183,12 +177,8 @@ def log_leader_board(standings: Sequence[Standing], data: TrainingData) -> None:
     with _artifact_folder() as folder:
         leader_board.frame(standings).to_csv(folder / "leaderboard.csv", index=False)
         save(leader_board.figure(standings), folder / "leaderboard.png")
-    mlflow.log_metrics(
-        {
-            "cv_balanced_accuracy": best.cv_balanced_accuracy,
-            "test_balanced_accuracy": best.metrics["balanced_accuracy"],
-        }
-    )
+    mlflow.log_metric("cv_balanced_accuracy", best.cv_balanced_accuracy)
+    mlflow.log_metric("test_balanced_accuracy", best.metrics["balanced_accuracy"])
     mlflow.set_tag(
         "mlflow.note.content",
         f"{leader_board.markdown(standings)}\n\nTrained on {len(data.y_train):,} rows of {data.name}, tested "

@@ -8,22 +8,13 @@ from typing import Any
 
 from proto_model.registry.tracking import is_url, shown_url
 
-_FLAGS = {
-    "true": True,
-    "1": True,
-    "yes": True,
-    "on": True,
-    "false": False,
-    "0": False,
-    "no": False,
-    "off": False,
-}
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 _MAX_SEED = 2**32 - 1
 
 
 def _text(text: str) -> str:
     if not text.strip():
-        raise ValueError("the text is empty")
+        raise ValueError("no value given")
     return text.strip()
 
 
@@ -56,9 +47,10 @@ def _seed(text: str) -> int:
 
 
 def _flag(text: str) -> bool:
-    if text.strip().lower() not in _FLAGS:
+    flag = text.strip().lower()
+    if flag not in _TRUE + _FALSE:
         raise ValueError(f"{text!r} given, true or false expected")
-    return _FLAGS[text.strip().lower()]
+    return flag in _TRUE
 
 
 def _setting(default: Any, read: Callable[[str], Any], help_text: str) -> Any:
@@ -87,9 +79,6 @@ class TrainingSettings:
 
     def as_params(self) -> dict[str, str]:
         """Texts that `mlflow run` logs for these settings, but for what may be secret in a URL."""
-        texts = {setting.name: _spelt(getattr(self, setting.name)) for setting in fields(self)}
-        return texts | {"dataset": shown_url(self.dataset) if is_url(self.dataset) else self.dataset}
-
-
-def _spelt(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        texts = {setting.name: str(getattr(self, setting.name)) for setting in fields(self)}
+        dataset = shown_url(self.dataset) if is_url(self.dataset) else self.dataset
+        return texts | {"dataset": dataset, "file_management": str(self.file_management).lower()}

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from proto_model.errors import RegistryError
@@ -37,30 +37,24 @@ _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def check_store(uri: str) -> None:
-    """Make sure that a tracking server or store can be used.
-
-    Raises
-    ------
-    RegistryError
-        If a server does not answer within half a minute or refuses, or a SQLite file cannot be used.
-    """
+    """Raise RegistryError unless a tracking server answers in half a minute, or a SQLite file is usable."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     problem = _sqlite_problem(uri)
     if problem is None:
+        added = {name: value for name, value in _IMPATIENT.items() if name not in os.environ}
+        os.environ.update(added)
         try:
-            with _environment(_IMPATIENT):
-                MlflowClient(uri).search_experiments(max_results=1)
+            MlflowClient(uri).search_experiments(max_results=1)
         except (MlflowException, OSError) as error:
             problem = " ".join(str(error).split())[:300]
+        finally:
+            for name in added:
+                os.environ.pop(name, None)
     if problem is not None:
-        raise RegistryError(
-            without_credentials(
-                f"Cannot use MLflow at {uri}. Check MLFLOW_TRACKING_URI and whether the server is running. "
-                f"{problem}"
-            )
-        )
+        advice = "Check MLFLOW_TRACKING_URI and whether the server is running."
+        raise RegistryError(without_credentials(f"Cannot use MLflow at {uri}. {advice} {problem}"))
 
 
 def is_url(text: str) -> bool:
@@ -114,18 +108,6 @@ def _sqlite_problem(uri: str) -> str | None:
     return None
 
 
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Environment variables for a while; those that are set already win."""
-    added = {name: value for name, value in variables.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
-
-
 def quiet_mlflow() -> None:
     """Let MLflow speak only when something is wrong, unless the environment says otherwise.
 
@@ -147,18 +129,9 @@ def warnings_shown_once(console: Console) -> Iterator[None]:
 
     shown: set[str] = set()
 
-    def show(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
-        text = _GLYPH.sub(
-            r"the font \1 lacks some characters; the figures show boxes instead",
-            " ".join(_COLOR.sub("", str(message)).split()),
-        )
+    def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        text = " ".join(_COLOR.sub("", str(message)).split())
+        text = _GLYPH.sub(r"the font \1 lacks some characters; the figures show boxes instead", text)
         if text not in shown and not issubclass(category, (DeprecationWarning, PendingDeprecationWarning)):
             shown.add(text)
             console.print(f"[yellow]warning:[/yellow] {escape(text)}", highlight=False, soft_wrap=True)

@@ -29,15 +29,13 @@ from proto_model.training.leader_board import Standing
 class TrainingOutcome:
     """What a training run left behind.
 
-    `run_id` is the child run of the best variant, whose model is `runs:/<run_id>/model`; the parent run holds
-    the split and the leader board. `standings` are best first, `versions` are by variant.
+    `run_id` is the child run of the best variant, whose model is `runs:/<run_id>/model`. `standings` are best
+    first, `versions` are by variant.
     """
 
     run_id: str
-    parent_run_id: str
-    standings: tuple[Standing, ...]
+    standings: list[Standing]
     versions: dict[str, str]
-    explainer_version: str
 
 
 @dataclass(frozen=True)
@@ -58,27 +56,12 @@ class _Task:
 
 
 def train(settings: TrainingSettings, load: Callable[[], RawTable], console: Console) -> TrainingOutcome:
-    """Train, evaluate, log and register every variant.
+    """Train, evaluate, log and register every variant; `load` reads the data set that the settings name.
 
     Uses the tracking server that MLflow's environment variables name; under `mlflow run`, the run that it has
-    begun. Nothing is registered unless all variants are done.
-
-    Parameters
-    ----------
-    settings : TrainingSettings
-        What to do.
-    load : callable
-        Reads the data set that the settings name.
-    console : Console
-        Where progress is shown.
-
-    Raises
-    ------
-    ProtoModelError
-        If the tracking server or the data cannot be used. Of the data, the run is marked as failed then, with
-        the reason in its description.
-    MlflowException
-        If tracking server or registry fail later.
+    begun. Nothing is registered unless all variants are done. A ProtoModelError says that the server or the
+    data cannot be used (then the reason is in the failed run's description), an MlflowException that the
+    server failed later.
     """
     check_store(mlflow.get_tracking_uri())
     record.forget_finished_run()
@@ -103,15 +86,10 @@ def train(settings: TrainingSettings, load: Callable[[], RawTable], console: Con
             explainer = log_explainer(pipeline, data, bundle=task.bundle(best.variant))
             record.log_example_explanations(pipeline, data)
         versions = _register(task, standings, model_uris)
-        explainer_version = _register_explainer(task, best, versions[best.variant], explainer.model_uri)
+        _register_explainer(task, best, versions[best.variant], explainer.model_uri)
         record.log_leader_board(standings, data)
-    return TrainingOutcome(
-        run_id=best.run_id,
-        parent_run_id=task.parent_run_id,
-        standings=tuple(standings),
-        versions={name: str(version.version) for name, version in versions.items()},
-        explainer_version=str(explainer_version.version),
-    )
+    numbers = {variant: str(version.version) for variant, version in versions.items()}
+    return TrainingOutcome(best.run_id, standings, numbers)
 
 
 def _announce(data: TrainingData, console: Console) -> None:
@@ -200,9 +178,8 @@ def _register(
     return versions
 
 
-def _register_explainer(task: _Task, best: Standing, explained: ModelVersion, model_uri: str) -> ModelVersion:
-    """Register the explainer of the best variant, with the alias `challenger` too."""
-    return register_version(
+def _register_explainer(task: _Task, best: Standing, explained: ModelVersion, model_uri: str) -> None:
+    register_version(
         model_uri,
         explainer_name(task.settings.registered_model_name),
         run_id=best.run_id,

@@ -93,13 +93,7 @@ def _link_logged_model(client: MlflowClient, model_id: str, version: ModelVersio
 
 
 def read_aliases(name: str, *, client: MlflowClient | None = None) -> Aliases:
-    """Versions behind the aliases of a registered model, in one read.
-
-    Raises
-    ------
-    RegistryError
-        If there is no such registered model.
-    """
+    """Versions behind the aliases of a registered model, in one read; RegistryError if there is none."""
     client = client or MlflowClient()
     model = found(client.get_registered_model, name)
     if model is None:
@@ -118,10 +112,7 @@ def set_alias(name: str, alias: str, version: str | int, *, client: MlflowClient
 def version_of_alias(name: str, alias: str, *, client: MlflowClient | None = None) -> ModelVersion | None:
     """Version behind an alias; None when the model or the alias does not exist.
 
-    Raises
-    ------
-    RegistryError
-        If the alias is set, but its version was deleted.
+    A RegistryError says that the alias is set, but its version was deleted.
     """
     client = client or MlflowClient()
     model = found(client.get_registered_model, name)
@@ -147,13 +138,8 @@ def check_unchanged(name: str, *, expected: Aliases, client: MlflowClient | None
 def promote(name: str, *, expected: Aliases, client: MlflowClient | None = None) -> Aliases:
     """Make the challenger the champion, and the old champion, if any, the `previous_champion`.
 
-    Champion and challenger still have to be the expected ones, which the decision was based on. Returns the
-    aliases, read back after the move.
-
-    Raises
-    ------
-    RegistryError
-        If somebody else moved the champion or the challenger in the meantime; nothing of theirs is undone.
+    Returns the aliases, read back after the move. A RegistryError says that champion and challenger are no
+    longer the expected ones, which the decision was based on; nothing that somebody else moved is undone.
     """
     client = client or MlflowClient()
     challenger, champion = expected.challenger, expected.champion
@@ -178,11 +164,6 @@ def rollback(name: str, *, expected: Aliases, client: MlflowClient | None = None
 
     The champion before that one, if any, is `previous_champion` again; a second rollback goes back to it.
     The version that loses its place keeps no alias, so that a scheduled comparison does not promote it again.
-
-    Raises
-    ------
-    RegistryError
-        If there is no promotion to undo, or somebody else moved an alias in the meantime.
     """
     client = client or MlflowClient()
     champion, previous = expected.champion, version_to_restore(name, expected)

@@ -29,19 +29,9 @@ __all__ = [
     "read_table",
 ]
 
-_HOME = {
-    "BUILT_IN": "source",
-    "DroppedColumn": "roles",
-    "RawTable": "source",
-    "TrainingData": "training_data",
-    "load_table": "source",
-    "load_training_data": "training_data",
-    "prepare": "training_data",
-    "read_table": "source",
-}
-
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    home = "source" if name in ("BUILT_IN", "RawTable", "load_table", "read_table") else "training_data"
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from proto_model.schema import Feature
 from proto_model.values import MISSING_MARKERS, SPACES, Codes, Rule, expected
 
-__all__ = ["has_nan", "is_text", "read_arrow", "to_numbers", "type_fault", "without_markers"]
-
 
 def is_text(kind: pa.DataType) -> bool:
     """Whether a type is one of Arrow's texts."""

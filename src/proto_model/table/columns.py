@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,8 +14,6 @@ from numpy.typing import NDArray
 from proto_model.errors import DataError
 from proto_model.table.arrow_values import is_text, to_numbers, without_markers
 from proto_model.values import LARGEST
-
-__all__ = ["Column", "ColumnType", "read_columns"]
 
 ColumnType = Literal["double", "long", "boolean", "string", "date", "other"]
 
@@ -30,16 +27,8 @@ _DATE = re.compile(
 class Column:
     """One column of a table.
 
-    Parameters
-    ----------
-    name : str
-        As in the header.
-    type : {"double", "long", "boolean", "string", "date", "other"}
-        The first four can be features.
-    values : ndarray of shape (n_rows,)
-        Numbers, truth values as 0 and 1, or indices into `texts`; NaN where a value is missing.
-    texts : ndarray of object or None
-        The distinct texts of a column that holds no numbers.
+    `values` has shape (n_rows,): numbers, truth values as 0 and 1, or indices into `texts`, which are the
+    distinct texts of a column that holds no numbers; NaN where a value is missing.
     """
 
     name: str
@@ -67,22 +56,8 @@ def read_columns(table: pa.Table) -> list[Column]:
     """Columns of an Arrow table, typed.
 
     Integers are `long`, other numbers `double`; the storage decides, so that a column of 1.0 and 2.0
-    stays one that takes 1.5. Text whose every value is a date counts as one.
-
-    Parameters
-    ----------
-    table : pyarrow.Table
-        As `load_table` reads it.
-
-    Returns
-    -------
-    list of Column
-        In the order of the table.
-
-    Raises
-    ------
-    DataError
-        If a number is infinite, or too large for the 32 bits that forests compare in.
+    stays one that takes 1.5. Text whose every value is a date counts as one. A DataError says that a number
+    is infinite, or too large for the 32 bits that forests compare in.
     """
     return [_read(name, column) for name, column in zip(table.column_names, table.columns, strict=True)]
 
@@ -92,9 +67,9 @@ def _read(name: str, column: pa.ChunkedArray) -> Column:
     if pa.types.is_dictionary(kind):
         return _read(name, column.cast(kind.value_type))
     if pa.types.is_boolean(kind):
-        return Column(name, "boolean", to_numbers(_single(column)))
+        return Column(name, "boolean", to_numbers(column.combine_chunks()))
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        values = to_numbers(_single(column))
+        values = to_numbers(column.combine_chunks())
         n_too_large = int((np.abs(values) > LARGEST).sum())
         if n_too_large:
             raise DataError(
@@ -106,15 +81,12 @@ def _read(name: str, column: pa.ChunkedArray) -> Column:
         return Column(name, "double", np.full(len(column), np.nan))
     if is_text(kind):
         values, texts = _distinct(without_markers(column.cast(pa.large_string())))
-        return Column(name, "date" if _are_dates(texts) else "string", values, texts)
+        are_dates = len(texts) > 0 and all(_DATE.fullmatch(text) for text in texts)
+        return Column(name, "date" if are_dates else "string", values, texts)
     if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
         return Column(name, "date", *_distinct(column.cast(pa.large_string())))
     shown = [None if value is None else str(value) for value in column.to_pylist()]
     return Column(name, "other", *_distinct(pa.chunked_array([pa.array(shown, pa.large_string())])))
-
-
-def _single(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks()
 
 
 def _distinct(text: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
@@ -124,10 +96,5 @@ def _distinct(text: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.ob
     order = np.argsort(texts)
     rank = np.empty(len(texts) + 1)
     rank[order] = np.arange(len(texts))
-    rank[-1] = np.nan
+    rank[-1] = np.nan  # where the index of a null, -1, leads
     return rank[pc.fill_null(coded.indices, -1).to_numpy()], texts[order]
-
-
-def _are_dates(texts: Iterable[str]) -> bool:
-    texts = list(texts)
-    return bool(texts) and all(_DATE.fullmatch(text) for text in texts)

@@ -15,35 +15,17 @@ from proto_model.errors import DataError
 from proto_model.table.arrow_values import has_nan, without_markers
 from proto_model.values import TRUTH
 
-__all__ = ["read_csv"]
-
 _DELIMITERS = ",;\t|"
 _HEADER_BYTES = 1 << 20
 
 
 def read_csv(file: BinaryIO, shown: str) -> pa.Table:
-    """Table in a CSV file.
+    """Table in a CSV file, which `shown` names in errors: UTF-8, with or without byte order mark.
 
     The header tells the delimiter: comma, semicolon, tab or bar. Spaces around cells do not count, and cells
     that say "missing" (`MISSING_MARKERS`) become null before the rest decides the type, so that `1, 2, ?` are
-    numbers.
-
-    Parameters
-    ----------
-    file : binary file
-        At its start, UTF-8 with or without byte order mark.
-    shown : str
-        Names the file in errors.
-
-    Returns
-    -------
-    pyarrow.Table
-        Columns of int64, float64, bool, large_string, or null where no cell holds anything.
-
-    Raises
-    ------
-    DataError
-        If it is not text, or not a table.
+    numbers. Columns are int64, float64, bool, large_string, or null where no cell holds anything. A DataError
+    says that it is not text, or not a table.
     """
     start = _start(file, shown)
     delimiter, names, n_lines = _header(start, shown)
@@ -70,21 +52,22 @@ def _start(file: BinaryIO, shown: str) -> str:
     start = file.read(_HEADER_BYTES)
     file.seek(0)
     if b"\0" in start:
-        raise DataError(f"{shown} is neither CSV nor Parquet: it holds binary data.")
+        raise DataError(
+            f"{shown} is neither CSV nor Parquet: it holds binary data. Export the table as one of them."
+        )
     if start.lstrip()[:5].lower() in (b"<!doc", b"<html"):
-        raise DataError(f"{shown} is a web page, not a CSV or Parquet file. Is a log-in needed?")
+        raise DataError(f"{shown} is a web page, not a CSV or Parquet file. Does the address need a login?")
     try:
-        text = start.decode("utf-8-sig", errors="strict" if len(start) < _HEADER_BYTES else "ignore")
+        return start.decode("utf-8-sig", errors="strict" if len(start) < _HEADER_BYTES else "ignore")
     except UnicodeDecodeError as error:
         raise DataError(f"{shown} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from error
-    return text
 
 
 def _header(start: str, shown: str) -> tuple[str, list[str], int]:
     """Delimiter, column names, and the number of lines before the first row."""
     text = start.lstrip()
     if not text:
-        raise DataError(f"{shown} is empty. A CSV with a header, or a Parquet file, is needed.")
+        raise DataError(f"{shown} is empty. Give a CSV with a header, or a Parquet file.")
     n_blank = len(start[: len(start) - len(text)].splitlines())
     unquoted = re.sub(r'"[^"]*"', "", text).splitlines()[0]
     delimiter = max(_DELIMITERS, key=unquoted.count)

@@ -28,12 +28,7 @@ _CAMEL_ID = re.compile(r"[a-z0-9](Id|ID|Key|No|Nr)$")
 def target_name(names: list[str], target: str | None, shown: str) -> str:
     """Name of the column to predict: the one asked for, or the one called target, class, label or y.
 
-    `shown` names the table in errors.
-
-    Raises
-    ------
-    DataError
-        If there is no such column, or more than one.
+    `shown` names the table in errors: a DataError says that there is no such column, or more than one.
     """
     columns = ", ".join(repr(name) for name in names[:50]) + (", ..." if len(names) > 50 else "")
     if target is not None:
@@ -52,12 +47,8 @@ def target_name(names: list[str], target: str | None, shown: str) -> str:
 def class_labels(column: Column) -> tuple[NDArray[Any], FeatureType]:
     """Class label of each row as objects (str), int64, bool or float64, and the labels' type.
 
-    Whole numbers are integers however they are stored. The column has no missing values.
-
-    Raises
-    ------
-    DataError
-        If there are fewer than two classes, a class has fewer than two rows, or the values are no labels.
+    The column has no missing values. Whole numbers are integers however they are stored. A DataError says
+    that there are fewer than two classes, a class has one row only, or the values are no labels.
     """
     if not len(column.values):
         raise DataError(f"Target {column.name!r}: every value is missing.")
@@ -68,21 +59,22 @@ def class_labels(column: Column) -> tuple[NDArray[Any], FeatureType]:
         )
     if column.type == "long" and np.abs(column.values).max() >= _LARGEST_WHOLE:
         raise DataError(
-            f"Target {column.name!r}: whole numbers from 2**53 on cannot be told apart as class labels. "
+            f"Target {column.name!r}: whole numbers of 2**53 and above are too large for class labels. "
             "Convert them to text."
         )
     y, kind = _native(column)
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) < 2:
         raise DataError(
-            f"Target {column.name!r}: only one class, {classes.tolist()[0]!r}. Two or more are needed."
+            f"Target {column.name!r}: all rows have the class {classes.tolist()[0]!r}. "
+            "At least two classes are needed."
         )
     if counts.min() < 2:
         rare = classes[counts < 2].tolist()
         hint = " Is it a quantity rather than a class?" if len(rare) > len(y) / 4 else ""
         raise DataError(
-            f"Target {column.name!r}: {len(rare)} of {len(classes)} classes have one row only, such as "
-            f"{rare[:5]}. At least one for training and one for testing are needed.{hint}"
+            f"Target {column.name!r}: {len(rare)} of {len(classes)} classes have only one row, such as "
+            f"{rare[:5]}. Each class needs at least two: one for training, one for testing.{hint}"
         )
     return y, kind
 
@@ -118,15 +110,9 @@ def usable_columns(
     Free text has more than `MAX_CATEGORIES` distinct values, or more than one per two rows. Tables of fewer
     than 20 rows are too small to tell, so there neither rule is applied.
     """
-    usable: list[Column] = []
-    dropped: list[DroppedColumn] = []
-    for column in columns:
-        reason = _reason(column, is_train)
-        if reason is None:
-            usable.append(column)
-        else:
-            dropped.append(DroppedColumn(column.name, reason))
-    return usable, tuple(dropped)
+    reasons = {column.name: _reason(column, is_train) for column in columns}
+    usable = [column for column in columns if reasons[column.name] is None]
+    return usable, tuple(DroppedColumn(name, reason) for name, reason in reasons.items() if reason)
 
 
 def _reason(column: Column, is_train: NDArray[np.bool_]) -> str | None:
@@ -137,9 +123,9 @@ def _reason(column: Column, is_train: NDArray[np.bool_]) -> str | None:
     if not present.any():
         return "all values are missing"
     if column.type == "other":
-        return "lists, structures and binary values cannot be features; make columns of their parts"
+        return "lists, structures and binary values cannot be features; split them into columns"
     if column.type == "date":
-        return "dates do not generalize to later ones; make numbers of them (age, month, weekday)"
+        return "later dates are not in the training rows; convert dates to numbers (age, month, weekday)"
     learned = np.unique(column.values[is_train & present])
     if not len(learned):
         return "all values in the training rows are missing"

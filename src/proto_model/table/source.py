@@ -36,10 +36,7 @@ class RawTable:
 def load_table(dataset: str) -> RawTable:
     """Table behind a key of `BUILT_IN`, or the path of a CSV (with a header) or Parquet file.
 
-    Raises
-    ------
-    DataError
-        If there is no such table, or it cannot be read.
+    A DataError says that there is no such table, or that it cannot be read.
     """
     if dataset in BUILT_IN:
         return _built_in(dataset)
@@ -47,8 +44,8 @@ def load_table(dataset: str) -> RawTable:
     if not path.exists():
         if path.name == dataset and not path.suffix:
             raise DataError(
-                f"Unknown data set {dataset!r}. Known are {', '.join(sorted(BUILT_IN))}; "
-                "or give the path or http(s) URL of a CSV or Parquet file."
+                f"Unknown data set {dataset!r}. Choose {', '.join(sorted(BUILT_IN))}, "
+                "or the path or http(s) URL of a CSV or Parquet file."
             )
         raise DataError(f"No file at {dataset} (in {Path.cwd()}).")
     if not path.is_file():
@@ -72,12 +69,7 @@ def _built_in(name: str) -> RawTable:
 def read_table(file: BinaryIO, source: str) -> RawTable:
     """Table in an open CSV or Parquet file; its cells as stored, those of a CSV typed by what they hold.
 
-    `source` is the path or URL, which names the table, also in errors.
-
-    Raises
-    ------
-    DataError
-        If the file holds no table.
+    `source` is the path or URL, which names the table, also in errors: a DataError says that it holds none.
     """
     magic = file.read(4)
     file.seek(0)
@@ -102,5 +94,5 @@ def _names(header: list[str], source: str) -> list[str]:
     names = [name.strip() or f"column_{position}" for position, name in enumerate(header, start=1)]
     doubles = sorted(name for name, count in Counter(names).items() if count > 1)
     if doubles:
-        raise DataError(f"{source} has more than one column named {doubles}. Rename all but one of each.")
+        raise DataError(f"{source} has more than one column named {doubles}. Give each column its own name.")
     return names

@@ -29,6 +29,7 @@ def row_hashes(columns: Sequence[Column]) -> NDArray[np.uint64]:
     Numbers count by value, whether stored as integer, float or text; a missing cell is one value of its own.
     Equal rows have equal hashes; others share one with a probability of 2**-64.
     """
+    # A sum does not depend on the order of the columns; the name in each hash tells them apart.
     total = np.full(len(columns[0].values), _SALT)
     for column in columns:
         total += _mixed(_cell_hashes(column) ^ _text_hash(column.name))
@@ -40,34 +41,30 @@ def test_rows(hashes: NDArray[np.uint64], y: NDArray[Any], test_size: float) -> 
 
     A class left without a test row gives the rows of its lowest hash, one left without a training row those
     of its highest; for such rare classes alone can a new row change the part of an old one. Equal rows are in
-    the same part.
-
-    Raises
-    ------
-    DataError
-        If `test_size` is out of range, or all rows of a class are equal.
+    the same part, so a class whose rows are all equal is a DataError, as is a `test_size` out of range.
     """
     if not 0 < test_size < 1:
-        raise DataError(f"test_size is {test_size}; a number above 0 and below 1 is needed, such as 0.2.")
+        raise DataError(f"test_size {test_size} given, a number above 0 and below 1 expected, such as 0.2.")
     is_test = hashes < np.uint64(min(int(test_size * 2**64), 2**64 - 1))
     classes, codes = np.unique(y, return_inverse=True)
     n_test = np.bincount(codes, weights=is_test, minlength=len(classes))
     n_rows = np.bincount(codes, minlength=len(classes))
+    # Only a class that is wholly on one side moves rows, so all others depend on their own hashes alone.
     for code in np.flatnonzero((n_test == 0) | (n_test == n_rows)):
         of_class = codes == code
         own = hashes[of_class]
         if own.min() == own.max():
             raise DataError(
-                f"Class {classes.tolist()[code]!r}: its {len(own)} rows are all the same. "
-                "One for training and another for testing are needed; add rows or leave the class out."
+                f"Class {classes.tolist()[code]!r}: its {len(own)} rows are all the same, so they cannot be "
+                "split into training and test rows. Add rows or remove the class."
             )
         moved = own.min() if n_test[code] == 0 else own.max()
         is_test[of_class & (hashes == moved)] = n_test[code] == 0
     return is_test
 
 
-def split_digest(test_hashes: NDArray[np.uint64]) -> str:
-    """Sixteen hexadecimal digits that two splits share when they test on the same rows.
+def split_digest(hashes: NDArray[np.uint64]) -> str:
+    """Sixteen hexadecimal digits that two sets of rows share when they are the same, in any order.
 
     Examples
     --------
@@ -75,8 +72,7 @@ def split_digest(test_hashes: NDArray[np.uint64]) -> str:
     >>> split_digest(hashes) == split_digest(hashes[::-1])
     True
     """
-    ordered = np.sort(test_hashes).astype("<u8")
-    return hashlib.sha256(ordered.tobytes()).hexdigest()[:16]
+    return hashlib.sha256(np.sort(hashes).astype("<u8").tobytes()).hexdigest()[:16]
 
 
 def _cell_hashes(column: Column) -> NDArray[np.uint64]:

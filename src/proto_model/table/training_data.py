@@ -50,12 +50,8 @@ def load_training_data(
     """Training and test rows of a built-in data set or a file, as `load_table` takes it.
 
     Without a target, the column called target, class, label or y is predicted. `test_size` is the fraction of
-    rows held out, above 0 and below 1; the model's name goes into the schema.
-
-    Raises
-    ------
-    DataError
-        If the table cannot be read, or nothing can be learned from it.
+    rows held out, above 0 and below 1; the model's name goes into the schema. A DataError says that the table
+    cannot be read, or that nothing can be learned from it.
     """
     return prepare(load_table(dataset), target, test_size, model_name)
 
@@ -107,15 +103,13 @@ def prepare(
 
 
 def _feature(column: Column, is_train: NDArray[np.bool_]) -> Feature:
-    """Schema entry of a column."""
     values = column.values[is_train & ~column.missing]
     nullable = bool(column.missing.any())
     if column.texts is not None:
         codes, counts = np.unique(values.astype(np.int64), return_counts=True)
         categories = tuple(column.texts[codes].tolist())
-        return Feature(
-            column.name, "string", nullable, categories, most_frequent=categories[int(counts.argmax())]
-        )
+        most_frequent = categories[int(counts.argmax())]
+        return Feature(column.name, "string", nullable, categories, most_frequent=most_frequent)
     kind: FeatureType = column.type  # type: ignore[assignment]  # dates and others are dropped by now
     return Feature(
         column.name,
@@ -128,7 +122,6 @@ def _feature(column: Column, is_train: NDArray[np.bool_]) -> Feature:
 
 
 def _frame(columns: Sequence[Column], rows: NDArray[np.bool_]) -> pd.DataFrame:
-    """Canonical frame of some of the rows."""
     series = {
         column.name: pd.Series(column.rows(rows).objects(), dtype=object)
         if column.texts is not None

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from proto_model.plotting import ACCENT, GRID, SECOND, dress, new_figure, shortened
 from proto_model.training.evaluation import METRICS, markdown_table
-from proto_model.training.evaluation.plots import leaderboard_plot
 
 _SHOWN = tuple(metric for metric in METRICS if metric.on_board)
 _COLUMNS = ("variant", "balanced accuracy (CV)", *(metric.on_board for metric in _SHOWN), "fit")
@@ -35,30 +36,43 @@ def ranked(standings: Sequence[Standing]) -> list[Standing]:
 
 def frame(standings: Sequence[Standing]) -> pd.DataFrame:
     """Table with one row per standing, for programs."""
-    return pd.DataFrame(
-        [
-            {
-                "rank": rank,
-                "variant": standing.variant,
-                "run_id": standing.run_id,
-                "cv_balanced_accuracy": standing.cv_balanced_accuracy,
-                "cv_std": standing.cv_std,
-                **{f"test_{name}": value for name, value in standing.metrics.items() if "/" not in name},
-                "fit_seconds": standing.fit_seconds,
-            }
-            for rank, standing in enumerate(standings, start=1)
-        ]
-    )
+    rows = []
+    for rank, standing in enumerate(standings, start=1):
+        row = {"rank": rank, **vars(standing)}
+        metrics, fit_seconds = row.pop("metrics"), row.pop("fit_seconds")
+        tests = {f"test_{name}": value for name, value in metrics.items() if "/" not in name}
+        rows.append(row | tests | {"fit_seconds": fit_seconds})
+    return pd.DataFrame(rows)
 
 
 def figure(standings: Sequence[Standing]) -> Figure:
-    """Balanced accuracy of every variant, in cross-validation and on the test rows."""
-    return leaderboard_plot(
-        [standing.variant for standing in standings],
-        [standing.cv_balanced_accuracy for standing in standings],
-        [standing.cv_std for standing in standings],
-        [standing.metrics["balanced_accuracy"] for standing in standings],
-    )
+    """Balanced accuracy of every variant, in cross-validation and on the test rows, the best at the top."""
+    cv_scores = [standing.cv_balanced_accuracy for standing in standings]
+    cv_stds = [standing.cv_std for standing in standings]
+    test_scores = [standing.metrics["balanced_accuracy"] for standing in standings]
+    drawing = new_figure(7.4, 1.9 + 0.55 * len(standings))
+    axes = drawing.subplots()
+    rows = np.arange(len(standings))[::-1]
+    axes.errorbar(
+        cv_scores, rows + 0.12, xerr=cv_stds, fmt="o", color=ACCENT, markersize=7, capsize=3,
+        label="cross-validation (ranks)",
+    )  # fmt: skip
+    axes.plot(test_scores, rows - 0.12, "D", color=SECOND, markersize=7, label="test rows")
+    for scores, shift, text_shift, color in ((cv_scores, 0.12, 7, ACCENT), (test_scores, -0.12, -15, SECOND)):
+        for row, score in zip(rows, scores, strict=True):
+            axes.annotate(
+                f"{score:.4f}", (score, row + shift), xytext=(0, text_shift), textcoords="offset points",
+                ha="center", color=color, fontsize=9,
+            )  # fmt: skip
+    dress(axes, "Leader board", "balanced accuracy")
+    axes.set_yticks(rows, shortened([standing.variant for standing in standings], 30))
+    axes.set_ylim(-0.6, len(standings) - 0.4)
+    axes.margins(x=0.08)
+    axes.grid(False, axis="y")
+    for row in rows[:-1]:
+        axes.axhline(row - 0.5, color=GRID, linewidth=0.8)
+    drawing.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
+    return drawing
 
 
 def rich_table(standings: Sequence[Standing], title: str) -> Table:
@@ -72,7 +86,7 @@ def rich_table(standings: Sequence[Standing], title: str) -> Table:
 
 
 def markdown(standings: Sequence[Standing]) -> str:
-    """Table for a description in the MLflow UI."""
+    """The same in Markdown, for a description in the MLflow UI."""
     return markdown_table(_COLUMNS, map(_cells, standings))
 
 

@@ -8,11 +8,11 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Executor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,11 +33,9 @@ _SWITCH_S = 0.0002
 _LINES_PER_SEARCH = 4
 
 
-class SearchProgress(Protocol):
-    """What `search` calls after each fit."""
-
-    def __call__(self, variant: str, n_done: int, n_total: int, best: float) -> None:
-        """Take note that `n_done` of `n_total` fits are done, the best candidate scoring `best` (or NaN)."""
+#: Called after each fit with the variant's name, the fits done, the fits to do, and the best mean score of a
+#: candidate so far (NaN before the first is complete); one call at a time, but from several threads.
+SearchProgress = Callable[[str, int, int, float], None]
 
 
 @dataclass(frozen=True)
@@ -70,37 +68,12 @@ def searches(
 
     Scored by balanced accuracy over stratified folds, the same for all candidates and variants: five, three
     from 10 000 training rows on, fewer when a class is rarer than that. The result depends on `random_state`,
-    not on `n_jobs`. While the caller works on a result, the next searches go on; when the context is left,
-    those that are not done end after the fits at hand.
-
-    Parameters
-    ----------
-    variants : iterable of Variant or str
-        Kinds of forest, or their names.
-    data : TrainingData
-        Only its training rows are looked at.
-    n_candidates : int
-        How many to try per variant, the defaults included; at least 1.
-    random_state : int
-        Seed of the draws, the folds and the forests.
-    progress : callable, optional
-        Called after each fit, one call at a time but from several threads, with the variant's name, the fits
-        done, the fits to do and the best mean score of a candidate so far (NaN before the first is complete).
-    n_jobs : int, optional
-        Forests to grow at the same time; None for one per core.
-
-    Yields
-    ------
-    iterator of SearchResult
-        In the order of `variants`.
-
-    Raises
-    ------
-    ValueError
-        If `n_candidates` is below 1.
+    not on `n_jobs`, the number of forests to grow at the same time (None for one per core). While the caller
+    works on a result, the next searches go on; when the context is left, those that are not done end after
+    the fits at hand.
     """
     if n_candidates < 1:
-        raise ValueError(f"n_candidates is {n_candidates}; 1 or more are needed.")
+        raise ValueError(f"n_candidates {n_candidates} given, 1 or more expected.")
     n_threads = n_jobs or os.cpu_count() or 1
     rows = _Rows.of(data, random_state)
     interval = sys.getswitchinterval()
@@ -142,10 +115,7 @@ def _result(scored: _CrossValidation, data: TrainingData, random_state: int, n_t
 
 @dataclass(frozen=True)
 class _Rows:
-    """Training rows and folds, the same for all candidates of all variants.
-
-    The rows are coded once, outside the folds: coding a row looks at no other row.
-    """
+    """Training rows and folds, the same for all candidates of all variants."""
 
     X: NDArray[np.float32]
     y: NDArray[np.int64]
@@ -153,6 +123,7 @@ class _Rows:
 
     @classmethod
     def of(cls, data: TrainingData, random_state: int) -> _Rows:
+        # Coded once, outside the folds: coding a row looks at no other row.
         encoder = make_pipeline(next(iter(VARIANTS)), data.schema, random_state).named_steps["encode"]
         X = encoder.fit_transform(data.X_train).astype(np.float32)
         codes: NDArray[np.int64] = np.unique(data.y_train, return_inverse=True)[1]
@@ -235,27 +206,29 @@ def _balanced_accuracy(y: NDArray[np.int64], y_pred: NDArray[np.int64]) -> float
 def _table(
     candidates: list[dict[str, Any]], scores: NDArray[np.float64], seconds: NDArray[np.float64], best: int
 ) -> pd.DataFrame:
-    rows = [
-        {
-            "candidate": number,
-            "chosen": number == best,
-            "cv_balanced_accuracy": scores[number].mean(),
-            "cv_std": scores[number].std(),
-            "fit_seconds": seconds[number].sum(),
-            **params,
-            **{f"fold_{fold}": score for fold, score in enumerate(scores[number])},
-        }
-        for number, params in enumerate(candidates)
-    ]
-    return pd.DataFrame(rows)
+    numbers = np.arange(len(candidates))
+    columns = {
+        "candidate": numbers,
+        "chosen": numbers == best,
+        "cv_balanced_accuracy": scores.mean(axis=1),
+        "cv_std": scores.std(axis=1),
+        "fit_seconds": seconds.sum(axis=1),
+    }
+    folds = pd.DataFrame(scores).add_prefix("fold_")
+    return pd.concat([pd.DataFrame(columns), pd.DataFrame(candidates), folds], axis=1)
 
 
 @contextmanager
 def search_progress(console: Console | None = None) -> Iterator[SearchProgress]:
     """Callback for `searches`: a bar per variant in a terminal, a line now and then elsewhere."""
     out = console or Console(stderr=True)
+
+    def show_line(variant: str, n_done: int, n_total: int, best: float) -> None:
+        if n_done * _LINES_PER_SEARCH // n_total > (n_done - 1) * _LINES_PER_SEARCH // n_total:
+            out.print(f"{variant}: {n_done}/{n_total} fits {_shown(best)}".rstrip(), highlight=False)
+
     if not out.is_terminal:
-        yield _lines(out)
+        yield show_line
         return
     columns = (
         TextColumn("{task.description:<24}"),
@@ -264,27 +237,15 @@ def search_progress(console: Console | None = None) -> Iterator[SearchProgress]:
         TextColumn("{task.fields[best]}"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=out) as bars:
-        yield _bars(bars)
-
-
-def _bars(bars: Progress) -> SearchProgress:
     tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=out) as bars:
 
-    def show(variant: str, n_done: int, n_total: int, best: float) -> None:
-        if variant not in tasks:
-            tasks[variant] = bars.add_task(variant, total=n_total, best="")
-        bars.update(tasks[variant], completed=n_done, best=_shown(best))
+        def show_bar(variant: str, n_done: int, n_total: int, best: float) -> None:
+            if variant not in tasks:
+                tasks[variant] = bars.add_task(variant, total=n_total, best="")
+            bars.update(tasks[variant], completed=n_done, best=_shown(best))
 
-    return show
-
-
-def _lines(out: Console) -> SearchProgress:
-    def show(variant: str, n_done: int, n_total: int, best: float) -> None:
-        if n_done * _LINES_PER_SEARCH // n_total > (n_done - 1) * _LINES_PER_SEARCH // n_total:
-            out.print(f"{variant}: {n_done}/{n_total} fits {_shown(best)}".rstrip(), highlight=False)
-
-    return show
+        yield show_bar
 
 
 def _shown(best: float) -> str:

@@ -21,24 +21,12 @@ from proto_model.schema import ModelSchema
 
 @dataclass(frozen=True)
 class Variant:
-    """A kind of forest.
-
-    Parameters
-    ----------
-    name : str
-        Key in `VARIANTS`.
-    forest : callable
-        Class of the forest.
-    defaults : mapping
-        Parameters of the search's first candidate; the others replace some of them.
-    space : mapping of str to sequence
-        Values that the search draws from, each with the same probability.
-    """
+    """A kind of forest, and what its search tries."""
 
     name: str
     forest: Callable[..., ClassifierMixin]
-    defaults: Mapping[str, Any]
-    space: Mapping[str, Any]
+    defaults: Mapping[str, Any]  # parameters of the first candidate; the others replace some of them
+    space: Mapping[str, Any]  # values that the search draws from, each with the same probability
 
 
 _SPACE: dict[str, list[Any]] = {
@@ -84,12 +72,6 @@ def make_pipeline(variant: Variant | str, schema: ModelSchema, random_state: int
     )
     names = [feature.name for feature in categorical]
     numbers = [feature.name for feature in schema.features if feature.categories is None]
-    return Pipeline(
-        [
-            (
-                "encode",
-                ColumnTransformer([("categories", encoder, names), ("numbers", "passthrough", numbers)]),
-            ),
-            ("forest", chosen.forest(**{**chosen.defaults, **params}, random_state=random_state)),
-        ]
-    )
+    columns = ColumnTransformer([("categories", encoder, names), ("numbers", "passthrough", numbers)])
+    forest = chosen.forest(**{**chosen.defaults, **params}, random_state=random_state)
+    return Pipeline([("encode", columns), ("forest", forest)])

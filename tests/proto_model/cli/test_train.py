@@ -44,7 +44,7 @@ def test_usual_spellings_of_a_flag(spelling, value):
         (["--random-state", str(2**32)], "whole number from 0"),
         (["--file-management", "perhaps"], "'perhaps' given, true or false expected"),
         (["--registered-model-name", "a/b"], "without '/' and ':'"),
-        (["--dataset", " "], "the text is empty"),
+        (["--dataset", " "], "no value given"),
         (["--nosuch", "1"], "unrecognized arguments: --nosuch 1"),
         (["--data", "iris"], "unrecognized arguments"),
     ],

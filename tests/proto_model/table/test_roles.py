@@ -28,7 +28,7 @@ def reason(values: object, name: str = "x", is_train: np.ndarray | None = None) 
         (SHUFFLED + 100, "one value per row: a row number"),
         ([f"row {n}" for n in range(N_ROWS)], "one value per row: an identifier"),
         ([["a"]] * N_ROWS, "lists, structures and binary values"),
-        (["2024-01-01", "2024-01-02"] * (N_ROWS // 2), "dates do not generalize to later ones"),
+        (["2024-01-01", "2024-01-02"] * (N_ROWS // 2), "later dates are not in the training rows"),
     ],
 )
 def test_a_column_that_cannot_be_a_feature_has_its_reason(values, expected):
@@ -150,13 +150,13 @@ def test_labels_are_as_in_the_table_and_whole_numbers_are_integers(values, expec
     ("values", "message"),
     [
         (pa.array([], pa.int64()), "every value is missing"),
-        (pa.array(["a", "a"]), "only one class, 'a'"),
-        (pa.array([7, 7]), r"only one class, 7\."),
+        (pa.array(["a", "a"]), "all rows have the class 'a'"),
+        (pa.array([7, 7]), r"all rows have the class 7\."),
         (pa.array([[1], [1], [2], [2]]), "lists, structures and binary values cannot be class labels"),
-        (pa.array([2**53, 2**53 + 1] * 2), "cannot be told apart"),
+        (pa.array([2**53, 2**53 + 1] * 2), "too large for class labels"),
         (
             pa.array(["a", "a", "b", "a", "a"]),
-            r"1 of 2 classes have one row only, such as \['b'\].*needed\.$",
+            r"1 of 2 classes have only one row, such as \['b'\].*for testing\.$",
         ),
         (pa.array(np.arange(9.0) / 7), "Is it a quantity rather than a class"),
     ],

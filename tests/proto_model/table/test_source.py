@@ -40,9 +40,7 @@ def test_a_csv_file_has_its_header_stripped_and_its_gaps_named(csv_file):
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(
-        DataError, match=r"'cancer'\. Known are breast_cancer, digits, iris, wine; or give the path"
-    ):
+    with pytest.raises(DataError, match=r"'cancer'\. Choose breast_cancer, digits, iris, wine, or the path"):
         load_table("cancer")
 
 

@@ -1,7 +1,10 @@
 import io
 
+import pytest
+from matplotlib.image import imread
 from rich.console import Console
 
+from proto_model.plotting import save
 from proto_model.training import leader_board
 from proto_model.training.leader_board import Standing
 
@@ -42,3 +45,13 @@ def test_names_are_never_cut_and_undefined_figures_have_a_dash():
     assert "| random_forest_balanced | 0.9000 ± 0.0100 | 0.5000 | - |" in leader_board.markdown(
         [standing("random_forest_balanced", 0.9)]
     )
+
+
+@pytest.mark.parametrize("n_variants", [1, 3])
+def test_the_figure_names_every_variant(n_variants, tmp_path):
+    names = ["extra_trees", "random_forest", "random_forest_balanced"][:n_variants]
+    figure = leader_board.figure([standing(name, 0.95, test=0.94) for name in names])
+    save(figure, tmp_path / "plot.png")
+
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == names
+    assert imread(tmp_path / "plot.png")[..., :3].std() > 0.01

@@ -130,7 +130,7 @@ def test_one_candidate_and_more_than_the_space_holds_are_fine(mixed_data):
 
 
 def test_no_candidate_is_an_error(mixed_data):
-    with pytest.raises(ValueError, match="n_candidates is 0; 1 or more"):
+    with pytest.raises(ValueError, match="n_candidates 0 given, 1 or more"):
         search(SMALL, mixed_data, 0)
 
 

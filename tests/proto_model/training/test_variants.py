@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from proto_model.forest.pipeline import forest_columns
 from proto_model.table import encode
-from proto_model.training import VARIANTS, forest_columns, make_pipeline
+from proto_model.training import VARIANTS, make_pipeline
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -1,28 +1,15 @@
 """Champion against challenger: compare two model versions, promote the better one, undo a promotion."""
 
-from proto_model.registry.promotion.comparison import (
-    Bootstrap,
-    Comparison,
-    ComparisonError,
-    Criteria,
-    Decision,
-    compare,
-    decide,
-)
+from proto_model.registry.promotion.comparison import Bootstrap, Criteria
 from proto_model.registry.promotion.procedure import Rollback, compare_and_promote, roll_back
 from proto_model.registry.promotion.report import Report, report_sentences, report_table, write_report
 
 __all__ = [
     "Bootstrap",
-    "Comparison",
-    "ComparisonError",
     "Criteria",
-    "Decision",
     "Report",
     "Rollback",
-    "compare",
     "compare_and_promote",
-    "decide",
     "report_sentences",
     "report_table",
     "roll_back",

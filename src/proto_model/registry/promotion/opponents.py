@@ -6,11 +6,11 @@ split goes by a hash of each row, so a row's hash tells across runs whether anot
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import mlflow.artifacts
 import numpy as np
@@ -23,7 +23,7 @@ from proto_model.errors import ArtifactError, DataError, ProtoModelError
 from proto_model.registry.promotion.comparison import ComparisonError
 from proto_model.schema import Label, ModelSchema
 from proto_model.table import encode
-from proto_model.table.split import HASH_COLUMN
+from proto_model.table.split import HASH_COLUMN, split_digest
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -36,78 +36,56 @@ _ROWS = "split/rows.parquet"
 _COLUMNS = {_TEST_ROWS: {HASH_COLUMN}, _ROWS: {"row_hash", "part"}}
 
 
-class Contender(Protocol):
-    """What the comparison needs of a model version."""
+@dataclass(frozen=True)
+class Contender:
+    """A model version: its schema, if it has one, and the labels of a frame's rows; columns in any order."""
 
     schema: ModelSchema | None
-
-    def predict(self, frame: pd.DataFrame) -> Sequence[Label]:
-        """Label of each row of a frame that holds the features, in any order."""
-        ...
+    predict: Callable[[pd.DataFrame], Sequence[Label]]
 
 
-class ForestContender:
-    """A version that this project logged: its forest is asked directly, so both signatures compare alike."""
-
-    def __init__(self, forest: Bundle) -> None:
-        self._forest = forest
-        self.schema: ModelSchema | None = forest.schema
-
-    def predict(self, frame: pd.DataFrame) -> Sequence[Label]:
-        """Most probable class of each row."""
-        schema = self._forest.schema
-        probabilities = self._forest.predict_proba(encode(frame, schema))
-        return [schema.classes[index] for index in np.argmax(probabilities, axis=1)]
+def forest_labels(forest: Bundle, frame: pd.DataFrame) -> Sequence[Label]:
+    """Labels from a version that this project logged: asked directly, so both signatures compare alike."""
+    probabilities = forest.predict_proba(encode(frame, forest.schema))
+    return [forest.schema.classes[index] for index in np.argmax(probabilities, axis=1)]
 
 
-class PyfuncContender:
-    """Any other model that MLflow can load: it gets the columns that its signature names."""
+def pyfunc_labels(model: PyFuncModel, frame: pd.DataFrame) -> Sequence[Label]:
+    """Labels from any other model that MLflow can load, which gets the columns that its signature names.
 
-    schema: ModelSchema | None = None
-
-    def __init__(self, model: PyFuncModel) -> None:
-        self._model = model
-
-    def predict(self, frame: pd.DataFrame) -> Sequence[Label]:
-        """Column `prediction` of the model's answer, or the answer itself when it is one label per row."""
-        signature = self._model.metadata.signature
-        if signature is not None and signature.inputs is not None and signature.inputs.has_input_names():
-            frame = frame[[name for name in signature.inputs.input_names() if name in frame.columns]]
-        answer: Any = self._model.predict(frame)
-        if isinstance(answer, pd.DataFrame):
-            answer = answer["prediction"] if "prediction" in answer.columns else answer.iloc[:, 0]
-        labels: list[Label] = np.asarray(answer).tolist()
-        if np.ndim(labels) != 1 or len(labels) != len(frame):
-            raise ComparisonError(
-                f"One label per row expected, an answer of shape {np.shape(labels)} received."
-            )
-        return labels
+    They are the column `prediction` of its answer, or the answer itself when it is one label per row.
+    """
+    signature = model.metadata.signature
+    if signature is not None and signature.inputs is not None and signature.inputs.has_input_names():
+        frame = frame[[name for name in signature.inputs.input_names() if name in frame.columns]]
+    answer: Any = model.predict(frame)
+    if isinstance(answer, pd.DataFrame):
+        answer = answer["prediction"] if "prediction" in answer.columns else answer.iloc[:, 0]
+    labels: list[Label] = np.asarray(answer).tolist()
+    if np.ndim(labels) != 1 or len(labels) != len(frame):
+        raise ComparisonError(f"One label per row expected, an answer of shape {np.shape(labels)} received.")
+    return labels
 
 
 def load_contender(name: str, version: str, folder: Path) -> Contender:
     """Model version from the registry, downloaded into a folder that is needed for as long as it predicts.
 
-    Raises
-    ------
-    ArtifactError
-        If the artifact is gone, or what is there is no model.
+    An ArtifactError says that the artifact is gone, or that it is no model.
     """
     # Each of the two takes seconds to import, and a comparison rarely needs both.
     try:
-        path = Path(
-            mlflow.artifacts.download_artifacts(
-                artifact_uri=f"models:/{name}/{version}", dst_path=str(folder)
-            )
-        )
+        uri = f"models:/{name}/{version}"
+        path = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
         if not path.exists() or not any(path.iterdir()):
-            raise ArtifactError(f"models:/{name}/{version} has no files.")
+            raise ArtifactError(f"{uri} has no files.")
         if (path / _BUNDLE / "schema.json").is_file():
             from proto_model.model import Bundle
 
-            return ForestContender(Bundle.load(path / _BUNDLE))
+            forest = Bundle.load(path / _BUNDLE)
+            return Contender(forest.schema, functools.partial(forest_labels, forest))
         from mlflow.pyfunc import load_model
 
-        return PyfuncContender(load_model(str(path)))
+        return Contender(None, functools.partial(pyfunc_labels, load_model(str(path))))
     except (MlflowException, OSError, ImportError, ProtoModelError) as error:
         raise ArtifactError(
             f"Cannot load version {version} of {name!r}: {_first_line(error)} If its artifact was moved or "
@@ -135,9 +113,8 @@ class HeldOutRows:
 
     @property
     def digest(self) -> str:
-        """Sixteen hexadecimal digits that two sets of rows share when they are the same, in any order."""
-        hashes = np.sort(self.frame[HASH_COLUMN].to_numpy(dtype="<u8"))
-        return hashlib.sha256(hashes.tobytes()).hexdigest()[:16]
+        """As the `split_digest` of a training run."""
+        return split_digest(self.frame[HASH_COLUMN].to_numpy(dtype=np.uint64))
 
 
 def held_out_rows(challenger: ModelVersion, champion: ModelVersion | None, folder: Path) -> HeldOutRows:
@@ -145,12 +122,7 @@ def held_out_rows(challenger: ModelVersion, champion: ModelVersion | None, folde
 
     When the champion's training rows are not known, all test rows are used and a caveat says so: a champion
     that saw some of them only gets a better score than it deserves. The other way round there is no fair
-    comparison, so the challenger's rows have to be known.
-
-    Raises
-    ------
-    DataError
-        If the challenger's test rows cannot be read, or all of them were trained on.
+    comparison, so a DataError says that the challenger's rows are not known, or were all trained on.
     """
     try:
         frame = _read(challenger, _TEST_ROWS, folder / "challenger")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,6 @@ from proto_model.registry.promotion.comparison import (
     count_pairs,
     decide,
     schema_differences,
-    score,
 )
 from proto_model.registry.promotion.opponents import Contender, HeldOutRows, held_out_rows, load_contender
 from proto_model.registry.promotion.records import (
@@ -48,8 +47,6 @@ from proto_model.table.split import HASH_COLUMN
 
 logger = logging.getLogger(__name__)
 
-_BOOTSTRAP = Bootstrap()
-
 
 def compare_and_promote(
     name: str,
@@ -57,35 +54,19 @@ def compare_and_promote(
     *,
     client: MlflowClient,
     now: datetime,
-    bootstrap: Bootstrap = _BOOTSTRAP,
-    dry_run: bool = False,
-    run_id: str | None = None,
+    bootstrap: Bootstrap,
+    dry_run: bool,
+    run_id: str | None,
 ) -> Report:
     """Compare challenger and champion of a registered model; the challenger takes over if it is superior.
 
-    A challenger that is not superior keeps its alias: it may be compared again with other criteria.
+    A challenger that is not superior keeps its alias: it may be compared again with other criteria. A dry run
+    changes nothing in MLflow: no alias, no tag, no run. A ProtoModelError says that the two cannot be
+    compared, or that the aliases changed in the meantime; no alias is moved then.
 
-    Parameters
-    ----------
-    name : str
-        Registered model name.
-    criteria : Criteria
-        What superior means.
-    client : MlflowClient
-        For the same servers as MLflow's current tracking and registry URIs, from which artifacts are loaded.
-    now : datetime
-        With a time zone.
-    bootstrap : Bootstrap
-        How the interval is drawn; a confidence in `criteria` replaces its own.
-    dry_run : bool
-        Change nothing in MLflow: no alias, no tag, no run.
-    run_id : str, optional
-        Run that the report is logged to if it is still running; by default a new one beside the challenger's.
-
-    Raises
-    ------
-    ProtoModelError
-        If the two cannot be compared, or the aliases changed in the meantime. No alias is moved then.
+    The client is for the same servers as MLflow's current URIs, from which artifacts are loaded. A confidence
+    in `criteria` replaces the bootstrap's own. The report is logged to the run `run_id` if it is still
+    running, else to a new one beside the challenger's.
     """
     aliases = read_aliases(name, client=client)
     challenger, champion = _opponents(client, name, aliases)
@@ -123,7 +104,8 @@ class Rollback:
     def sentence(self) -> str:
         """What was done, or would be."""
         became = "would be" if self.dry_run else "is"
-        lost = "" if self.taken_back is None else f" Version {self.taken_back} keeps no alias."
+        loses = "would lose" if self.dry_run else "loses"
+        lost = "" if self.taken_back is None else f" Version {self.taken_back} {loses} its alias."
         return f"Version {self.restored} of {self.model!r} {became} champion again.{lost}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -135,11 +117,7 @@ def roll_back(name: str, *, client: MlflowClient, now: datetime, dry_run: bool =
     """Undo the last promotion of a registered model; a dry run only says what would be done.
 
     The version that loses the champion's place gets no alias, and the tag `comparison_verdict: rolled_back`.
-
-    Raises
-    ------
-    RegistryError
-        If there is nothing to undo, or the aliases changed in the meantime.
+    A RegistryError says that there is nothing to undo, or that the aliases changed in the meantime.
     """
     before = read_aliases(name, client=client)
     taken_back, restored = before.champion, version_to_restore(name, before)
@@ -185,7 +163,7 @@ def _judge(
             )
             try:
                 rows = held_out_rows(challenger, None, folders["rows"])
-                return True, reason, _evaluate_alone(ours, rows, challenger)
+                return True, reason, _evaluate(rows, {"challenger": (challenger, ours)}, bootstrap)
             except (DataError, ComparisonError) as error:
                 return True, f"{reason} It could not be evaluated. {error}", None
         theirs = load_contender(name, str(champion.version), folders["champion"])
@@ -196,51 +174,41 @@ def _judge(
                 "champion would fail. Register the new model under another name."
             )
         rows = held_out_rows(challenger, champion, folders["rows"])
-        evaluation = _evaluate(rows, (challenger, ours), (champion, theirs), bootstrap)
+        pair = {"champion": (champion, theirs), "challenger": (challenger, ours)}
+        evaluation = _evaluate(rows, pair, bootstrap)
         comparison = evaluation.comparison
         assert comparison is not None
         decision = decide(comparison.difference, comparison.interval, criteria)
         return decision.superior, decision.reason, evaluation
 
 
-def _evaluate_alone(contender: Contender, rows: HeldOutRows, version: ModelVersion) -> Evaluation:
-    target, classes = _target_and_classes([contender], rows.frame)
-    y = class_indices(rows.frame[target].tolist(), classes)
-    labels = _predictions(contender, rows.frame, target, classes, version)
-    y_pred = class_indices(labels, classes)
-    return Evaluation(
-        rows=rows,
-        rows_run_id=version.tags.get("split_run_id"),
-        classes=classes,
-        counts=count_pairs(y, y_pred, y_pred, len(classes)),
-        challenger_score=score(y, y_pred),
-        comparison=None,
-        predictions=_prediction_table(rows.frame, target, challenger=labels),
-    )
-
-
 def _evaluate(
-    rows: HeldOutRows,
-    challenger: tuple[ModelVersion, Contender],
-    champion: tuple[ModelVersion, Contender],
-    bootstrap: Bootstrap,
+    rows: HeldOutRows, contenders: Mapping[str, tuple[ModelVersion, Contender]], bootstrap: Bootstrap
 ) -> Evaluation:
-    (challenger_version, ours), (champion_version, theirs) = challenger, champion
-    target, classes = _target_and_classes([ours, theirs], rows.frame)
-    by_challenger = _predictions(ours, rows.frame, target, classes, challenger_version)
-    by_champion = _predictions(theirs, rows.frame, target, classes, champion_version)
-    y, y_champion, y_challenger = (
-        class_indices(labels, classes) for labels in (rows.frame[target].tolist(), by_champion, by_challenger)
-    )
-    comparison = compare(y, y_champion, y_challenger, len(classes), bootstrap)
+    """What the rows say of the contenders "champion" and "challenger", or of the challenger alone."""
+    frame = rows.frame
+    target, classes = _target_and_classes([contender for _, contender in contenders.values()], frame)
+    labels = {
+        role: _predictions(contender, frame, target, classes, version)
+        for role, (version, contender) in contenders.items()
+    }
+    y = class_indices(frame[target].tolist(), classes)
+    y_pred = {role: class_indices(predicted, classes) for role, predicted in labels.items()}
+    if "champion" in y_pred:
+        comparison = compare(y, y_pred["champion"], y_pred["challenger"], len(classes), bootstrap)
+        counts = comparison.counts
+    else:
+        comparison = None
+        counts = count_pairs(y, y_pred["challenger"], y_pred["challenger"], len(classes))
+    columns = {"row_hash": frame[HASH_COLUMN].to_numpy(), "label": frame[target].to_numpy()}
     return Evaluation(
         rows=rows,
-        rows_run_id=challenger_version.tags.get("split_run_id"),
+        rows_run_id=contenders["challenger"][0].tags.get("split_run_id"),
         classes=classes,
-        counts=comparison.counts,
-        challenger_score=comparison.challenger_score,
+        counts=counts,
+        challenger_score=counts.scores()[1],
         comparison=comparison,
-        predictions=_prediction_table(rows.frame, target, champion=by_champion, challenger=by_challenger),
+        predictions=pd.DataFrame(columns | {role: pd.Series(given) for role, given in labels.items()}),
     )
 
 
@@ -285,11 +253,6 @@ def _predictions(
     return labels
 
 
-def _prediction_table(frame: pd.DataFrame, target: str, **predictions: Sequence[Label]) -> pd.DataFrame:
-    columns = {"row_hash": frame[HASH_COLUMN].to_numpy(), "label": frame[target].to_numpy()}
-    return pd.DataFrame(columns | {role: pd.Series(labels) for role, labels in predictions.items()})
-
-
 def _carry_out(client: MlflowClient, report: Report, run_id: str | None) -> Report:
     """Log the report, move the aliases if it says so, and write the verdict on the versions."""
     champion, challenger = report.champion, report.challenger
@@ -311,7 +274,7 @@ def _carry_out(client: MlflowClient, report: Report, run_id: str | None) -> Repo
             run.amend(report)
             let_explainer_follow(client, report.model, challenger.version)
         mark_versions(client, report)
-        run.finish()
+        client.set_terminated(run.run_id, "FINISHED")
     except MlflowException as error:
         logger.warning(
             "The verdict stands (%s), but not all of it could be recorded: %s", report.verdict, error

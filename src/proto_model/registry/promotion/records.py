@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,9 +50,7 @@ class ReportRun:
     def log(self, report: Report) -> None:
         """Write the report, its numbers as metrics."""
         content = report.to_dict()
-        with tempfile.TemporaryDirectory() as folder:
-            write_report(report, Path(folder))
-            self.client.log_artifacts(self.run_id, folder, "comparison")
+        self._upload(report, write_report)
         # The UI shows the note on the run's page, where the picture's relative link would be broken.
         self.client.set_tag(self.run_id, "mlflow.note.content", re.sub(r"!\[.*\n+", "", markdown(content)))
         self.client.set_tag(self.run_id, VERDICT_TAG, report.verdict)
@@ -70,13 +69,12 @@ class ReportRun:
 
     def amend(self, report: Report) -> None:
         """Replace the texts of the report, now that the aliases have moved."""
-        with tempfile.TemporaryDirectory() as folder:
-            write_texts(report, Path(folder))
-            self.client.log_artifacts(self.run_id, folder, "comparison")
+        self._upload(report, write_texts)
 
-    def finish(self) -> None:
-        """Close the run."""
-        self.client.set_terminated(self.run_id, "FINISHED")
+    def _upload(self, report: Report, write: Callable[[Report, Path], None]) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            write(report, Path(folder))
+            self.client.log_artifacts(self.run_id, folder, "comparison")
 
     def fail(self, reason: str) -> None:
         """Close the run, and say on its page that its report came to nothing."""
@@ -99,32 +97,19 @@ def mark_versions(client: MlflowClient, report: Report) -> None:
     paragraph = f"**Comparison of {report.created_at:%Y-%m-%d}:**"
     over = "as the first champion" if champion is None else f"over version {champion.version}"
     against = "" if champion is None else f"against version {champion.version}"
-    _mark(
-        client,
-        report.model,
-        challenger.version,
-        tags
-        | {
-            VERDICT_TAG: report.verdict,
-            "comparison_opponent": None if champion is None else champion.version,
-        }
-        # Later comparisons replace `comparison_run_id`; this one stays.
-        | ({"promotion_run_id": report.run_id} if promoted else {}),
-        f"{paragraph} {f'promoted {over}' if promoted else f'not promoted {against}'}. {sentence}",
-    )
+    opponent = None if champion is None else champion.version
+    own_tags = tags | {VERDICT_TAG: report.verdict, "comparison_opponent": opponent}
+    if promoted:  # later comparisons replace `comparison_run_id`; this one stays
+        own_tags["promotion_run_id"] = report.run_id
+    outcome = f"promoted {over}" if promoted else f"not promoted {against}"
+    _mark(client, report.model, challenger.version, own_tags, f"{paragraph} {outcome}. {sentence}")
     if champion is not None:
-        verb = "replaced by" if promoted else "stays champion against"
-        _mark(
-            client,
-            report.model,
-            champion.version,
-            tags
-            | {
-                VERDICT_TAG: "replaced" if promoted else "defended",
-                "comparison_opponent": challenger.version,
-            },
-            f"{paragraph} {verb} version {challenger.version}. {sentence}",
-        )
+        tags |= {
+            VERDICT_TAG: "replaced" if promoted else "defended",
+            "comparison_opponent": challenger.version,
+        }
+        outcome = f"{'replaced by' if promoted else 'stays champion against'} version {challenger.version}"
+        _mark(client, report.model, champion.version, tags, f"{paragraph} {outcome}. {sentence}")
 
 
 def mark_rollback(client: MlflowClient, model: str, taken_back: str | None, restored: str, now: str) -> None:
@@ -153,18 +138,17 @@ def _mark(
     client.update_model_version(model, version, f"{kept}\n\n{paragraph}".strip())
 
 
-def let_explainer_follow(client: MlflowClient, name: str, version: str) -> str | None:
+def let_explainer_follow(client: MlflowClient, name: str, version: str) -> None:
     """Give the explainer's alias `champion` to the version that explains the new champion of `name`.
 
-    Returns the explainer's version; None if none has the tag `explained_version` for it, and nothing changes.
+    Nothing changes if no explainer has the tag `explained_version` for it.
     """
     explainer = explainer_name(name)
     those = client.search_model_versions(f"name = '{explainer}' and tag.explained_version = '{version}'")
     if not those:
-        return None
+        return
     newest = str(max(int(item.version) for item in those))
     set_alias(explainer, CHAMPION, newest, client=client)
     challenger = version_of_alias(explainer, CHALLENGER, client=client)
     if challenger is not None and str(challenger.version) == newest:
         client.delete_registered_model_alias(explainer, CHALLENGER)
-    return newest

@@ -20,6 +20,15 @@ _MAX_LISTED = 50
 _MAX_DRAWN = 20
 _N_BARS = 41
 
+_CLASS_COLUMNS = {
+    "label": "class",
+    "rows": "rows",
+    "champion_recall": "champion",
+    "challenger_recall": "challenger",
+    "champion_only_right": "only champion right",
+    "challenger_only_right": "only challenger right",
+}
+
 _table = functools.partial(markdown_table, numbers=True)
 
 
@@ -32,8 +41,12 @@ def markdown(report: dict[str, Any]) -> str:
         f"**{verdict_sentence(report)}** {report['reason']}",
     ]
     if report["rows"] is not None:
-        parts += [_scores(report), "![Difference and recall of each class](comparison.png)", _rows(report)]
-        parts += ["## Recall of each class", _classes(report["classes"], champion is not None)]
+        parts += [
+            _table(["Balanced accuracy", ""], score_lines(report)),
+            "![Difference and recall of each class](comparison.png)",
+            _rows(report),
+        ]
+        parts += ["## Recall of each class", _classes(report["classes"])]
     parts += ["## The versions", _versions(report), "## How to recompute", _recipe(report)]
     return "\n\n".join(parts) + "\n"
 
@@ -48,28 +61,26 @@ def verdict_sentence(report: dict[str, Any]) -> str:
     return f"Version {champion['version']} {'would stay' if report['dry_run'] else 'stays'} champion."
 
 
-def _scores(report: dict[str, Any]) -> str:
-    champion, challenger = report["champion"], report["challenger"]
-    if champion is None:
-        return f"Balanced accuracy: **{challenger['balanced_accuracy']:.4f}**."
+def score_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """Both scores, their difference and how sure it is, each with its name; as much of it as there is."""
+    sides = {role: report[role] for role in ("champion", "challenger") if report[role] is not None}
+    lines = [
+        (f"{role}, version {side['version']}", _share(side["balanced_accuracy"]))
+        for role, side in sides.items()
+    ]
     interval, mcnemar = report["interval"], report["mcnemar"]
-    return _table(
-        ["Balanced accuracy", ""],
-        [
-            [f"champion, version {champion['version']}", f"{champion['balanced_accuracy']:.4f}"],
-            [f"challenger, version {challenger['version']}", f"{challenger['balanced_accuracy']:.4f}"],
-            ["difference", f"{report['difference']:+.4f}"],
-            [
+    if interval is not None:
+        lines += [
+            ("difference", f"{report['difference']:+.4f}"),
+            (
                 f"{100 * interval['confidence']:g} % confidence interval",
                 f"{interval['low']:+.4f} to {interval['high']:+.4f}",
-            ],
-            [
-                f"McNemar's test: only the champion is right on {mcnemar['champion_only']} rows, "
-                f"only the challenger on {mcnemar['challenger_only']}",
-                f"p = {mcnemar['p_value']:.2g}",
-            ],
-        ],
-    )
+            ),
+            ("rows that only the champion gets right", f"{mcnemar['champion_only']}"),
+            ("rows that only the challenger gets right", f"{mcnemar['challenger_only']}"),
+            ("McNemar's test", f"p = {mcnemar['p_value']:.2g}"),
+        ]
+    return lines
 
 
 def _rows(report: dict[str, Any]) -> str:
@@ -91,38 +102,22 @@ def _rows(report: dict[str, Any]) -> str:
     )
 
 
-def _classes(classes: Sequence[dict[str, Any]], with_champion: bool) -> str:
-    shown = classes[:_MAX_LISTED]
-    if with_champion:
-        header = ["class", "rows", "champion", "challenger", "only champion right", "only challenger right"]
-        body = [
-            [
-                str(item["label"]),
-                str(item["rows"]),
-                _share(item["champion_recall"]),
-                _share(item["challenger_recall"]),
-                str(item["champion_only_right"]),
-                str(item["challenger_only_right"]),
-            ]
-            for item in shown
-        ]
-    else:
-        header = ["class", "rows", "recall"]
-        body = [[str(item["label"]), str(item["rows"]), _share(item["challenger_recall"])] for item in shown]
-    rest = len(classes) - len(shown)
-    return _table(header, body) + (f"\n\nand {rest} more in `report.json`." if rest else "")
+def _classes(classes: Sequence[dict[str, Any]]) -> str:
+    columns = [key for key in _CLASS_COLUMNS if key in classes[0]]
+    body = [
+        [_share(item[key]) if key.endswith("recall") else item[key] for key in columns]
+        for item in classes[:_MAX_LISTED]
+    ]
+    rest = len(classes) - len(body)
+    more = f"\n\nand {rest} more in `report.json`." if rest else ""
+    return _table([_CLASS_COLUMNS[key] for key in columns], body) + more
 
 
 def _versions(report: dict[str, Any]) -> str:
     keys = ["version", "run_id", "variant", "dataset", "signature", "schema_digest"]
     sides = [(name, report[name]) for name in ("champion", "challenger") if report[name] is not None]
-    return _table(
-        ["", *(name for name, _ in sides)],
-        [
-            [key.replace("_", " "), *("" if side[key] is None else str(side[key]) for _, side in sides)]
-            for key in keys
-        ],
-    )
+    body = [[key.replace("_", " "), *(side[key] or "" for _, side in sides)] for key in keys]
+    return _table(["", *(name for name, _ in sides)], body)
 
 
 def _recipe(report: dict[str, Any]) -> str:
@@ -162,14 +157,11 @@ def comparison_figure(
     """
     n_shown = min(len(classes), _MAX_DRAWN)
     height = max(4.2, 1.6 + 0.36 * n_shown)
-    if comparison is None:
-        figure = new_figure(7, height)
-        _draw_recalls(figure.subplots(), classes, counts, with_champion=False)
-    else:
-        figure = new_figure(12, height)
-        left, right = figure.subplots(1, 2)
-        _draw_differences(left, comparison)
-        _draw_recalls(right, classes, counts, with_champion=True)
+    figure = new_figure(7 if comparison is None else 12, height)
+    *left, right = figure.subplots(1, 1 if comparison is None else 2, squeeze=False)[0]
+    if comparison is not None:
+        _draw_differences(left[0], comparison)
+    _draw_recalls(right, classes, counts, with_champion=comparison is not None)
     return figure
 
 

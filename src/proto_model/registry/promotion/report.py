@@ -18,7 +18,12 @@ from proto_model import __version__
 from proto_model.plotting import save
 from proto_model.registry.promotion.comparison import Comparison, Criteria, PairedCounts
 from proto_model.registry.promotion.opponents import HeldOutRows
-from proto_model.registry.promotion.rendering import comparison_figure, markdown, verdict_sentence
+from proto_model.registry.promotion.rendering import (
+    comparison_figure,
+    markdown,
+    score_lines,
+    verdict_sentence,
+)
 from proto_model.registry.versions import Aliases
 from proto_model.schema import Label
 
@@ -41,15 +46,10 @@ class Side:
     @classmethod
     def of(cls, version: ModelVersion) -> Side:
         """Facts of a version, from its tags."""
-        tags = version.tags
-        return cls(
-            version=str(version.version),
-            run_id=version.run_id or None,
-            variant=tags.get("variant"),
-            dataset=tags.get("dataset"),
-            signature=tags.get("signature"),
-            schema_digest=tags.get("schema_digest"),
-        )
+        facts = {
+            name: version.tags.get(name) for name in ("variant", "dataset", "signature", "schema_digest")
+        }
+        return cls(str(version.version), version.run_id or None, **facts)
 
 
 @dataclass(frozen=True)
@@ -175,10 +175,8 @@ def _comparison(comparison: Comparison | None) -> dict[str, Any]:
         "interval": {
             "low": low,
             "high": high,
-            "confidence": comparison.bootstrap.confidence,
             "method": "percentile of a paired bootstrap, stratified by class",
-            "n_resamples": comparison.bootstrap.n_resamples,
-            "random_state": comparison.bootstrap.random_state,
+            **asdict(comparison.bootstrap),
         },
         "mcnemar": {
             "p_value": comparison.mcnemar_p_value,
@@ -214,19 +212,11 @@ def report_table(report: Report) -> Table:
     table = Table(title=f"{report.model}: balanced accuracy", title_justify="left", show_header=False)
     table.add_column()
     table.add_column(justify="right")
-    evaluation, comparison = report.evaluation, report.comparison
-    if evaluation is None:
-        return table
-    if report.champion is not None and comparison is not None:
-        table.add_row(f"champion, version {report.champion.version}", f"{comparison.champion_score:.4f}")
-    table.add_row(f"challenger, version {report.challenger.version}", f"{evaluation.challenger_score:.4f}")
-    if comparison is not None:
-        low, high = comparison.interval
-        table.add_row("difference", f"[bold]{comparison.difference:+.4f}[/bold]")
-        table.add_row(f"{100 * comparison.bootstrap.confidence:g} % interval", f"{low:+.4f} to {high:+.4f}")
-        table.add_row("McNemar's test", f"p = {comparison.mcnemar_p_value:.2g}")
-    rows = evaluation.rows
-    table.add_row("held-out rows", f"{len(rows.frame)} ({rows.n_set_aside} excluded)")
+    if report.evaluation is not None:
+        rows = report.evaluation.rows
+        for line in score_lines(report.to_dict()):
+            table.add_row(*line, style="bold" if line[0] == "difference" else None)
+        table.add_row("held-out rows", f"{len(rows.frame)} ({rows.n_set_aside} excluded)")
     return table
 
 

@@ -1,21 +1,18 @@
 """How good a model is on rows that it has not seen: metrics, figures and the model card."""
 
-from proto_model.training.evaluation.card import library_versions, markdown_table, model_card
+from proto_model.training.evaluation.card import Verdict, judge, library_versions, markdown_table, model_card
 from proto_model.training.evaluation.metrics import (
     CLASS_METRICS,
     METRICS,
-    Metric,
     classification_metrics,
     metric_suffixes,
     metrics_by_group,
     permutation_importance,
 )
-from proto_model.training.evaluation.verdict import Verdict, judge
 
 __all__ = [
     "CLASS_METRICS",
     "METRICS",
-    "Metric",
     "Verdict",
     "classification_metrics",
     "judge",

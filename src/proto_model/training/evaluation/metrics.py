@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import (
     average_precision_score,
     brier_score_loss,
-    confusion_matrix,
     fbeta_score,
     log_loss,
+    precision_recall_fscore_support,
     roc_auc_score,
 )
 
@@ -38,9 +38,13 @@ class Predictions:
         self.y, self.probabilities = y, probabilities
         self.n_classes = probabilities.shape[1]
         self.predicted = probabilities.argmax(axis=1)
-        counts = confusion_matrix(y, self.predicted, labels=range(self.n_classes))
-        self.hits, self.support, self.claimed = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
-        self.present = self.support > 0
+        options = {"labels": range(self.n_classes), "zero_division": 0.0}
+        self.precision, recall, self.f1, n_rows = precision_recall_fscore_support(
+            y, self.predicted, **options
+        )
+        self.f2 = fbeta_score(y, self.predicted, beta=2.0, average=None, **options)
+        self.present = n_rows > 0
+        self.recall = np.where(self.present, recall, np.nan)
 
     @cached_property
     def per_class(self) -> dict[str, NDArray[np.float64]]:
@@ -58,21 +62,6 @@ class Predictions:
         defined = defined[np.isfinite(defined)]
         return float(defined.mean()) if len(defined) else float("nan")
 
-    def precision(self) -> NDArray[np.float64]:
-        """Share of right predictions of each class; 0 for one that is never predicted."""
-        return np.where(self.claimed > 0, self.hits / np.maximum(self.claimed, 1), 0.0)
-
-    def recall(self) -> NDArray[np.float64]:
-        """Share of each class that is found; NaN for one without rows."""
-        return np.where(self.present, self.hits / np.maximum(self.support, 1), np.nan)
-
-    def f_score(self, beta: float) -> NDArray[np.float64]:
-        """Weighted harmonic mean of precision and recall."""
-        classes = range(self.n_classes)
-        return np.asarray(
-            fbeta_score(self.y, self.predicted, beta=beta, labels=classes, average=None, zero_division=0.0)
-        )
-
     def one_against_rest(self, score: Callable[..., float], *, needs_rest: bool) -> NDArray[np.float64]:
         """A ranking score of each class against all others; NaN where one of the sides has no rows."""
         scores = np.full(self.n_classes, np.nan)
@@ -83,44 +72,23 @@ class Predictions:
         return scores
 
     def log_loss(self) -> float:
-        """Mean of the negative logarithms of the true classes' probabilities; NaN for a single class."""
-        if self.n_classes < 2:
-            return float("nan")
+        """Mean of the negative logarithms of the true classes' probabilities."""
         return float(log_loss(self.y, self.probabilities, labels=range(self.n_classes)))
 
     def brier(self) -> float:
         """Mean squared error of the probabilities: of the second of two classes, else summed over all."""
-        if self.n_classes < 2:
-            return float("nan")
-        if self.n_classes == 2:
-            return float(brier_score_loss(self.y, self.probabilities[:, 1], labels=[0, 1]))
         return float(brier_score_loss(self.y, self.probabilities, labels=range(self.n_classes)))
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that says how good predictions are.
+    """A number that says how good predictions are."""
 
-    Parameters
-    ----------
-    name : str
-        In MLflow, after `test_`.
-    title : str
-        In the model card.
-    function : callable
-        Takes `Predictions`. Returns a number, or an array of one per class in `CLASS_METRICS`; NaN where the
-        metric is not defined.
-    lower_is_better : bool
-        Which way is better.
-    on_board : str
-        Heading of its column on the leader board; empty for none.
-    """
-
-    name: str
-    title: str
-    function: Callable[[Predictions], Any]
+    name: str  # in MLflow, after `test_`
+    title: str  # in the model card
+    function: Callable[[Predictions], Any]  # a number, or one per class; NaN where it is not defined
     lower_is_better: bool = False
-    on_board: str = ""
+    on_board: str = ""  # heading of its column on the leader board; empty for none
 
     @property
     def described(self) -> str:
@@ -131,7 +99,7 @@ class Metric:
 METRICS = (
     Metric("balanced_accuracy", "balanced accuracy", lambda p: p.mean("recall"),
            on_board="balanced accuracy (test)"),
-    Metric("accuracy", "accuracy", lambda p: p.hits.sum() / len(p.y), on_board="accuracy"),
+    Metric("accuracy", "accuracy", lambda p: (p.y == p.predicted).mean(), on_board="accuracy"),
     Metric("precision_macro", "precision (mean of the classes)", lambda p: p.mean("precision")),
     Metric("recall_macro", "recall (mean of the classes)", lambda p: p.mean("recall")),
     Metric("f1_macro", "F1 (mean of the classes)", lambda p: p.mean("f1"), on_board="macro F1"),
@@ -144,10 +112,10 @@ METRICS = (
 """Metrics of a whole table, the one that ranks first."""
 
 CLASS_METRICS = (
-    Metric("precision", "precision", Predictions.precision),
-    Metric("recall", "recall", Predictions.recall),
-    Metric("f1", "F1", lambda p: p.f_score(1.0)),
-    Metric("f2", "F2", lambda p: p.f_score(2.0)),
+    Metric("precision", "precision", lambda p: p.precision),
+    Metric("recall", "recall", lambda p: p.recall),
+    Metric("f1", "F1", lambda p: p.f1),
+    Metric("f2", "F2", lambda p: p.f2),
     Metric("roc_auc", "ROC AUC", lambda p: p.one_against_rest(roc_auc_score, needs_rest=True)),
     Metric("average_precision", "average precision",
            lambda p: p.one_against_rest(average_precision_score, needs_rest=False)),
@@ -163,24 +131,10 @@ def classification_metrics(
     The predicted class is the most probable one. Means over classes leave out classes that have no row here.
     With two classes, `roc_auc`, `average_precision` and `brier` are about the second one.
 
-    Parameters
-    ----------
-    y : ndarray of shape (n_samples,)
-        Class of each row as its index in `labels`.
-    probabilities : ndarray of shape (n_samples, n_classes)
-        Probability of each class; rows sum to 1.
-    labels : sequence of length n_classes
-        Class labels; class metrics are called `<metric>/<label>`, the label made fit for a metric name.
-
-    Returns
-    -------
-    dict
-        Metric name to value. Metrics that are not defined for these rows are left out: all are finite.
-
-    Raises
-    ------
-    ValueError
-        If there are no rows or the shapes do not fit each other.
+    `y` holds indices into `labels`, shape (n_samples,); `probabilities` are of shape (n_samples, n_classes).
+    Class metrics are called `<metric>/<label>`, the label made fit for a metric name. Metrics that are not
+    defined for these rows are left out: all are finite. A ValueError says that there are no rows, or that the
+    shapes do not fit each other.
 
     Examples
     --------
@@ -216,23 +170,18 @@ def metric_suffixes(labels: Sequence[object]) -> list[str]:
     >>> metric_suffixes(["<=50K", ">50K", "a/b", "a b", "", 3])
     ['le_50K', 'gt_50K', 'a_b', 'a_b_2', 'class', '3']
     """
-    suffixes: list[str] = []
-    taken: set[str] = set()
+    suffixes: dict[str, str] = {}
     for label in labels:
-        text = _plain(str(label))
+        text = str(label)
+        for sign, word in _SIGNS:
+            text = text.replace(sign, word)
+        text = re.sub(r"[^0-9A-Za-z_.-]+", "_", text).strip("_.")[:_MAX_SUFFIX] or "class"
         candidate, number = text, 1
-        while candidate.casefold() in taken:
+        while candidate.casefold() in suffixes:
             number += 1
             candidate = f"{text}_{number}"
-        taken.add(candidate.casefold())
-        suffixes.append(candidate)
-    return suffixes
-
-
-def _plain(text: str) -> str:
-    for sign, word in _SIGNS:
-        text = text.replace(sign, word)
-    return re.sub(r"[^0-9A-Za-z_.-]+", "_", text).strip("_.")[:_MAX_SUFFIX] or "class"
+        suffixes[candidate.casefold()] = candidate
+    return list(suffixes.values())
 
 
 def metrics_by_group(
@@ -240,15 +189,11 @@ def metrics_by_group(
 ) -> pd.DataFrame:
     """Metrics of the predictions for each value of each column, to see if the model treats a group worse.
 
-    Columns with one value or more than `MAX_GROUPS` are skipped; `y` and `predicted` are class indices.
-
-    Returns
-    -------
-    DataFrame
-        One row per group: `feature`, `group`, `rows`, `accuracy`, `balanced_accuracy` (over the classes that
-        the group has), and with two classes, of which the second counts as positive, `predicted_positive`
-        (demographic parity compares it), `true_positive_rate` (equal opportunity) and `false_positive_rate`;
-        NaN where there are no such rows.
+    Columns with one value or more than `MAX_GROUPS` are skipped; `y` and `predicted` are class indices. The
+    result has a row per group: `feature`, `group`, `rows`, `accuracy`, `balanced_accuracy` (over the classes
+    that the group has), and with two classes, of which the second counts as positive, `predicted_positive`
+    (demographic parity compares it), `true_positive_rate` (equal opportunity) and `false_positive_rate`; NaN
+    where there are no such rows.
     """
     records = []
     for column in X.columns:
@@ -295,19 +240,8 @@ def permutation_importance(
     spare: most features change no prediction, but each shifts votes. Classes weigh alike, however rare. The
     cost is bounded: one call of `predict_proba` per feature, with at most `n_repeats * max_rows` rows.
 
-    Parameters
-    ----------
-    predict_proba : callable
-        Probabilities of the classes for coded rows.
-    matrix : ndarray of shape (n_samples, n_features)
-        Held-out rows, coded as numbers; `y` has their class indices.
-    random_state : int
-        Seed of the shuffles and of the sample that is taken when there are more than `max_rows` rows.
-
-    Returns
-    -------
-    DataFrame
-        `feature`, `importance` (mean loss) and `std` (over the shuffles), the most important first.
+    `matrix` holds coded rows, shape (n_samples, n_features), and `y` their class indices. The result has
+    `feature`, `importance` (mean loss) and `std` (over the shuffles), the most important first.
     """
     generator = np.random.default_rng(random_state)
     if len(matrix) > max_rows:

@@ -1,4 +1,4 @@
-"""Figures of one variant (curves, confusion matrix, importances, its search) and of all side by side."""
+"""Figures of one variant: curves, confusion matrix, importances, its search."""
 
 from __future__ import annotations
 
@@ -48,15 +48,9 @@ def roc_plot(y: NDArray[np.int64], probabilities: NDArray[np.float64], labels: S
         mean += np.interp(grid, fpr, tpr)
         areas.append(float(area))
     if len(areas) > 1:
+        x, y_mean = np.r_[0, grid], np.r_[0, mean / len(areas)]
         label = f"mean of {len(areas)} classes (AUC {np.mean(areas):.3f})"
-        axes.plot(
-            np.r_[0, grid],
-            np.r_[0, mean / len(areas)],
-            color=INK,
-            linewidth=2.2,
-            linestyle=(0, (2, 1)),
-            label=label,
-        )
+        axes.plot(x, y_mean, color=INK, linewidth=2.2, linestyle=(0, (2, 1)), label=label)
     dress(axes, "ROC on the test rows", "false positive rate", "true positive rate")
     _finish(axes, "lower right", len(labels))
     return figure
@@ -89,14 +83,10 @@ def calibration_plot(
     With two classes it is about the second class's probability; with more about that of the predicted class.
     Bars are 95 % Wilson intervals of the share in a bin. Parameters as in `roc_plot`.
     """
+    stated, came_true = probabilities.max(axis=1), probabilities.argmax(axis=1) == y
+    what = "of the prediction"
     if len(labels) == 2:
         stated, came_true, what = probabilities[:, 1], y == 1, f"of {shortened(labels[1:])[0]}"
-    else:
-        stated, came_true, what = (
-            probabilities.max(axis=1),
-            probabilities.argmax(axis=1) == y,
-            "of the prediction",
-        )
     n_bins = _MAX_BINS if len(y) >= _ROWS_FOR_MAX_BINS else _MAX_BINS // 2
     bins = np.minimum((stated * n_bins).astype(np.int64), n_bins - 1)
     counts = np.bincount(bins, minlength=n_bins)
@@ -174,22 +164,16 @@ def importance_plot(importances: pd.DataFrame) -> Figure:
     )  # fmt: skip
     left_out = len(importances) - len(shown)
     more = f", {len(shown)} of {len(importances)} features" if left_out else ""
-    dress(
-        axes,
-        f"Permutation importance{more}",
-        "loss of the true class's probability when shuffled (test rows)",
-    )
+    x_label = "loss of the true class's probability when shuffled (test rows)"
+    dress(axes, f"Permutation importance{more}", x_label)
     axes.set_yticks(range(len(shown)), shortened(list(shown["feature"]), 30))
     axes.axvline(0, color=MUTED, linewidth=1)
     axes.grid(False, axis="y")
     return figure
 
 
-def search_plot(scores: NDArray[np.float64], stds: NDArray[np.float64], default: int | None) -> Figure:
-    """Score of every candidate of a search, in the order tried, and the best so far; a failed one is NaN.
-
-    `default` is the position of the candidate with the variant's defaults.
-    """
+def search_plot(scores: NDArray[np.float64], stds: NDArray[np.float64]) -> Figure:
+    """Score of every candidate of a search, the variant's defaults first, and the best so far."""
     figure = new_figure(7.4, 4.4)
     axes = figure.subplots()
     tried = np.arange(1, len(scores) + 1)
@@ -197,58 +181,14 @@ def search_plot(scores: NDArray[np.float64], stds: NDArray[np.float64], default:
         tried, scores, yerr=stds, fmt="o", color=ACCENT, markersize=5, elinewidth=0.9, capsize=2, alpha=0.85,
         label="candidate (± standard deviation over the folds)",
     )  # fmt: skip
-    best_so_far = np.fmax.accumulate(scores)
-    axes.step(
-        tried,
-        best_so_far,
-        where="post",
-        color=SECOND,
-        linewidth=1.8,
-        label=f"best so far ({best_so_far[-1]:.4f})",
-    )
-    if default is not None:
-        axes.plot(
-            tried[default], scores[default], "D", color=INK, markersize=8, fillstyle="none", label="defaults"
-        )
+    best_so_far = np.maximum.accumulate(scores)
+    label = f"best so far ({best_so_far[-1]:.4f})"
+    axes.step(tried, best_so_far, where="post", color=SECOND, linewidth=1.8, label=label)
+    axes.plot(tried[0], scores[0], "D", color=INK, markersize=8, fillstyle="none", label="defaults")
     dress(axes, "Search over the hyperparameters", "candidate", "balanced accuracy (cross-validation)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlim(0.4, len(scores) + 0.6)
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
-    return figure
-
-
-def leaderboard_plot(
-    variants: Sequence[str],
-    cv_scores: Sequence[float],
-    cv_stds: Sequence[float],
-    test_scores: Sequence[float],
-) -> Figure:
-    """Balanced accuracy of every variant, in cross-validation and on the test rows, the best at the top."""
-    figure = new_figure(7.4, 1.9 + 0.55 * len(variants))
-    axes = figure.subplots()
-    rows = np.arange(len(variants))[::-1]
-    axes.errorbar(
-        cv_scores, rows + 0.12, xerr=cv_stds, fmt="o", color=ACCENT, markersize=7, capsize=3,
-        label="cross-validation (ranks)",
-    )  # fmt: skip
-    axes.plot(test_scores, rows - 0.12, "D", color=SECOND, markersize=7, label="test rows")
-    for row, score, test in zip(rows, cv_scores, test_scores, strict=True):
-        axes.annotate(
-            f"{score:.4f}", (score, row + 0.12), xytext=(0, 7), textcoords="offset points", ha="center",
-            color=ACCENT, fontsize=9,
-        )  # fmt: skip
-        axes.annotate(
-            f"{test:.4f}", (test, row - 0.12), xytext=(0, -15), textcoords="offset points", ha="center",
-            color=SECOND, fontsize=9,
-        )  # fmt: skip
-    dress(axes, "Leader board", "balanced accuracy")
-    axes.set_yticks(rows, shortened(variants, 30))
-    axes.set_ylim(-0.6, len(variants) - 0.4)
-    axes.margins(x=0.08)
-    axes.grid(False, axis="y")
-    for row in rows[:-1]:
-        axes.axhline(row - 0.5, color=GRID, linewidth=0.8)
-    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
     return figure
 
 

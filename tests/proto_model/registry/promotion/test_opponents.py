@@ -12,10 +12,10 @@ from proto_model.errors import ArtifactError, DataError
 from proto_model.model import Bundle, write_bundle
 from proto_model.registry.promotion.comparison import ComparisonError
 from proto_model.registry.promotion.opponents import (
-    ForestContender,
-    PyfuncContender,
+    forest_labels,
     held_out_rows,
     load_contender,
+    pyfunc_labels,
 )
 from proto_model.registry.record import log_split
 from proto_model.table import encode, load_training_data
@@ -38,11 +38,10 @@ def test_a_forest_gives_the_labels_of_its_pipeline_in_any_order_of_columns(
     mixed_data, mixed_pipeline, tmp_path
 ):
     write_bundle(tmp_path, mixed_pipeline, mixed_data.schema, encode(mixed_data.X_train, mixed_data.schema))
-    contender = ForestContender(Bundle.load(tmp_path))
+    forest = Bundle.load(tmp_path)
     frame = mixed_data.X_test.assign(job=mixed_data.X_test["job"].replace("pilot", "an unknown job"))
 
-    assert contender.schema == mixed_data.schema
-    assert list(contender.predict(frame[frame.columns[::-1]])) == mixed_pipeline.predict(frame).tolist()
+    assert list(forest_labels(forest, frame[frame.columns[::-1]])) == mixed_pipeline.predict(frame).tolist()
 
 
 @pytest.mark.parametrize(
@@ -57,13 +56,13 @@ def test_a_forest_gives_the_labels_of_its_pipeline_in_any_order_of_columns(
     ids=["list", "array", "series", "column prediction", "only column"],
 )
 def test_labels_are_found_in_any_usual_answer(answer):
-    assert PyfuncContender(Answering(answer)).predict(pd.DataFrame({"x": [1, 2]})) == ["a", "b"]
+    assert pyfunc_labels(Answering(answer), pd.DataFrame({"x": [1, 2]})) == ["a", "b"]
 
 
 @pytest.mark.parametrize("answer", [["a"], np.zeros((2, 3))], ids=["too few", "a matrix"])
 def test_an_answer_that_is_not_a_label_per_row_is_refused_with_its_shape(answer):
     with pytest.raises(ComparisonError, match="shape"):
-        PyfuncContender(Answering(answer)).predict(pd.DataFrame({"x": [1, 2]}))
+        pyfunc_labels(Answering(answer), pd.DataFrame({"x": [1, 2]}))
 
 
 def test_a_version_without_artifact_is_named(client, tmp_path):

@@ -9,7 +9,6 @@ from proto_model.training.evaluation.plots import (
     calibration_plot,
     confusion_matrix_plot,
     importance_plot,
-    leaderboard_plot,
     precision_recall_plot,
     roc_plot,
     search_plot,
@@ -81,14 +80,5 @@ def test_importances_of_any_number_of_features(n_features, tmp_path):
 
 
 def test_a_search_with_one_candidate_and_with_failed_ones(tmp_path):
-    drawn(search_plot(np.array([0.9]), np.array([0.01]), 0), tmp_path)
-    drawn(
-        search_plot(np.array([np.nan, 0.8, 0.9, np.nan]), np.array([np.nan, 0.1, 0.1, np.nan]), 1), tmp_path
-    )
-
-
-@pytest.mark.parametrize("n_variants", [1, 3])
-def test_a_leader_board(n_variants, tmp_path):
-    names = ["extra_trees", "random_forest", "random_forest_balanced"][:n_variants]
-
-    drawn(leaderboard_plot(names, [0.95] * n_variants, [0.01] * n_variants, [0.94] * n_variants), tmp_path)
+    drawn(search_plot(np.array([0.9]), np.array([0.01])), tmp_path)
+    drawn(search_plot(np.array([0.8, 0.9, 0.7]), np.array([0.1, 0.1, 0.1])), tmp_path)
