@@ -26,10 +26,7 @@ def open_stream(
 ) -> tuple[Any, FileFormat]:
     """What a format's reader reads, and the format; the stack closes what had to be opened.
 
-    Raises
-    ------
-    InputError
-        If the content is no known format, or not the one that the request gives.
+    Raises InputError if the content is no known format, or not the one that the request gives.
     """
     given = parse_format(input_format, "input_format")
     content_type = source.content_type if isinstance(source, Download) else ""

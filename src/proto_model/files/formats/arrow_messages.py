@@ -21,15 +21,7 @@ _LAST_BYTES = 6
 
 
 class MessageStream(io.RawIOBase):
-    """A stream of messages whose sizes were looked at.
-
-    Parameters
-    ----------
-    source : binary file
-        Read once, to its end.
-    max_bytes : int
-        Most bytes of a message, as it comes and when it is decompressed.
-    """
+    """A stream of messages of at most so many bytes, as they come and when they are decompressed."""
 
     def __init__(self, source: io.RawIOBase, max_bytes: int) -> None:
         super().__init__()
