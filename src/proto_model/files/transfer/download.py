@@ -15,6 +15,7 @@ from proto_model.files.transfer.connection import (
     Retry,
     RetryableError,
     check_status,
+    cut_off_after,
     header,
 )
 from proto_model.files.transfer.errors import LimitError, TransferError
@@ -65,6 +66,22 @@ class Download(io.RawIOBase):
         data = self._retry.run(lambda: self._receive(min(len(view), _READ_BYTES)), self._start_anew)
         view[: len(data)] = data
         return len(data)
+
+    def tail(self, n_bytes: int) -> bytes:
+        """Last bytes of a longer file by a request of their own, none where the store does not send them."""
+        first = (self.total_bytes or 0) - n_bytes
+        if first <= 0:
+            return b""
+        # What goes wrong here only costs time, as the whole file comes anyway.
+        with contextlib.suppress(RetryableError, OSError, http.client.HTTPException):
+            with contextlib.closing(self._endpoint.connect()) as connection:
+                response = self._request(connection, f"bytes={first}-{first + n_bytes - 1}")
+                if response.status not in _OK or _first_byte(response) != first or self._differs(response):
+                    return b""
+                with cut_off_after(connection.wire, self._settings.read_timeout_s):
+                    data = response.read(n_bytes)
+                return data if len(data) == n_bytes else b""
+        return b""
 
     def close(self) -> None:
         """Close the connection."""

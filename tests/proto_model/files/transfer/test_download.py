@@ -289,6 +289,19 @@ def test_a_large_file_is_refused(
         fetch(store, dataclasses.replace(settings, max_input_bytes=len(CONTENT) - 1))
 
 
+def test_the_end_of_a_file_comes_by_a_request_of_its_own(
+    store: ObjectStore, settings: FileSettings, proxy: FaultProxy, rclone: ObjectStore
+) -> None:
+    with Download(Endpoint(signed(store), "input_url", settings), Deadline(20)) as download:
+        assert download.tail(1000) == CONTENT[-1000:]
+        assert download.tail(len(CONTENT)) == b""
+        for fault in (hang_up, cut_download(100), status("403 Forbidden"), without_request_header(b"Range")):
+            proxy.inject(fault)
+            assert download.tail(1000) == b""
+        rclone.path(KEY).write_bytes(CONTENT[::-1])
+        assert download.tail(1000) == b""
+
+
 def test_a_name_that_moves_is_vetted_at_every_connection(
     store: ObjectStore, settings: FileSettings, proxy: FaultProxy
 ) -> None:
