@@ -131,12 +131,8 @@ def score(
     `source` is a download or an unbuffered file, `name` its name or the path of its URL, which may say what
     format it has. `progress` is called with the number of rows written so far.
 
-    Raises
-    ------
-    InputError
-        If the file is not what the model takes; the message names line or row, column and value.
-    TransferError, LimitError
-        If the download fails, or something is too large.
+    Raises InputError if the file is not what the model takes; the message names line or row, column and
+    value. Raises TransferError if the download fails, and LimitError if something is too large.
     """
     with contextlib.ExitStack() as stack:
         stream, input_format = open_stream(source, name, task.parameters.input_format, task.settings, stack)
