@@ -1,8 +1,8 @@
-"""A model for files out of one that was logged for rows: the same forest, without training again.
+"""Turn a logged row model into a file model: the same forest, without retraining.
 
     python scripts/file_model.py --model models:/proto_model@champion --out build/file_model
 
-Writes the folder of a model that takes presigned URLs; serve it as any other. It replaces one that was there.
+Writes a model folder that takes presigned URLs; serve it like any other. An existing model there is replaced.
 MLFLOW_TRACKING_URI says where the registry is.
 """
 
@@ -19,8 +19,6 @@ from pathlib import Path
 from proto_model.errors import ProtoModelError
 from proto_model.registry.tracking import quiet_mlflow
 
-__all__ = ["build_parser", "main"]
-
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""
@@ -30,13 +28,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model",
         default="models:/proto_model@champion",
-        help="folder or URI of a model for rows (default: %(default)s)",
+        help="folder or URI of a row model (default: %(default)s)",
     )
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("build/file_model"),
-        help="folder of the model for files (default: %(default)s)",
+        help="folder of the new file model (default: %(default)s)",
     )
     return parser
 
@@ -45,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write the model; 0 when it is there, 1 when not."""
     args = build_parser().parse_args(argv)
     if args.out.exists() and not (args.out / "MLmodel").is_file():
-        print(f"file_model: {args.out} is there and no model; name another folder.", file=sys.stderr)
+        print(f"file_model: {args.out} exists and is not a model. Choose another folder.", file=sys.stderr)
         return 1
     quiet_mlflow()
     from proto_model.registry.model_folder import downloaded, local_folder

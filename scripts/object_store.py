@@ -1,12 +1,12 @@
-"""An S3 store on this machine, for trying out file jobs: `rclone serve s3` with a key that it makes up.
+"""A local S3 store for trying out file jobs: `rclone serve s3` with a generated key.
 
     python scripts/object_store.py serve --folder build/store --port 9000
     eval "$(python scripts/object_store.py env --folder build/store)"
     python scripts/object_store.py presign --folder build/store people.csv people.predictions.csv
 
-`env` prints the variables by which boto3, the aws command and a model server in this shell use the store that
-runs on the folder. `presign` prints the JSON of a request that scores the first object into the second one.
-Objects are plain files in `<folder>/files`: the bucket is `s3://files`.
+`env` prints the variables with which boto3, the aws command and a model server in this shell use the store.
+`presign` prints the JSON of a request that scores the first object and writes the second one. Objects are
+plain files in `<folder>/files`; the bucket is `s3://files`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ObjectStore", "main"]
-
 BUCKET = "files"
 REGION = "us-east-1"
 _KEY_FILE = ".object-store.json"
@@ -37,20 +35,10 @@ _START_S = 10.0
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """Where a store listens, and the key that signs for it.
+    """Where a store listens, and the key that signs for it."""
 
-    Parameters
-    ----------
-    folder : str
-        Holds a folder per bucket.
-    port : int
-        On 127.0.0.1.
-    access_key, secret_key : str
-        Made up when the store starts.
-    """
-
-    folder: str
-    port: int
+    folder: str  # holds a folder per bucket
+    port: int  # on 127.0.0.1
     access_key: str
     secret_key: str
 
@@ -83,19 +71,7 @@ class ObjectStore:
         return Path(self.folder) / BUCKET / key
 
     def presign(self, method: str, key: str, expires_s: int = 3600, **parameters: Any) -> str:
-        """Presigned URL of an object.
-
-        Parameters
-        ----------
-        method : {"get_object", "put_object"}
-            What the URL allows.
-        key : str
-            Name of the object.
-        expires_s : int
-            How long it holds.
-        **parameters
-            What else is signed, such as `ContentType`.
-        """
+        """Presigned URL for `get_object` or `put_object`; `parameters`, such as `ContentType`, are signed."""
         import boto3
         from botocore.config import Config
 
@@ -156,8 +132,8 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser("serve", help="start the store and wait")
-    env = commands.add_parser("env", help="print the variables by which others use it, for `eval`")
+    serve = commands.add_parser("serve", help="start the store and keep it running")
+    env = commands.add_parser("env", help="print the variables that others need to use it, for `eval`")
     presign = commands.add_parser("presign", help="sign the two URLs of a file job")
     for command in (serve, env, presign):
         command.add_argument(
@@ -179,7 +155,7 @@ def main(argv: list[str] | None = None) -> int:
         return _serve(arguments.folder, arguments.port)
     store = ObjectStore.on(arguments.folder)
     if store is None:
-        print(f"No store runs on {arguments.folder}; start it by `serve` first.", file=sys.stderr)
+        print(f"No store is running on {arguments.folder}. Start one with `serve`.", file=sys.stderr)
         return 1
     if arguments.command == "env":
         for name, value in (store.credentials | store.settings).items():
@@ -197,7 +173,7 @@ def _serve(folder: Path, port: int) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that rclone ends, too
     with ObjectStore.running(folder, port) as store, contextlib.suppress(KeyboardInterrupt):
         print(f"Store at {store.endpoint}; the bucket s3://{BUCKET} is {folder / BUCKET}.")
-        print("In every terminal that shall use it:")
+        print("To use it, run this in each terminal:")
         print(f'  eval "$(python scripts/object_store.py env --folder {folder})"', flush=True)
         while True:
             time.sleep(3600)

@@ -54,7 +54,7 @@ def test_using_a_store_needs_one_that_runs(
         assert main([*command, "--folder", str(tmp_path)]) == 0
 
     assert main([*command, "--folder", str(tmp_path)]) == 1
-    assert "start it by `serve` first" in capsys.readouterr().err
+    assert "Start one with `serve`" in capsys.readouterr().err
 
 
 def test_only_what_is_signed_is_served(tmp_path: Path) -> None:

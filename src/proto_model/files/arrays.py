@@ -9,8 +9,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["from_numbers", "from_texts", "from_truth"]
-
 
 def from_numbers(values: NDArray[Any], null: NDArray[np.bool_] | None = None) -> pa.Array:
     """float64 or int64 numbers as an Arrow array, null where the mask says so."""

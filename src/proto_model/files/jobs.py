@@ -20,6 +20,7 @@ from proto_model.files.transfer import (
     Content,
     Deadline,
     Download,
+    Endpoint,
     FileSettings,
     LimitError,
     PresignedUrl,
@@ -27,7 +28,6 @@ from proto_model.files.transfer import (
     UrlError,
     check_signed_headers,
     upload,
-    vetted_addresses,
 )
 from proto_model.files.transfer.guard import Resolver
 from proto_model.parameters import Parameters
@@ -104,22 +104,17 @@ def run_jobs(
     go_on: Callable[[], None] = lambda: None,
     outside: Outside = _OUTSIDE,
 ) -> list[Summary]:
-    """Summaries of jobs, in their order.
+    """Summaries of jobs, in their order; what fails in one stands in its summary.
 
-    One job is scored at a time, on all cores; its upload goes on while the next one is scored.
+    One job is scored at a time, on all cores; its upload goes on while the next one is scored. `go_on` is
+    called now and then, by several threads; it ends the jobs, which have failed then, by raising.
 
-    Parameters
-    ----------
-    jobs : iterable of FileJob
-        What to score.
-    model, parameters, settings, explain
-        See `Task`; the same for all jobs.
-    go_on : callable
-        Called now and then, by several threads; ends the jobs, which have failed then, by raising.
-    outside : Outside
-        For tests.
+    Raises
+    ------
+    InputError
+        If the parameters name an unknown format, which is a fault of the request.
     """
-    parse_format(parameters.input_format, "input_format")  # an unknown one is a fault of the request
+    parse_format(parameters.input_format, "input_format")
     parse_format(parameters.output_format, "output_format")
     task = Task(model, parameters, settings, explain)
     with ThreadPoolExecutor(1, thread_name_prefix="upload") as uploads:
@@ -141,49 +136,51 @@ class _Run:
         """Download and score; the upload and the summary come later."""
         file = open_unnamed(self._settings)
         try:
-            input_url, output_url, deadline = self._check()
+            source, target, deadline = self._check()
             spool = Spool(file, self._settings.max_output_bytes)
-            scored = self._score(input_url, deadline, spool)
-            return uploads.submit(self._finish, output_url, deadline, spool, scored)
+            scored = self._score(source, deadline, spool)
+            return uploads.submit(self._finish, target, deadline, spool, scored)
         except Exception as error:  # one job must not undo the others
             file.close()
             failed: Future[Summary] = Future()
             failed.set_result(self._failed(error))
             return failed
 
-    def _check(self) -> tuple[PresignedUrl, PresignedUrl, Deadline]:
+    def _check(self) -> tuple[Endpoint, Endpoint, Deadline]:
         """Find out what can be known before the work: form, expiry, signed headers, where the URLs lead."""
         self._go_on()
-        input_url = PresignedUrl.parse(self._job.input_url, "input_url")
-        self._urls.append(input_url)
-        output_url = PresignedUrl.parse(self._job.output_url, "output_url")
-        self._urls.append(output_url)
-        for url, name in ((output_url, "output_url"), (input_url, "input_url")):
-            url.check_expiry(name, self._started_at)
-            vetted_addresses(url, name, self._settings, self._outside.resolve)
-        check_signed_headers(output_url, "output_url")
+        source, target = (
+            self._endpoint(text, name)
+            for text, name in ((self._job.input_url, "input_url"), (self._job.output_url, "output_url"))
+        )
+        for endpoint in (target, source):
+            endpoint.url.check_expiry(endpoint.name, self._started_at)
+            endpoint.addresses()
+        check_signed_headers(target)
         seconds = self._settings.max_job_s
-        if output_url.expires_at is not None:
-            seconds = min(seconds, (output_url.expires_at - self._started_at).total_seconds())
-        return input_url, output_url, Deadline(seconds, go_on=self._go_on)
+        if target.url.expires_at is not None:
+            seconds = min(seconds, (target.url.expires_at - self._started_at).total_seconds())
+        return source, target, Deadline(seconds, go_on=self._go_on)
 
-    def _score(self, url: PresignedUrl, deadline: Deadline, spool: Spool) -> Scored:
-        resolve = self._outside.resolve
-        with contextlib.closing(
-            Download(url, "input_url", self._settings, deadline, resolve=resolve)
-        ) as download:
+    def _endpoint(self, text: object, name: str) -> Endpoint:
+        url = PresignedUrl.parse(text, name)
+        self._urls.append(url)
+        return Endpoint(url, name, self._settings, self._outside.resolve)
+
+    def _score(self, source: Endpoint, deadline: Deadline, spool: Spool) -> Scored:
+        with contextlib.closing(Download(source, deadline)) as download:
             try:
-                return score(download, url.path, spool, self._task, lambda n_rows: deadline.check())
+                name = source.url.path
+                return score(download, name, spool, self._task, lambda n_rows: deadline.check())
             finally:
                 self._bytes_in = download.n_bytes
 
-    def _finish(self, url: PresignedUrl, deadline: Deadline, spool: Spool, scored: Scored) -> Summary:
+    def _finish(self, target: Endpoint, deadline: Deadline, spool: Spool, scored: Scored) -> Summary:
         """Upload what was scored."""
-        resolve = self._outside.resolve
         with spool.file:
             try:
                 content = Content(spool.file, spool.n_bytes, spool.md5, scored.output_format.media_type)
-                etag = upload(url, "output_url", content, self._settings, deadline, resolve=resolve)
+                etag = upload(target, content, deadline)
             except Exception as error:  # one job must not undo the others
                 return self._failed(error)
         summary = Summary(

@@ -33,10 +33,7 @@ def output_schema(
 ) -> pa.Schema:
     """Columns of the output: those copied, then the fields of the answer.
 
-    Raises
-    ------
-    InputError
-        If a copied column has the name of one of ours.
+    Raises InputError if a copied column has the name of one of ours.
     """
     fields = [
         pa.field(

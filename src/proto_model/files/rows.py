@@ -1,7 +1,8 @@
-"""Columns of a file as the coded matrix, with every value that does not fit named."""
+"""A file's columns as the features of the coded matrix, with every value that does not fit named."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,28 +11,66 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from proto_model.errors import InputError
+from proto_model.schema import ModelSchema
 from proto_model.table.arrow_values import read_arrow, to_numbers
 from proto_model.values import RuleBook, fault_text
 
-__all__ = ["Fault", "Rows", "coded_matrix"]
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class ColumnPlan:
+    """The columns of a file that are read; names in the file may have spaces around them."""
+
+    features: dict[str, str]  # feature to name in the file, for each that the file has
+    passthrough: dict[str, str]  # the same for columns that are copied to the output
+    absent: tuple[str, ...]  # nullable features that the file does not have; missing in every row
+
+    @property
+    def needed(self) -> list[str]:
+        """Names in the file of all columns that are read, each once."""
+        return list(dict.fromkeys([*self.features.values(), *self.passthrough.values()]))
+
+
+def plan_columns(
+    names: Sequence[str], schema: ModelSchema, passthrough: Sequence[str], max_columns: int
+) -> ColumnPlan:
+    """Match a file's columns to the schema, by name and in any order; other columns are left out.
+
+    Raises InputError if a needed column is missing or appears twice.
+    """
+    if len(names) > max_columns:
+        raise InputError(f"The file has {len(names)} columns. The limit is {max_columns}.")
+    present = {name.strip(): name for name in names}
+    wanted = [*schema.feature_names, *passthrough]
+    counts = Counter(name.strip() for name in names)
+    twice = [name for name in dict.fromkeys(wanted) if counts[name] > 1]
+    if twice:
+        raise InputError(f"Columns that appear more than once in the file: {_list(twice)}.")
+    missing = [f.name for f in schema.features if f.name not in present and not f.nullable]
+    missing += [name for name in passthrough if name not in present and name not in missing]
+    if missing or not any(name in present for name in schema.feature_names):
+        missing = missing or schema.feature_names
+        raise InputError(f"Columns missing in the file: {_list(missing)}. It has {_list(list(present))}.")
+    return ColumnPlan(
+        features={name: present[name] for name in schema.feature_names if name in present},
+        passthrough={name: present[name] for name in passthrough},
+        absent=tuple(name for name in schema.feature_names if name not in present),
+    )
+
+
+def _list(names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with one row.
+    """What is wrong with one row."""
 
-    Parameters
-    ----------
-    row : int
-        Position in its block.
-    column : str
-        Its column; nothing when the whole row is wrong.
-    reason : str
-        What is wrong with which value.
-    """
-
-    row: int
-    column: str
+    row: int  # position in its block
+    column: str  # nothing when the whole row is wrong
     reason: str
 
     def __str__(self) -> str:
@@ -41,30 +80,15 @@ class Fault:
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows of a file, ready to be scored.
+    """Some rows of a file, ready to be scored."""
 
-    Parameters
-    ----------
-    matrix : ndarray of shape (n_rows, n_features)
-        Coded as `proto_model.values` says.
-    passthrough : list of pyarrow.Array
-        Columns to copy, in the order of the request.
-    faults : list of Fault
-        What does not fit, by row.
-    lines : ndarray of shape (n_rows,) or None
-        Line within the block on which each row of a text file begins; None where there are no faults.
-    n_lines : int
-        Lines of the block.
-    is_json : bool
-        Whether the columns to copy hold JSON text.
-    """
-
-    matrix: NDArray[np.float64]
-    passthrough: list[pa.Array]
-    faults: list[Fault] = field(default_factory=list)
+    matrix: NDArray[np.float64]  # (n_rows, n_features), coded as `proto_model.values` says
+    passthrough: list[pa.Array]  # columns to copy, in the order of the request
+    faults: list[Fault] = field(default_factory=list)  # by row
+    # Line within the block on which each row of a text file begins; None where there are no faults.
     lines: NDArray[np.int64] | None = None
-    n_lines: int = 0
-    is_json: bool = False
+    n_lines: int = 0  # of the block
+    is_json: bool = False  # whether the columns to copy hold JSON text
 
 
 def coded_matrix(
@@ -74,28 +98,10 @@ def coded_matrix(
     matrix: NDArray[np.float64] | None = None,
     filled: Sequence[int] = (),
 ) -> tuple[NDArray[np.float64], list[Fault]]:
-    """Coded matrix of Arrow columns, and what in them does not fit the schema.
+    """Coded matrix of Arrow columns, by feature, and the faults in them, by row and then by feature.
 
-    Parameters
-    ----------
-    columns : mapping of str to pyarrow.Array
-        Per feature: numbers, booleans or text, also dictionary-encoded. A feature without a column is missing
-        in every row.
-    book : RuleBook
-        Of the schema.
-    n_rows : int
-        Length of the columns.
-    matrix : ndarray of shape (n_rows, n_features), optional
-        To fill; a new one by default.
-    filled : sequence of int
-        Columns of a matrix given that hold their numbers already.
-
-    Returns
-    -------
-    matrix : ndarray of shape (n_rows, n_features)
-        NaN for a missing value and for a category that training never saw.
-    faults : list of Fault
-        By row, and in a row by feature.
+    A feature without a column is missing in every row. `filled` are the columns of a matrix given that hold
+    their numbers already.
     """
     if matrix is None:
         matrix = np.empty((n_rows, len(book.rules)))

@@ -76,23 +76,10 @@ def score_file(
     explain: Explain | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> Scored:
-    """Score a local file on all cores, in constant memory.
+    """Score a local file on all cores, in constant memory; the output appears when it is complete.
 
-    Parameters
-    ----------
-    input_path : Path
-        In any of `FORMATS`.
-    output_path : Path
-        Appears when it is complete; its name says the format unless the parameters do.
-    model, parameters, settings, explain
-        See `Task`.
-    progress : callable or None
-        Called with the number of rows written so far and the share of the input that was read.
-
-    Returns
-    -------
-    Scored
-        Rows, rejected rows and formats.
+    The output's format is that of the parameters, else that of its name, else the input's. `progress` is
+    called with the number of rows written so far and the share of the input that was read, 0 to 1.
 
     Raises
     ------
@@ -141,25 +128,11 @@ def score(
 ) -> Scored:
     """Score a file; the spool then holds a complete one.
 
-    Parameters
-    ----------
-    source : Download or binary file
-        The rows; a file has to be unbuffered.
-    name : str
-        Its name or the path of its URL, which may say what format it has.
-    spool : Spool
-        Where the output goes.
-    task : Task
-        Model, options, limits.
-    progress : callable
-        Called with the number of rows written so far.
+    `source` is a download or an unbuffered file, `name` its name or the path of its URL, which may say what
+    format it has. `progress` is called with the number of rows written so far.
 
-    Raises
-    ------
-    InputError
-        If the file is not what the model takes; the message names line or row, column and value.
-    TransferError, LimitError
-        If the download fails, or something is too large.
+    Raises InputError if the file is not what the model takes; the message names line or row, column and
+    value. Raises TransferError if the download fails, and LimitError if something is too large.
     """
     with contextlib.ExitStack() as stack:
         stream, input_format = open_stream(source, name, task.parameters.input_format, task.settings, stack)

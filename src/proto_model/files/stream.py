@@ -6,7 +6,10 @@ import contextlib
 import errno
 import hashlib
 import io
+import os
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _HEAD_BYTES = 4096
+_TAIL_BYTES = 1 << 20  # holds the footer of all but the largest Parquet files
 
 
 def open_stream(
@@ -26,10 +30,7 @@ def open_stream(
 ) -> tuple[Any, FileFormat]:
     """What a format's reader reads, and the format; the stack closes what had to be opened.
 
-    Raises
-    ------
-    InputError
-        If the content is no known format, or not the one that the request gives.
+    Raises InputError if the content is no known format, or not the one that the request gives.
     """
     given = parse_format(input_format, "input_format")
     content_type = source.content_type if isinstance(source, Download) else ""
@@ -43,10 +44,13 @@ def open_stream(
     found = find_format(stream.peek(_HEAD_BYTES), name, content_type, given.format if given else None)
     if not found.seekable:
         return stream, FileFormat(found, codec)
-    if codec or isinstance(source, Download):
-        return stack.enter_context(_copy(stream, settings)), FileFormat(found)
-    source.seek(0)
-    return source, FileFormat(found)
+    if not codec and not isinstance(source, Download):
+        source.seek(0)
+        return source, FileFormat(found)
+    size, tail = None, b""
+    if not codec:
+        size, tail = source.total_bytes, source.tail(_TAIL_BYTES)
+    return stack.enter_context(_Arriving(stream, size, tail, settings)), FileFormat(found)
 
 
 class _Peeked(io.RawIOBase):
@@ -100,17 +104,74 @@ class _Unpacked(io.RawIOBase):
         return n_bytes
 
 
-def _copy(stream: io.RawIOBase, settings: FileSettings) -> IO[bytes]:
-    """Temporary file with all of a stream."""
-    file = open_unnamed(settings)
-    try:
-        while data := stream.read(1 << 20):
-            _write_all(file, memoryview(data))
-    except BaseException:
-        file.close()
-        raise
-    file.seek(0)
-    return file
+class _Arriving(io.RawIOBase):
+    """A stream that can be read anywhere, while a thread copies it to a temporary file.
+
+    A read waits until its bytes are there; what `tail` holds, the end of the file, is there at once.
+    """
+
+    def __init__(self, stream: io.RawIOBase, size: int | None, tail: bytes, settings: FileSettings) -> None:
+        super().__init__()
+        self._stream, self._size, self._tail = stream, size, tail
+        self._file = open_unnamed(settings)
+        self._n_bytes = self._position = 0
+        self._stopped = False
+        self._arrived = threading.Condition()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="download")
+        self._copying = self._thread.submit(self._copy)
+        self._copying.add_done_callback(lambda _: self._add(0))
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        if whence == os.SEEK_END:
+            if self._size is None:  # nobody announced it
+                self._copying.result()
+                self._size = self._n_bytes
+            offset += self._size
+        self._position = offset + (self._position if whence == os.SEEK_CUR else 0)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        in_tail = self._position - (self._size or 0) + len(self._tail)
+        if self._tail and in_tail >= 0:
+            data = self._tail[in_tail : in_tail + len(view)]
+        else:
+            end = self._position + len(view)
+            with self._arrived:
+                self._arrived.wait_for(lambda: self._n_bytes >= end or self._copying.done())
+            if self._n_bytes < end:
+                self._copying.result()  # raises what ended the copy too early
+            data = os.pread(self._file.fileno(), len(view), self._position)
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def __exit__(self, kind: type[BaseException] | None, *details: Any) -> None:
+        if kind is None:
+            self._copying.result()  # a file of which only the unread part fails is not whole either
+        super().__exit__(kind, *details)
+
+    def close(self) -> None:
+        self._stopped = True
+        self._thread.shutdown()
+        self._file.close()
+        super().close()
+
+    def _copy(self) -> None:
+        while not self._stopped and (data := self._stream.read(1 << 20)):
+            _write_all(self._file, memoryview(data))
+            self._add(len(data))
+
+    def _add(self, n_bytes: int) -> None:
+        with self._arrived:
+            self._n_bytes += n_bytes
+            self._arrived.notify_all()
 
 
 def first_line(error: BaseException) -> str:

@@ -166,7 +166,7 @@ def test_a_column_that_stands_there_twice_is_named(scorer) -> None:
     twice = pa.table([pa.array([1]), pa.array([1.0]), pa.array([2])], names=["age", "size", "age"])
     with pytest.raises(InputError, match="more than once in the file: 'age'"):
         scorer(as_bytes(twice, "arrows"))
-    with pytest.raises(InputError, match="the key 'age' stands there twice"):
+    with pytest.raises(InputError, match="the key 'age' appears twice"):
         scorer(b'{"age": 1, "age": 2}\n')
     scorer(b"age,x,x\n1,2,3\n")
 

@@ -9,16 +9,8 @@ from proto_model.files.formats.csv import CSV
 from proto_model.files.formats.jsonl import JSON_LINES
 from proto_model.files.formats.parquet import PARQUET
 
-__all__ = [
-    "FORMATS",
-    "FORMAT_NAMES",
-    "FileFormat",
-    "Format",
-    "codec_of",
-    "find_format",
-    "format_of_name",
-    "parse_format",
-]
+__all__ = ["FORMATS", "FORMAT_NAMES", "FileFormat", "Format", "codec_of", "find_format"]
+__all__ += ["format_of_name", "parse_format"]
 
 #: Every format by its name. A new one is a module beside these with its object, and an entry here.
 FORMATS: dict[str, Format] = {f.name: f for f in (CSV, JSON_LINES, ARROW_STREAM, PARQUET, ARROW_FILE)}
@@ -76,23 +68,9 @@ def codec_of(head: bytes) -> Codec | None:
 
 
 def find_format(head: bytes, path: str, media_type: str, given: Format | None = None) -> Format:
-    """Format of a file, after decompression.
+    """Format of a file, by its first bytes after decompression, its path, and its `Content-Type`.
 
-    Parameters
-    ----------
-    head : bytes
-        Its first bytes; none when the file is empty.
-    path : str
-        Its name or the path of its URL.
-    media_type : str
-        `Content-Type` of the answer that brought it, or nothing.
-    given : Format or None
-        What the request says.
-
-    Raises
-    ------
-    InputError
-        If the content is none of the formats, or contradicts the one that is given.
+    Raises InputError if the content is none of the formats, or contradicts the one that the request gives.
 
     Examples
     --------
@@ -111,10 +89,11 @@ def find_format(head: bytes, path: str, media_type: str, given: Format | None = 
     kind = media_type.partition(";")[0].strip().lower()
     if named:
         return named.format
-    of_kind = [known for known in FORMATS.values() if kind in known.media_types]
-    of_text = [known for known in FORMATS.values() if known.any_text and head.strip()]
-    for known in of_kind + of_text:
-        return known
+    for known in FORMATS.values():
+        if kind in known.media_types:
+            return known
+    if head.strip():
+        return CSV  # a file of one column has no commas
     raise InputError("The file is empty and its name does not say its format. Set input_format.")
 
 

@@ -10,10 +10,9 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from proto_model.errors import InputError
-from proto_model.files.columns import ColumnPlan, plan_columns
 from proto_model.files.formats.arrow_messages import MessageStream
 from proto_model.files.formats.base import Format, Writer
-from proto_model.files.rows import Rows, coded_matrix
+from proto_model.files.rows import ColumnPlan, Rows, coded_matrix, plan_columns
 from proto_model.files.transfer import FileSettings
 from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema

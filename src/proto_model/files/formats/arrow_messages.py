@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from proto_model.errors import InputError
+from proto_model.files.formats.blocks import fill
 from proto_model.files.transfer import LimitError
 
 _CONTINUATION = b"\xff\xff\xff\xff"
@@ -21,15 +22,7 @@ _LAST_BYTES = 6
 
 
 class MessageStream(io.RawIOBase):
-    """A stream of messages whose sizes were looked at.
-
-    Parameters
-    ----------
-    source : binary file
-        Read once, to its end.
-    max_bytes : int
-        Most bytes of a message, as it comes and when it is decompressed.
-    """
+    """A stream of messages of at most so many bytes, as they come and when they are decompressed."""
 
     def __init__(self, source: io.RawIOBase, max_bytes: int) -> None:
         super().__init__()
@@ -90,11 +83,7 @@ class _LimitedSource(io.RawIOBase):
         if n_bytes > self._max_bytes:
             raise _too_large(n_bytes, self._max_bytes)
         block = bytearray(n_bytes)
-        start = 0
-        with memoryview(block) as view:
-            while start < n_bytes and (n_read := self._source.readinto(view[start:])):
-                start += n_read
-        del block[start:]
+        del block[fill(self._source, block) :]
         self.last = (self.last + block[-_LAST_BYTES:])[-_LAST_BYTES:]
         return block
 

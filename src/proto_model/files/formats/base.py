@@ -8,8 +8,7 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
-from proto_model.files.columns import ColumnPlan
-from proto_model.files.rows import Rows
+from proto_model.files.rows import ColumnPlan, Rows
 from proto_model.files.transfer import FileSettings
 from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
@@ -20,18 +19,10 @@ CODECS: dict[str, Codec] = {"gz": "gzip", "zst": "zstd"}
 
 
 class Reader(Protocol):
-    """Reads the rows of one file, block by block.
+    """Reads the rows of one file, block by block."""
 
-    Attributes
-    ----------
-    place : {"line", "row"}
-        What messages count: lines of a text file, rows of the others.
-    first_line : int
-        Line of the first block.
-    """
-
-    place: str
-    first_line: int
+    place: str  # what messages count: a "line" of a text file, a "row" of the others
+    first_line: int  # of the first block
     plan: ColumnPlan
     passthrough_fields: list[pa.Field]
 
@@ -76,7 +67,6 @@ class Format:
     magic: bytes = b""  # first bytes of each such file; none for text
     #: For text: whether it can be of this format only, by its first bytes without byte order mark and spaces.
     begins: Callable[[bytes], bool] = lambda text: False
-    any_text: bool = False  # text is taken for this format when nothing says otherwise
     seekable: bool = False  # the reader moves in the file, so a stream goes through a temporary file
     compressible: bool = True  # as a whole, when a request asks for it
     holds_json: bool = False  # a cell can be any JSON value; in other formats such a value becomes text

@@ -40,7 +40,7 @@ def cut_blocks(
         size = n_bytes if len(rest) < n_bytes else min(2 * len(rest), settings.max_row_bytes)
         block = bytearray(size)
         block[: len(rest)] = rest
-        filled = _fill(source, block, len(rest))
+        filled = fill(source, block, len(rest))
         ended = filled < size
         del block[filled:]
         if first and block.startswith(_BOM):
@@ -119,7 +119,7 @@ def _toggling(data: NDArray[np.uint8], quotes: NDArray[np.int64]) -> NDArray[np.
     return np.array(toggling, dtype=np.int64)
 
 
-def _fill(source: io.RawIOBase, block: bytearray, start: int) -> int:
+def fill(source: io.RawIOBase, block: bytearray, start: int = 0) -> int:
     """Read into a block until it is full or the file ends; the number of bytes it then holds."""
     with memoryview(block) as view:
         while start < len(view):

@@ -12,7 +12,6 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from proto_model.errors import InputError
-from proto_model.files.columns import plan_columns
 from proto_model.files.formats.base import Format, Writer
 from proto_model.files.formats.blocks import (
     block_bytes,
@@ -22,7 +21,7 @@ from proto_model.files.formats.blocks import (
     last_csv_end,
 )
 from proto_model.files.formats.plain_numbers import parse_numbers
-from proto_model.files.rows import Fault, Rows, coded_matrix
+from proto_model.files.rows import Fault, Rows, coded_matrix, plan_columns
 from proto_model.files.transfer import FileSettings
 from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
@@ -200,18 +199,10 @@ def _as_text(raw: pa.Array) -> tuple[pa.Array, list[int]]:
         return raw.cast(pa.string()), []
     except pa.ArrowInvalid:
         values: list[bytes | None] = raw.to_pylist()
-    bad = [at for at, value in enumerate(values) if value is not None and not _is_utf8(value)]
+    bad = [at for at, v in enumerate(values) if v is not None and v.decode(errors="ignore").encode() != v]
     for at in bad:
         values[at] = None
     return pa.array(values, pa.binary()).cast(pa.string()), bad
-
-
-def _is_utf8(value: bytes) -> bool:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _single(column: pa.ChunkedArray) -> pa.Array:
@@ -238,7 +229,9 @@ class _CsvWriter(Writer):
         # Arrow quotes every text or none. None is right where the only texts are labels that need no quotes.
         texts = sum(pa.types.is_string(field.type) for field in columns)
         plain = not any(_STRUCTURAL & set(label) for label in schema.classes if isinstance(label, str))
-        only_labels = texts == (schema.target_type == "string") and not any(map(_is_nested, columns.types))
+        only_labels = texts == (schema.target_type == "string") and not any(
+            map(pa.types.is_nested, columns.types)
+        )
         self._unquoted = plain and only_labels
         self._options = pa.csv.WriteOptions(
             include_header=False, quoting_style="none" if self._unquoted else "needed"
@@ -266,15 +259,6 @@ def _spelt_out(column: pa.Array) -> pa.Array:
     return distinct.dictionary.cast(pa.string()).take(distinct.indices)
 
 
-def _is_nested(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_nested(kind))
-
-
-def _begins(text: bytes) -> bool:
-    """Whether the first line has two columns, and is no JSON object."""
-    return b"," in text.split(b"\n")[0] and not text.startswith(b"{")
-
-
 CSV = Format(
     "csv",
     "CSV",
@@ -282,6 +266,5 @@ CSV = Format(
     media_types=("text/csv",),
     reader=CsvReader,
     writer=_CsvWriter,
-    begins=_begins,
-    any_text=True,  # a file of one column has no commas
+    begins=lambda text: b"," in text.split(b"\n")[0] and not text.startswith(b"{"),
 )

@@ -14,10 +14,9 @@ import pyarrow.json
 from numpy.typing import NDArray
 
 from proto_model.files.arrays import from_texts
-from proto_model.files.columns import ColumnPlan
 from proto_model.files.formats.base import Format, Writer
 from proto_model.files.formats.blocks import block_bytes, count_lines, cut_blocks, last_line_end
-from proto_model.files.rows import Fault, Rows, coded_matrix
+from proto_model.files.rows import ColumnPlan, Fault, Rows, coded_matrix
 from proto_model.files.transfer import FileSettings
 from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
@@ -137,7 +136,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) < len(pairs):
         twice = next(name for name in record if sum(key == name for key, _ in pairs) > 1)
-        raise ValueError(f"the key {twice!r} stands there twice")
+        raise ValueError(f"the key {twice!r} appears twice")
     return record
 
 

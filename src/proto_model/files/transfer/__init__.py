@@ -1,7 +1,7 @@
 """Files behind presigned URLs: guarded, streamed, resumed, verified."""
 
-from proto_model.files.transfer.connection import Deadline
-from proto_model.files.transfer.download import Download, fetch
+from proto_model.files.transfer.connection import Deadline, Endpoint
+from proto_model.files.transfer.download import Download
 from proto_model.files.transfer.errors import LimitError, SettingsError, TransferError, UrlError
 from proto_model.files.transfer.guard import is_public, vetted_addresses
 from proto_model.files.transfer.settings import FileSettings
@@ -12,6 +12,7 @@ __all__ = [
     "Content",
     "Deadline",
     "Download",
+    "Endpoint",
     "FileSettings",
     "LimitError",
     "PresignedUrl",
@@ -19,7 +20,6 @@ __all__ = [
     "TransferError",
     "UrlError",
     "check_signed_headers",
-    "fetch",
     "is_public",
     "upload",
     "vetted_addresses",

@@ -39,14 +39,6 @@ class RetryableError(Exception):
     retry_after_s: float | None = None
 
 
-class RedirectError(TransferError):
-    """A store answered with a redirect; its location may hold a signature, so messages do not show it."""
-
-    def __init__(self, message: str, location: str) -> None:
-        super().__init__(message)
-        self.location = location
-
-
 class Deadline:
     """When a job must be done; `go_on` is called at every look at the time and may end the job by raising."""
 
@@ -54,9 +46,10 @@ class Deadline:
         self,
         seconds: float,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
         go_on: Callable[[], None] = lambda: None,
     ) -> None:
-        self.clock = clock
+        self.clock, self.sleep = clock, sleep
         self.seconds = seconds
         self._ends = clock() + seconds
         self._go_on = go_on
@@ -80,18 +73,8 @@ class Deadline:
 class Retry:
     """Counts attempts without progress and waits between them."""
 
-    def __init__(
-        self,
-        what: str,
-        settings: FileSettings,
-        deadline: Deadline,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._what, self._settings, self._deadline, self._sleep = what, settings, deadline, sleep
-        self.failures = 0
-
-    def progressed(self) -> None:
-        """Start counting anew."""
+    def __init__(self, endpoint: Endpoint, deadline: Deadline) -> None:
+        self._endpoint, self._deadline = endpoint, deadline
         self.failures = 0
 
     def run(self, action: Callable[[], T], after_failure: Callable[[], None] = lambda: None) -> T:
@@ -108,16 +91,19 @@ class Retry:
 
     def wait(self, error: RetryableError) -> None:
         """Wait before the next try; raises TransferError when there were enough of them."""
+        settings = self._endpoint.settings
         self.failures += 1
-        if self.failures >= self._settings.max_attempts:
+        if self.failures >= settings.max_attempts:
             raise TransferError(
-                f"{self._what}: gave up after {self.failures} attempts. The last error: {error}."
+                f"{self._endpoint}: gave up after {self.failures} attempts. The last error: {error}."
             ) from None
-        pause = self._settings.backoff_s * 2 ** (self.failures - 1) * random.uniform(0.5, 1.0)
+        pause = settings.backoff_s * 2 ** (self.failures - 1) * random.uniform(0.5, 1.0)
         pause = max(pause, error.retry_after_s or 0.0)
-        pause = min(pause, self._settings.max_backoff_s, self._deadline.remaining_s())
-        logger.info("%s: attempt %d failed (%s); retry in %.1f s", self._what, self.failures, error, pause)
-        self._sleep(pause)
+        pause = min(pause, settings.max_backoff_s, self._deadline.remaining_s())
+        logger.info(
+            "%s: attempt %d failed (%s); retry in %.1f s", self._endpoint, self.failures, error, pause
+        )
+        self._deadline.sleep(pause)
         self._deadline.remaining_s()
 
 
@@ -191,10 +177,14 @@ class Endpoint:
         """Name and URL, without its query."""
         return f"{self.name} {self.url}"
 
+    def addresses(self) -> list[Address]:
+        """Addresses that a connection may go to."""
+        return vetted_addresses(self.url, self.name, self.settings, self._resolve)
+
     def connect(self) -> Connection:
         """An open connection; raises RetryableError when none of the addresses answers."""
         failure = ""  # its text, because a kept exception keeps the frames, and with them a reader's buffer
-        for address in vetted_addresses(self.url, self.name, self.settings, self._resolve):
+        for address in self.addresses():
             connection = Connection(self.url, address, self.settings, self._context)
             try:
                 connection.connect()
@@ -247,10 +237,10 @@ def check_status(endpoint: Endpoint, response: http.client.HTTPResponse, accepte
     if response.status in accepted:
         return
     if 300 <= response.status < 400:
-        raise RedirectError(
+        # The location may hold a signature, so only its host is shown.
+        raise TransferError(
             f"{endpoint}: answered {response.status}, a redirect to {_host(header(response, 'Location'))}. "
-            "Redirects are not followed. Sign the URL for the host that holds the file.",
-            header(response, "Location") or "",
+            "Redirects are not followed. Sign the URL for the host that holds the file."
         )
     body = b""
     with contextlib.suppress(OSError, http.client.HTTPException):

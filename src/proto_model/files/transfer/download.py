@@ -5,30 +5,20 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
-import os
 import re
-import shutil
-import socket
-import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin
 
 from proto_model.files.transfer.connection import (
     Connection,
     Deadline,
     Endpoint,
-    RedirectError,
     Retry,
     RetryableError,
     check_status,
+    cut_off_after,
     header,
 )
 from proto_model.files.transfer.errors import LimitError, TransferError
-from proto_model.files.transfer.guard import Resolver
-from proto_model.files.transfer.settings import FileSettings
-from proto_model.files.transfer.url import PresignedUrl
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -46,30 +36,14 @@ class Download(io.RawIOBase):
     A connection that breaks, stalls or is refused for the moment is opened again where it broke, as long as
     the ETag shows that the file is still the same.
 
-    Raises
-    ------
-    TransferError
-        If the store does not send the file, or the file changes in between.
-    UrlError
-        If the URL leads to a place that is not allowed.
-    LimitError
-        If the file is too large, or the time is up.
+    Raises TransferError if the store does not send the file or the file changes in between, UrlError if the
+    URL leads to a place that is not allowed, LimitError if the file is too large or the time is up.
     """
 
-    def __init__(
-        self,
-        url: PresignedUrl,
-        name: str,
-        settings: FileSettings,
-        deadline: Deadline,
-        *,
-        resolve: Resolver = socket.getaddrinfo,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, deadline: Deadline) -> None:
         super().__init__()
-        self._endpoint = Endpoint(url, name, settings, resolve)
-        self._settings, self._deadline = settings, deadline
-        self._retry = Retry(str(self._endpoint), settings, deadline, sleep)
+        self._endpoint, self._settings, self._deadline = endpoint, endpoint.settings, deadline
+        self._retry = Retry(endpoint, deadline)
         self._connection: Connection | None = None
         self._response: http.client.HTTPResponse | None = None
         self._window_s, self._window_bytes, self._since_failure = 0.0, 0, 0
@@ -92,6 +66,22 @@ class Download(io.RawIOBase):
         data = self._retry.run(lambda: self._receive(min(len(view), _READ_BYTES)), self._start_anew)
         view[: len(data)] = data
         return len(data)
+
+    def tail(self, n_bytes: int) -> bytes:
+        """Last bytes of a longer file by a request of their own, none where the store does not send them."""
+        first = (self.total_bytes or 0) - n_bytes
+        if first <= 0:
+            return b""
+        # What goes wrong here only costs time, as the whole file comes anyway.
+        with contextlib.suppress(RetryableError, OSError, http.client.HTTPException):
+            with contextlib.closing(self._endpoint.connect()) as connection:
+                response = self._request(connection, f"bytes={first}-{first + n_bytes - 1}")
+                if response.status not in _OK or _first_byte(response) != first or self._differs(response):
+                    return b""
+                with cut_off_after(connection.wire, self._settings.read_timeout_s):
+                    data = response.read(n_bytes)
+                return data if len(data) == n_bytes else b""
+        return b""
 
     def close(self) -> None:
         """Close the connection."""
@@ -166,7 +156,7 @@ class Download(io.RawIOBase):
         self._limit(self.n_bytes)
         self._since_failure += len(data)
         if self._since_failure > self._settings.min_bytes_per_s * self._settings.read_timeout_s:
-            self._retry.progressed()  # a byte now and then does not count
+            self._retry.failures = 0  # a byte now and then does not count
         if not data:
             self.total_bytes = self.n_bytes  # the last chunk of a chunked answer has come
         elif self._complete():
@@ -227,62 +217,6 @@ class Download(io.RawIOBase):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-def fetch(
-    url: str,
-    path: Path,
-    settings: FileSettings,
-    *,
-    name: str = "url",
-    max_redirects: int = 0,
-    resolve: Resolver = socket.getaddrinfo,
-) -> int:
-    """Download a URL into a local file, which appears when it is complete; its number of bytes.
-
-    The download is resumed when it breaks. A redirect, where some are allowed, is vetted like the URL itself.
-
-    Parameters
-    ----------
-    url : str
-        Presigned or not. Only public addresses over https are opened, and what the settings allow.
-    path : Path
-        A file that is there is replaced at the end.
-    settings : FileSettings
-        Largest size (`max_input_bytes`), longest time (`max_job_s`), attempts, what may be opened.
-    name : str
-        What the URL is called in messages, which never show its query.
-    max_redirects : int
-        Most redirects to follow.
-    resolve : callable
-        Looks host names up, as `socket.getaddrinfo` does.
-
-    Raises
-    ------
-    UrlError
-        If the URL, or a redirect, leads to a place that is not allowed.
-    TransferError, LimitError
-        If the file does not come, or is too large or too slow.
-    """
-    deadline = Deadline(settings.max_job_s)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    for left in range(max_redirects, -1, -1):
-        try:
-            parsed = PresignedUrl.parse(url, name)
-            with (
-                contextlib.closing(Download(parsed, name, settings, deadline, resolve=resolve)) as download,
-                open(unfinished, "xb") as file,
-            ):
-                shutil.copyfileobj(download, file, _READ_BYTES)
-            os.replace(unfinished, path)
-            return download.n_bytes
-        except RedirectError as error:
-            if not left:
-                raise
-            url = urljoin(url, error.location)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    raise AssertionError("not reached")
 
 
 def _first_byte(response: http.client.HTTPResponse) -> int | None:

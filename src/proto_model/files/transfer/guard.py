@@ -53,12 +53,8 @@ def vetted_addresses(
     The host is looked up once. Connect to these addresses, not to the name, so that the name cannot lead
     elsewhere a moment later. Messages call the URL `name`.
 
-    Raises
-    ------
-    UrlError
-        If one of the addresses, the scheme or the port is not allowed.
-    TransferError
-        If the name cannot be looked up; that may pass.
+    Raises UrlError if one of the addresses, the scheme or the port is not allowed, TransferError if the name
+    cannot be looked up; that may pass.
     """
     host = url.host
     listed = bool({host, f"{host}:{url.port}"} & set(settings.allowed_hosts))

@@ -6,9 +6,6 @@ import base64
 import contextlib
 import http.client
 import re
-import socket
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO
 
@@ -22,9 +19,6 @@ from proto_model.files.transfer.connection import (
     header,
 )
 from proto_model.files.transfer.errors import TransferError, UrlError
-from proto_model.files.transfer.guard import Resolver
-from proto_model.files.transfer.settings import FileSettings
-from proto_model.files.transfer.url import PresignedUrl
 
 _OK = frozenset({200, 201, 204})
 _MD5_ETAG = re.compile(r'"?([0-9a-fA-F]{32})"?')
@@ -44,38 +38,23 @@ class Content:
     media_type: str
 
 
-def check_signed_headers(url: PresignedUrl, name: str) -> None:
+def check_signed_headers(endpoint: Endpoint) -> None:
     """Raise UrlError when a URL signs a header whose value cannot be known here."""
-    unknown = [key for key in url.signed_headers if key not in _KNOWN]
+    unknown = [key for key in endpoint.url.signed_headers if key not in _KNOWN]
     if unknown:
         raise UrlError(
-            f"{name} {url}: the URL signs the headers {unknown}, whose values are not known here. "
+            f"{endpoint}: the URL signs the headers {unknown}, whose values are not known here. "
             f"Sign only headers among {sorted(_KNOWN)}."
         )
 
 
-def upload(
-    url: PresignedUrl,
-    name: str,
-    content: Content,
-    settings: FileSettings,
-    deadline: Deadline,
-    *,
-    resolve: Resolver = socket.getaddrinfo,
-    sleep: Callable[[float], None] = time.sleep,
-) -> str | None:
-    """Upload a file; its ETag, which was checked where it is an MD5. Messages call the URL `name`.
+def upload(endpoint: Endpoint, content: Content, deadline: Deadline) -> str | None:
+    """Upload a file; its ETag, which was checked where it is an MD5.
 
-    Raises
-    ------
-    TransferError
-        If the store does not accept the file, or received other bytes than were sent.
-    UrlError
-        If the URL leads to a place that is not allowed, or signs headers that are not known.
+    Raises TransferError if the store does not accept the file or received other bytes than were sent,
+    UrlError if the URL leads to a place that is not allowed or signs headers that are not known.
     """
-    endpoint = Endpoint(url, name, settings, resolve)
-    retry = Retry(str(endpoint), settings, deadline, sleep)
-    return retry.run(lambda: _attempt(endpoint, content, deadline))
+    return Retry(endpoint, deadline).run(lambda: _attempt(endpoint, content, deadline))
 
 
 def _attempt(endpoint: Endpoint, content: Content, deadline: Deadline) -> str | None:
@@ -98,7 +77,7 @@ def _attempt(endpoint: Endpoint, content: Content, deadline: Deadline) -> str | 
 
 
 def _headers(endpoint: Endpoint, content: Content) -> dict[str, str]:
-    check_signed_headers(endpoint.url, endpoint.name)
+    check_signed_headers(endpoint)
     values = {
         "content-type": content.media_type,
         "content-md5": base64.b64encode(content.md5).decode(),

@@ -65,10 +65,7 @@ class PresignedUrl:
     def parse(cls, text: object, name: str) -> PresignedUrl:
         """URL of a request's text, called `name` in messages.
 
-        Raises
-        ------
-        UrlError
-            If the text is not an absolute http(s) URL, or has parts that hide where it leads.
+        Raises UrlError if the text is not an absolute http(s) URL, or has parts that hide where it leads.
 
         Examples
         --------

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from proto_model.files import transfer
 from proto_model.files.transfer import (
     Deadline,
     Download,
+    Endpoint,
     FileSettings,
     LimitError,
     PresignedUrl,
@@ -46,12 +46,12 @@ def signed(store: ObjectStore, key: str = KEY) -> PresignedUrl:
 
 
 def fetch(store: ObjectStore, settings: FileSettings, key: str = KEY, seconds: float = 20.0) -> bytes:
-    with Download(signed(store, key), "input_url", settings, Deadline(seconds)) as download:
+    with Download(Endpoint(signed(store, key), "input_url", settings), Deadline(seconds)) as download:
         return download.readall()
 
 
 def test_a_file_comes_whole(store: ObjectStore, settings: FileSettings) -> None:
-    with Download(signed(store), "input_url", settings, Deadline(20)) as download:
+    with Download(Endpoint(signed(store), "input_url", settings), Deadline(20)) as download:
         assert download.total_bytes == len(CONTENT)
         assert download.etag
         assert download.readall() == CONTENT
@@ -69,7 +69,7 @@ def test_the_target_is_sent_byte_for_byte(
 ) -> None:
     url = signed(store, "a ~b%7e.csv")
     with pytest.raises(TransferError, match="404"):
-        Download(url, "input_url", settings, Deadline(20))
+        Download(Endpoint(url, "input_url", settings), Deadline(20))
 
     assert proxy.requests[0].startswith(f"GET {url.target} HTTP/1.1\r\n".encode())
     assert b"Accept-Encoding: identity" in proxy.requests[0]
@@ -255,7 +255,7 @@ def test_a_secret_that_a_store_repeats_is_hidden(
     proxy.inject(lambda exchange: exchange.answer("418 Teapot", body=body))
 
     with pytest.raises(TransferError, match=r"418 Odd \(not \[hidden\]\)"):
-        Download(url, "input_url", settings, Deadline(20))
+        Download(Endpoint(url, "input_url", settings), Deadline(20))
 
 
 def test_tries_end(store: ObjectStore, settings: FileSettings, proxy: FaultProxy) -> None:
@@ -272,7 +272,7 @@ def test_retry_after_is_honoured_up_to_a_limit(
     waits: list[float] = []
     settings = dataclasses.replace(settings, max_backoff_s=30.0)
 
-    Download(signed(store), "input_url", settings, Deadline(1000), sleep=waits.append).close()
+    Download(Endpoint(signed(store), "input_url", settings), Deadline(1000, sleep=waits.append)).close()
     assert waits == [7.0, 30.0]
 
 
@@ -289,38 +289,17 @@ def test_a_large_file_is_refused(
         fetch(store, dataclasses.replace(settings, max_input_bytes=len(CONTENT) - 1))
 
 
-def test_a_file_is_fetched_whole_or_not_at_all(
-    store: ObjectStore, settings: FileSettings, proxy: FaultProxy, tmp_path: Path
+def test_the_end_of_a_file_comes_by_a_request_of_its_own(
+    store: ObjectStore, settings: FileSettings, proxy: FaultProxy, rclone: ObjectStore
 ) -> None:
-    url = store.presign("get_object", KEY)
-    proxy.inject(cut_download(1000))
-
-    assert transfer.fetch(url, tmp_path / KEY, settings) == len(CONTENT)
-    assert (tmp_path / KEY).read_bytes() == CONTENT
-
-    for limited, error in (
-        (dataclasses.replace(settings, max_input_bytes=10), LimitError),
-        (FileSettings(), UrlError),
-    ):
-        with pytest.raises(error):
-            transfer.fetch(url, tmp_path / "other.csv", limited)
-    assert [path.name for path in tmp_path.iterdir()] == [KEY]
-
-
-def test_redirects_are_followed_where_they_are_allowed_and_vetted_like_the_first_url(
-    store: ObjectStore, settings: FileSettings, proxy: FaultProxy, tmp_path: Path
-) -> None:
-    url = store.presign("get_object", KEY)
-    there = status("302 Found", Location=url)
-
-    proxy.inject(there)
-    assert transfer.fetch(url, tmp_path / KEY, settings, max_redirects=1) == len(CONTENT)
-    proxy.inject(there, there)
-    with pytest.raises(TransferError, match="a redirect to 127"):
-        transfer.fetch(url, tmp_path / KEY, settings, max_redirects=1)
-    proxy.inject(status("302 Found", Location="https://10.1.2.3/latest"))
-    with pytest.raises(UrlError, match="is not public"):
-        transfer.fetch(url, tmp_path / KEY, settings, max_redirects=1)
+    with Download(Endpoint(signed(store), "input_url", settings), Deadline(20)) as download:
+        assert download.tail(1000) == CONTENT[-1000:]
+        assert download.tail(len(CONTENT)) == b""
+        for fault in (hang_up, cut_download(100), status("403 Forbidden"), without_request_header(b"Range")):
+            proxy.inject(fault)
+            assert download.tail(1000) == b""
+        rclone.path(KEY).write_bytes(CONTENT[::-1])
+        assert download.tail(1000) == b""
 
 
 def test_a_name_that_moves_is_vetted_at_every_connection(
@@ -337,7 +316,7 @@ def test_a_name_that_moves_is_vetted_at_every_connection(
         assert host == "moving.example"
         return [(0, 0, 0, "", (next(answers), port))]
 
-    with Download(url, "input_url", allowed, Deadline(20), resolve=resolve) as download:
+    with Download(Endpoint(url, "input_url", allowed, resolve), Deadline(20)) as download:
         with pytest.raises(UrlError, match=r"169\.254\.169\.254, which is not public"):
             download.readall()
 
@@ -346,7 +325,7 @@ def test_the_next_address_is_tried(store: ObjectStore, settings: FileSettings) -
     def resolve(host: str, port: int, **_: object):
         return [(0, 0, 0, "", (address, port)) for address in ("127.0.0.77", "127.0.0.1")]
 
-    with Download(signed(store), "input_url", settings, Deadline(20), resolve=resolve) as download:
+    with Download(Endpoint(signed(store), "input_url", settings, resolve), Deadline(20)) as download:
         assert download.readall() == CONTENT
 
 
@@ -386,11 +365,11 @@ def test_https_checks_the_name_in_the_certificate(
         return [(0, 0, 0, "", ("127.0.0.1", port))]
 
     if host == "store.example" and trusted:
-        with Download(url, "input_url", allowed, Deadline(20), resolve=resolve) as download:
+        with Download(Endpoint(url, "input_url", allowed, resolve), Deadline(20)) as download:
             assert download.readall() == b"hi"
     else:
         with pytest.raises(TransferError, match="certificate is not trusted"):
-            Download(url, "input_url", allowed, Deadline(20), resolve=resolve)
+            Download(Endpoint(url, "input_url", allowed, resolve), Deadline(20))
     thread.join()
     listener.close()
     assert names == [host]

@@ -16,6 +16,7 @@ import pytest
 from proto_model.files.transfer import (
     Content,
     Deadline,
+    Endpoint,
     FileSettings,
     LimitError,
     PresignedUrl,
@@ -52,7 +53,7 @@ def put(
     store: ObjectStore, settings: FileSettings, what: Content, seconds: float = 20, **signed: str
 ) -> str | None:
     url = PresignedUrl.parse(store.presign("put_object", "out.csv", **signed), "output_url")
-    return upload(url, "output_url", what, settings, Deadline(seconds))
+    return upload(Endpoint(url, "output_url", settings), what, Deadline(seconds))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_a_signed_header_that_is_not_known_is_found_before_any_work(store: Objec
         )
 
     with pytest.raises(UrlError, match=r"x-amz-meta-owner"):
-        check_signed_headers(url, "output_url")
+        check_signed_headers(Endpoint(url, "output_url", FileSettings()))
 
 
 def test_azure_is_told_the_kind_of_blob(
@@ -153,7 +154,7 @@ def test_azure_is_told_the_kind_of_blob(
         f"{store.endpoint}/container/blob?sig=abcdef&se=2999-01-01T00:00:00Z", "output_url"
     )
 
-    assert upload(url, "output_url", content(file), settings, Deadline(20)) == '"0x8DE"'
+    assert upload(Endpoint(url, "output_url", settings), content(file), Deadline(20)) == '"0x8DE"'
     assert b"x-ms-blob-type: BlockBlob" in proxy.requests[0]
 
 
@@ -251,7 +252,7 @@ def test_what_a_store_says_in_mid_upload_is_the_error(
     )
 
     with listener, pytest.raises(TransferError, match=r"403 QuotaExceeded \(The bucket is full\)"):
-        upload(url, "output_url", what, allowed, Deadline(20), resolve=at_home)
+        upload(Endpoint(url, "output_url", allowed, at_home), what, Deadline(20))
 
     thread.join()
     assert len(heads) == 1
