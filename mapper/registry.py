@@ -150,7 +150,7 @@ def find_model(source: str, registry_url: str, environ: Mapping[str, str]) -> Pu
     """
     if not source.startswith(("models:", "runs:")):
         if "@" not in source or Path(source).exists():
-            return PublishedModel(ModelSchema.read(Path(source)))
+            return PublishedModel(ModelSchema.read(source))
         source = f"models:/{source}"
     url = registry_url or environ.get("MLFLOW_REGISTRY_URI") or environ.get("MLFLOW_TRACKING_URI", "")
     if not url.startswith(("http://", "https://")):

@@ -153,8 +153,9 @@ class ModelSchema:
         return cls.from_dict(content)
 
     @classmethod
-    def read(cls, path: Path) -> ModelSchema:
+    def read(cls, path: Path | str) -> ModelSchema:
         """Schema from a file, or from the folder of a model; raises SchemaError as `from_dict` does."""
+        path = Path(path)
         places = [path / "mapper" / "schema.json", path / "schema.json"] if path.is_dir() else [path]
         found = next((place for place in places if place.is_file()), path)
         if found.is_dir():
