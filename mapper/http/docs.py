@@ -30,7 +30,7 @@ def docs_page(model: TabularModel, settings: MapperSettings, takes: str | None, 
     title = escape(schema.model_name + (f", version {version}" if version else ""))
     routes = [(f"<code>{r.method} {r.path}</code>", escape(r.text)) for r in ROUTES]
     parameters = [
-        (_code(p.name), p.use, escape(str(p.kind)), _default(p.default), escape(p.text)) for p in PARAMETERS
+        (_code(p.name), p.use, escape(p.kind.text), _default(p.default), escape(p.text)) for p in PARAMETERS
     ]
     fields = [(_code(field.name), escape(field.text)) for field in ANSWER_FIELDS]
     fields += [(_code(f"predictions[].{f.name}"), escape(f.text)) for f in ROW_FIELDS[schema.task]]
