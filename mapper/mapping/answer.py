@@ -14,13 +14,8 @@ from typing import Any, TypedDict
 
 import orjson
 
-from mapper.errors import (
-    ModelServerAnswerError,
-    ModelServerDownError,
-    ModelServerTimeoutError,
-    RefusedByModelError,
-    shown,
-)
+from mapper import errors
+from mapper.errors import shown
 from mapper.mapping.request import ModelRequest
 from mapper.mapping.schema import ModelSchema
 
@@ -67,20 +62,22 @@ def read_answer(status: int, retry_after: str | None, body: bytes) -> dict[str, 
         content = None
     if status == 200:
         if not isinstance(content, dict):
-            raise ModelServerAnswerError("The model server's answer is not a JSON object. Is its URL right?")
+            raise errors.ModelServerAnswerError(
+                "The model server's answer is not a JSON object. Is its URL right?"
+            )
         return content
     message = _message_of(content)
     said = f": {message}" if message else "."
     if status in (400, 422) and message and not (isinstance(content, dict) and "stack_trace" in content):
-        raise RefusedByModelError(f"The model refused the request: {message}")
+        raise errors.RefusedByModelError(f"The model refused the request: {message}")
     if status in (429, 503):
         seconds = int(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else 1
-        raise ModelServerDownError(
+        raise errors.ModelServerDownError(
             f"The model server is unavailable ({status}){said}", min(max(seconds, 1), MAX_RETRY_AFTER_S)
         )
     if status == 504:
-        raise ModelServerTimeoutError(f"The model server timed out{said}")
-    raise ModelServerAnswerError(f"The model server answered with status {status}{said}")
+        raise errors.ModelServerTimeoutError(f"The model server timed out{said}")
+    raise errors.ModelServerAnswerError(f"The model server answered with status {status}{said}")
 
 
 def _message_of(content: object) -> str:
@@ -242,9 +239,9 @@ class AnswerMapper:
         """What the client gets; raises ModelServerAnswerError if it does not fit schema or request."""
         rows = answer.get("predictions")
         if not isinstance(rows, list):
-            raise ModelServerAnswerError("The model server's answer has no list of predictions.")
+            raise errors.ModelServerAnswerError("The model server's answer has no list of predictions.")
         if request is not None and len(rows) != request.n_rows:
-            raise ModelServerAnswerError(
+            raise errors.ModelServerAnswerError(
                 f"The model server answered {len(rows)} rows instead of {request.n_rows}."
             )
         result: TangoResponse = {"model": self.model}
@@ -277,7 +274,7 @@ def _map_rows(rows: list[Any], readers: Readers) -> list[dict[str, Any]]:
         reason = f"it is {shown(row)}, not an object"
         if isinstance(row, dict):
             reason = f"its {name} cannot be read: {_reason(error)}"
-        raise ModelServerAnswerError(
+        raise errors.ModelServerAnswerError(
             f"Row {len(mapped)} of the model server's answer does not fit the schema: {reason}. "
             "Does it serve the version whose schema the mapper has?"
         ) from error
@@ -293,7 +290,7 @@ def _reason(error: Exception) -> str:
 def _map_summary(summary: object, file_id: str | None) -> dict[str, Any]:
     """Summary of a file job under the client's name for it."""
     if not isinstance(summary, dict) or "status" not in summary:
-        raise ModelServerAnswerError(
+        raise errors.ModelServerAnswerError(
             "The model server did not answer with the summary of a file job. "
             "Does it serve a version that was trained with file_management=true?"
         )

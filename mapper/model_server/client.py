@@ -11,13 +11,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from mapper.errors import (
-    BusyError,
-    ClientGoneError,
-    ModelServerAnswerError,
-    ModelServerDownError,
-    ModelServerTimeoutError,
-)
+from mapper import errors
 from mapper.mapping.answer import ModelAnswer, read_answer
 from mapper.mapping.request import ModelRequest
 from mapper.model_server.connection import Connection, HttpAnswer
@@ -57,7 +51,7 @@ class Gate:
             await self._places.acquire()
             return
         if self._left == 0:
-            raise BusyError("Too many requests are waiting for the model server. Try again shortly.")
+            raise errors.BusyError("Too many requests are waiting for the model server. Try again shortly.")
         self._left -= 1
         try:
             await self._places.acquire()
@@ -114,13 +108,13 @@ class ModelServer:
         try:
             async with asyncio.timeout(timeout_s), self._gates[kind]:
                 if not is_wanted():
-                    raise ClientGoneError("The client disconnected while its request was waiting.")
+                    raise errors.ClientGoneError("The client disconnected while its request was waiting.")
                 started = time.perf_counter()
                 answer = await self._send(message, may_repeat=not request.is_file)
                 if self._observe is not None:
                     self._observe(kind, time.perf_counter() - started)
         except TimeoutError as error:
-            raise ModelServerTimeoutError(
+            raise errors.ModelServerTimeoutError(
                 f"The model server at {self.url} did not answer within {timeout_s:g} s."
             ) from error
         retry_after = answer.headers.get(b"retry-after", b"").decode("latin-1")
@@ -135,9 +129,13 @@ class ModelServer:
             async with asyncio.timeout(self._limits.predict_timeout_s):
                 answer = await self._send(message, may_repeat=True)
         except TimeoutError as error:
-            raise ModelServerTimeoutError(f"The model server at {self.url} does not answer /ping.") from error
+            raise errors.ModelServerTimeoutError(
+                f"The model server at {self.url} does not answer /ping."
+            ) from error
         if answer.status != 200:
-            raise ModelServerDownError(f"The model server at {self.url} answered {answer.status} to /ping.")
+            raise errors.ModelServerDownError(
+                f"The model server at {self.url} answered {answer.status} to /ping."
+            )
 
     def close(self) -> None:
         """End the idle connections."""
@@ -165,13 +163,13 @@ class ModelServer:
                 self._keep(connection)
                 return answer
             except ConnectionAbortedError as error:
-                raise ModelServerAnswerError(
+                raise errors.ModelServerAnswerError(
                     f"The model server at {self.url} closed the connection in the middle of its answer."
                 ) from error
             except OSError as error:
                 if pause_s is None or (sent and not may_repeat):
                     does = "closed the connection without an answer" if sent else "cannot be reached"
-                    raise ModelServerDownError(
+                    raise errors.ModelServerDownError(
                         f"The model server at {self.url} {does}. Is it running?"
                     ) from error
             await asyncio.sleep(pause_s)
