@@ -8,8 +8,9 @@ the OpenAPI document and the documentation page read as well.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, TypedDict
 
 import orjson
@@ -37,10 +38,7 @@ class TangoResponse(TypedDict, total=False):
 
 
 class ModelAnswer(dict[str, Any]):
-    """The model server's JSON answer, with the request that it answers.
-
-    Without a request, the number of rows cannot be checked.
-    """
+    """The model server's JSON answer; without its request, the number of rows cannot be checked."""
 
     __slots__ = ("request",)
 
@@ -66,7 +64,7 @@ def read_answer(status: int, retry_after: str | None, body: bytes) -> dict[str, 
                 "The model server's answer is not a JSON object. Is its URL right?"
             )
         return content
-    message = _message_of(content)
+    message = message_of(content)
     said = f": {message}" if message else "."
     if status in (400, 422) and message and not (isinstance(content, dict) and "stack_trace" in content):
         raise errors.RefusedByModelError(f"The model refused the request: {message}")
@@ -80,7 +78,7 @@ def read_answer(status: int, retry_after: str | None, body: bytes) -> dict[str, 
     raise errors.ModelServerAnswerError(f"The model server answered with status {status}{said}")
 
 
-def _message_of(content: object) -> str:
+def message_of(content: object) -> str:
     """What an error answer says: MLflow's `message`, or the Open Inference Protocol's `error`."""
     if not isinstance(content, dict):
         return ""
@@ -108,9 +106,8 @@ def clean_message(message: str) -> str:
 class AnswerField:
     """One field of an answer: its key, what it is, and its JSON Schema for a model schema.
 
-    `reader` gives, for a model schema, the function that takes the field from a row of the model server's
-    answer; it raises KeyError, TypeError or ValueError if the row does not fit. A field about all rows has
-    none.
+    What `reader` gives takes the field from a row of the model server's answer, and raises KeyError,
+    TypeError or ValueError if the row does not fit. A field about all rows has none.
     """
 
     name: str
@@ -139,14 +136,6 @@ def _read_label(schema: ModelSchema) -> Callable[[Any], Any]:
         return labels[label]
 
     return read
-
-
-def _read_probability(_: ModelSchema) -> Callable[[Any], Any]:
-    return lambda row: _share(row["probability"])
-
-
-def _read_explanation(_: ModelSchema) -> Callable[[Any], Any]:
-    return lambda row: row["explanation"]
 
 
 def _read_probabilities(schema: ModelSchema) -> Callable[[Any], Any]:
@@ -196,9 +185,14 @@ F, OPTIONAL = AnswerField, True
 ROW_FIELDS: dict[str, tuple[AnswerField, ...]] = {
     "classification": (
         F("prediction", "the predicted class", lambda s: {"enum": list(s.classes)}, _read_label),
-        F("probability", "how probable that class is", lambda _: SHARE, _read_probability),
+        F(
+            "probability",
+            "how probable that class is",
+            lambda _: SHARE,
+            lambda _: lambda row: _share(row["probability"]),
+        ),
         F("probabilities", "the probability of each class", _probabilities_document, _read_probabilities),
-        F("explanation", WHY, lambda _: {"type": "object"}, _read_explanation, OPTIONAL),
+        F("explanation", WHY, lambda _: {"type": "object"}, lambda _: itemgetter("explanation"), OPTIONAL),
     ),
 }
 #: Fields of every answer.
@@ -212,9 +206,8 @@ ANSWER_FIELDS: tuple[AnswerField, ...] = (
 )
 
 
-def fields_document(fields: Iterable[AnswerField], schema: ModelSchema) -> dict[str, Any]:
+def fields_document(fields: Sequence[AnswerField], schema: ModelSchema) -> dict[str, Any]:
     """JSON Schema of an object with these fields."""
-    fields = tuple(fields)
     return {
         "type": "object",
         "required": [field.name for field in fields if not field.is_optional],
