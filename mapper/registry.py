@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 import orjson
 
 from mapper.errors import RegistryError, SettingsError
+from mapper.mapping.answer import message_of
 from mapper.mapping.interfaces import TangoModelRegistryConnector
 from mapper.mapping.model import TabularModel
 from mapper.mapping.schema import ModelSchema
@@ -116,12 +117,9 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
         what = ", ".join(f"{name} {value}" for name, value in query.items()) or path.rpartition("/")[2]
         reply = self._get(f"{API}{path}{'?' if query else ''}{urlencode(query)}", what)
         try:
-            part = orjson.loads(reply.body)[key]
-        except (orjson.JSONDecodeError, TypeError, KeyError) as error:
+            return dict(orjson.loads(reply.body)[key])
+        except (KeyError, TypeError, ValueError) as error:
             raise RegistryError(f"{self._client.url} is not an MLflow server: wrong answer.") from error
-        if not isinstance(part, dict):
-            raise RegistryError(f"{self._client.url} is not an MLflow server: wrong answer.")
-        return part
 
     def _get(self, path: str, what: str) -> Reply:
         url = self._client.url
@@ -150,7 +148,7 @@ def find_model(source: str, registry_url: str, environ: Mapping[str, str]) -> Pu
     """
     if not source.startswith(("models:", "runs:")):
         if "@" not in source or Path(source).exists():
-            return PublishedModel(ModelSchema.read(Path(source)))
+            return PublishedModel(ModelSchema.read(source))
         source = f"models:/{source}"
     url = registry_url or environ.get("MLFLOW_REGISTRY_URI") or environ.get("MLFLOW_TRACKING_URI", "")
     if not url.startswith(("http://", "https://")):
@@ -165,11 +163,9 @@ def find_model(source: str, registry_url: str, environ: Mapping[str, str]) -> Pu
 def _reason(body: bytes) -> str:
     """What an MLflow error says."""
     try:
-        content = orjson.loads(body)
+        return f": {message_of(orjson.loads(body)) or 'no reason given'}"
     except orjson.JSONDecodeError:
         return "."
-    message = content.get("message") if isinstance(content, dict) else None
-    return f": {message[:500]}" if isinstance(message, str) else "."
 
 
 def _login(environ: Mapping[str, str]) -> dict[str, str]:

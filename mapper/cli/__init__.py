@@ -1,1 +1,1 @@
-"""Part of the mapper."""
+"""The command line: each module adds its commands, with their flags, to the parser."""

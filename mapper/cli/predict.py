@@ -94,7 +94,7 @@ def _add_file_flags(command: argparse.ArgumentParser) -> None:
             action="append" if is_list else "store",
             metavar="COLUMN" if is_list else "NAME",
             choices=words if 0 < len(words) < 5 else None,  # longer lists are left to the mapper's check
-            help=f"{parameter.text} ({'may be repeated' if is_list else parameter.kind})",
+            help=f"{parameter.text} ({'may be repeated' if is_list else parameter.kind.text})",
         )
     add("--file-id", metavar="TEXT", help="name of the job (default: the file's)")
     add("--session", type=_json, metavar="JSON", help="comes back with the answer")

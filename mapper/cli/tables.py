@@ -58,15 +58,9 @@ def explanation_text(row: int, item: dict[str, Any]) -> str:
     rule = explanation["rule"]
     lines = [f"row {row}: {item['prediction']} (probability {item['probability']:.3f})", "  because"]
     lines.append(f"    {rule['text']}")
-    measures = [
-        f"{name} {value:.2f}"
-        for name, value in (
-            ("precision", rule.get("precision")),
-            ("coverage", rule.get("coverage")),
-            ("fidelity", explanation.get("fidelity")),
-        )
-        if value is not None
-    ]
+    known = {**rule, "fidelity": explanation.get("fidelity")}
+    named = [(name, known.get(name)) for name in ("precision", "coverage", "fidelity")]
+    measures = [f"{name} {value:.2f}" for name, value in named if value is not None]
     if measures:
         lines.append(f"    ({', '.join(measures)})")
     pairs = sorted(explanation["feature_importances"].items(), key=lambda pair: -pair[1])

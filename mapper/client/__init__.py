@@ -1,1 +1,1 @@
-"""Part of the mapper."""
+"""What the command line does beside a request: reads rows, asks a server, moves files through a store."""

@@ -35,10 +35,7 @@ SYNONYMS = {"404": "NoSuchBucket", "403": "AccessDenied", "TokenRefreshRequired"
 
 
 class Store:
-    """A folder in a bucket, with a client of boto3; every method raises MapperError if the store refuses.
-
-    The folder is empty or ends with a slash.
-    """
+    """A folder in a bucket, with a client of boto3; every method raises MapperError if the store refuses."""
 
     def __init__(self, bucket: str, folder: str, client: Any) -> None:
         self._bucket = bucket

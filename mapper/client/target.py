@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
-from mapper.errors import (
-    Finding,
-    InvalidRequestError,
-    MapperError,
-    ModelServerDownError,
-    ModelServerTimeoutError,
-)
+from mapper import errors
+from mapper.errors import Finding
 from mapper.mapping.model import TabularModel
 from mapper.mapping.schema import ModelSchema
 from mapper.model_server.proxy import HttpClient, ModelServerProxy, Reply
 from mapper.registry import PublishedModel
 
 NO_FILES = "The model takes rows, not files. Use a version that was trained with file_management=true."
-
-
-class Target(Protocol):
-    """Answers requests."""
-
-    @property
-    def schema(self) -> ModelSchema:
-        """The model schema."""
-
-    def ask(self, command: str, request: dict[str, Any]) -> dict[str, Any]:
-        """The mapper's answer; raises InvalidRequestError, or MapperError for any other problem."""
-
-    def close(self) -> None:
-        """End the connection."""
 
 
 class ServiceTarget:
@@ -49,7 +30,7 @@ class ServiceTarget:
         if self._schema is None:
             reply = self._request("GET", "/v1/schema", None, may_repeat=False)
             if reply.status != 200:
-                raise MapperError(
+                raise errors.MapperError(
                     f"{self._client.url} answered {reply.status} to /v1/schema. Is it a mapper?"
                 )
             self._schema = ModelSchema.from_json(reply.body)
@@ -62,15 +43,15 @@ class ServiceTarget:
         try:
             content: dict[str, Any] = orjson.loads(reply.body)
         except orjson.JSONDecodeError as error:
-            raise MapperError(f"{self._client.url} did not answer in JSON. Is it a mapper?") from error
+            raise errors.MapperError(f"{self._client.url} did not answer in JSON. Is it a mapper?") from error
         if reply.status == 200:
             return content
         detail = content.get("detail", f"status {reply.status}")
         if "errors" in content:
-            raise InvalidRequestError(
+            raise errors.InvalidRequestError(
                 detail, [Finding(**fault) for fault in content["errors"]], content["error_count"]
             )
-        raise MapperError(f"{content.get('title', 'Problem')} ({reply.status}): {detail}")
+        raise errors.MapperError(f"{content.get('title', 'Problem')} ({reply.status}): {detail}")
 
     def close(self) -> None:
         """End the connection."""
@@ -81,9 +62,11 @@ class ServiceTarget:
         try:
             return self._client.request(method, path, body, may_repeat=may_repeat)
         except TimeoutError as error:
-            raise ModelServerTimeoutError(f"{url} did not answer within {self._timeout_s:g} s.") from error
+            raise errors.ModelServerTimeoutError(
+                f"{url} did not answer within {self._timeout_s:g} s."
+            ) from error
         except OSError as error:
-            raise ModelServerDownError(
+            raise errors.ModelServerDownError(
                 f"No mapper service at {url}. Start one with `python -m mapper serve`, or give --url."
             ) from error
 
@@ -104,10 +87,13 @@ class ModelServerTarget:
     def ask(self, command: str, request: dict[str, Any]) -> dict[str, Any]:
         """The mapped answer; a file job is sent only once."""
         if "file" in request and self._takes_rows:
-            raise InvalidRequestError(NO_FILES)
+            raise errors.InvalidRequestError(NO_FILES)
         model = self._model if command == "predict" else self._model.get_explainer()
         return dict(model.map_response(self._proxy.invoke(command, model.map_request(request))))
 
     def close(self) -> None:
         """End the connection."""
         self._proxy.close()
+
+
+Target = ServiceTarget | ModelServerTarget

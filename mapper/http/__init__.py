@@ -1,1 +1,1 @@
-"""Part of the mapper."""
+"""The HTTP service: an ASGI application, its pages and settings, and the process around it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple
@@ -15,8 +14,6 @@ from mapper.errors import ContentEncodingError, MediaTypeError, NotJsonError, To
 from mapper.http.problem import ENCODINGS
 from mapper.http.server import read_body
 
-__all__ = ["JSON", "Answer", "Request", "check_media_type", "decoded_body", "parse_body"]
-
 JSON = "application/json"
 
 UTF_8 = ("", "utf-8", "utf8", "us-ascii")
@@ -25,19 +22,7 @@ GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # whichever its first bytes say
 
 
 class Request:
-    """A request whose head has arrived.
-
-    Attributes
-    ----------
-    method : str
-        Such as `POST`; empty when not even that could be read.
-    path : str
-        Path without query, decoded.
-    headers : dict
-        Values by lower-case name; the last one where a name came twice.
-    started : float
-        `time.perf_counter()` of its head.
-    """
+    """A request whose head has arrived; `headers` has lower-case names, and the last of two values."""
 
     def __init__(
         self, scope: MutableMapping[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]]
@@ -45,7 +30,6 @@ class Request:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.started = time.perf_counter()
         self._scope = scope
         self._receive = receive
 
@@ -84,16 +68,9 @@ def check_media_type(request: Request) -> None:
 
 
 def decoded_body(request: Request, body: bytes, max_bytes: int) -> bytes:
-    """Body of a request as it is before compression.
+    """Body of a request as it was before compression, of at most `max_bytes`.
 
-    Raises
-    ------
-    ContentEncodingError
-        If it is compressed in a way that is not taken.
-    TooLargeError
-        If it has more than `max_bytes` once it is decompressed.
-    NotJsonError
-        If it is empty, or its compression is damaged.
+    Raises ContentEncodingError, TooLargeError, or NotJsonError if it is empty or damaged.
     """
     if b"content-encoding" in request.headers:
         encoding = request.header(b"content-encoding").strip().lower()
@@ -128,11 +105,7 @@ def parse_body(body: bytes) -> tuple[Any, NotJsonError | None]:
 
     JSON has no NaN and no infinity, but many programs write them, or numbers of hundreds of digits. Such a
     body is read all the same, so that the fields that hold them can be named together with all other faults.
-
-    Raises
-    ------
-    NotJsonError
-        If the body is not JSON in any other way.
+    Raises NotJsonError if the body is not JSON in any other way.
     """
     try:
         return orjson.loads(body), None

@@ -29,9 +29,10 @@ def docs_page(model: TabularModel, settings: MapperSettings, takes: str | None, 
     version = model.answers.model["version"]
     title = escape(schema.model_name + (f", version {version}" if version else ""))
     routes = [(f"<code>{r.method} {r.path}</code>", escape(r.text)) for r in ROUTES]
-    parameters = [
-        (_code(p.name), p.use, escape(str(p.kind)), _default(p.default), escape(p.text)) for p in PARAMETERS
-    ]
+    parameters = []
+    for p in PARAMETERS:
+        default = "" if p.default is None else str(p.default)
+        parameters.append((_code(p.name), p.use, *map(escape, (p.kind.text, default, p.text))))
     fields = [(_code(field.name), escape(field.text)) for field in ANSWER_FIELDS]
     fields += [(_code(f"predictions[].{f.name}"), escape(f.text)) for f in ROW_FIELDS[schema.task]]
     problems = [
@@ -99,10 +100,6 @@ def _examples(model: TabularModel, takes: str | None, url: str) -> str:
     )
 
 
-def _default(value: object) -> str:
-    return "" if value is None else escape(str(value))
-
-
 def _unit(setting: str) -> str:
     return " bytes" if setting.endswith("_bytes") else " s" if setting.endswith("_s") else ""
 
@@ -113,8 +110,8 @@ def _code(text: str) -> str:
 
 def _curl(url: str, route: str, body: dict[str, Any]) -> str:
     """A command that can be pasted into a shell."""
-    text = json.dumps(body, ensure_ascii=False).replace("'", "'\\''")
-    return f"curl {shlex.quote(f'{url}/v1/{route}')} -H 'Content-Type: application/json' -d '{text}'"
+    text = shlex.quote(json.dumps(body, ensure_ascii=False))
+    return f"curl {shlex.quote(f'{url}/v1/{route}')} -H 'Content-Type: application/json' -d {text}"
 
 
 def _feature_row(feature: Feature) -> tuple[str, ...]:

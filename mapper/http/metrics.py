@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -37,11 +38,16 @@ class Metrics:
         self.in_flight = Gauge(
             "mapper_requests_in_flight", text, registry=registry, multiprocess_mode="livesum"
         )
+        # Looking a child up by its labels costs as much as counting; there are few combinations.
+        self._finished = cache(
+            lambda *labels: (self._requests.labels(*labels), self._durations.labels(labels[0]))
+        )
 
     def finish(self, route: str, status: int, outcome: str, seconds: float) -> None:
         """Count an answered request."""
-        self._requests.labels(route, str(status), outcome).inc()
-        self._durations.labels(route).observe(seconds)
+        requests, durations = self._finished(route, str(status), outcome)
+        requests.inc()
+        durations.observe(seconds)
 
     def model_server(self, kind: str, seconds: float) -> None:
         """Count an answer of the model server."""

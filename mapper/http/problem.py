@@ -5,22 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from mapper.errors import (
-    BusyError,
-    ContentEncodingError,
-    HeadTooLargeError,
-    InvalidRequestError,
-    MapperError,
-    MediaTypeError,
-    ModelServerAnswerError,
-    ModelServerDownError,
-    ModelServerTimeoutError,
-    NotHttpError,
-    NotJsonError,
-    RefusedByModelError,
-    RequestTimeoutError,
-    TooLargeError,
-)
+from mapper import errors
 
 MEDIA_TYPE = "application/problem+json"
 ENCODINGS = ("gzip", "deflate")
@@ -43,38 +28,38 @@ class Problem(NamedTuple):
     headers: dict[str, str]
 
 
-PROBLEMS: dict[type[MapperError], ProblemKind] = {
-    NotHttpError: ProblemKind(400, "not-http", "The request is not HTTP"),
-    NotJsonError: ProblemKind(400, "not-json", "The body is not JSON"),
-    RequestTimeoutError: ProblemKind(408, "request-timeout", "The request took too long to arrive"),
-    TooLargeError: ProblemKind(413, "too-large", "The request is too large"),
-    MediaTypeError: ProblemKind(415, "wrong-media-type", "The content type is not supported"),
-    ContentEncodingError: ProblemKind(415, "wrong-encoding", "The content encoding is not supported"),
-    InvalidRequestError: ProblemKind(422, "invalid-request", "The request does not fit the model"),
-    RefusedByModelError: ProblemKind(422, "refused-by-model", "The model refused the request"),
-    HeadTooLargeError: ProblemKind(431, "head-too-large", "The headers are too large"),
-    ModelServerAnswerError: ProblemKind(502, "wrong-answer", "The model server's answer is invalid"),
-    BusyError: ProblemKind(503, "busy", "The mapper is busy"),
-    ModelServerDownError: ProblemKind(503, "model-server-away", "The model server is not reachable"),
-    ModelServerTimeoutError: ProblemKind(
+PROBLEMS: dict[type[errors.MapperError], ProblemKind] = {
+    errors.NotHttpError: ProblemKind(400, "not-http", "The request is not HTTP"),
+    errors.NotJsonError: ProblemKind(400, "not-json", "The body is not JSON"),
+    errors.RequestTimeoutError: ProblemKind(408, "request-timeout", "The request took too long to arrive"),
+    errors.TooLargeError: ProblemKind(413, "too-large", "The request is too large"),
+    errors.MediaTypeError: ProblemKind(415, "wrong-media-type", "The content type is not supported"),
+    errors.ContentEncodingError: ProblemKind(415, "wrong-encoding", "The content encoding is not supported"),
+    errors.InvalidRequestError: ProblemKind(422, "invalid-request", "The request does not fit the model"),
+    errors.RefusedByModelError: ProblemKind(422, "refused-by-model", "The model refused the request"),
+    errors.HeadTooLargeError: ProblemKind(431, "head-too-large", "The headers are too large"),
+    errors.ModelServerAnswerError: ProblemKind(502, "wrong-answer", "The model server's answer is invalid"),
+    errors.BusyError: ProblemKind(503, "busy", "The mapper is busy"),
+    errors.ModelServerDownError: ProblemKind(503, "model-server-away", "The model server is not reachable"),
+    errors.ModelServerTimeoutError: ProblemKind(
         504, "model-server-timeout", "The model server did not answer in time"
     ),
 }
 
 
-def problem_of(error: MapperError, request_id: str) -> Problem:
+def problem_of(error: errors.MapperError, request_id: str) -> Problem:
     """The problem that an error is to the client."""
     kind = PROBLEMS.get(type(error), ProblemKind(500, "internal-error", "The mapper failed"))
     document = _document(kind, str(error), request_id)
     headers = {}
-    if isinstance(error, InvalidRequestError):
+    if isinstance(error, errors.InvalidRequestError):
         document["errors"] = [fault.to_dict() for fault in error.errors]
         document["error_count"] = error.error_count
-    if isinstance(error, ContentEncodingError):
+    if isinstance(error, errors.ContentEncodingError):
         headers["Accept-Encoding"] = ", ".join(ENCODINGS)
-    elif isinstance(error, ModelServerDownError):
+    elif isinstance(error, errors.ModelServerDownError):
         headers["Retry-After"] = str(error.retry_after_s)
-    elif isinstance(error, BusyError):
+    elif isinstance(error, errors.BusyError):
         headers["Retry-After"] = "1"
     return Problem(kind.status, kind.name, document, headers)
 

@@ -16,10 +16,7 @@ from mapper.http.server import Limits, beside, bind, freeze, run, supervise
 from mapper.http.settings import MapperSettings
 from mapper.registry import PublishedModel, find_model
 
-__all__ = ["run_service"]
-
 logger = logging.getLogger(__name__)
-
 
 BACKLOG = 1024
 
@@ -27,10 +24,7 @@ BACKLOG = 1024
 def run_service(settings: MapperSettings, environ: Mapping[str, str]) -> int:
     """Serve until SIGTERM or SIGINT; give the exit status.
 
-    Raises
-    ------
-    MapperError
-        If the schema cannot be had, or the address is not free.
+    Raises MapperError if there is no schema, or the address is in use.
     """
     logging.basicConfig(
         level=settings.log_level.upper(),

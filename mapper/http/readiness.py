@@ -13,10 +13,7 @@ KEPT_S = 2.0
 
 
 class Readiness:
-    """Asks the model server, and remembers its answer briefly.
-
-    A model that takes files is only asked for its health: a probe would write a file.
-    """
+    """Asks the model server, and remembers its answer briefly."""
 
     def __init__(self, model: TabularModel, server: ModelServer, *, takes_files: bool) -> None:
         self._model = model
@@ -37,7 +34,7 @@ class Readiness:
 
     async def _ask(self) -> MapperError | None:
         try:
-            if self._takes_files:
+            if self._takes_files:  # a probe would write a file
                 await self._server.ping()
             else:
                 request = self._model.map_request({"data": self._model.schema.typical_record})

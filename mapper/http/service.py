@@ -14,18 +14,8 @@ from typing import Any, cast
 
 import orjson
 
-from mapper.errors import (
-    BusyError,
-    ClientGoneError,
-    Finding,
-    HeadTooLargeError,
-    InvalidRequestError,
-    MapperError,
-    ModelServerDownError,
-    NotHttpError,
-    RequestTimeoutError,
-    TooLargeError,
-)
+from mapper import errors
+from mapper.errors import Finding
 from mapper.http.body import Answer, Request, check_media_type, decoded_body, parse_body
 from mapper.http.docs import docs_page
 from mapper.http.metrics import CONTENT_TYPE, Metrics
@@ -35,14 +25,11 @@ from mapper.http.readiness import Readiness
 from mapper.http.server import ClientGoneError as RequestCutError
 from mapper.http.server import RefusedError
 from mapper.http.settings import MapperSettings
-from mapper.mapping.answer import TangoResponse
 from mapper.mapping.interfaces import TangoModel
 from mapper.mapping.model import TabularModel
 from mapper.mapping.request import ModelRequest
 from mapper.model_server.client import ModelServer
 from mapper.registry import PublishedModel
-
-__all__ = ["MapperService"]
 
 logger = logging.getLogger(__name__)
 
@@ -52,12 +39,12 @@ THREAD_FROM_BYTES = 256 * 1024  # above this, checking a body would hold up the 
 THREAD_FROM_ROWS = 1000
 REQUEST_ID = re.compile(rb"[\w.:@/+=-]{1,128}")
 # What was not read to its end.
-REFUSED: dict[int, type[MapperError]] = {
-    400: NotHttpError,
-    408: RequestTimeoutError,
-    413: TooLargeError,
-    431: HeadTooLargeError,
-    503: BusyError,
+REFUSED: dict[int, type[errors.MapperError]] = {
+    400: errors.NotHttpError,
+    408: errors.RequestTimeoutError,
+    413: errors.TooLargeError,
+    431: errors.HeadTooLargeError,
+    503: errors.BusyError,
 }
 HEALTH = "/healthz"  # answered even when too many connections are open
 ENDING = "The mapper is stopping. Send the request again."
@@ -68,21 +55,12 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-HTML = "text/html; charset=utf-8"
-SCRIPT = "text/javascript; charset=utf-8"
-PAGE_FILES = {"app.js": SCRIPT, "answer.js": SCRIPT, "style.css": "text/css; charset=utf-8"}
+MEDIA_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
+PAGE_FILES = {"/": "index.html", **{f"/page/{name}": name for name in ("app.js", "answer.js", "style.css")}}
 
 
 class MapperService:
-    """Answers requests for one model version.
-
-    Parameters
-    ----------
-    settings : MapperSettings
-        What is in force.
-    published : PublishedModel
-        Schema and version of the model.
-    """
+    """Answers requests for one model version, as an ASGI application."""
 
     def __init__(self, settings: MapperSettings, published: PublishedModel) -> None:
         self._settings = settings
@@ -94,21 +72,21 @@ class MapperService:
         self._readiness = Readiness(self._model, self._server, takes_files=self._takes == "file")
         self._version = published.version or "-"
         self._at_work: set[asyncio.Task[None]] = set()
+        openapi = openapi_document(self._model, self._takes)
+        self._files = {
+            "/v1/schema": Answer(orjson.dumps(published.schema.content, option=orjson.OPT_INDENT_2)),
+            "/openapi.json": Answer(orjson.dumps(openapi, option=orjson.OPT_INDENT_2)),
+            HEALTH: Answer(b'{"status":"alive"}'),
+            **{path: _page_file(name) for path, name in PAGE_FILES.items()},
+        }
         self._routes: dict[str, tuple[str, Handler]] = {
             "/v1/predict": ("POST", self._predict),
-            "/v1/explain": ("POST", self._explain),
-            "/v1/schema": ("GET", self._schema_file),
-            "/healthz": ("GET", self._healthz),
+            "/v1/explain": ("POST", self._predict),
             "/readyz": ("GET", self._readyz),
             "/metrics": ("GET", self._metrics_page),
-            "/openapi.json": ("GET", self._openapi_file),
             "/docs": ("GET", self._docs),
-            "/": ("GET", self._page),
-            **{f"/page/{name}": ("GET", self._page_file) for name in PAGE_FILES},
+            **dict.fromkeys(self._files, ("GET", self._file)),
         }
-        openapi = openapi_document(self._model, self._takes)
-        self._openapi = orjson.dumps(openapi, option=orjson.OPT_INDENT_2)
-        self._schema = orjson.dumps(self._model.schema.content, option=orjson.OPT_INDENT_2)
 
     async def __call__(
         self,
@@ -117,6 +95,7 @@ class MapperService:
         send: Callable[[dict[str, Any]], Awaitable[None]],
     ) -> None:
         """Answer a request, errors as problems; each is counted and gets a line in the log."""
+        started = time.perf_counter()
         request = Request(scope, receive)
         path = request.path
         given = request.headers.get(b"x-request-id")
@@ -127,27 +106,26 @@ class MapperService:
         status, outcome = CANCELLED, "cancelled"
         try:
             if "fault" in scope and path != HEALTH:
-                answer, outcome = self._refused(RefusedError(*scope["fault"]), request_id)
+                answer, outcome = _refused(RefusedError(*scope["fault"]), request_id)
             else:
-                answer, outcome = await self._answer(path, request, request_id)
+                answer, outcome = await self._answer(request, request_id)
             status = answer.status
-        except ClientGoneError:
+        except errors.ClientGoneError:
             answer = Answer(b"")  # nobody reads it
         except asyncio.CancelledError:
-            answer, outcome = _answer_of(problem_of(BusyError(ENDING), request_id))
+            answer, outcome = _answer_of(problem_of(errors.BusyError(ENDING), request_id))
             status = answer.status
         finally:
             self._at_work.discard(task)
             self._metrics.in_flight.dec()
-            self._count(path, status, outcome, time.perf_counter() - request.started, request_id)
-        headers = [
-            (b"content-type", answer.media_type.encode("latin-1")),
-            (b"content-length", b"%d" % len(answer.body)),
-            (b"x-request-id", request_id.encode("ascii")),
-        ]
-        headers += [
-            (name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()
-        ]
+            self._count(path, status, outcome, time.perf_counter() - started, request_id)
+        given_headers = {
+            "content-type": answer.media_type,
+            "content-length": str(len(answer.body)),
+            "x-request-id": request_id,
+            **answer.headers,
+        }
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in given_headers.items()]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
@@ -171,23 +149,23 @@ class MapperService:
             task.cancel()
         self._server.close()
 
-    async def _answer(self, path: str, request: Request, request_id: str) -> tuple[Answer, str]:
+    async def _answer(self, request: Request, request_id: str) -> tuple[Answer, str]:
         """The handler's answer, or the problem that came instead; and what log and metrics call it."""
         try:
-            method, handler = self._routes.get(path, ("", None))
+            method, handler = self._routes.get(request.path, ("", None))
             if handler is None:
-                problem = _http_problem(request, path, 404, request_id)
+                problem = _http_problem(request, 404, request_id)
             elif request.method != method and (request.method != "HEAD" or method != "GET"):
-                problem = _http_problem(request, path, 405, request_id)
+                problem = _http_problem(request, 405, request_id)
                 problem.headers["Allow"] = "GET, HEAD" if method == "GET" else method
             else:
                 return await handler(request, request_id), "ok"
-        except (ClientGoneError, RequestCutError) as error:
-            raise ClientGoneError("The client has gone.") from error
+        except (errors.ClientGoneError, RequestCutError) as error:
+            raise errors.ClientGoneError("The client has gone.") from error
         except RefusedError as error:
-            return self._refused(error, request_id)
-        except MapperError as error:
-            if isinstance(error, InvalidRequestError):
+            return _refused(error, request_id)
+        except errors.MapperError as error:
+            if isinstance(error, errors.InvalidRequestError):
                 for fault in error.errors:
                     self._metrics.fault(fault.kind)
             problem = problem_of(error, request_id)
@@ -198,21 +176,9 @@ class MapperService:
             problem = problem_of_status(500, "The mapper failed. Its log says why.", request_id)
         return _answer_of(problem)
 
-    def _refused(self, error: RefusedError, request_id: str) -> tuple[Answer, str]:
-        problem = problem_of(REFUSED[error.status](str(error)), request_id)
-        problem.headers["Connection"] = "close"  # what is still to come of the request is not wanted
-        return _answer_of(problem)
-
     async def _predict(self, request: Request, request_id: str) -> Answer:
-        """POST /v1/predict."""
-        return await self._map(self._model, request, request_id)
-
-    async def _explain(self, request: Request, request_id: str) -> Answer:
-        """POST /v1/explain."""
-        return await self._map(self._explainer, request, request_id)
-
-    async def _map(self, model: TangoModel, request: Request, request_id: str) -> Answer:
-        """Check, ask the model server, translate its answer."""
+        """POST /v1/predict and /v1/explain: check, ask the model server, translate its answer."""
+        model = self._explainer if request.path == "/v1/explain" else self._model
         body = await request.body(self._settings.max_body_bytes)
         check_media_type(request)
         if len(body) > THREAD_FROM_BYTES or b"content-encoding" in request.headers:
@@ -223,8 +189,7 @@ class MapperService:
         answer = await self._server.invoke(mapped, request_id, request.is_wanted)
 
         def translate() -> bytes:
-            result: TangoResponse = model.map_response(answer)
-            return orjson.dumps(result)
+            return orjson.dumps(model.map_response(answer))
 
         return Answer(await asyncio.to_thread(translate) if mapped.n_rows > THREAD_FROM_ROWS else translate())
 
@@ -239,55 +204,33 @@ class MapperService:
 
     def _check_kind(self, content: object) -> None:
         """Refuse files for a model that takes rows, and rows for one that takes files."""
+        if not self._takes or not isinstance(content, dict):
+            return
         wrong, right = ("file", "data") if self._takes == "rows" else ("data", "file")
-        if (
-            self._takes
-            and isinstance(content, dict)
-            and content.get(wrong) is not None
-            and right not in content
-        ):
+        if content.get(wrong) is not None and right not in content:
             what = {"data": "rows", "file": "files"}
             fault = Finding("bad_request", f"this model takes {what[right]}: send `{right}`", field=wrong)
-            raise InvalidRequestError(f"The model takes {what[right]}, not {what[wrong]}.", [fault])
+            raise errors.InvalidRequestError(f"The model takes {what[right]}, not {what[wrong]}.", [fault])
 
-    async def _schema_file(self, *_: object) -> Answer:
-        """GET /v1/schema."""
-        return Answer(self._schema)
-
-    async def _healthz(self, *_: object) -> Answer:
-        """GET /healthz: the process lives."""
-        return Answer(b'{"status":"alive"}')
+    async def _file(self, request: Request, _: str) -> Answer:
+        return self._files[request.path]
 
     async def _readyz(self, *_: object) -> Answer:
         """GET /readyz: a model server answers as the schema says."""
         try:
             await self._readiness.check()
-        except MapperError as error:
-            raise ModelServerDownError(f"Not ready. {error}") from error
+        except errors.MapperError as error:
+            raise errors.ModelServerDownError(f"Not ready. {error}") from error
         return Answer(orjson.dumps({"status": "ready", "model": self._model.answers.model}))
 
     async def _metrics_page(self, *_: object) -> Answer:
-        """GET /metrics."""
         return Answer(self._metrics.text(), CONTENT_TYPE)
-
-    async def _openapi_file(self, *_: object) -> Answer:
-        """GET /openapi.json."""
-        return Answer(self._openapi)
 
     async def _docs(self, request: Request, _: str) -> Answer:
         """GET /docs: its commands name the service as the reader reached it."""
         host = request.header(b"host") or f"{self._settings.host}:{self._settings.port}"
         page = docs_page(self._model, self._settings, self._takes, f"http://{host}")
-        return Answer(page.encode(), HTML, headers=SECURITY_HEADERS)
-
-    async def _page(self, *_: object) -> Answer:
-        """GET /: a page to try the model."""
-        return _file("index.html", HTML)
-
-    async def _page_file(self, request: Request, _: str) -> Answer:
-        """GET /page/...: what that page needs."""
-        name = request.path.rpartition("/")[2]
-        return _file(name, PAGE_FILES[name])
+        return Answer(page.encode(), "text/html; charset=utf-8", headers=SECURITY_HEADERS)
 
 
 def _answer_of(problem: Problem) -> tuple[Answer, str]:
@@ -296,11 +239,18 @@ def _answer_of(problem: Problem) -> tuple[Answer, str]:
     return answer, problem.outcome
 
 
-def _http_problem(request: Request, path: str, status: int, request_id: str) -> Problem:
-    detail = f"{request.method} {path[:200]}: {HTTPStatus(status).phrase}."
+def _refused(error: RefusedError, request_id: str) -> tuple[Answer, str]:
+    problem = problem_of(REFUSED[error.status](str(error)), request_id)
+    problem.headers["Connection"] = "close"  # what is still to come of the request is not wanted
+    return _answer_of(problem)
+
+
+def _http_problem(request: Request, status: int, request_id: str) -> Problem:
+    detail = f"{request.method} {request.path[:200]}: {HTTPStatus(status).phrase}."
     return problem_of_status(status, detail, request_id)
 
 
-def _file(name: str, media_type: str) -> Answer:
+def _page_file(name: str) -> Answer:
     content = files("mapper.http").joinpath("page", name).read_bytes()
+    media_type = f"{MEDIA_TYPES[name.rpartition('.')[2]]}; charset=utf-8"
     return Answer(content, media_type, headers=SECURITY_HEADERS)

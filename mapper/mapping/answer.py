@@ -8,19 +8,15 @@ the OpenAPI document and the documentation page read as well.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, TypedDict
 
 import orjson
 
-from mapper.errors import (
-    ModelServerAnswerError,
-    ModelServerDownError,
-    ModelServerTimeoutError,
-    RefusedByModelError,
-    shown,
-)
+from mapper import errors
+from mapper.errors import shown
 from mapper.mapping.request import ModelRequest
 from mapper.mapping.schema import ModelSchema
 
@@ -42,10 +38,7 @@ class TangoResponse(TypedDict, total=False):
 
 
 class ModelAnswer(dict[str, Any]):
-    """The model server's JSON answer, with the request that it answers.
-
-    Without a request, the number of rows cannot be checked.
-    """
+    """The model server's JSON answer; without its request, the number of rows cannot be checked."""
 
     __slots__ = ("request",)
 
@@ -67,23 +60,25 @@ def read_answer(status: int, retry_after: str | None, body: bytes) -> dict[str, 
         content = None
     if status == 200:
         if not isinstance(content, dict):
-            raise ModelServerAnswerError("The model server's answer is not a JSON object. Is its URL right?")
+            raise errors.ModelServerAnswerError(
+                "The model server's answer is not a JSON object. Is its URL right?"
+            )
         return content
-    message = _message_of(content)
+    message = message_of(content)
     said = f": {message}" if message else "."
     if status in (400, 422) and message and not (isinstance(content, dict) and "stack_trace" in content):
-        raise RefusedByModelError(f"The model refused the request: {message}")
+        raise errors.RefusedByModelError(f"The model refused the request: {message}")
     if status in (429, 503):
         seconds = int(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else 1
-        raise ModelServerDownError(
+        raise errors.ModelServerDownError(
             f"The model server is unavailable ({status}){said}", min(max(seconds, 1), MAX_RETRY_AFTER_S)
         )
     if status == 504:
-        raise ModelServerTimeoutError(f"The model server timed out{said}")
-    raise ModelServerAnswerError(f"The model server answered with status {status}{said}")
+        raise errors.ModelServerTimeoutError(f"The model server timed out{said}")
+    raise errors.ModelServerAnswerError(f"The model server answered with status {status}{said}")
 
 
-def _message_of(content: object) -> str:
+def message_of(content: object) -> str:
     """What an error answer says: MLflow's `message`, or the Open Inference Protocol's `error`."""
     if not isinstance(content, dict):
         return ""
@@ -111,9 +106,8 @@ def clean_message(message: str) -> str:
 class AnswerField:
     """One field of an answer: its key, what it is, and its JSON Schema for a model schema.
 
-    `reader` gives, for a model schema, the function that takes the field from a row of the model server's
-    answer; it raises KeyError, TypeError or ValueError if the row does not fit. A field about all rows has
-    none.
+    What `reader` gives takes the field from a row of the model server's answer, and raises KeyError,
+    TypeError or ValueError if the row does not fit. A field about all rows has none.
     """
 
     name: str
@@ -142,14 +136,6 @@ def _read_label(schema: ModelSchema) -> Callable[[Any], Any]:
         return labels[label]
 
     return read
-
-
-def _read_probability(_: ModelSchema) -> Callable[[Any], Any]:
-    return lambda row: _share(row["probability"])
-
-
-def _read_explanation(_: ModelSchema) -> Callable[[Any], Any]:
-    return lambda row: row["explanation"]
 
 
 def _read_probabilities(schema: ModelSchema) -> Callable[[Any], Any]:
@@ -199,9 +185,14 @@ F, OPTIONAL = AnswerField, True
 ROW_FIELDS: dict[str, tuple[AnswerField, ...]] = {
     "classification": (
         F("prediction", "the predicted class", lambda s: {"enum": list(s.classes)}, _read_label),
-        F("probability", "how probable that class is", lambda _: SHARE, _read_probability),
+        F(
+            "probability",
+            "how probable that class is",
+            lambda _: SHARE,
+            lambda _: lambda row: _share(row["probability"]),
+        ),
         F("probabilities", "the probability of each class", _probabilities_document, _read_probabilities),
-        F("explanation", WHY, lambda _: {"type": "object"}, _read_explanation, OPTIONAL),
+        F("explanation", WHY, lambda _: {"type": "object"}, lambda _: itemgetter("explanation"), OPTIONAL),
     ),
 }
 #: Fields of every answer.
@@ -215,9 +206,8 @@ ANSWER_FIELDS: tuple[AnswerField, ...] = (
 )
 
 
-def fields_document(fields: Iterable[AnswerField], schema: ModelSchema) -> dict[str, Any]:
+def fields_document(fields: Sequence[AnswerField], schema: ModelSchema) -> dict[str, Any]:
     """JSON Schema of an object with these fields."""
-    fields = tuple(fields)
     return {
         "type": "object",
         "required": [field.name for field in fields if not field.is_optional],
@@ -242,9 +232,9 @@ class AnswerMapper:
         """What the client gets; raises ModelServerAnswerError if it does not fit schema or request."""
         rows = answer.get("predictions")
         if not isinstance(rows, list):
-            raise ModelServerAnswerError("The model server's answer has no list of predictions.")
+            raise errors.ModelServerAnswerError("The model server's answer has no list of predictions.")
         if request is not None and len(rows) != request.n_rows:
-            raise ModelServerAnswerError(
+            raise errors.ModelServerAnswerError(
                 f"The model server answered {len(rows)} rows instead of {request.n_rows}."
             )
         result: TangoResponse = {"model": self.model}
@@ -277,7 +267,7 @@ def _map_rows(rows: list[Any], readers: Readers) -> list[dict[str, Any]]:
         reason = f"it is {shown(row)}, not an object"
         if isinstance(row, dict):
             reason = f"its {name} cannot be read: {_reason(error)}"
-        raise ModelServerAnswerError(
+        raise errors.ModelServerAnswerError(
             f"Row {len(mapped)} of the model server's answer does not fit the schema: {reason}. "
             "Does it serve the version whose schema the mapper has?"
         ) from error
@@ -293,7 +283,7 @@ def _reason(error: Exception) -> str:
 def _map_summary(summary: object, file_id: str | None) -> dict[str, Any]:
     """Summary of a file job under the client's name for it."""
     if not isinstance(summary, dict) or "status" not in summary:
-        raise ModelServerAnswerError(
+        raise errors.ModelServerAnswerError(
             "The model server did not answer with the summary of a file job. "
             "Does it serve a version that was trained with file_management=true?"
         )

@@ -16,14 +16,7 @@ from mapper.mapping.schema import ModelSchema
 class TabularModel(ExplainableTangoModel):
     """Checks and translates requests and answers of one version of a tabular classifier.
 
-    Parameters
-    ----------
-    schema : ModelSchema
-        Of the version.
-    version : str, optional
-        Number of the version; it stands in every answer.
-    max_rows : int
-        Most rows that one request may hold.
+    The version's number stands in every answer; a request may have at most `max_rows` rows.
 
     Examples
     --------

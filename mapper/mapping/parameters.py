@@ -6,10 +6,10 @@ The checks, the OpenAPI document, the documentation page, the form, the flags of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from mapper.errors import Findings, shown
 from mapper.mapping.schema import ModelSchema
@@ -20,99 +20,63 @@ FILE_FORMATS = (
 )
 
 
-class Kind(Protocol):
-    """What values a parameter has."""
+@dataclass(frozen=True)
+class Kind:
+    """Values that parameters take: in words, and as JSON Schema.
+
+    Those of some are names of features: `any` of the model's, or `ordered` ones, which are not categories.
+    """
+
+    text: str
+    document: dict[str, Any]
+    features: Literal["", "any", "ordered"] = ""
 
     def complaint(self, value: Any, schema: ModelSchema) -> str | None:
         """What is wrong with a value, or None."""
+        if "enum" in self.document:
+            fits = isinstance(value, str) and value in self.document["enum"]
+        elif self.document["type"] == "integer":
+            is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+            low, high = self.document["minimum"], self.document["maximum"]
+            fits = is_whole and not isinstance(value, bool) and low <= value <= high
+        else:
+            fits = isinstance(value, list | tuple) and all(isinstance(name, str) and name for name in value)
+        if not fits:
+            return f"{shown(value)} given, {self.text} expected"
+        if "uniqueItems" in self.document and len(set(value)) < len(value):
+            return "a column is named twice"
+        return self._feature_complaint(value, schema) if self.features else None
 
-    def document(self, schema: ModelSchema | None) -> dict[str, Any]:
-        """Its JSON Schema; without a model schema, that for any model."""
-
-    def __str__(self) -> str:
-        """What is accepted, for people."""
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """One of several words."""
-
-    words: tuple[str, ...]
-
-    def complaint(self, value: Any, schema: ModelSchema) -> str | None:
-        if isinstance(value, str) and value in self.words:
-            return None
-        return f"{shown(value)} given, one of {', '.join(self.words)} expected"
-
-    def document(self, schema: ModelSchema | None) -> dict[str, Any]:
-        return {"enum": list(self.words)}
-
-    def __str__(self) -> str:
-        return " or ".join(self.words) if len(self.words) == 2 else f"one of {', '.join(self.words)}"
-
-
-@dataclass(frozen=True)
-class _Whole:
-    """A whole number within bounds."""
-
-    low: int
-    high: int
-
-    def complaint(self, value: Any, schema: ModelSchema) -> str | None:
-        is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-        if is_whole and not isinstance(value, bool) and self.low <= value <= self.high:
-            return None
-        return f"{shown(value)} given, {self} expected"
-
-    def document(self, schema: ModelSchema | None) -> dict[str, Any]:
-        return {"type": "integer", "minimum": self.low, "maximum": self.high}
-
-    def __str__(self) -> str:
-        return "a whole number" + (f" from {self.low} to {self.high}" if self.high < 1 << 62 else "")
-
-
-@dataclass(frozen=True)
-class _FeatureNames:
-    """A list of features of the model; with `ordered`, of those whose values have an order."""
-
-    ordered: bool = False
-
-    def complaint(self, value: Any, schema: ModelSchema) -> str | None:
-        if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
-            return f"{shown(value)} given, {self} expected"
+    def _feature_complaint(self, names: Iterable[str], schema: ModelSchema) -> str | None:
         types = {feature.name: feature.type for feature in schema.features}
-        for name in value:
+        for name in names:
             if name not in types:
                 near = get_close_matches(name, types, 1)
                 return f"no feature {shown(name)}" + (f"; did you mean {shown(near[0])}?" if near else "")
-            if self.ordered and types[name] == "string":
+            if self.features == "ordered" and types[name] == "string":
                 return f"the categories of {shown(name)} have no order; use immutable_features"
         return None
 
-    def document(self, schema: ModelSchema | None) -> dict[str, Any]:
-        if schema is None:
-            return {"type": "array", "items": {"type": "string"}}
-        names = [f.name for f in schema.features if not self.ordered or f.type != "string"]
-        return {"type": "array", "items": {"enum": names}} if names else {"type": "array", "maxItems": 0}
 
-    def __str__(self) -> str:
-        return "a list of feature names"
+def _choice(*words: str) -> Kind:
+    text = " or ".join(words) if len(words) == 2 else f"one of {', '.join(words)}"
+    return Kind(text, {"enum": list(words)})
 
 
-@dataclass(frozen=True)
-class _ColumnNames:
-    """A list of different columns of a file."""
+def _whole(text: str, low: int, high: int) -> Kind:
+    return Kind(text, {"type": "integer", "minimum": low, "maximum": high})
 
-    def complaint(self, value: Any, schema: ModelSchema) -> str | None:
-        if not isinstance(value, list | tuple) or not all(isinstance(name, str) and name for name in value):
-            return f"{shown(value)} given, {self} expected"
-        return None if len(set(value)) == len(value) else "a column is named twice"
 
-    def document(self, schema: ModelSchema | None) -> dict[str, Any]:
-        return {"type": "array", "items": {"type": "string", "minLength": 1}, "uniqueItems": True}
-
-    def __str__(self) -> str:
-        return "a list of column names"
+_NAMES = {"type": "array", "items": {"type": "string"}}
+FORMAT = _choice(*FILE_FORMATS)
+FEATURES = Kind("a list of feature names", _NAMES, "any")
+ORDERED = Kind("a list of feature names", _NAMES, "ordered")
+COLUMNS = Kind(
+    "a list of column names",
+    {"type": "array", "items": {"type": "string", "minLength": 1}, "uniqueItems": True},
+)
+COUNT = _whole("a whole number from 0 to 20", 0, 20)
+SEED = _whole("a whole number", -(1 << 63), (1 << 63) - 1)
 
 
 @dataclass(frozen=True)
@@ -129,57 +93,35 @@ class RequestParameter:
     text: str
 
     def document(self, schema: ModelSchema | None = None) -> dict[str, Any]:
-        """JSON Schema of its values."""
-        default = {} if self.default is None else {"default": self.default}
-        return {
-            **self.kind.document(schema),
-            **default,
-            "description": f"{self.text[0].upper()}{self.text[1:]}.",
-        }
+        """JSON Schema of its values for a model, or for any model."""
+        document = dict(self.kind.document)
+        if schema is not None and self.kind.features:
+            is_taken = {f.name: self.kind.features == "any" or f.type != "string" for f in schema.features}
+            names = [name for name, taken in is_taken.items() if taken]
+            document = {"type": "array", **({"items": {"enum": names}} if names else {"maxItems": 0})}
+        if self.default is not None:
+            document["default"] = self.default
+        return {**document, "description": f"{self.text[0].upper()}{self.text[1:]}."}
 
     def __str__(self) -> str:
         """A line of a help text."""
         default = "" if self.default is None else f"; default: {self.default}"
-        return f"{self.name}: {self.text} ({self.kind}{default})"
+        return f"{self.name}: {self.text} ({self.kind.text}{default})"
 
 
 P = RequestParameter
 PARAMETERS: tuple[RequestParameter, ...] = (
-    P("engine", "explain", _Choice(("lore", "lore_sa")), "lore", "the engine that explains"),
-    P("effort", "explain", _Choice(("fast", "thorough")), "fast", "how much work goes into an explanation"),
-    P("seed", "explain", _Whole(-(1 << 63), (1 << 63) - 1), 0, "the same seed gives the same explanation"),
-    P("max_counterfactuals", "explain", _Whole(0, 20), 3, "how many counterfactuals to look for"),
-    P(
-        "immutable_features",
-        "explain",
-        _FeatureNames(),
-        None,
-        "features that a counterfactual may not change",
-    ),
-    P(
-        "increase_only",
-        "explain",
-        _FeatureNames(True),
-        None,
-        "features that a counterfactual may only increase",
-    ),
-    P(
-        "decrease_only",
-        "explain",
-        _FeatureNames(True),
-        None,
-        "features that a counterfactual may only decrease",
-    ),
-    P("input_format", "file", _Choice(FILE_FORMATS), None, "format of the input; detected if not given"),
-    P(
-        "output_format",
-        "file",
-        _Choice(FILE_FORMATS),
-        None,
-        "format of the output; that of the input if not given",
-    ),
-    P("passthrough", "file", _ColumnNames(), None, "columns to copy from the input to the output"),
-    P("on_bad_row", "file", _Choice(("fail", "mark")), "fail", "stop at a row that does not fit, or mark it"),
+    P("engine", "explain", _choice("lore", "lore_sa"), "lore", "the engine that explains"),
+    P("effort", "explain", _choice("fast", "thorough"), "fast", "how much work goes into an explanation"),
+    P("seed", "explain", SEED, 0, "the same seed gives the same explanation"),
+    P("max_counterfactuals", "explain", COUNT, 3, "how many counterfactuals to look for"),
+    P("immutable_features", "explain", FEATURES, None, "features that a counterfactual may not change"),
+    P("increase_only", "explain", ORDERED, None, "features that a counterfactual may only increase"),
+    P("decrease_only", "explain", ORDERED, None, "features that a counterfactual may only decrease"),
+    P("input_format", "file", FORMAT, None, "format of the input; detected if not given"),
+    P("output_format", "file", FORMAT, None, "format of the output; that of the input if not given"),
+    P("passthrough", "file", COLUMNS, None, "columns to copy from the input to the output"),
+    P("on_bad_row", "file", _choice("fail", "mark"), "fail", "stop at a row that does not fit, or mark it"),
 )
 
 

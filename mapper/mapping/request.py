@@ -48,8 +48,7 @@ class TangoRequest(TypedDict, total=False):
 class ModelRequest(dict[str, Any]):
     """The JSON object for the model server's /invocations, and what its answer is checked against.
 
-    `n_rows` counts rows or file jobs, `file_id` is the client's name for a file job, `warnings` are the first
-    of `warning_count`, and `session` goes back to the client as it came.
+    `n_rows` counts rows or file jobs, and `warnings` are the first of `warning_count`.
     """
 
     __slots__ = ("explain", "file_id", "is_file", "n_rows", "session", "warning_count", "warnings")
@@ -64,7 +63,7 @@ class ModelRequest(dict[str, Any]):
 
 
 class RequestMapper:
-    """Checks and translates requests for one model version, of at most `max_rows` rows."""
+    """Checks and translates requests of at most `max_rows` rows for one model version."""
 
     def __init__(self, schema: ModelSchema, max_rows: int = MAX_ROWS) -> None:
         self._fields = compile_fields(schema)

@@ -112,18 +112,13 @@ class ModelSchema:
     def from_dict(cls, content: Mapping[str, Any]) -> ModelSchema:
         """Schema from its JSON object; raises SchemaError if it is wrong, or of another release."""
         try:
-            version = content["schema_version"]
+            version, task = content["schema_version"], content.get("task", TASKS[0])
+            advice = "Use the mapper of the release that trained the model."
             if version.split(".")[0] != MAJOR_VERSION:
-                raise SchemaError(
-                    f"This release reads schema_version {MAJOR_VERSION}.x, not {version}. "
-                    "Use the mapper of the release that trained the model."
-                )
-            task = content.get("task", TASKS[0])
+                known = f"This release reads schema_version {MAJOR_VERSION}.x"
+                raise SchemaError(f"{known}, not {version}. {advice}")
             if task not in TASKS:
-                raise SchemaError(
-                    f"This release knows the task {', '.join(TASKS)}, not {task!r}. "
-                    "Use the mapper of the release that trained the model."
-                )
+                raise SchemaError(f"This release knows the task {', '.join(TASKS)}, not {task!r}. {advice}")
             schema = cls(
                 model_name=content["model_name"],
                 task=task,
@@ -153,8 +148,9 @@ class ModelSchema:
         return cls.from_dict(content)
 
     @classmethod
-    def read(cls, path: Path) -> ModelSchema:
+    def read(cls, path: Path | str) -> ModelSchema:
         """Schema from a file, or from the folder of a model; raises SchemaError as `from_dict` does."""
+        path = Path(path)
         places = [path / "mapper" / "schema.json", path / "schema.json"] if path.is_dir() else [path]
         found = next((place for place in places if place.is_file()), path)
         if found.is_dir():

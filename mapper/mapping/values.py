@@ -80,48 +80,30 @@ def plain_column(field: Field, column: list[Any]) -> list[Any] | None:
 
 
 def _compile(feature: Feature) -> Field:
-    accepts, read = {
-        "double": (_plain_number, _read_number),
-        "long": (_plain_whole, _read_number),
-        "boolean": (_plain_boolean, _read_boolean),
-        "string": (_plain_category, _read_category),
-    }[feature.type]
+    read = {"boolean": _read_boolean, "string": _read_category}.get(feature.type, _read_number)
     is_text = feature.type == "string"
-    return Field(feature.name, feature.nullable, is_text, accepts(feature), partial(_read, feature, read))
+    return Field(feature.name, feature.nullable, is_text, _plain(feature), partial(_read, feature, read))
 
 
-def _plain_number(feature: Feature) -> Callable[[Any], bool]:
-    low, high = _range(feature)
+def _plain(feature: Feature) -> Callable[[Any], bool]:
+    categories = feature.known
+    # The range of training, as far as every number in it can be sent just as it is.
+    low, high = max(feature.minimum, -_EXACT_IN_64_BITS), min(feature.maximum, _EXACT_IN_64_BITS)
 
-    def accepts(value: Any) -> bool:
+    def is_number(value: Any) -> bool:
         kind = type(value)
         return (kind is float or kind is int) and low <= value <= high
 
-    return accepts
-
-
-def _plain_whole(feature: Feature) -> Callable[[Any], bool]:
-    low, high = _range(feature)
-
-    def accepts(value: Any) -> bool:
+    def is_whole(value: Any) -> bool:
         kind = type(value)
         return (kind is int or (kind is float and value.is_integer())) and low <= value <= high
 
-    return accepts
-
-
-def _range(feature: Feature) -> tuple[float, float]:
-    """Range of training, as far as every number in it can be sent just as it is."""
-    return max(feature.minimum, -_EXACT_IN_64_BITS), min(feature.maximum, _EXACT_IN_64_BITS)
-
-
-def _plain_boolean(feature: Feature) -> Callable[[Any], bool]:
-    return lambda value: value is True or value is False
-
-
-def _plain_category(feature: Feature) -> Callable[[Any], bool]:
-    categories = feature.known
-    return lambda value: type(value) is str and value in categories
+    return {
+        "double": is_number,
+        "long": is_whole,
+        "boolean": lambda value: value is True or value is False,
+        "string": lambda value: type(value) is str and value in categories,
+    }[feature.type]
 
 
 def _read(feature: Feature, read: Callable[[Feature, Any], Verdict], value: Any) -> Verdict:

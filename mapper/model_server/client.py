@@ -11,13 +11,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from mapper.errors import (
-    BusyError,
-    ClientGoneError,
-    ModelServerAnswerError,
-    ModelServerDownError,
-    ModelServerTimeoutError,
-)
+from mapper import errors
 from mapper.mapping.answer import ModelAnswer, read_answer
 from mapper.mapping.request import ModelRequest
 from mapper.model_server.connection import Connection, HttpAnswer
@@ -28,11 +22,7 @@ RETRY_PAUSES_S = (0.05, 0.25)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of the client; waiting in the queue and retries count as waiting for an answer.
-
-    Each kind of request (predict, explain, file) has a queue of its own. Idle connections are reused for less
-    time than servers keep them (uvicorn: 5 s).
-    """
+    """Limits of the client, for each kind of request; queueing and retries count as waiting for an answer."""
 
     connect_timeout_s: float = 2.0
     predict_timeout_s: float = 30.0
@@ -40,7 +30,7 @@ class Limits:
     file_timeout_s: float = 3600.0
     max_concurrent: int = 64
     max_waiting: int = 256
-    keepalive_s: float = 4.0
+    keepalive_s: float = 4.0  # less than servers keep idle connections (uvicorn: 5 s)
     max_answer_bytes: int = 128 * 1024 * 1024
 
 
@@ -57,7 +47,7 @@ class Gate:
             await self._places.acquire()
             return
         if self._left == 0:
-            raise BusyError("Too many requests are waiting for the model server. Try again shortly.")
+            raise errors.BusyError("Too many requests are waiting for the model server. Try again shortly.")
         self._left -= 1
         try:
             await self._places.acquire()
@@ -85,17 +75,16 @@ class ModelServer:
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._ssl = ssl.create_default_context() if parts.scheme == "https" else None
-        self._head = _request_head(url)
+        self._url = url
+        self._head = _request_head(url, "POST", "/invocations")
         self._idle: list[Connection] = []
         limit = self._limits
-        self._gates = {
-            kind: Gate(limit.max_concurrent, limit.max_waiting) for kind in ("predict", "explain", "file")
-        }
         self._timeouts = {
             "predict": limit.predict_timeout_s,
             "explain": limit.explain_timeout_s,
             "file": limit.file_timeout_s,
         }
+        self._gates = {kind: Gate(limit.max_concurrent, limit.max_waiting) for kind in self._timeouts}
 
     async def invoke(
         self, request: ModelRequest, request_id: str = "", is_wanted: Callable[[], bool] = lambda: True
@@ -110,17 +99,19 @@ class ModelServer:
         """
         kind = "file" if request.is_file else "explain" if request.explain else "predict"
         timeout_s = self._timeouts[kind]
-        message = self._message(orjson.dumps(request), request_id)
+        body = orjson.dumps(request)
+        name = b"X-Request-ID: %b\r\n" % request_id.encode("ascii") if request_id else b""
+        message = b"%b%bContent-Length: %d\r\n\r\n%b" % (self._head, name, len(body), body)
         try:
             async with asyncio.timeout(timeout_s), self._gates[kind]:
                 if not is_wanted():
-                    raise ClientGoneError("The client disconnected while its request was waiting.")
+                    raise errors.ClientGoneError("The client disconnected while its request was waiting.")
                 started = time.perf_counter()
                 answer = await self._send(message, may_repeat=not request.is_file)
                 if self._observe is not None:
                     self._observe(kind, time.perf_counter() - started)
         except TimeoutError as error:
-            raise ModelServerTimeoutError(
+            raise errors.ModelServerTimeoutError(
                 f"The model server at {self.url} did not answer within {timeout_s:g} s."
             ) from error
         retry_after = answer.headers.get(b"retry-after", b"").decode("latin-1")
@@ -128,26 +119,23 @@ class ModelServer:
 
     async def ping(self) -> None:
         """Nothing, when the model server answers its health check; raises as `invoke` does."""
-        message = (
-            self._head.replace(b"POST", b"GET", 1).replace(b"/invocations HTTP", b"/ping HTTP", 1) + b"\r\n"
-        )
+        message = _request_head(self._url, "GET", "/ping") + b"\r\n"
         try:
             async with asyncio.timeout(self._limits.predict_timeout_s):
                 answer = await self._send(message, may_repeat=True)
         except TimeoutError as error:
-            raise ModelServerTimeoutError(f"The model server at {self.url} does not answer /ping.") from error
+            raise errors.ModelServerTimeoutError(
+                f"The model server at {self.url} does not answer /ping."
+            ) from error
         if answer.status != 200:
-            raise ModelServerDownError(f"The model server at {self.url} answered {answer.status} to /ping.")
+            raise errors.ModelServerDownError(
+                f"The model server at {self.url} answered {answer.status} to /ping."
+            )
 
     def close(self) -> None:
         """End the idle connections."""
         while self._idle:
             self._idle.pop().close()
-
-    def _message(self, body: bytes, request_id: str) -> bytes:
-        """The request as it goes over the wire."""
-        name = b"X-Request-ID: %b\r\n" % request_id.encode("ascii") if request_id else b""
-        return b"%b%bContent-Length: %d\r\n\r\n%b" % (self._head, name, len(body), body)
 
     async def _send(self, message: bytes, *, may_repeat: bool) -> HttpAnswer:
         """Send until an answer comes or trying again is pointless; a file job gets a new connection.
@@ -162,16 +150,18 @@ class ModelServer:
                 connection = (self._take() if may_repeat else None) or await self._connect()
                 sent = True
                 answer = await connection.exchange(message)
-                self._keep(connection)
+                if connection.is_open:
+                    connection.idle_since = time.monotonic()
+                    self._idle.append(connection)
                 return answer
             except ConnectionAbortedError as error:
-                raise ModelServerAnswerError(
+                raise errors.ModelServerAnswerError(
                     f"The model server at {self.url} closed the connection in the middle of its answer."
                 ) from error
             except OSError as error:
                 if pause_s is None or (sent and not may_repeat):
                     does = "closed the connection without an answer" if sent else "cannot be reached"
-                    raise ModelServerDownError(
+                    raise errors.ModelServerDownError(
                         f"The model server at {self.url} {does}. Is it running?"
                     ) from error
             await asyncio.sleep(pause_s)
@@ -187,12 +177,6 @@ class ModelServer:
             connection.close()
         return None
 
-    def _keep(self, connection: Connection) -> None:
-        """Keep a connection for the next request."""
-        if connection.is_open:
-            connection.idle_since = time.monotonic()
-            self._idle.append(connection)
-
     async def _connect(self) -> Connection:
         loop = asyncio.get_running_loop()
         max_bytes = self._limits.max_answer_bytes
@@ -206,14 +190,12 @@ class ModelServer:
         return connection
 
 
-def _request_head(url: str) -> bytes:
-    """Start of every request: the line, and the headers that never change."""
+def _request_head(url: str, method: str, path: str) -> bytes:
+    """Start of a request: the line, and the headers that never change."""
     parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    path = parts.path.rstrip("/") + "/invocations"
     lines = [
-        f"POST {path} HTTP/1.1",
-        f"Host: {host}",
+        f"{method} {parts.path.rstrip('/')}{path} HTTP/1.1",
+        f"Host: {parts.netloc.rpartition('@')[2]}",
         "Content-Type: application/json",
         "Accept: application/json",
     ]

@@ -28,17 +28,12 @@ def shown_url(url: str) -> str:
     """
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-        (host or "").encode("idna")  # what the socket will do with it
+        host, port = parts.hostname or "", parts.port
+        host.encode("idna")  # what the socket will do with it
     except ValueError:
-        host = port = None
-    if (
-        not host
-        or not url.isascii()
-        or parts.scheme not in ("http", "https")
-        or not url.isprintable()
-        or " " in url
-    ):
+        host, port = "", None
+    is_plain = url.isascii() and url.isprintable() and " " not in url
+    if not host or not is_plain or parts.scheme not in ("http", "https"):
         raise SettingsError("Invalid server URL: http://host:port or https://host expected.")
     name = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{name}{f':{port}' if port else ''}{parts.path}"
@@ -80,11 +75,11 @@ class HttpClient:
         self._headers = dict(headers or {})
         if (login := basic_login(url)) and "Authorization" not in self._headers:
             self._headers["Authorization"] = login
-        host = parts.hostname or ""
+        address: dict[str, Any] = {"host": parts.hostname, "port": parts.port, "timeout": timeout_s}
         self._connection = (
-            http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=context)
+            http.client.HTTPSConnection(**address, context=context)
             if parts.scheme == "https"
-            else http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
+            else http.client.HTTPConnection(**address)
         )
 
     def request(

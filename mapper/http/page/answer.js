@@ -30,12 +30,13 @@ function bars(shares, strongName, limit) {
 
 function value(given) {
   if (given === null) return "(empty)";
+  if (typeof given === "boolean") return given ? "yes" : "no"; // as in the form
   return typeof given === "number" ? String(Number(given.toPrecision(6))) : String(given);
 }
 
 function premise({ feature, above, at_most: atMost, in: among, or_missing: orMissing }) {
   let text = feature;
-  if (among) text = `${feature} is ${among.join(" or ")}`;
+  if (among) text = `${feature} is ${among.map(value).join(" or ")}`;
   else if (above !== undefined && atMost !== undefined) text = `${value(above)} < ${feature} ≤ ${value(atMost)}`;
   else if (above !== undefined) text = `${feature} > ${value(above)}`;
   else if (atMost !== undefined) text = `${feature} ≤ ${value(atMost)}`;
