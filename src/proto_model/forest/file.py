@@ -33,13 +33,7 @@ def write_nodes(forest: ForestNodes, path: Path) -> None:
 
 
 def read_nodes(path: Path) -> ForestNodes:
-    """Read a forest's arrays and check that every walk stays within them and ends.
-
-    Raises
-    ------
-    ArtifactError
-        If the file is missing, damaged or of another version.
-    """
+    """Read a forest's arrays and check that every walk stays within them and ends, else ArtifactError."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             version = int(arrays["version"])
@@ -64,7 +58,7 @@ def read_nodes(path: Path) -> ForestNodes:
 
 
 def _fault(forest: ForestNodes) -> str | None:
-    """What is wrong with a forest's arrays, or None."""
+    """What is wrong with a forest's arrays, or None: machine code walks through them without any check."""
     start, nodes, leaves, columns = forest.tree_start, forest.nodes, forest.leaves, forest.columns
     if nodes.dtype not in (NARROW_NODE, WIDE_NODE) or nodes.ndim != 1 or not len(nodes):
         return f"nodes are {nodes.dtype} of shape {nodes.shape}"
@@ -74,6 +68,7 @@ def _fault(forest: ForestNodes) -> str | None:
         return f"columns are {columns.dtype} of shape {columns.shape} for {forest.n_features} features"
     if len(columns) and (columns.min() < 0 or columns.max() >= forest.n_features):
         return f"columns are not within 0..{forest.n_features - 1}"
+    # From here on, the arrays are what they should be; what is left is where they lead.
     if start.dtype != np.int64 or start.ndim != 1 or len(start) < 2:
         return f"tree_start is {start.dtype} of shape {start.shape}"
     if start[0] != 0 or start[-1] != len(nodes) or (np.diff(start) < 1).any():
