@@ -63,7 +63,7 @@ class _Block:
     """Scratch memory for a block of rows.
 
     `by_group` holds 64 float32 for each slot of each group of rows, `by_row` the slots of each row and of one
-    more that is walked but does not count, `place` (int32) where each row is in the tree at hand, and `active`
+    more that is walked but does not count. `place` (int32) is where each row is in the tree at hand, `active`
     (int32) the rows that still walk.
     """
 

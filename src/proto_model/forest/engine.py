@@ -125,7 +125,7 @@ class CompiledForest:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CompiledForest:
-        """Compile a forest that `save` wrote; ArtifactError if it is missing, damaged or of another version."""
+        """Compile what `save` wrote; ArtifactError if it is missing, damaged or of another version."""
         return cls(read_nodes(Path(path)))
 
     def save(self, path: str | os.PathLike[str]) -> None:

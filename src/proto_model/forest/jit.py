@@ -12,8 +12,8 @@ from proto_model.errors import ProtoModelError
 def compile_function(code: str, name: str, signature: Any) -> Any:
     """The function `name` of a module of textual IR, compiled for this CPU; calls release the GIL.
 
-    `signature` is made by `ctypes.CFUNCTYPE`. Keep the result: compiling takes a while. Raises ProtoModelError
-    if LLVM cannot compile it.
+    `signature` is made by `ctypes.CFUNCTYPE`. Keep the result: compiling takes a while. Raises
+    ProtoModelError if LLVM cannot compile it.
     """
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()

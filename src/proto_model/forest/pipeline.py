@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def forest_columns(pipeline: Pipeline, schema: ModelSchema) -> NDArray[np.int64]:
-    """Index into `schema.features` of each of the forest's features, for a fitted pipeline of `make_pipeline`.
+    """Index into `schema.features` of each feature of the forest in a fitted pipeline.
 
     With it, `pipeline.predict_proba(frame)` equals `forest.predict_proba(encode(frame, schema)[:, columns])`,
     bit for bit.

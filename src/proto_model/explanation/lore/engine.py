@@ -13,7 +13,15 @@ import numpy as np
 from proto_model.errors import ExplanationError
 from proto_model.explanation.background import Background
 from proto_model.explanation.explanation import Counterfactual, Explanation, explain_constant
-from proto_model.explanation.interface import Bools, Floats, Ints, PredictProba, Progress
+from proto_model.explanation.interface import (
+    Bools,
+    Explanations,
+    Floats,
+    Ints,
+    PredictProba,
+    Progress,
+    collected,
+)
 from proto_model.explanation.lore.counterfactuals import Flip, search_flips
 from proto_model.explanation.lore.moves import Moves
 from proto_model.explanation.lore.neighborhood import Neighborhood
@@ -63,27 +71,15 @@ class LoreExplainer:
         self._knowledge: Knowledge | None = None
         self._lock = threading.Lock()
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what can be made again."""
-        return {**self.__dict__, "_knowledge": None, "_lock": None}
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave out what can be made again, and the lock."""
+        return LoreExplainer, (self.background.schema, self.background.matrix, self.predict_proba)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore, with a lock of its own."""
-        self.__dict__.update(state)
-        self._lock = threading.Lock()
-
-    def explain(
-        self, X: Floats, options: Parameters, progress: Progress | None = None
-    ) -> list[dict[str, Any]]:
+    def explain(self, X: Floats, options: Parameters, progress: Progress | None = None) -> Explanations:
         """One explanation per row; see `Explainer.explain`. Many rows are shared out to the cores."""
         options.validate(self.background.schema)
         X = self.background.check(X)
-        explanations = []
-        for explanation in self._explained(X, options):
-            explanations.append(explanation)
-            if progress is not None:
-                progress(len(explanations), len(X))
-        return explanations
+        return collected(self._explained(X, options), len(X), progress)
 
     def _explained(self, X: Floats, options: Parameters) -> Iterator[dict[str, Any]]:
         """Explanations in order; as many rows at work as there are cores."""
@@ -253,14 +249,6 @@ def _counterfactuals(
         rule = None
         if label_told == label:
             rule = Rule(rules.rule(rules.box(surrogate.path(position)), own).premises, label)
-        found.append(
-            Counterfactual(
-                values=flip.values,
-                prediction=label,
-                probability=float(flip.probabilities[label]),
-                valid=True,
-                distance=flip.distance,
-                rule=rule,
-            )
-        )
+        probability = float(flip.probabilities[label])
+        found.append(Counterfactual(flip.values, label, probability, True, flip.distance, rule))
     return tuple(found)
