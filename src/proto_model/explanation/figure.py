@@ -85,11 +85,7 @@ def _write_titles(axes: Axes, explanation: Mapping[str, Any], title: str) -> Non
 
 
 def example_figures(
-    explainer: Explainer,
-    schema: ModelSchema,
-    X: Floats,
-    probabilities: Floats,
-    options: Parameters | None = None,
+    explainer: Explainer, schema: ModelSchema, X: Floats, probabilities: Floats
 ) -> dict[Label, Figure]:
     """One figure per class that the model predicts: of the row whose probability is the middle one.
 
@@ -103,7 +99,7 @@ def example_figures(
         if not len(rows):
             continue
         i = int(rows[np.argsort(probabilities[rows, k], kind="stable")[len(rows) // 2]])
-        (explanation,) = explainer.explain(X[i : i + 1], options or Parameters())
+        (explanation,) = explainer.explain(X[i : i + 1], Parameters())
         row = {str(name): value for name, value in decode(X[i : i + 1], schema).iloc[0].items()}
         figures[label] = explanation_figure(explanation, schema, row, f"Row {i}")
     return figures

@@ -121,24 +121,23 @@ class LoreSaExplainer:
     ) -> list[Counterfactual]:
         """The library's counterfactual rules as least changes, put to the model."""
         background, freedom = self.background, Freedom.of(options, self.background)
-        rows, rules = [], []
+        proposed: dict[bytes, tuple[Floats, Rule]] = {}  # the last rule that leads to a row counts
         for item, delta in zip(result["counterfactuals"], result["deltas"], strict=True):
             rule = _rule(item["premises"], int(item["consequence"]["val"]), background, None)
             conditions = [{"attr": d["att"], "op": d["op"], "val": d["thr"]} for d in delta]
             row = _least_change(x, _rule(conditions, rule.consequence, background, None), background)
             if freedom.allows(x, row).all() and (background.distance(x, row[np.newaxis]) > 0)[0]:
-                rows.append(row)
-                rules.append(rule)
-        if not rows:
+                proposed[row.tobytes()] = row, rule
+        if not proposed:
             return []
-        probabilities = self.predict_proba(np.array(rows))
-        labels = probabilities.argmax(axis=1)
-        distances = background.distance(x, np.array(rows))
-        found = {
-            row.tobytes(): Counterfactual(row, int(y), float(p[y]), bool(y != index), float(distance), rule)
-            for row, rule, y, p, distance in zip(rows, rules, labels, probabilities, distances, strict=True)
-        }
-        return sorted(found.values(), key=lambda c: (not c.valid, c.distance))[: options.max_counterfactuals]
+        X = np.array([row for row, _ in proposed.values()])
+        found = []
+        for (row, rule), p, far in zip(
+            proposed.values(), self.predict_proba(X), background.distance(x, X), strict=True
+        ):
+            y = int(p.argmax())
+            found.append(Counterfactual(row, y, float(p[y]), y != index, float(far), rule))
+        return sorted(found, key=lambda c: (not c.valid, c.distance))[: options.max_counterfactuals]
 
 
 class _Lore:
@@ -164,7 +163,6 @@ class _Lore:
         self._lore = getattr(lore_sa.lore, kind)(self._model, dataset)
 
     def explain(self, z: Floats, seed: int) -> dict[str, Any]:
-        """What the library says about one row."""
         random.seed(seed)
         np.random.seed(seed)
         self._model.n_rows = 0
@@ -172,7 +170,6 @@ class _Lore:
         return {**result, "n_rows": self._model.n_rows}
 
     def surrogate(self, X: Floats) -> Ints:
-        """Class indices that the surrogate of the last explanation gives."""
         classes: Ints = self._lore.surrogate.dt.predict(self._lore.encoder.encode(X.tolist()))
         return classes.astype(np.int64)
 
@@ -185,7 +182,6 @@ class _ArgMax:
         self.n_rows = 0
 
     def predict(self, X: Any) -> Ints:
-        """Class index of each row."""
         matrix = np.asarray(X, dtype=np.float64)
         self.n_rows += len(matrix)
         classes: Ints = self._predict_proba(matrix).argmax(axis=1)

@@ -105,5 +105,4 @@ class _Worker:
 
     @classmethod
     def explain(cls, X: Floats, options: Parameters) -> Explanations:
-        """Explain a few rows."""
         return [explanation for x in X for explanation in cls.explainer.explain(x[np.newaxis], options)]

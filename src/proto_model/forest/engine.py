@@ -49,7 +49,7 @@ class CompiledForest:
     def __init__(self, nodes: ForestNodes) -> None:
         tops = find_tops(nodes)
         self.n_features = nodes.n_features
-        self.n_classes = nodes.n_classes
+        self.n_classes = int(nodes.leaves.shape[1])
         n_used = len(nodes.columns)
         self._n_block = max(
             GROUP, min(_BLOCK_BYTES // (4 * max(n_used, 1)) // GROUP * GROUP, _MAX_BLOCK_ROWS)

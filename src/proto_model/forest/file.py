@@ -75,7 +75,7 @@ def _fault(forest: ForestNodes) -> str | None:
         return "trees do not fill the nodes one after the other"
     size = np.repeat(np.diff(start), np.diff(start))
     place = np.arange(len(nodes)) - np.repeat(start[:-1], np.diff(start))
-    left, feature = forest.left, forest.feature
+    left, feature = forest.left, forest.slot & (1 << forest.feature_bits) - 1
     is_leaf = feature == len(columns)
     if not np.array_equal(left == place, is_leaf) or (feature > len(columns)).any():
         return "leaves and inner nodes cannot be told apart"
@@ -87,6 +87,7 @@ def _fault(forest: ForestNodes) -> str | None:
         return "a tree is not numbered breadth first"
     if np.isnan(nodes["threshold"][~is_leaf]).any():
         return "a threshold is not a number"
-    if (forest.slot[is_leaf] != len(columns)).any() or (forest.leaf_row[is_leaf] >= len(leaves)).any():
+    leaf_rows = nodes["threshold"].view(np.uint32)[is_leaf]
+    if (forest.slot[is_leaf] != len(columns)).any() or (leaf_rows >= len(leaves)).any():
         return "a leaf has no distribution"
     return None

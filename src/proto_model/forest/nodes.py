@@ -39,19 +39,9 @@ class ForestNodes:
         return len(self.tree_start) - 1
 
     @property
-    def n_classes(self) -> int:
-        """Number of classes."""
-        return int(self.leaves.shape[1])
-
-    @property
     def feature_bits(self) -> int:
         """Bits of a node's link that hold the feature."""
         return _feature_bits(len(self.columns))
-
-    @property
-    def feature(self) -> NDArray[np.int64]:
-        """Feature of each node, a position in `columns`; one past the end in leaves."""
-        return self._bits(0, self.feature_bits)
 
     @property
     def slot(self) -> NDArray[np.int64]:
@@ -62,12 +52,6 @@ class ForestNodes:
     def left(self) -> NDArray[np.int64]:
         """Left child of each node, counted from the start of its tree."""
         return self._bits(self.feature_bits + 1, 63)
-
-    @property
-    def leaf_row(self) -> NDArray[np.uint32]:
-        """Row of `leaves` per node; only leaves have one."""
-        words: NDArray[np.uint32] = self.nodes["threshold"].view(np.uint32)
-        return words
 
     def _bits(self, low: int, count: int) -> NDArray[np.int64]:
         links: NDArray[np.int64] = self.nodes["link"].astype(np.int64)

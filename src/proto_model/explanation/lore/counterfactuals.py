@@ -116,7 +116,6 @@ class _Improvement:
         return self
 
     def rows(self, rng: np.random.Generator) -> Floats:
-        """Rows to ask the model about."""
         together = np.repeat(self._base[np.newaxis], max(len(self._good) - 1, 0), axis=0)
         for k, (j, value) in enumerate(self._good):  # the first two good steps, the first three, ...
             together[max(k - 1, 0) :, j] = value

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,8 +34,7 @@ from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
 
 
-@dataclass(frozen=True)
-class Effort:
+class Effort(NamedTuple):
     """How much work goes into a row."""
 
     n_neighbors: int
@@ -165,14 +163,13 @@ def _explain(row: Row) -> Questions:
 
 
 def _notes(rule: Rule, precision: float, found_none: bool) -> tuple[str, ...]:
-    notes = []
-    if precision < 0.9:
-        notes.append(f"The rule is weak: only {precision:.0%} of random rows inside it get this class.")
-    if not rule.premises:
-        notes.append("The rule has no conditions: nearly every row gets this class.")
-    if found_none:
-        notes.append("No counterfactual was found among the allowed changes to values seen in training.")
-    return tuple(notes)
+    weak = f"The rule is weak: only {precision:.0%} of random rows inside it get this class."
+    notes = {
+        weak: precision < 0.9,
+        "The rule has no conditions: nearly every row gets this class.": not rule.premises,
+        "No counterfactual was found among the allowed changes to values seen in training.": found_none,
+    }
+    return tuple(note for note, applies in notes.items() if applies)
 
 
 def _checked_rule(row: Row, rules: RuleSearch, effort: Effort) -> Questions:

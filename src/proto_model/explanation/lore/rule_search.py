@@ -66,20 +66,16 @@ class _Sample:
     hit: Bools
 
     def after(self, positions: NDArray[np.int32], hit: Bools) -> _Sample:
-        """The sample with further rows in front."""
         return _Sample(np.concatenate([positions.T, self.columns], axis=1), np.concatenate([hit, self.hit]))
 
     def counts(self, n_bins: int, rows: Ints | slice) -> _Counts:
-        """Counts of some of the rows."""
         return _Counts.of(self.columns[:, rows], self.hit[rows], n_bins)
 
     def outside(self, box: Box, j: int) -> Bools:
-        """Which rows are outside the box's run for one feature."""
         outside: Bools = (self.columns[j] < box.low[j]) | (self.columns[j] > box.high[j])
         return outside
 
     def within(self, box: Box, j: int, among: Ints) -> Ints:
-        """Those rows among some that are inside the box's run for one feature."""
         column = self.columns[j][among]
         inside: Ints = among[(column >= box.low[j]) & (column <= box.high[j])]
         return inside
@@ -158,7 +154,7 @@ class RuleSearch:
     def _widen(self, box: Box, target: float, made: _Sample) -> Box:
         """The box with every side as wide as the target allows; sides that reach all over are dropped."""
         bins = self.pool.bins
-        sides = [int(j) for j in np.flatnonzero((box.low > bins.first) | (box.high < bins.last))]
+        sides = self._sides(box)
         samples = [(sample, [sample.outside(box, j) for j in sides]) for sample in (made, self._real)]
         # A side that has grown may have made room for others or taken it, so every side has two turns.
         settled = 0  # sides in a row that are as wide as the others allow
@@ -214,23 +210,26 @@ class RuleSearch:
         """The box as a rule; missing values are spoken of only where they can occur."""
         bins, background = self.pool.bins, self.pool.bins.background
         premises = []
-        for j in np.flatnonzero((box.low > bins.first) | (box.high < bins.last)):
+        for j in self._sides(box):
             first, last = int(bins.first[j]), int(bins.last[j])
-            bare = self._no_missing[j] and own[j] != last
             if background.numeric[j]:
-                premise = _interval(background, int(j), int(box.low[j]) - first, int(box.high[j]) - first)
+                premise = _interval(background, j, int(box.low[j]) - first, int(box.high[j]) - first)
+                covers_all = premise.codes is None and premise.above == -np.inf and premise.at_most == np.inf
             else:
                 codes = self.order[box.low[j] : box.high[j] + 1]
                 known = tuple(sorted(int(code) - first for code in codes if code != last))
-                premise = Premise(int(j), codes=known, or_missing=bool((codes == last).any()))
-            if bare:
-                premise = replace(premise, or_missing=False)
-                if premise.codes is not None and len(premise.codes) == background.n_codes[j]:
-                    continue
-                if premise.codes is None and premise.above == -np.inf and premise.at_most == np.inf:
-                    continue
-            premises.append(premise)
+                premise = Premise(j, codes=known, or_missing=bool((codes == last).any()))
+                covers_all = len(known) == background.n_codes[j]
+            if not self._no_missing[j] or own[j] == last:
+                premises.append(premise)
+            elif not covers_all:
+                premises.append(replace(premise, or_missing=False))
         return Rule(tuple(premises), self.label)
+
+    def _sides(self, box: Box) -> list[int]:
+        """Features that the box bounds."""
+        bins = self.pool.bins
+        return [int(j) for j in np.flatnonzero((box.low > bins.first) | (box.high < bins.last))]
 
 
 def _interval(background: Background, j: int, low: int, high: int) -> Premise:
