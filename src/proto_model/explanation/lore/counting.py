@@ -101,6 +101,7 @@ def _write_best_splits(b: Emitter, given: _Split) -> None:
         best, best_code = b.variable(F64(float("-inf"))), b.variable(I64(0))
         with b.count(0, given.n_features) as feature:
             before = b.variable(nothing)
+            # One pass along a feature: each code in turn is the last that goes left.
             with b.count(0, span) as c:
                 code = b.add(b.mul(feature, span), c)
                 left = b.fadd(b.load(before), b.read(_SUMS, node, code, align=8))

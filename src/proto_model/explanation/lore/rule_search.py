@@ -125,6 +125,7 @@ class RuleSearch:
             precision, real_precision = _share(hit), _share(real_hit)
             if len(rows) < ENOUGH or (precision >= target and real_precision >= target):
                 break
+            # A sample of the rows tells good cuts from bad ones; whether to stop is judged on all of them.
             samples = self._root  # counted once: the first cut is the dearest
             if made is not self._made or box is not self._everything:
                 samples = (made.counts(bins.n_bins, rows[:COUNTED]), self._real.counts(bins.n_bins, real))
@@ -256,6 +257,7 @@ def _kept(counts: _Counts, box: Box, feature: Ints, side: int) -> tuple[Floats, 
 
 def _free_counts(sample: _Sample, outside: list[Bools], k: int, j: int, first: int, n_bins: int) -> _Counts:
     """Counts per bin of feature `j`, the k-th side of a box, of the rows inside all its other sides."""
+    # What this side itself shuts out is counted, too: that is what it could take in.
     others = [out for i, out in enumerate(outside) if i != k]
     rows = np.flatnonzero(~np.logical_or.reduce(others)) if others else np.arange(len(sample.hit))
     return _Counts.of(sample.columns[j][rows] - first, sample.hit[rows], n_bins)
