@@ -188,9 +188,7 @@ def measure(
         inside = draw_inside(background, rule, N_INSIDE, np.random.default_rng(1000 + i))
         covered = rule.covers(table.X_test)
         flips = [changed_row(x, c["changes"], table.schema) for c in explanation["counterfactuals"]]
-        flipped = (
-            table.predict_proba(np.array(flips)).argmax(axis=1) != label if flips else np.empty(0, dtype=bool)
-        )
+        flipped = table.predict_proba(np.reshape(flips, (-1, len(x)))).argmax(axis=1) != label
         nearest = [c for c, ok in zip(explanation["counterfactuals"], flipped, strict=True) if ok][:1]
         others = [explainer.explain(x[np.newaxis], replace(options, seed=s)) for s in range(1, n_seeds)]
         per_row.append(

@@ -42,9 +42,8 @@ def find_tops(forest: ForestNodes) -> TreeTops:
     start = forest.tree_start
     n_nodes = len(forest.nodes)
     tree = np.repeat(np.arange(forest.n_trees), np.diff(start))
-    position = np.arange(n_nodes)
     left = forest.left + start[tree]
-    inner = left != position
+    inner = left != np.arange(n_nodes)  # a leaf has itself
 
     # Breadth-first numbering: the first inner nodes of a tree hang together.
     count = np.concatenate([[0], np.cumsum(inner)])
