@@ -1,4 +1,4 @@
-"""What rules get, by the share of right rows that the rule search aims at.
+"""Precision and coverage of rules, by the share of right rows that is the target of the rule search.
 
 Prints the table of docs/explanations.md: over held-out rows, the median and first quartile of the precision
 measured inside the rules, and the median share of the test rows that they cover.
@@ -17,8 +17,6 @@ from threadpoolctl import threadpool_limits
 
 from proto_model.explanation.lore import engine
 
-__all__ = ["build_parser", "main"]
-
 
 def build_parser() -> argparse.ArgumentParser:
     """Command line."""
@@ -29,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--adult", metavar="PATH", help="the Adult table as CSV")
     parser.add_argument("--rows", type=int, default=MIN_ROWS, help="held-out rows per table")
     parser.add_argument(
-        "--aims", type=float, nargs="+", default=[0.90, 0.95, 0.97, 0.985, 0.995], help="shares to aim at"
+        "--aims", type=float, nargs="+", default=[0.90, 0.95, 0.97, 0.985, 0.995], help="targets"
     )
     return parser
 
@@ -39,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     named = [("adult", args.adult)] if args.adult else []
     tables = [load(dataset, name) for name, dataset in [*named, *((name, name) for name in args.tables)]]
-    print(f"| aimed at | {' | '.join(table.name for table in tables)} |")
+    print(f"| target | {' | '.join(table.name for table in tables)} |")
     print("|---|" + "---|" * len(tables))
     for aim in args.aims:
         cells = []

@@ -113,7 +113,7 @@ def _nearest(
     return one, any_number
 
 
-def draw_reach(result: Reach, asked: float, title: str) -> Figure:
+def draw_reach(result: Reach, goal: float, title: str) -> Figure:
     """Share of rows that have a counterfactual within a distance: what is possible, and what is found."""
     figure = Figure(figsize=(7.2, 4.0), layout="constrained")
     axes = figure.subplots()
@@ -137,8 +137,8 @@ def draw_reach(result: Reach, asked: float, title: str) -> Figure:
             np.append(0.0, ends), np.append(0.0, shares), where="post", label=name,
             color=color, linestyle=style, linewidth=width,
         )  # fmt: skip
-    axes.axvline(asked, color="tab:red", linewidth=1)
-    axes.text(asked + 0.01, 0.02, f"asked: half\nof the rows\nwithin {asked:g}", color="tab:red")
+    axes.axvline(goal, color="tab:red", linewidth=1)
+    axes.text(goal + 0.01, 0.02, f"goal: half\nof the rows\nwithin {goal:g}", color="tab:red")
     axes.axhline(0.5, color="0.85", linewidth=1, zorder=0)
     axes.set(xlim=(0, CATEGORY), ylim=(0, 1), title=title)
     axes.set_xlabel("distance of the nearest counterfactual (a changed category: 1)")

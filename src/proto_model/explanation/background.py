@@ -14,45 +14,25 @@ from proto_model.schema import ModelSchema
 
 MAX_ROWS = 2000
 MAX_CUTS = 47
+ALL_FEATURES = slice(None)
 
 JsonValue = str | int | float | bool | None
 
 
 @dataclass(frozen=True, eq=False)
 class Background:
-    """Training rows as a coded matrix, with ranges, spreads and cut points per feature.
+    """Training rows as a coded matrix, with ranges, spreads and cut points per feature."""
 
-    Parameters
-    ----------
-    schema : ModelSchema
-        Features of the model; their ranges and categories bound what an explanation may propose.
-    matrix : ndarray of shape (n_rows, n_features)
-        Coded training rows.
-    numeric, whole, directed : ndarray of shape (n_features,)
-        Whether a feature is a number, whether only whole numbers are possible (booleans and category codes
-        are whole, too), and whether more and less mean something (numbers and booleans).
-    n_codes : ndarray of shape (n_features,)
-        Number of categories (2 for a boolean); 0 for a number.
-    low, high : ndarray of shape (n_features,)
-        Training range; NaN when a feature was always missing. Codes run from 0 to `n_codes - 1`.
-    scale : ndarray of shape (n_features,)
-        Unit of distance of a number: its median absolute deviation; where that is 0, the standard one.
-        1 for a category, and for a number that never varies.
-    cuts : tuple of ndarray
-        Per number: increasing thresholds between values of the table, each with as few digits as tell them
-        apart. Empty for categories.
-    """
-
-    schema: ModelSchema
-    matrix: Floats
-    numeric: Bools
-    whole: Bools
-    directed: Bools
-    n_codes: Ints
-    low: Floats
+    schema: ModelSchema  # its ranges and categories bound what an explanation may propose
+    matrix: Floats  # (n_rows, n_features)
+    numeric: Bools  # whether it is a number
+    whole: Bools  # whether only whole numbers are possible, as for booleans and category codes, too
+    directed: Bools  # whether more and less mean something, as for numbers and booleans
+    n_codes: Ints  # categories (2 for a boolean); 0 for a number
+    low: Floats  # training range; NaN when always missing; codes run from 0 to `n_codes - 1`
     high: Floats
-    scale: Floats
-    cuts: tuple[Floats, ...]
+    scale: Floats  # unit of distance of a number, see `_spread`; 1 for a category
+    cuts: tuple[Floats, ...]  # increasing thresholds between values, with few digits; none for a category
 
     @property
     def n_features(self) -> int:
@@ -61,13 +41,7 @@ class Background:
 
     @classmethod
     def from_matrix(cls, schema: ModelSchema, matrix: Floats) -> Background:
-        """Background of a schema and coded training rows, of which at most `MAX_ROWS` are kept.
-
-        Raises
-        ------
-        ArtifactError
-            If there are no rows, or their number of columns is not the schema's.
-        """
+        """Background of a schema and coded training rows, of which at most `MAX_ROWS` are kept."""
         n_features = len(schema.features)
         if matrix.ndim != 2 or matrix.shape[1] != n_features or not len(matrix):
             raise ArtifactError(
@@ -109,13 +83,7 @@ class Background:
         )
 
     def check(self, X: Floats) -> Floats:
-        """Rows to explain as a float64 matrix.
-
-        Raises
-        ------
-        InputError
-            If the shape is not (n_rows, n_features) or a value is infinite.
-        """
+        """Rows to explain as a float64 matrix; InputError if it does not fit or a value is infinite."""
         X = np.ascontiguousarray(X, dtype=np.float64)
         if X.ndim != 2 or X.shape[1] != self.n_features:
             raise InputError(
@@ -170,18 +138,20 @@ class Freedom:
             decrease=~(fixed | np.isin(names, options.increase_only)),
         )
 
-    @property
-    def mutable(self) -> Bools:
-        """Features that may change at all."""
-        return self.increase | self.decrease
-
-    def allows(self, x: Floats, X: Floats) -> Bools:
-        """Per value of `X`, whether `x` may take it."""
+    def allows(self, x: Floats, X: Floats, features: Ints | slice = ALL_FEATURES) -> Bools:
+        """Per value of `X`, whether `x` may take it; both hold the given features along the last axis."""
         with np.errstate(invalid="ignore"):
-            ok = np.where(X > x, self.increase, self.decrease)
-        ok = np.where(np.isnan(x), self.mutable, ok)  # from a missing value there is no up or down
-        allowed: Bools = ok & ~np.isnan(X) | (X == x) | (np.isnan(X) & np.isnan(x))
+            ok = np.where(X > x, self.increase[features], self.decrease[features])
+        # from a missing value there is no up or down
+        ok = np.where(np.isnan(x), (self.increase | self.decrease)[features], ok)
+        allowed: Bools = ok & ~np.isnan(X) | ~differs(x, X)
         return allowed
+
+
+def differs(x: Floats, X: Floats) -> Bools:
+    """Per value of `X`, whether it is another than that of `x`; missing equals missing."""
+    other: Bools = ~((X == x) | (np.isnan(X) & np.isnan(x)))
+    return other
 
 
 def short_number_between(a: float, b: float) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from proto_model.explanation.background import Background
+from proto_model.explanation.background import Background, differs
 from proto_model.explanation.interface import Floats, Ints
 from proto_model.explanation.rule import Rule, shown
 
@@ -29,7 +29,7 @@ class Counterfactual:
 
     def changed(self, x: Floats) -> Ints:
         """Indices of the features that differ from x."""
-        return np.flatnonzero(~((self.values == x) | (np.isnan(self.values) & np.isnan(x))))
+        return np.flatnonzero(differs(x, self.values))
 
     def to_dict(self, x: Floats, background: Background) -> dict[str, Any]:
         """JSON object of the counterfactual of row `x`."""
@@ -63,15 +63,15 @@ class Explanation:
     prediction: int
     probability: float
     rule: Rule
-    precision: float | None
-    coverage: float | None
-    counterfactuals: tuple[Counterfactual, ...]  # nearest first
+    precision: float
+    coverage: float
     importances: Floats  # not negative; scaled to sum to 1 when sent
-    fidelity: float | None
-    size: int  # rows that the model has scored
     seed: int
     engine: str
     notes: tuple[str, ...]
+    counterfactuals: tuple[Counterfactual, ...] = ()  # nearest first
+    fidelity: float | None = None  # None without a surrogate
+    size: int = 0  # rows that the model has scored
 
     def to_dict(self, background: Background) -> dict[str, Any]:
         """JSON object, of at most `MAX_BYTES` bytes: what does not fit is left out, and a note says so."""
@@ -82,12 +82,12 @@ class Explanation:
             "rule": {
                 **self.rule.to_dict(background),
                 "text": self.rule.text(background),
-                "precision": _rounded(self.precision),
-                "coverage": _rounded(self.coverage),
+                "precision": round(self.precision, 4),
+                "coverage": round(self.coverage, 4),
             },
             "counterfactuals": [c.to_dict(self.x, background) for c in self.counterfactuals],
             "feature_importances": importances,
-            "fidelity": _rounded(self.fidelity),
+            "fidelity": None if self.fidelity is None else round(self.fidelity, 4),
             "neighborhood": {"size": self.size, "seed": int(self.seed)},
             "engine": self.engine,
             "notes": [*self.notes, *notes],
@@ -105,10 +105,7 @@ def explain_constant(x: Floats, probabilities: Floats, seed: int, engine: str) -
         rule=Rule((), index),
         precision=1.0,
         coverage=1.0,
-        counterfactuals=(),
         importances=np.zeros(len(x)),
-        fidelity=None,
-        size=0,
         seed=seed,
         engine=engine,
         notes=("The model gave the same class to every row it was asked about: no feature matters.",),
@@ -123,6 +120,7 @@ def _importances(weights: Floats, names: list[str]) -> tuple[dict[str, float], l
         return {names[j]: 0.0 for j in sorted(listed)}, []
     shares = weights[listed] / weights[listed].sum()
     rounded = [round(float(share), 4) for share in shares]
+    # What rounding adds or takes goes to the largest, so that they sum to 1.
     rounded[0] = round(1.0 - sum(rounded[1:]), 4)
     notes = []
     if len(names) > len(listed):
@@ -138,26 +136,16 @@ def _fitted(content: dict[str, Any]) -> dict[str, Any]:
     """The explanation without what makes it too long: counterfactual rules, then far counterfactuals."""
     if _n_bytes(content) <= MAX_BYTES:
         return content
-    content = {**content, "counterfactuals": [{**c, "rule": None} for c in content["counterfactuals"]]}
-    content["notes"] = [
-        *content["notes"],
-        "The rules of the counterfactuals were left out to limit the size.",
-    ]
-    n_found = len(content["counterfactuals"])
-    while content["counterfactuals"] and _n_bytes(content) > MAX_BYTES:
-        content["counterfactuals"] = content["counterfactuals"][:-1]
-    n_left_out = n_found - len(content["counterfactuals"])
-    if n_left_out:
-        content["notes"] = [
-            *content["notes"],
-            f"The {n_left_out} farthest counterfactuals were left out to limit the size.",
-        ]
+    kept = [{**c, "rule": None} for c in content["counterfactuals"]]
+    notes = [*content["notes"], "The rules of the counterfactuals were left out to limit the size."]
+    content = {**content, "counterfactuals": kept, "notes": notes}
+    n_found = len(kept)
+    while kept and _n_bytes(content) > MAX_BYTES:
+        kept.pop()
+    if len(kept) < n_found:
+        notes.append(f"The {n_found - len(kept)} farthest counterfactuals were left out to limit the size.")
     return content
 
 
 def _n_bytes(content: dict[str, Any]) -> int:
     return len(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
-
-
-def _rounded(share: float | None) -> float | None:
-    return None if share is None else round(share, 4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from proto_model.explanation.rule import shown
 from proto_model.parameters import Parameters
 from proto_model.plotting import ACCENT, GRID, INK, MUTED, SECOND, new_figure, shortened
 from proto_model.schema import Feature, Label, ModelSchema
+from proto_model.values import decode
 
 MAX_TRACKS = 12
 MAX_SHOWN = 3
@@ -27,99 +29,69 @@ BAND = 0.32
 def explanation_figure(
     explanation: Mapping[str, Any], schema: ModelSchema, row: Mapping[str, Any], title: str = ""
 ) -> Figure:
-    """Figure of one explanation.
+    """Figure of one explanation (as in `schemas/explanation.schema.json`) of a row, given by feature.
 
     One track per feature of the rule and of the counterfactuals, the most important first, from the least to
     the greatest value in training: the band is where the rule holds, the dot the row's value, and the arrows
     lead to the values of the counterfactuals, all arrows of one number together. The sentences below say the
-    same in words.
+    same in words. `title`, such as `Row 17`, stands before the prediction.
 
-    Parameters
-    ----------
-    explanation : mapping
-        As in `schemas/explanation.schema.json`.
-    schema : ModelSchema
-        Gives the training ranges and the categories.
-    row : mapping
-        The row that was explained: feature to value; None or NaN when it is missing.
-    title : str
-        Stands before the prediction, such as `Row 17`.
-
-    Returns
-    -------
-    Figure
-        Not known to pyplot; save it with `savefig`, or log it to MLflow.
+    The figure is not known to pyplot; save it with `savefig`, or log it to MLflow.
     """
     premises = {premise["feature"]: premise for premise in explanation["rule"]["premises"]}
     counterfactuals = explanation["counterfactuals"][:MAX_SHOWN]
-    names = _tracks(explanation, premises, counterfactuals)
-    flips = [f"{_sign(i)} {c['text']}" for i, c in enumerate(counterfactuals)]
-    sentences = [explanation["rule"]["text"], *flips, *explanation["notes"]]
-    lines = [
-        line.replace("$", r"\$")
-        for text in sentences
-        for line in textwrap.wrap(text, 112, subsequent_indent="    ", max_lines=MAX_LINES, placeholder=" …")
-    ]
-    features = {feature.name: feature for feature in schema.features}
-    height = 1.3 + 0.52 * max(len(names), 1) + 0.2 * len(lines)
-    figure = new_figure(9.5, height)
+    changes = [(i, change) for i, c in enumerate(counterfactuals) for change in c["changes"]]
+    importance = explanation["feature_importances"]
+    wanted = dict.fromkeys([*premises, *(change["feature"] for _, change in changes)])
+    names = sorted(wanted, key=lambda name: -importance.get(name, 0.0))[:MAX_TRACKS]
+    lines = _lines(explanation, counterfactuals)
+    figure = new_figure(9.5, 1.3 + 0.52 * max(len(names), 1) + 0.2 * len(lines))
     axes = figure.add_subplot()
+    features = {feature.name: feature for feature in schema.features}
     for k, name in enumerate(names):
-        changes = [(i, change) for i, c in enumerate(counterfactuals) for change in c["changes"]]
-        mine = [(i, change["to"]) for i, change in changes if change["feature"] == name]
-        _track(axes, -k, features[name], premises.get(name), row.get(name), mine)
+        steps = [(i, change["to"]) for i, change in changes if change["feature"] == name]
+        _Track(axes, -k, features[name]).draw(premises.get(name), row.get(name), steps)
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(0.6 - max(len(names), 1), 0.75)
     axes.set_yticks([-k for k in range(len(names))], shortened(names, 36), fontsize=10, color=INK)
     axes.tick_params(length=0)
     axes.set_xticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    rule = explanation["rule"]
-    head = f"{title}: " if title else ""
-    head += f"{_text(explanation['prediction'])} ({explanation['probability']:.0%})"
-    measured = ", ".join(
-        f"{rule[key]:.0%} {what}"
-        for key, what in (("precision", "right"), ("coverage", "of rows"))
-        if rule[key] is not None
-    )
-    axes.set_title(head, loc="left", fontsize=13, fontweight="bold", color=INK, pad=8)
-    axes.set_title(
-        f"band: the rule holds ({measured}); arrows flip the class",
-        loc="right",
-        fontsize=9,
-        color=MUTED,
-        pad=8,
-    )
+    axes.spines[:].set_visible(False)
+    _write_titles(axes, explanation, title)
     axes.set_xlabel("\n".join(lines), loc="left", fontsize=8.5, color=INK, labelpad=6, linespacing=1.5)
     axes.xaxis.label.set_horizontalalignment("left")
     return figure
 
 
+def _lines(explanation: Mapping[str, Any], counterfactuals: list[dict[str, Any]]) -> list[str]:
+    """Rule, counterfactuals and notes as sentences, wrapped."""
+    flips = [f"{_sign(i)} {c['text']}" for i, c in enumerate(counterfactuals)]
+    return [
+        line.replace("$", r"\$")  # else matplotlib would take it for mathematics
+        for text in (explanation["rule"]["text"], *flips, *explanation["notes"])
+        for line in textwrap.wrap(text, 112, subsequent_indent="    ", max_lines=MAX_LINES, placeholder=" …")
+    ]
+
+
+def _write_titles(axes: Axes, explanation: Mapping[str, Any], title: str) -> None:
+    head = f"{title}: " if title else ""
+    head += f"{_text(explanation['prediction'])} ({explanation['probability']:.0%})"
+    rule = explanation["rule"]
+    shares = ((rule["precision"], "right"), (rule["coverage"], "of rows"))  # null where not measured
+    measured = ", ".join(f"{share:.0%} {what}" for share, what in shares if share is not None)
+    legend = f"band: the rule holds ({measured}); arrows flip the class"
+    axes.set_title(head, loc="left", fontsize=13, fontweight="bold", color=INK, pad=8)
+    axes.set_title(legend, loc="right", fontsize=9, color=MUTED, pad=8)
+
+
 def example_figures(
-    explainer: Explainer,
-    schema: ModelSchema,
-    X: Floats,
-    probabilities: Floats,
-    options: Parameters | None = None,
+    explainer: Explainer, schema: ModelSchema, X: Floats, probabilities: Floats
 ) -> dict[Label, Figure]:
     """One figure per class that the model predicts: of the row whose probability is the middle one.
 
-    Parameters
-    ----------
-    explainer : Explainer
-        Any engine.
-    schema : ModelSchema
-        Of the model; at most its first `MAX_EXAMPLES` classes are shown.
-    X : ndarray of shape (n_rows, n_features)
-        Coded rows to choose from.
-    probabilities : ndarray of shape (n_rows, n_classes)
-        The model's answer to them.
-    options : Parameters or None
-        Defaults when None.
+    `X` are coded rows to choose from, shape (n_rows, n_features), `probabilities` the model's answer to them.
+    At most the first `MAX_EXAMPLES` classes are shown.
     """
-    from proto_model.values import decode
-
     predicted = probabilities.argmax(axis=1)
     figures = {}
     for k, label in enumerate(schema.classes[:MAX_EXAMPLES]):
@@ -127,94 +99,101 @@ def example_figures(
         if not len(rows):
             continue
         i = int(rows[np.argsort(probabilities[rows, k], kind="stable")[len(rows) // 2]])
-        (explanation,) = explainer.explain(X[i : i + 1], options or Parameters())
+        (explanation,) = explainer.explain(X[i : i + 1], Parameters())
         row = {str(name): value for name, value in decode(X[i : i + 1], schema).iloc[0].items()}
         figures[label] = explanation_figure(explanation, schema, row, f"Row {i}")
     return figures
 
 
-def _tracks(
-    explanation: Mapping[str, Any], premises: Mapping[str, Any], counterfactuals: list[dict[str, Any]]
-) -> list[str]:
-    """Features to draw: those of the rule and of the counterfactuals, the most important first."""
-    changed = [change["feature"] for c in counterfactuals for change in c["changes"]]
-    wanted = list(dict.fromkeys([*premises, *changed]))
-    importance = explanation["feature_importances"]
-    return sorted(wanted, key=lambda name: -importance.get(name, 0.0))[:MAX_TRACKS]
+@dataclass(frozen=True)
+class _Track:
+    """The line of one feature, at a height; places on it run from 0 to 1."""
 
+    axes: Axes
+    y: float
+    feature: Feature
 
-def _track(
-    axes: Axes,
-    y: float,
-    feature: Feature,
-    premise: Mapping[str, Any] | None,
-    value: Any,
-    steps: list[tuple[int, Any]],
-) -> None:
-    """One feature: its range, the rule's part of it, the row's value, and the values that would flip it."""
-    if feature.type in ("double", "long"):
-        _interval(axes, y, feature, premise)
-    else:
-        _choices(axes, y, feature, premise)
-    missing = value is None or value != value
-    start = 0.5 if missing else _place(feature, value)
-    if feature.type in ("double", "long") and feature.minimum is not None and feature.maximum is not None:
-        for at, bound, align in ((0.0, feature.minimum, "left"), (1.0, feature.maximum, "right")):
-            if abs(start - at) > 0.1:
-                axes.text(at, y - BAND, shown(float(bound)), fontsize=7, color=MUTED, ha=align, va="top")
-    for i, to in steps:
-        end = _place(feature, to)
-        lift = 0.1 * (0.5 * (MAX_SHOWN - 1) - i)
-        axes.annotate(
-            "", xy=(end, y + lift), xytext=(start, y + lift),
-            arrowprops={
-                "arrowstyle": "-|>", "color": SECOND, "lw": 1.0 if i else 1.8, "shrinkA": 0, "shrinkB": 0
-            },
+    @property
+    def is_number(self) -> bool:
+        return self.feature.type in ("double", "long")
+
+    @property
+    def names(self) -> list[Any]:
+        """Values of a feature that is no number."""
+        return list(self.feature.categories or (False, True))
+
+    def draw(self, premise: Mapping[str, Any] | None, value: Any, steps: list[tuple[int, Any]]) -> None:
+        """The feature's range, the rule's part of it, the row's value, and the values that would flip it."""
+        axes, y = self.axes, self.y
+        self._draw_interval(premise) if self.is_number else self._draw_choices(premise)
+        missing = value is None or value != value
+        start = 0.5 if missing else self._place(value)
+        if self.is_number and self.feature.minimum is not None and self.feature.maximum is not None:
+            for at, bound, align in (
+                (0.0, self.feature.minimum, "left"),
+                (1.0, self.feature.maximum, "right"),
+            ):
+                if abs(start - at) > 0.1:
+                    axes.text(at, y - BAND, shown(float(bound)), fontsize=7, color=MUTED, ha=align, va="top")
+        for i, to in steps:
+            lift = 0.1 * (0.5 * (MAX_SHOWN - 1) - i)  # one above the other
+            arrow = {
+                "arrowstyle": "-|>",
+                "color": SECOND,
+                "lw": 1.0 if i else 1.8,
+                "shrinkA": 0,
+                "shrinkB": 0,
+            }
+            axes.annotate("", xy=(self._place(to), y + lift), xytext=(start, y + lift), arrowprops=arrow)
+        if steps:
+            end = self._place(steps[0][1])
+            label = ", ".join(f"{_sign(i)} {_text(to)}" for i, to in steps)
+            align = "left" if end < 0.15 else "right" if end > 0.85 else "center"
+            axes.text(end, y + 0.17, label, fontsize=8, color=SECOND, ha=align, va="bottom")
+        face = "white" if missing else INK
+        axes.plot([start], [y], "o", markersize=8, color=INK, markerfacecolor=face, zorder=5)
+        text = "missing" if missing else _text(self._typed(value))
+        axes.text(start, y - BAND, text, fontsize=8, color=INK, ha="center", va="top", fontweight="bold")
+
+    def _draw_interval(self, premise: Mapping[str, Any] | None) -> None:
+        """Training range of a number, and the rule's interval on it."""
+        self._bar(0.0, 1.0, GRID)
+        if premise is not None and "in" not in premise:
+            low = self._place(premise["above"]) if "above" in premise else 0.0
+            high = self._place(premise["at_most"]) if "at_most" in premise else 1.0
+            self._bar(low, max(high, low + 0.004), ACCENT)
+
+    def _draw_choices(self, premise: Mapping[str, Any] | None) -> None:
+        """Categories side by side, those that the rule allows filled."""
+        allowed = [] if premise is None else premise.get("in", [])
+        width = 1 / len(self.names)
+        for k, name in enumerate(self.names):
+            self._bar(k * width + 0.004, (k + 1) * width - 0.004, ACCENT if name in allowed else GRID)
+
+    def _bar(self, low: float, high: float, color: str) -> None:
+        alpha = 0.55 if color == ACCENT else 1.0
+        self.axes.add_patch(
+            FancyBboxPatch(
+                (low, self.y - 0.11), max(high - low, 0.001), 0.22,
+                boxstyle="round,pad=0,rounding_size=0.004", linewidth=0, facecolor=color, alpha=alpha,
+            )
         )  # fmt: skip
-    if steps:
-        end = _place(feature, steps[0][1])
-        label = ", ".join(f"{_sign(i)} {_text(to)}" for i, to in steps)
-        align = "left" if end < 0.15 else "right" if end > 0.85 else "center"
-        axes.text(end, y + 0.17, label, fontsize=8, color=SECOND, ha=align, va="bottom")
-    face = "white" if missing else INK
-    axes.plot([start], [y], "o", markersize=8, color=INK, markerfacecolor=face, zorder=5)
-    text = "missing" if missing else _text(_typed(feature, value))
-    axes.text(start, y - BAND, text, fontsize=8, color=INK, ha="center", va="top", fontweight="bold")
 
+    def _typed(self, value: Any) -> Any:
+        """A canonical value in the feature's own type: booleans come as 0 and 1, whole numbers as floats."""
+        if self.feature.type == "boolean":
+            return bool(value)
+        return float(value) if self.is_number else value
 
-def _interval(axes: Axes, y: float, feature: Feature, premise: Mapping[str, Any] | None) -> None:
-    """Training range of a number, and the rule's interval on it."""
-    _bar(axes, 0.0, 1.0, y, GRID)
-    if premise is not None:
-        low = _place(feature, premise["above"]) if "above" in premise else 0.0
-        high = _place(feature, premise["at_most"]) if "at_most" in premise else 1.0
-        if "in" not in premise:
-            _bar(axes, low, max(high, low + 0.004), y, ACCENT, alpha=0.55)
-
-
-def _choices(axes: Axes, y: float, feature: Feature, premise: Mapping[str, Any] | None) -> None:
-    """Categories side by side, those that the rule allows filled."""
-    names = _names(feature)
-    allowed = set(names) if premise is None else set(premise.get("in", []))
-    for k, name in enumerate(names):
-        color = ACCENT if premise is not None and name in allowed else GRID
-        _bar(
-            axes,
-            k / len(names) + 0.004,
-            (k + 1) / len(names) - 0.004,
-            y,
-            color,
-            alpha=0.55 if color == ACCENT else 1,
-        )
-
-
-def _bar(axes: Axes, low: float, high: float, y: float, color: str, alpha: float = 1.0) -> None:
-    axes.add_patch(
-        FancyBboxPatch(
-            (low, y - 0.11), max(high - low, 0.001), 0.22,
-            boxstyle="round,pad=0,rounding_size=0.004", linewidth=0, facecolor=color, alpha=alpha,
-        )
-    )  # fmt: skip
+    def _place(self, value: Any) -> float:
+        """Where a value stands; in the middle where that cannot be said."""
+        if not self.is_number:
+            value = self._typed(value)
+            return (self.names.index(value) + 0.5) / len(self.names) if value in self.names else 0.5
+        low, high = self.feature.minimum, self.feature.maximum
+        if low is None or high is None or high <= low:
+            return 0.5
+        return min(max((float(value) - low) / (high - low), 0.0), 1.0)
 
 
 def _sign(i: int) -> str:
@@ -224,25 +203,3 @@ def _sign(i: int) -> str:
 
 def _text(value: Any) -> str:
     return shortened([shown(value)], 36)[0]
-
-
-def _names(feature: Feature) -> list[Any]:
-    """Values of a feature that is no number."""
-    return list(feature.categories or (False, True))
-
-
-def _typed(feature: Feature, value: Any) -> Any:
-    """A canonical value in the feature's own type: booleans come as 0 and 1, whole numbers as floats."""
-    if feature.type == "boolean":
-        return bool(value)
-    return float(value) if feature.type in ("double", "long") else value
-
-
-def _place(feature: Feature, value: Any) -> float:
-    if feature.type not in ("double", "long"):
-        names = _names(feature)
-        value = _typed(feature, value)
-        return (names.index(value) + 0.5) / len(names) if value in names else 0.5
-    if feature.minimum is None or feature.maximum is None or feature.maximum <= feature.minimum:
-        return 0.5
-    return min(max((float(value) - feature.minimum) / (feature.maximum - feature.minimum), 0.0), 1.0)

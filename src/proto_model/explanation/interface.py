@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,37 +23,34 @@ PredictProba = Callable[[Floats], Floats]
 Progress = Callable[[int, int], None]
 """Called after each row with the number of rows done and the number of all rows."""
 
+Explanations = list[dict[str, Any]]
+"""Plain JSON as in `schemas/explanation.schema.json`."""
+
 
 class Explainer(Protocol):
     """Explains rows of a coded matrix."""
 
-    def explain(
-        self, X: Floats, options: Parameters, progress: Progress | None = None
-    ) -> list[dict[str, Any]]:
-        """One explanation per row, in order: plain JSON as in `schemas/explanation.schema.json`.
-
-        Raises
-        ------
-        InputError
-            If the options or the rows do not fit the schema.
-        """
+    def explain(self, X: Floats, options: Parameters, progress: Progress | None = None) -> Explanations:
+        """One explanation per row, in order; InputError if the options or the rows do not fit the schema."""
 
 
 @dataclass(frozen=True)
 class FrameModel:
-    """A model over data frames, such as a scikit-learn pipeline, as a model over coded matrices.
+    """A model over data frames, such as a scikit-learn pipeline, as a model over coded matrices."""
 
-    Parameters
-    ----------
-    predict_proba : callable
-        Takes the canonical frame, returns probabilities of shape (n_rows, n_classes).
-    schema : ModelSchema
-        Says how codes become values.
-    """
-
-    predict_proba: Callable[[Any], Any]
-    schema: ModelSchema
+    predict_proba: Callable[[Any], Any]  # canonical frame to probabilities of shape (n_rows, n_classes)
+    schema: ModelSchema  # says how codes become values
 
     def __call__(self, matrix: Floats) -> Floats:
         """Probabilities of the rows of a coded matrix."""
         return np.asarray(self.predict_proba(decode(matrix, self.schema)), dtype=np.float64)
+
+
+def collected(explanations: Iterable[dict[str, Any]], n_rows: int, progress: Progress | None) -> Explanations:
+    """Explanations of so many rows as they come in, each told to `progress`."""
+    done: Explanations = []
+    for explanation in explanations:
+        done.append(explanation)
+        if progress is not None:
+            progress(len(done), n_rows)
+    return done

@@ -2,9 +2,7 @@
 
 It shares one surrogate between calls, draws from the global random generators, silences the warnings of the
 whole process and adds a handler to the root logger when imported (all seen in 1.1.3). So one lock serialises
-it, and what it touches is put back. It sees feature numbers and codes rather than names and categories,
-because it cuts names at "=". What it returns is converted, and measured by the same code as the other
-engine's.
+it, and what it touches is put back. It sees feature numbers and codes, because it cuts names at "=".
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ import numpy as np
 from proto_model.errors import ExplanationError, InputError
 from proto_model.explanation.background import Background, Freedom, short_number_between
 from proto_model.explanation.explanation import Counterfactual, Explanation, explain_constant
-from proto_model.explanation.interface import Floats, Ints, PredictProba, Progress
+from proto_model.explanation.interface import Explanations, Floats, Ints, PredictProba, Progress, collected
 from proto_model.explanation.measures import balanced_agreement, draw_inside, draw_neighbors, row_generator
 from proto_model.explanation.rule import Premise, Rule
 from proto_model.parameters import Parameters
@@ -55,18 +53,12 @@ class LoreSaExplainer:
         """Leave out the library's objects, which do not pickle."""
         return {**self.__dict__, "_built": {}}
 
-    def explain(
-        self, X: Floats, options: Parameters, progress: Progress | None = None
-    ) -> list[dict[str, Any]]:
+    def explain(self, X: Floats, options: Parameters, progress: Progress | None = None) -> Explanations:
         """One explanation per row; see `Explainer.explain`."""
         options.validate(self.background.schema)
         X = self.background.check(X)
-        explanations = []
-        for done, x in enumerate(X, start=1):
-            explanations.append(self._explain_row(x, options).to_dict(self.background))
-            if progress is not None:
-                progress(done, len(X))
-        return explanations
+        explained = (self._explain_row(x, options).to_dict(self.background) for x in X)
+        return collected(explained, len(X), progress)
 
     def _explain_row(self, x: Floats, options: Parameters) -> Explanation:
         background = self.background
@@ -115,42 +107,37 @@ class LoreSaExplainer:
         seed = int(row_generator(options.seed, x, "lore_sa").integers(2**32))
         with _library():
             try:
-                lore = self._lore(options.effort)
+                if options.effort not in self._built:
+                    self._built[options.effort] = _Lore(self.background, self.predict_proba, options.effort)
+                lore = self._built[options.effort]
                 return lore.explain(z, seed), lore.surrogate(Z)
             except (ValueError, IndexError, KeyError, TypeError, RuntimeError) as error:
                 raise ExplanationError(
                     f"lore_sa could not explain the row: {error!r}. Use engine 'lore' instead."
                 ) from error
 
-    def _lore(self, effort: str) -> _Lore:
-        """The library's explainer for an effort, built once; only to be used inside `_library`."""
-        if effort not in self._built:
-            self._built[effort] = _Lore(self.background, self.predict_proba, effort)
-        return self._built[effort]
-
     def _counterfactuals(
         self, x: Floats, index: int, result: dict[str, Any], options: Parameters
     ) -> list[Counterfactual]:
         """The library's counterfactual rules as least changes, put to the model."""
         background, freedom = self.background, Freedom.of(options, self.background)
-        rows, rules = [], []
+        proposed: dict[bytes, tuple[Floats, Rule]] = {}  # the last rule that leads to a row counts
         for item, delta in zip(result["counterfactuals"], result["deltas"], strict=True):
             rule = _rule(item["premises"], int(item["consequence"]["val"]), background, None)
             conditions = [{"attr": d["att"], "op": d["op"], "val": d["thr"]} for d in delta]
             row = _least_change(x, _rule(conditions, rule.consequence, background, None), background)
             if freedom.allows(x, row).all() and (background.distance(x, row[np.newaxis]) > 0)[0]:
-                rows.append(row)
-                rules.append(rule)
-        if not rows:
+                proposed[row.tobytes()] = row, rule
+        if not proposed:
             return []
-        probabilities = self.predict_proba(np.array(rows))
-        labels = probabilities.argmax(axis=1)
-        distances = background.distance(x, np.array(rows))
-        found = {
-            row.tobytes(): Counterfactual(row, int(y), float(p[y]), bool(y != index), float(distance), rule)
-            for row, rule, y, p, distance in zip(rows, rules, labels, probabilities, distances, strict=True)
-        }
-        return sorted(found.values(), key=lambda c: (not c.valid, c.distance))[: options.max_counterfactuals]
+        X = np.array([row for row, _ in proposed.values()])
+        found = []
+        for (row, rule), p, far in zip(
+            proposed.values(), self.predict_proba(X), background.distance(x, X), strict=True
+        ):
+            y = int(p.argmax())
+            found.append(Counterfactual(row, y, float(p[y]), y != index, float(far), rule))
+        return sorted(found, key=lambda c: (not c.valid, c.distance))[: options.max_counterfactuals]
 
 
 class _Lore:
@@ -176,7 +163,6 @@ class _Lore:
         self._lore = getattr(lore_sa.lore, kind)(self._model, dataset)
 
     def explain(self, z: Floats, seed: int) -> dict[str, Any]:
-        """What the library says about one row."""
         random.seed(seed)
         np.random.seed(seed)
         self._model.n_rows = 0
@@ -184,7 +170,6 @@ class _Lore:
         return {**result, "n_rows": self._model.n_rows}
 
     def surrogate(self, X: Floats) -> Ints:
-        """Class indices that the surrogate of the last explanation gives."""
         classes: Ints = self._lore.surrogate.dt.predict(self._lore.encoder.encode(X.tolist()))
         return classes.astype(np.int64)
 
@@ -197,7 +182,6 @@ class _ArgMax:
         self.n_rows = 0
 
     def predict(self, X: Any) -> Ints:
-        """Class index of each row."""
         matrix = np.asarray(X, dtype=np.float64)
         self.n_rows += len(matrix)
         classes: Ints = self._predict_proba(matrix).argmax(axis=1)
@@ -213,17 +197,12 @@ def _library() -> Iterator[None]:
         warnings.simplefilter("ignore")
         try:
             importlib.import_module("lore_sa.lore")
-            _remove_handlers(handlers)
+            for handler in set(logging.getLogger().handlers) - handlers:
+                logging.getLogger().removeHandler(handler)
             yield
         finally:
             random.setstate(python_state)
             np.random.set_state(numpy_state)
-
-
-def _remove_handlers(known: set[logging.Handler]) -> None:
-    root = logging.getLogger()
-    for handler in [h for h in root.handlers if h not in known]:
-        root.removeHandler(handler)
 
 
 def _rule(items: list[dict[str, Any]], consequence: int, background: Background, x: Floats | None) -> Rule:
@@ -245,17 +224,16 @@ def _rule(items: list[dict[str, Any]], consequence: int, background: Background,
             known = codes.setdefault(j, set(range(int(background.n_codes[j]))))
             code = int(float(item["val"]))
             known &= {code} if sign == "=" else known - {code}
-    premises = []
-    for j in sorted({*above, *at_most, *codes}):
-        premises.append(
-            Premise(
-                feature=j,
-                above=above.get(j, -math.inf),
-                at_most=at_most.get(j, math.inf),
-                codes=tuple(sorted(codes[j])) if j in codes else None,
-                or_missing=x is not None and bool(np.isnan(x[j])),
-            )
+    premises = (
+        Premise(
+            feature=j,
+            above=above.get(j, -math.inf),
+            at_most=at_most.get(j, math.inf),
+            codes=tuple(sorted(codes[j])) if j in codes else None,
+            or_missing=x is not None and bool(np.isnan(x[j])),
         )
+        for j in sorted({*above, *at_most, *codes})
+    )
     return Rule(tuple(premises), consequence)
 
 

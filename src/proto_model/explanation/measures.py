@@ -1,8 +1,4 @@
-"""How good an explanation is: measured the same way for every engine.
-
-The definitions are those of the benchmark (`docs/explanations.md`): precision on rows drawn inside the rule,
-coverage on the background, fidelity on fresh neighbours, balanced over classes.
-"""
+"""How good an explanation is, measured the same way for every engine; defined in `docs/explanations.md`."""
 
 from __future__ import annotations
 
@@ -55,6 +51,7 @@ def _draw_premise(background: Background, premise: Premise, n_rows: int, rng: np
         return allowed[rng.integers(0, len(allowed), n_rows)]
     low = max(premise.above, background.low[premise.feature])
     high = min(premise.at_most, background.high[premise.feature])
+    # Bounds are open below and closed above, as in the premise: `high - u * width` with u < 1 keeps to that.
     if np.isnan(low) or low > high:  # outside the training range, or a feature that was always missing
         edges = [b for b in (premise.at_most, premise.above) if np.isfinite(b)]
         known = np.full(n_rows, edges[0] if edges else np.nan)

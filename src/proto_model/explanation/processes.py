@@ -8,20 +8,17 @@ import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from itertools import repeat
-from typing import Any
+from itertools import chain, repeat
 
 import numpy as np
 
 from proto_model.errors import ExplanationError
-from proto_model.explanation.interface import Explainer, Floats, Progress
+from proto_model.explanation.interface import Explainer, Explanations, Floats, Progress, collected
 from proto_model.forest import n_cores
 from proto_model.parameters import Parameters
 
 MIN_ROWS = 100  # fewer are explained before the workers have started
 ROWS_PER_TASK = 8
-
-Explanations = list[dict[str, Any]]
 
 
 class ProcessExplainer:
@@ -35,15 +32,9 @@ class ProcessExplainer:
     Parameters
     ----------
     explainer : Explainer
-        Is pickled once; our own explainers can be when their model can, which for a model of a bundle means
-        that each worker reads the bundle.
+        Is pickled once; our own are when their model can be. A bundle's model is read again by each worker.
     n_jobs : int, optional
-        Worker processes; by default one per core that this process may use. With 1, none is started.
-
-    Raises
-    ------
-    ValueError
-        If `n_jobs` is below 1.
+        Worker processes, at least 1; by default one per core of this process. With 1, none is started.
     """
 
     def __init__(self, explainer: Explainer, n_jobs: int | None = None) -> None:
@@ -68,30 +59,19 @@ class ProcessExplainer:
             self._workers = None
 
     def explain(self, X: Floats, options: Parameters, progress: Progress | None = None) -> Explanations:
-        """One explanation per row; see `Explainer.explain`. Tells the progress after every few rows.
-
-        Raises
-        ------
-        ExplanationError
-            If the explainer cannot be sent to a worker, or a worker was ended from outside.
-        """
+        """One explanation per row; ExplanationError if the explainer does not pickle or a worker dies."""
         workers = self._started(len(X))
         if workers is None or np.isinf(X).any():  # the explainer itself says which row is wrong
             return self._explainer.explain(X, options, progress)
-        explanations: Explanations = []
         tasks = (X[start : start + ROWS_PER_TASK] for start in range(0, len(X), ROWS_PER_TASK))
         try:
-            for some in workers.map(_Worker.explain, tasks, repeat(options)):
-                for explanation in some:
-                    explanations.append(explanation)
-                    if progress is not None:
-                        progress(len(explanations), len(X))
+            by_task = workers.map(_Worker.explain, tasks, repeat(options))
+            return collected(chain.from_iterable(by_task), len(X), progress)
         except BrokenProcessPool as error:
             raise ExplanationError(
                 "A worker process could not start or was killed, perhaps because memory ran out. "
                 f"Use fewer than {self._n_jobs} workers, or 1 for none."
             ) from error
-        return explanations
 
     def _started(self, n_rows: int) -> ProcessPoolExecutor | None:
         """The workers, or None as long as they do not pay."""
@@ -125,5 +105,4 @@ class _Worker:
 
     @classmethod
     def explain(cls, X: Floats, options: Parameters) -> Explanations:
-        """Explain a few rows."""
         return [explanation for x in X for explanation in cls.explainer.explain(x[np.newaxis], options)]

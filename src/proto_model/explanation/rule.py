@@ -14,25 +14,13 @@ from proto_model.explanation.interface import Bools, Floats
 
 @dataclass(frozen=True)
 class Premise:
-    """Condition on one feature: `above < value <= at_most`, or the value's code in `codes`.
-
-    Parameters
-    ----------
-    feature : int
-        Index of the feature.
-    above, at_most : float
-        Bounds of a number; infinite where there is none.
-    codes : tuple of int or None
-        Allowed categories, increasing; None for a number.
-    or_missing : bool
-        Whether a missing value satisfies it. With `codes` empty, only a missing value does.
-    """
+    """Condition on one feature: `above < value <= at_most`, or the value's code in `codes`."""
 
     feature: int
     above: float = -math.inf
     at_most: float = math.inf
-    codes: tuple[int, ...] | None = None
-    or_missing: bool = False
+    codes: tuple[int, ...] | None = None  # increasing; None for a number
+    or_missing: bool = False  # with `codes` empty, only a missing value satisfies it
 
     def covers(self, column: Floats) -> Bools:
         """Which values of the feature satisfy it."""
@@ -64,11 +52,13 @@ class Premise:
         if self.codes is not None:
             if not self.codes:
                 return f"{name} is missing"
-            names = [shown(background.json_value(self.feature, code)) for code in self.codes]
-            others = background.n_codes[self.feature] - len(names)
-            if len(names) > 4 and others <= len(names):
-                absent = sorted(set(range(int(background.n_codes[self.feature]))) - set(self.codes))
-                rest = [shown(background.json_value(self.feature, code)) for code in absent]
+            all_names = [
+                shown(background.json_value(self.feature, code))
+                for code in range(int(background.n_codes[self.feature]))
+            ]
+            names = [all_names[code] for code in self.codes]
+            if len(names) > 4 and len(all_names) <= 2 * len(names):  # the others are shorter to read
+                rest = [other for code, other in enumerate(all_names) if code not in self.codes]
                 return f"{name} is {'not ' + ' nor '.join(rest) if rest else 'known'}{missing}"
             return f"{name} is {' or '.join(names)}{missing}"
         below, above = self.at_most < math.inf, self.above > -math.inf

@@ -16,7 +16,7 @@ from llvmlite import ir
 
 from proto_model.forest.emitter import BYTES, F32, F64, I32, I64, constant, vector, write_function
 from proto_model.forest.jit import compile_function
-from proto_model.forest.kernels import Code, Shape, n_slots, write_row_kernel
+from proto_model.forest.kernels import Code, Shape, write_row_kernel
 from proto_model.forest.masks import WORD_BITS
 
 KERNELS = ("forest_row", "forest_block")
@@ -55,21 +55,22 @@ def scratch_bytes(n_block: int, n_used: int, feature_bits: int) -> int:
 
     It is touched only as far as it is needed: half as much when no value is missing.
     """
-    return 4 * (2 * n_slots(n_used, feature_bits) + 2) * (n_block + GROUP)
+    n_slots = (1 << feature_bits) + n_used + 1  # of a row with a missing value
+    return 4 * (2 * n_slots + 2) * (n_block + GROUP)
 
 
 class _Block:
     """Scratch memory for a block of rows.
 
-    `by_group`: for each group of 64 rows, for each slot, 64 float32.
-    `by_row`: for each row, its slots; one more row is walked but does not count.
-    `place`: int32, where each row is in the tree at hand.
-    `active`: int32, the rows that still walk.
+    `by_group` holds 64 float32 for each slot of each group of rows, `by_row` the slots of each row and of one
+    more that is walked but does not count. `place` (int32) is where each row is in the tree at hand, `active`
+    (int32) the rows that still walk.
     """
 
     def __init__(self, code: Code, scratch: Any, has_missing: Any) -> None:
         b, n_used, bits = code.b, code.fields["n_used"], code.shape.feature_bits
         self.has_missing = has_missing
+        # Without the bit for missing values, every node tests the first half of the slots.
         self.slot_bits = b.select(has_missing, I64((2 << bits) - 1), I64((1 << bits) - 1))
         n_slots = b.add(n_used, b.select(has_missing, I64((1 << bits) + 1), I64(1)))
         self.row_bytes = b.mul(n_slots, I64(4))
@@ -92,6 +93,7 @@ def _write_block_kernel(code: Code, X: Any, n_rows: Any, proba: Any, scratch: An
         sums = code.row_of(proba, first, n_classes)
         block = _Block(code, scratch, _has_missing(code, rows, n))
         _fill(code, block, rows, n)
+        # The sums grow in `proba` itself, tree by tree in the forest's order, as scikit-learn adds them.
         with b.count(0, n) as i:
             code.clear(code.row_of(sums, i, n_classes))
         with b.count(0, code.fields["n_trees"]) as t:
@@ -111,6 +113,7 @@ def _has_missing(code: Code, X: Any, n: Any) -> Any:
 
 
 def _fill(code: Code, block: _Block, X: Any, n: Any) -> None:
+    # Both layouts are written: tops compare one slot of many rows, walks read many slots of one row.
     b, n_used = code.b, code.fields["n_used"]
     low = I64(1 << code.shape.feature_bits)
     with b.count(0, n) as i:
@@ -134,6 +137,7 @@ def _fill(code: Code, block: _Block, X: Any, n: Any) -> None:
 def _add_tree(code: Code, block: _Block, t: Any, n: Any, sums: Any) -> None:
     b = code.b
     tree, following = code.tree(t), b.add(t, I64(1))
+    # A walk jumps about in its tree. The next one is fetched while this one is worked on.
     is_whole = b.icmp_signed("!=", b.read(I64, code.array("is_whole"), t), I64(0))
     with b.if_then(b.and_(b.not_(is_whole), b.icmp_signed(">=", n, I64(_PREFETCH_ROWS)))):
         next_tree, end = code.tree(following), code.tree(b.add(following, I64(1)))
@@ -169,6 +173,7 @@ def _take_exits(code: Code, block: _Block, t: Any, first: Any) -> None:
         bits = [b.variable(constant(words, -1)) for _ in parts]
         start = b.read(I64, code.array("word_test"), word)
         stop = b.read(I64, code.array("word_test"), b.add(word, I64(1)))
+        # Masks only clear bits, so that the order of the tests does not matter.
         with b.count(start, stop) as test:
             threshold = b.splat(b.read(F32, code.array("threshold"), test), _LANES)
             mask = b.splat(b.read(I32, code.array("mask"), test), _LANES)
@@ -215,6 +220,8 @@ def _walk_on(code: Code, block: _Block, tree: Any, last_node: Any, n: Any) -> No
             pairs = [(tree, b.offset(block.by_row, b.mul(row, block.row_bytes))) for row in rows]
             places = [b.variable(b.wide(b.read(I32, block.place, row))) for row in rows]
             moved = code.walk(pairs, block.slot_bits, places)
+            # Each row is written to the end of the list, which grows only if the row still moves: no jump
+            # to be foretold. The list never overtakes the rows being read.
             for row, place, moves in zip(rows, places, moved, strict=True):
                 b.write(b.trunc(b.load(place), I32), block.place, row)
                 count = b.load(n_active)

@@ -49,7 +49,7 @@ class CompiledForest:
     def __init__(self, nodes: ForestNodes) -> None:
         tops = find_tops(nodes)
         self.n_features = nodes.n_features
-        self.n_classes = nodes.n_classes
+        self.n_classes = int(nodes.leaves.shape[1])
         n_used = len(nodes.columns)
         self._n_block = max(
             GROUP, min(_BLOCK_BYTES // (4 * max(n_used, 1)) // GROUP * GROUP, _MAX_BLOCK_ROWS)
@@ -68,13 +68,7 @@ class CompiledForest:
             "tree_start": np.pad(nodes.tree_start, (0, n_padded - nodes.n_trees + 1), mode="edge"),
             "nodes": np.concatenate([nodes.nodes, nothing]),
             "leaves": np.vstack([nodes.leaves, np.zeros((1, self.n_classes))]),
-            "tree_word": tops.tree_word,
-            "word_test": tops.word_test,
-            "threshold": tops.threshold,
-            "slot": tops.slot,
-            "mask": tops.mask,
-            "exit": tops.exit,
-            "is_whole": tops.is_whole,
+            **vars(tops),
         }
         self._nodes = replace(nodes, nodes=self._arrays["nodes"][:-1])  # the same memory
         numbers = {
@@ -131,13 +125,7 @@ class CompiledForest:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CompiledForest:
-        """Compile a forest that `save` wrote.
-
-        Raises
-        ------
-        ArtifactError
-            If the file is missing, damaged or of another version.
-        """
+        """Compile what `save` wrote; ArtifactError if it is missing, damaged or of another version."""
         return cls(read_nodes(Path(path)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -171,13 +159,15 @@ class CompiledForest:
         X = np.ascontiguousarray(X, dtype=np.float64)
         if X.ndim != 2 or X.shape[1] != self.n_features:
             raise ValueError(f"X has shape {X.shape}, expected (n_rows, {self.n_features}).")
-        n_rows = len(X)
-        proba = np.empty((n_rows, self.n_classes))
-        if n_rows <= self._n_few:
-            self._kernels.row(self._fields_at, _address(X), n_rows, _address(proba), self._scratch())
+        proba = np.empty((len(X), self.n_classes))
+        if len(X) <= self._n_few:
+            self._run(self._kernels.row, X, proba)
         else:
             self._predict_blocks(X, proba, n_threads)
         return proba
+
+    def _run(self, kernel: Any, X: NDArray[np.float64], proba: NDArray[np.float64]) -> None:
+        kernel(self._fields_at, _address(X), len(X), _address(proba), self._scratch())
 
     def _predict_blocks(
         self, X: NDArray[np.float64], proba: NDArray[np.float64], n_threads: int | None
@@ -185,7 +175,7 @@ class CompiledForest:
         n_rows = len(X)
         wanted = min(n_threads or n_cores(), -(-n_rows // _THREAD_ROWS))
         if wanted <= 1:
-            self._predict_rows(X, proba)
+            self._run(self._kernels.block, X, proba)
             return
         n_part = -(-n_rows // (4 * wanted) // self._n_block) * self._n_block
         parts = [(X[i : i + n_part], proba[i : i + n_part]) for i in range(0, n_rows, n_part)]
@@ -196,15 +186,12 @@ class CompiledForest:
                     part = parts.pop()
                 except IndexError:  # another thread took the last one
                     return
-                self._predict_rows(*part)
+                self._run(self._kernels.block, *part)
 
         others = [_pool(os.getpid()).submit(work) for _ in range(wanted - 1)]
         work()
         for other in others:
             other.result()
-
-    def _predict_rows(self, X: NDArray[np.float64], proba: NDArray[np.float64]) -> None:
-        self._kernels.block(self._fields_at, _address(X), len(X), _address(proba), self._scratch())
 
     def _scratch(self) -> int:
         try:

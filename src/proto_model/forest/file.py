@@ -33,13 +33,7 @@ def write_nodes(forest: ForestNodes, path: Path) -> None:
 
 
 def read_nodes(path: Path) -> ForestNodes:
-    """Read a forest's arrays and check that every walk stays within them and ends.
-
-    Raises
-    ------
-    ArtifactError
-        If the file is missing, damaged or of another version.
-    """
+    """Read a forest's arrays and check that every walk stays within them and ends, else ArtifactError."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             version = int(arrays["version"])
@@ -64,7 +58,7 @@ def read_nodes(path: Path) -> ForestNodes:
 
 
 def _fault(forest: ForestNodes) -> str | None:
-    """What is wrong with a forest's arrays, or None."""
+    """What is wrong with a forest's arrays, or None: machine code walks through them without any check."""
     start, nodes, leaves, columns = forest.tree_start, forest.nodes, forest.leaves, forest.columns
     if nodes.dtype not in (NARROW_NODE, WIDE_NODE) or nodes.ndim != 1 or not len(nodes):
         return f"nodes are {nodes.dtype} of shape {nodes.shape}"
@@ -74,13 +68,14 @@ def _fault(forest: ForestNodes) -> str | None:
         return f"columns are {columns.dtype} of shape {columns.shape} for {forest.n_features} features"
     if len(columns) and (columns.min() < 0 or columns.max() >= forest.n_features):
         return f"columns are not within 0..{forest.n_features - 1}"
+    # From here on, the arrays are what they should be; what is left is where they lead.
     if start.dtype != np.int64 or start.ndim != 1 or len(start) < 2:
         return f"tree_start is {start.dtype} of shape {start.shape}"
     if start[0] != 0 or start[-1] != len(nodes) or (np.diff(start) < 1).any():
         return "trees do not fill the nodes one after the other"
     size = np.repeat(np.diff(start), np.diff(start))
     place = np.arange(len(nodes)) - np.repeat(start[:-1], np.diff(start))
-    left, feature = forest.left, forest.feature
+    left, feature = forest.left, forest.slot & (1 << forest.feature_bits) - 1
     is_leaf = feature == len(columns)
     if not np.array_equal(left == place, is_leaf) or (feature > len(columns)).any():
         return "leaves and inner nodes cannot be told apart"
@@ -92,6 +87,7 @@ def _fault(forest: ForestNodes) -> str | None:
         return "a tree is not numbered breadth first"
     if np.isnan(nodes["threshold"][~is_leaf]).any():
         return "a threshold is not a number"
-    if (forest.slot[is_leaf] != len(columns)).any() or (forest.leaf_row[is_leaf] >= len(leaves)).any():
+    leaf_rows = nodes["threshold"].view(np.uint32)[is_leaf]
+    if (forest.slot[is_leaf] != len(columns)).any() or (leaf_rows >= len(leaves)).any():
         return "a leaf has no distribution"
     return None

@@ -10,26 +10,10 @@ from proto_model.errors import ProtoModelError
 
 
 def compile_function(code: str, name: str, signature: Any) -> Any:
-    """Compile one function of a module of IR for this CPU. Keep the result: compiling takes a while.
+    """The function `name` of a module of textual IR, compiled for this CPU; calls release the GIL.
 
-    Parameters
-    ----------
-    code : str
-        Textual IR, such as `str` of an `llvmlite.ir.Module`.
-    name : str
-        Function of the module.
-    signature : type
-        What `ctypes.CFUNCTYPE` makes: type of the result, then of the arguments.
-
-    Returns
-    -------
-    callable
-        As the signature says; calling it releases the GIL.
-
-    Raises
-    ------
-    ProtoModelError
-        If LLVM cannot compile it.
+    `signature` is made by `ctypes.CFUNCTYPE`. Keep the result: compiling takes a while. Raises
+    ProtoModelError if LLVM cannot compile it.
     """
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()

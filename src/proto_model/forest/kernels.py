@@ -42,11 +42,6 @@ class Shape:
     is_wide: bool
 
 
-def n_slots(n_used: int, feature_bits: int) -> int:
-    """Number of slots that a row has when a value is missing."""
-    return (1 << feature_bits) + n_used + 1
-
-
 class Code:
     """What both kernels are made of; `fields` is the address of one int64 for each of `FIELDS`."""
 
@@ -82,6 +77,7 @@ class Code:
         link = b.read(I64, node, 1) if self.shape.is_wide else b.wide(b.read(I32, node, 1))
         value = b.read(F32, slots, b.and_(link, slot_bits))
         left = b.lshr(link, I64(self.shape.feature_bits + 1))
+        # "Unordered" is true for a missing value: it goes right unless the link names the slot with -inf.
         return b.add(left, b.wide(b.fcmp_unordered(">", value, threshold)))
 
     def walk(self, pairs: Sequence[tuple[Any, Any]], slot_bits: Any, places: Sequence[Any]) -> list[Any]:
@@ -89,21 +85,20 @@ class Code:
         b = self.b
 
         def step() -> list[Any]:
-            return [
+            # All steps are computed before any is stored, so that their memory accesses overlap.
+            after = [
                 self.step(tree, slots, slot_bits, b.load(place))
                 for (tree, slots), place in zip(pairs, places, strict=True)
             ]
-
-        def set_places(values: list[Any]) -> None:
-            for place, value in zip(places, values, strict=True):
+            for place, value in zip(places, after, strict=True):
                 b.store(value, place)
+            return after
 
         with b.count(0, _STEPS - 1):
-            set_places(step())
+            step()
         before = [b.load(place) for place in places]
-        after = step()
-        set_places(after)
-        return [b.icmp_signed("!=", old, new) for old, new in zip(before, after, strict=True)]
+        # A leaf leads to itself: a row that has not moved in the last step has arrived.
+        return [b.icmp_signed("!=", old, new) for old, new in zip(before, step(), strict=True)]
 
     def add_leaf(self, tree: Any, place: Any, sums: Any) -> None:
         """Add the distribution of the leaf at a place to the sums of one row."""
@@ -133,6 +128,7 @@ class Code:
 
     def _set_sums(self, target: Any, value: Callable[[Any, Any], Any]) -> None:
         """Set one float64 per class to `value(vector type, first class)`."""
+        # Few classes are written out as short vectors; a loop keeps the code small where there are many.
         n_classes = self.shape.n_classes
         if n_classes > _UNROLLED_CLASSES:
             with self.b.count(0, n_classes) as c:
@@ -144,15 +140,12 @@ class Code:
 
 
 def write_row_kernel(code: Code, X: Any, n_rows: Any, proba: Any, slots: Any) -> None:
-    """Body of `forest_row`: each row by itself, through several trees at a time.
-
-    `slots` has room for the slots of one row.
-    """
+    """Body of `forest_row`: each row by itself, through several trees; `slots` has room for one row's."""
     b, fields, shape = code.b, code.fields, code.shape
     n_used, n_classes = fields["n_used"], I64(shape.n_classes)
-    with b.goto_entry_block():
+    with b.goto_entry_block():  # the one place where LLVM turns stack memory into registers
         sums = b.alloca(ir.ArrayType(F64, shape.n_classes))
-    b.write(F32(float("-inf")), slots, n_used)
+    b.write(F32(float("-inf")), slots, n_used)  # what leaves test
     low_slots = b.at(F32, slots, 1 << shape.feature_bits)
     with b.count(0, n_rows) as i:
         row = code.row_of(X, i, fields["n_features"])
@@ -161,6 +154,7 @@ def write_row_kernel(code: Code, X: Any, n_rows: Any, proba: Any, slots: Any) ->
             b.write(value, slots, j)
             b.write(code.missing_as_low(value), low_slots, j)
         code.clear(sums)
+        # Trees depend on nothing of each other: while one waits for memory, the others walk.
         with b.count(0, fields["n_padded"], ROW_TREES) as t:
             trees = [code.tree(b.add(t, I64(lane))) for lane in range(ROW_TREES)]
             places = [b.variable(I64(0)) for _ in trees]

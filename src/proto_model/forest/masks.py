@@ -2,13 +2,9 @@
 
 Number the exits of a tree's top from left to right and give a row one bit per exit. A node whose test sends
 the row to the right clears the bits of the exits below its left child; when every node had its say, whatever
-the order, the lowest bit left is the exit that the row takes [1]_. A test is then one comparison of a vector
-of rows with one constant, far cheaper than a step of a walk. Small trees are all top.
-
-References
-----------
-.. [1] C. Lucchese et al., "QuickScorer: a fast algorithm to rank documents with additive ensembles of
-   regression trees", SIGIR 2015.
+the order, the lowest bit left is the exit that the row takes (C. Lucchese et al., "QuickScorer", SIGIR 2015).
+A test is one comparison of a vector of rows with a constant, far cheaper than a step of a walk. Small trees
+are all top.
 """
 
 from __future__ import annotations
@@ -27,29 +23,18 @@ _TOP_TESTS = 31  # nodes in the top of a bigger tree: one word
 
 @dataclass(frozen=True)
 class TreeTops:
-    """Tests and exits of the trees' tops.
+    """Tests and exits of the trees' tops; a word is 32 exits.
 
-    Parameters
-    ----------
-    tree_word : ndarray of int64, shape (n_trees + 1,)
-        Where the words of each tree begin; a word is 32 exits.
-    word_test : ndarray of int64, shape (n_words + 1,)
-        Where the tests of each word begin.
-    threshold, slot, mask : ndarray of float32, int32 and uint32, shape (n_tests,)
-        A row whose slot is above the threshold keeps only the exits in the mask.
-    exit : ndarray of int32, shape (n_words * 32,)
-        Node behind each exit, counted from the start of its tree.
-    is_whole : ndarray of int64, shape (n_trees,)
-        1 where all exits are leaves, else 0.
+    A row whose slot is above a test's threshold keeps only the exits in its mask.
     """
 
-    tree_word: NDArray[np.int64]
-    word_test: NDArray[np.int64]
-    threshold: NDArray[np.float32]
+    tree_word: NDArray[np.int64]  # (n_trees + 1,): where the words of each tree begin
+    word_test: NDArray[np.int64]  # (n_words + 1,): where the tests of each word begin
+    threshold: NDArray[np.float32]  # (n_tests,), as the next two
     slot: NDArray[np.int32]
     mask: NDArray[np.uint32]
-    exit: NDArray[np.int32]
-    is_whole: NDArray[np.int64]
+    exit: NDArray[np.int32]  # (n_words * 32,): node behind each exit, counted from the start of its tree
+    is_whole: NDArray[np.int64]  # (n_trees,): 1 where all exits are leaves, else 0
 
 
 def find_tops(forest: ForestNodes) -> TreeTops:
@@ -57,9 +42,8 @@ def find_tops(forest: ForestNodes) -> TreeTops:
     start = forest.tree_start
     n_nodes = len(forest.nodes)
     tree = np.repeat(np.arange(forest.n_trees), np.diff(start))
-    position = np.arange(n_nodes)
     left = forest.left + start[tree]
-    inner = left != position
+    inner = left != np.arange(n_nodes)  # a leaf has itself
 
     # Breadth-first numbering: the first inner nodes of a tree hang together.
     count = np.concatenate([[0], np.cumsum(inner)])
@@ -67,6 +51,7 @@ def find_tops(forest: ForestNodes) -> TreeTops:
     n_tests = np.where(n_inner <= _WHOLE_TREE_TESTS, n_inner, _TOP_TESTS)
     tested = inner & (count[:-1] - count[start[tree]] < n_tests[tree])
 
+    # Exits are counted from the leaves up and numbered from the root down: left to right, without recursion.
     levels = []
     frontier = start[:-1][tested[start[:-1]]]
     while len(frontier):
@@ -81,6 +66,7 @@ def find_tops(forest: ForestNodes) -> TreeTops:
         first_exit[left[nodes]] = first_exit[nodes]
         first_exit[left[nodes] + 1] = first_exit[nodes] + n_exits[left[nodes]]
 
+    # A tree with n tests has n + 1 exits; each tree begins a word of its own.
     tree_word = np.concatenate([[0], np.cumsum(n_tests // WORD_BITS + 1)])
     is_exit = np.zeros(n_nodes, dtype=np.bool_)
     is_exit[start[:-1]] = True

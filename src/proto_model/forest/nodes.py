@@ -21,28 +21,17 @@ WIDE_NODE = np.dtype([("threshold", "<f4"), ("unused", "<u4"), ("link", "<u8")])
 class ForestNodes:
     """A forest of decision trees, ready for the walk.
 
-    Parameters
-    ----------
-    n_features : int
-        Number of columns that a table of inputs has.
-    columns : ndarray of int32, shape (n_used,)
-        Columns that some node looks at. Nodes name a feature by its position here.
-    tree_start : ndarray of int64, shape (n_trees + 1,)
-        Where each tree begins in `nodes`, and the end of the last one.
-    nodes : structured ndarray, shape (n_nodes,)
-        `threshold`: a row goes left when its feature, rounded to float32, is not above it; in a leaf the bits
-        of an unsigned integer, the row of `leaves`. `link`: from the low end `feature_bits` bits of feature
-        (`n_used` in a leaf), a bit that is set when missing values go left, and the left child counted from
-        the start of the tree (a leaf has itself); the right child is the next node.
-    leaves : ndarray of float64, shape (n_leaves, n_classes)
-        Distinct distributions over the classes.
+    In a node, `threshold` is what a row's feature, rounded to float32, must not exceed to go left; in a leaf
+    its bits are an unsigned integer, the row of `leaves`. `link` holds, from the low end, `feature_bits` bits
+    of feature (`n_used` in a leaf), a bit that is set when missing values go left, and the left child counted
+    from the start of the tree (a leaf has itself). The right child is the next node.
     """
 
-    n_features: int
-    columns: NDArray[np.int32]
-    tree_start: NDArray[np.int64]
-    nodes: NDArray[np.void]
-    leaves: NDArray[np.float64]
+    n_features: int  # columns of a table of inputs
+    columns: NDArray[np.int32]  # (n_used,): those that some node looks at; nodes name them by position here
+    tree_start: NDArray[np.int64]  # (n_trees + 1,): where each tree begins in `nodes`, and the end
+    nodes: NDArray[np.void]  # (n_nodes,)
+    leaves: NDArray[np.float64]  # (n_leaves, n_classes): distinct distributions over the classes
 
     @property
     def n_trees(self) -> int:
@@ -50,19 +39,9 @@ class ForestNodes:
         return len(self.tree_start) - 1
 
     @property
-    def n_classes(self) -> int:
-        """Number of classes."""
-        return int(self.leaves.shape[1])
-
-    @property
     def feature_bits(self) -> int:
         """Bits of a node's link that hold the feature."""
         return _feature_bits(len(self.columns))
-
-    @property
-    def feature(self) -> NDArray[np.int64]:
-        """Feature of each node, a position in `columns`; one past the end in leaves."""
-        return self._bits(0, self.feature_bits)
 
     @property
     def slot(self) -> NDArray[np.int64]:
@@ -73,12 +52,6 @@ class ForestNodes:
     def left(self) -> NDArray[np.int64]:
         """Left child of each node, counted from the start of its tree."""
         return self._bits(self.feature_bits + 1, 63)
-
-    @property
-    def leaf_row(self) -> NDArray[np.uint32]:
-        """Row of `leaves` per node; only leaves have one."""
-        words: NDArray[np.uint32] = self.nodes["threshold"].view(np.uint32)
-        return words
 
     def _bits(self, low: int, count: int) -> NDArray[np.int64]:
         links: NDArray[np.int64] = self.nodes["link"].astype(np.int64)
@@ -95,6 +68,7 @@ def flatten(trees: list[Any], n_features: int, columns: NDArray[np.int64], n_cla
     inner = left >= 0
     order = _breadth_first(tree_start, left + shift, right + shift, inner)
 
+    # From here on, arrays are in the new order. A leaf has itself as its child, so that a walk stays there.
     inner = inner[order]
     position = np.empty_like(order)
     position[order] = np.arange(len(order))
@@ -112,22 +86,11 @@ def flatten(trees: list[Any], n_features: int, columns: NDArray[np.int64], n_cla
     missing_left &= inner
     dtype = NARROW_NODE if _fits_narrow(len(used), int(sizes.max())) else WIDE_NODE
     bits = _feature_bits(len(used))
-    link = (
-        feature.astype(np.uint64)
-        | missing_left.astype(np.uint64) << np.uint64(bits)
-        | child.astype(np.uint64) << np.uint64(bits + 1)
-    )
     nodes = np.zeros(len(order), dtype=dtype)
-    nodes["link"] = link
+    nodes["link"] = feature | missing_left.astype(np.int64) << bits | child << bits + 1
     nodes["threshold"] = _floor32(np.concatenate([tree.threshold for tree in trees])[order])
     nodes["threshold"].view(np.uint32)[~inner] = leaf_row
-    return ForestNodes(
-        n_features=n_features,
-        columns=columns[used].astype(np.int32),
-        tree_start=tree_start,
-        nodes=nodes,
-        leaves=leaves,
-    )
+    return ForestNodes(n_features, columns[used].astype(np.int32), tree_start, nodes, leaves)
 
 
 def _breadth_first(

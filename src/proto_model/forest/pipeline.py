@@ -13,26 +13,12 @@ from proto_model.schema import ModelSchema
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-__all__ = ["compiled_forest", "forest_columns"]
-
 
 def forest_columns(pipeline: Pipeline, schema: ModelSchema) -> NDArray[np.int64]:
-    """Column of the coded matrix that holds each feature of the forest.
+    """Index into `schema.features` of each feature of the forest in a fitted pipeline.
 
-    So that `pipeline.predict_proba(frame)` equals `forest.predict_proba(encode(frame, schema)[:, columns])`,
+    With it, `pipeline.predict_proba(frame)` equals `forest.predict_proba(encode(frame, schema)[:, columns])`,
     bit for bit.
-
-    Parameters
-    ----------
-    pipeline : Pipeline
-        From `make_pipeline`, fitted.
-    schema : ModelSchema
-        The one it was made with.
-
-    Returns
-    -------
-    ndarray of shape (n_features,)
-        Indices into `schema.features`, in the order of the forest's features.
     """
     position = {name: index for index, name in enumerate(schema.feature_names)}
     parts = pipeline.named_steps["encode"].transformers_
@@ -40,7 +26,7 @@ def forest_columns(pipeline: Pipeline, schema: ModelSchema) -> NDArray[np.int64]
 
 
 def compiled_forest(pipeline: Pipeline, schema: ModelSchema) -> CompiledForest:
-    """Engine that gives the probabilities of a fitted pipeline, for coded matrices in the schema's order."""
+    """The forest of a fitted pipeline, compiled for coded matrices in the schema's order."""
     return CompiledForest.from_sklearn(
         pipeline.named_steps["forest"],
         columns=forest_columns(pipeline, schema).tolist(),

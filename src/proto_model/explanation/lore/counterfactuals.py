@@ -1,20 +1,18 @@
 """Search for counterfactuals: near rows of another class, with few changes, each seen by the model.
 
-It starts from what flips x already (single changes, neighbours, real rows of another class) and from
-combinations of changes that are foretold to flip, and then takes changes back, wholly or in part, or trades a
-part of one for a smaller part of another, as long as the class stays flipped.
+It starts from what flips x already and from combinations of changes that are foretold to flip. Then it takes
+changes back, wholly or in part, or trades parts of them, as long as the class stays flipped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from operator import attrgetter
 
 import numpy as np
 
-from proto_model.explanation.background import Background
+from proto_model.explanation.background import Background, differs
 from proto_model.explanation.interface import Bools, Floats
 from proto_model.explanation.lore.moves import Moves, Values, combined, margin, parts
 from proto_model.explanation.lore.search import Questions, Row
@@ -28,22 +26,14 @@ SPREADS = (1.0, 0.6, 0.4, 0.25)  # of the trades, round by round
 
 @dataclass(frozen=True, eq=False)
 class Flip:
-    """A changed row of another class, and the model's probabilities for it.
-
-    Its cost is the distance, and a price for each changed feature.
-    """
+    """A changed row of another class; its cost is the distance, and a price for each changed feature."""
 
     values: Floats
     probabilities: Floats
-    differs: Bools
-    bits: int
+    changed: tuple[int, ...]  # features that differ
+    bits: int  # the same as the bits of a number
     distance: float
     cost: float
-
-    @cached_property
-    def changed(self) -> tuple[int, ...]:
-        """Features that differ."""
-        return tuple(np.flatnonzero(self.differs).tolist())
 
 
 class _Found:
@@ -52,7 +42,7 @@ class _Found:
     def __init__(self, x: Floats, label: int, background: Background, n: int) -> None:
         self.x, self.label, self.background, self.n = x, label, background, n
         self._best: dict[int, Flip] = {}
-        self._nearest: list[Flip] = []
+        self.nearest: list[Flip] = []  # the cheapest, none of which changes all that a cheaper one changes
 
     def add(self, X: Floats, probabilities: Floats) -> None:
         flipped = np.flatnonzero(probabilities.argmax(axis=1) != self.label)
@@ -60,40 +50,36 @@ class _Found:
         near = distances + PRICE < self.limit()  # a flip changes at least one feature
         flipped, distances = flipped[near], distances[near]
         rows = X[flipped]
-        differs = ~((rows == self.x) | (np.isnan(rows) & np.isnan(self.x)))
-        costs = distances + PRICE * differs.sum(axis=1)
-        sets = np.packbits(differs, axis=1)  # the set of changed features as the bits of a number
+        changed = differs(self.x, rows)
+        costs = distances + PRICE * changed.sum(axis=1)
+        sets = np.packbits(changed, axis=1)  # the set of changed features as the bits of a number
         for k in np.argsort(costs, kind="stable").tolist():
             bits = int.from_bytes(sets[k].tobytes(), "big")
             if bits and (bits not in self._best or distances[k] < self._best[bits].distance):
                 self._best[bits] = Flip(
-                    rows[k], probabilities[flipped[k]], differs[k], bits, float(distances[k]), float(costs[k])
+                    rows[k],
+                    probabilities[flipped[k]],
+                    tuple(np.flatnonzero(changed[k]).tolist()),
+                    bits,
+                    float(distances[k]),
+                    float(costs[k]),
                 )
-        self._nearest = self._choose()
-
-    def _choose(self) -> list[Flip]:
-        chosen: list[Flip] = []
+        self.nearest = []
         for flip in sorted(self._best.values(), key=attrgetter("cost", "bits")):
             # One that changes all that a cheaper one changes says nothing new.
-            if not any(flip.bits & other.bits == other.bits for other in chosen):
-                chosen.append(flip)
-                if len(chosen) == self.n:
+            if not any(flip.bits & other.bits == other.bits for other in self.nearest):
+                self.nearest.append(flip)
+                if len(self.nearest) == self.n:
                     break
-        return chosen
-
-    def nearest(self) -> list[Flip]:
-        """The cheapest flips, none of which changes all that a cheaper one changes."""
-        return self._nearest
 
     def limit(self) -> float:
         """Cost from which a flip cannot be among the nearest."""
-        known = self.nearest()
-        return known[-1].cost if len(known) == self.n else np.inf
+        return self.nearest[-1].cost if len(self.nearest) == self.n else np.inf
 
     def limits(self) -> Floats:
         """The same for each feature, for flips that change it and others."""
         limits = np.full(len(self.x), self.limit())
-        for flip in self.nearest():
+        for flip in self.nearest:
             if len(flip.changed) == 1:
                 limits[flip.changed[0]] = flip.cost
         return limits
@@ -130,7 +116,6 @@ class _Improvement:
         return self
 
     def rows(self, rng: np.random.Generator) -> Floats:
-        """Rows to ask the model about."""
         together = np.repeat(self._base[np.newaxis], max(len(self._good) - 1, 0), axis=0)
         for k, (j, value) in enumerate(self._good):  # the first two good steps, the first three, ...
             together[max(k - 1, 0) :, j] = value
@@ -163,9 +148,9 @@ class _Improvement:
         away = np.abs(flip[numbers] - x[numbers]) / background.scale[numbers]
         spread = SPREADS[min(self._round, len(SPREADS) - 1)]
         shares = away * np.exp(spread * rng.standard_normal((N_TRADES, len(numbers))))
-        shares *= (np.linspace(1 - spread / 2, 0.99, N_TRADES) * away.sum() / shares.sum(axis=1))[
-            :, np.newaxis
-        ]
+        # Each trade is nearer than the flip as a whole, from much nearer to just so.
+        totals = np.linspace(1 - spread / 2, 0.99, N_TRADES) * away.sum()
+        shares *= (totals / shares.sum(axis=1))[:, np.newaxis]
         X = np.repeat(flip[np.newaxis], N_TRADES, axis=0)
         for k, j in enumerate(numbers):
             up = flip[j] > x[j]
@@ -207,13 +192,14 @@ def search_flips(
     )
     if len(start):
         found.add(start, (yield start))
+    # What an improvement has learned stays of use as long as a flip with the same changes is among the best.
     improving: dict[tuple[int, ...], _Improvement] = {}
     for _ in range(n_rounds):
         improving = {
             flip.changed: improving[flip.changed].at(flip.values)
             if flip.changed in improving
             else _Improvement(x, flip.values, flip.changed, background, row.knowledge.values)
-            for flip in found.nearest()
+            for flip in found.nearest
         }
         X = np.concatenate([np.empty((0, len(x))), *(step.rows(rng) for step in improving.values())])
         if not len(X):
@@ -224,4 +210,4 @@ def search_flips(
         for step in improving.values():
             step.learn(flipped[: step.n_rows])
             flipped = flipped[step.n_rows :]
-    return sorted(found.nearest()[:n_flips], key=attrgetter("distance", "changed"))
+    return sorted(found.nearest[:n_flips], key=attrgetter("distance", "changed"))

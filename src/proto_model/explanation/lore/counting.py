@@ -1,14 +1,14 @@
 """Machine code for what growing a surrogate costs: sums per node and bin, and the best split of each node.
 
-NumPy needs many passes over the same rows and sums for it, which takes a quarter to a half more CPU per
-explanation.
+NumPy needs many passes over the same rows and sums, and a quarter to a half more CPU per explanation.
 """
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,31 @@ _SUMS = vector(F64, WIDTH)
 _C_TYPES: dict[Any, Any] = {I64: ctypes.c_int64, F64: ctypes.c_double, BYTES: ctypes.c_void_p}
 
 
+class _Count(NamedTuple):
+    """Arguments of the function that counts, by default their types."""
+
+    rows: Any = BYTES
+    n_rows: Any = I64
+    node: Any = BYTES
+    codes: Any = BYTES
+    n_features: Any = I64
+    n_codes: Any = I64
+    values: Any = BYTES
+    sums: Any = BYTES
+
+
+class _Split(NamedTuple):
+    """Arguments of the function that chooses splits, by default their types."""
+
+    sums: Any = BYTES
+    n_nodes: Any = I64
+    n_features: Any = I64
+    span: Any = I64
+    least: Any = F64
+    gains: Any = BYTES
+    codes: Any = BYTES
+
+
 def count(rows: Ints, node: Ints, codes: Ints, values: Floats, shape: tuple[int, int]) -> Floats:
     """Sums of the values of some rows, per node and code, added in the order of the rows.
 
@@ -32,7 +57,7 @@ def count(rows: Ints, node: Ints, codes: Ints, values: Floats, shape: tuple[int,
     """
     assert codes.flags.c_contiguous  # machine code cannot see it
     sums = np.zeros((*shape, WIDTH))
-    _compiled("count", _write_count)(
+    _compiled(_write_count, _Count)(
         rows.ctypes.data, len(rows), node.ctypes.data, codes.ctypes.data, codes.shape[1], shape[1],
         values.ctypes.data, sums.ctypes.data,
     )  # fmt: skip
@@ -47,54 +72,53 @@ def best_splits(sums: Floats, least: int) -> tuple[Floats, Ints]:
     """
     n_nodes, n_features, span, _ = sums.shape
     gains, codes = np.empty(n_nodes), np.empty(n_nodes, dtype=np.int64)
-    _compiled("best_splits", _write_best_splits)(
+    _compiled(_write_best_splits, _Split)(
         sums.ctypes.data, n_nodes, n_features, span, least, gains.ctypes.data, codes.ctypes.data
     )
     return gains, codes
 
 
-def _write_count(
-    b: Emitter, rows: Any, n_rows: Any, node: Any, codes: Any, n_features: Any, n_codes: Any, *out: Any
-) -> None:
-    values, sums = out
-    with b.count(0, n_rows) as r:
-        i = b.read(I64, rows, r)
-        mine = b.at(_SUMS, sums, b.mul(b.read(I64, node, r), n_codes))
-        value = b.read(_SUMS, values, i, align=8)
-        own = b.at(I64, codes, b.mul(i, n_features))
-        with b.count(0, n_features) as j:
+def _write_count(b: Emitter, given: _Count) -> None:
+    with b.count(0, given.n_rows) as r:
+        i = b.read(I64, given.rows, r)
+        mine = b.at(_SUMS, given.sums, b.mul(b.read(I64, given.node, r), given.n_codes))
+        value = b.read(_SUMS, given.values, i, align=8)
+        own = b.at(I64, given.codes, b.mul(i, given.n_features))
+        with b.count(0, given.n_features) as j:
             code = b.read(I64, own, j)
+            # NumPy aligns arrays to less than a vector, so that each access has to say that 8 bytes must do.
             b.write(b.fadd(b.read(_SUMS, mine, code, align=8), value), mine, code, align=8)
 
 
-def _write_best_splits(
-    b: Emitter, sums: Any, n_nodes: Any, n_features: Any, span: Any, least: Any, gains: Any, codes: Any
-) -> None:
-    nothing = constant(_SUMS, 0.0)
-    with b.count(0, n_nodes) as k:
-        node = b.at(_SUMS, sums, b.mul(k, b.mul(n_features, span)))
+def _write_best_splits(b: Emitter, given: _Split) -> None:
+    span, nothing = given.span, constant(_SUMS, 0.0)
+    with b.count(0, given.n_nodes) as k:
+        node = b.at(_SUMS, given.sums, b.mul(k, b.mul(given.n_features, span)))
         whole = b.variable(nothing)
         with b.count(0, span) as c:  # the first feature's codes, as every feature counts each row once
             b.store(b.fadd(b.load(whole), b.read(_SUMS, node, c, align=8)), whole)
         total = b.load(whole)
         best, best_code = b.variable(F64(float("-inf"))), b.variable(I64(0))
-        with b.count(0, n_features) as feature:
+        with b.count(0, given.n_features) as feature:
             before = b.variable(nothing)
+            # One pass along a feature: each code in turn is the last that goes left.
             with b.count(0, span) as c:
                 code = b.add(b.mul(feature, span), c)
                 left = b.fadd(b.load(before), b.read(_SUMS, node, code, align=8))
                 b.store(left, before)
                 right = b.fsub(total, left)
                 sides = [
-                    b.fcmp_ordered(">=", b.extract_element(side, I64(0)), least) for side in (left, right)
+                    b.fcmp_ordered(">=", b.extract_element(side, I64(0)), given.least)
+                    for side in (left, right)
                 ]
                 with b.if_then(b.and_(*sides)):  # never at the last code: no row is right of it
                     gain = b.fadd(_explained(b, left), _explained(b, right))
-                    better = b.fcmp_ordered(">", gain, b.load(best))
+                    better = b.fcmp_ordered(">", gain, b.load(best))  # of equal splits, the first stays
                     b.store(b.select(better, gain, b.load(best)), best)
                     b.store(b.select(better, code, b.load(best_code)), best_code)
-        b.write(b.fsub(b.load(best), _explained(b, total)), gains, k)
-        b.write(b.load(best_code), codes, k)
+        # What the whole node explains is the same for all its splits, so it is taken off only here.
+        b.write(b.fsub(b.load(best), _explained(b, total)), given.gains, k)
+        b.write(b.load(best_code), given.codes, k)
 
 
 def _explained(b: Emitter, sums: Any) -> Any:
@@ -106,10 +130,7 @@ def _explained(b: Emitter, sums: Any) -> Any:
 
 
 @cache
-def _compiled(name: str, write: Any) -> Any:
-    kinds = {
-        "count": (BYTES, I64, BYTES, BYTES, I64, I64, BYTES, BYTES),
-        "best_splits": (BYTES, I64, I64, I64, F64, BYTES, BYTES),
-    }[name]
-    signature = ctypes.CFUNCTYPE(None, *(_C_TYPES[kind] for kind in kinds))
-    return compile_function(write_function(name, kinds, write), name, signature)
+def _compiled(write: Callable[[Emitter, Any], None], arguments: Callable[..., Any]) -> Any:
+    kinds = arguments()
+    code = write_function("function", kinds, lambda b, *given: write(b, arguments(*given)))
+    return compile_function(code, "function", ctypes.CFUNCTYPE(None, *(_C_TYPES[kind] for kind in kinds)))

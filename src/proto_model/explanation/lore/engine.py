@@ -5,15 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from proto_model.errors import ExplanationError
 from proto_model.explanation.background import Background
 from proto_model.explanation.explanation import Counterfactual, Explanation, explain_constant
-from proto_model.explanation.interface import Bools, Floats, Ints, PredictProba, Progress
+from proto_model.explanation.interface import (
+    Bools,
+    Explanations,
+    Floats,
+    Ints,
+    PredictProba,
+    Progress,
+    collected,
+)
 from proto_model.explanation.lore.counterfactuals import Flip, search_flips
 from proto_model.explanation.lore.moves import Moves
 from proto_model.explanation.lore.neighborhood import Neighborhood
@@ -27,8 +34,7 @@ from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
 
 
-@dataclass(frozen=True)
-class Effort:
+class Effort(NamedTuple):
     """How much work goes into a row."""
 
     n_neighbors: int
@@ -63,27 +69,15 @@ class LoreExplainer:
         self._knowledge: Knowledge | None = None
         self._lock = threading.Lock()
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what can be made again."""
-        return {**self.__dict__, "_knowledge": None, "_lock": None}
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave out what can be made again, and the lock."""
+        return LoreExplainer, (self.background.schema, self.background.matrix, self.predict_proba)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore, with a lock of its own."""
-        self.__dict__.update(state)
-        self._lock = threading.Lock()
-
-    def explain(
-        self, X: Floats, options: Parameters, progress: Progress | None = None
-    ) -> list[dict[str, Any]]:
+    def explain(self, X: Floats, options: Parameters, progress: Progress | None = None) -> Explanations:
         """One explanation per row; see `Explainer.explain`. Many rows are shared out to the cores."""
         options.validate(self.background.schema)
         X = self.background.check(X)
-        explanations = []
-        for explanation in self._explained(X, options):
-            explanations.append(explanation)
-            if progress is not None:
-                progress(len(explanations), len(X))
-        return explanations
+        return collected(self._explained(X, options), len(X), progress)
 
     def _explained(self, X: Floats, options: Parameters) -> Iterator[dict[str, Any]]:
         """Explanations in order; as many rows at work as there are cores."""
@@ -169,14 +163,13 @@ def _explain(row: Row) -> Questions:
 
 
 def _notes(rule: Rule, precision: float, found_none: bool) -> tuple[str, ...]:
-    notes = []
-    if precision < 0.9:
-        notes.append(f"The rule is weak: only {precision:.0%} of random rows inside it get this class.")
-    if not rule.premises:
-        notes.append("The rule has no conditions: nearly every row gets this class.")
-    if found_none:
-        notes.append("No counterfactual was found among the allowed changes to values seen in training.")
-    return tuple(notes)
+    weak = f"The rule is weak: only {precision:.0%} of random rows inside it get this class."
+    notes = {
+        weak: precision < 0.9,
+        "The rule has no conditions: nearly every row gets this class.": not rule.premises,
+        "No counterfactual was found among the allowed changes to values seen in training.": found_none,
+    }
+    return tuple(note for note, applies in notes.items() if applies)
 
 
 def _checked_rule(row: Row, rules: RuleSearch, effort: Effort) -> Questions:
@@ -253,14 +246,6 @@ def _counterfactuals(
         rule = None
         if label_told == label:
             rule = Rule(rules.rule(rules.box(surrogate.path(position)), own).premises, label)
-        found.append(
-            Counterfactual(
-                values=flip.values,
-                prediction=label,
-                probability=float(flip.probabilities[label]),
-                valid=True,
-                distance=flip.distance,
-                rule=rule,
-            )
-        )
+        probability = float(flip.probabilities[label])
+        found.append(Counterfactual(flip.values, label, probability, True, flip.distance, rule))
     return tuple(found)

@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from proto_model.explanation.background import Background, Freedom
+from proto_model.explanation.background import Background, Freedom, differs
 from proto_model.explanation.interface import Bools, Floats, Ints
 
 VALUES_PER_NUMBER = 12
@@ -49,12 +49,9 @@ class Values:
                 gap[j] = np.diff(values).min(initial=np.inf)
             if background.numeric[j]:
                 # half of them by rows, half by different values: one value may fill most rows
-                pick = np.linspace(0, 1, max(per_number // 2, 2))
-                by_row = (
-                    np.sort(column)[(pick * (len(column) - 1)).astype(np.int64)] if len(column) else values
-                )
-                by_value = values[(pick * (len(values) - 1)).astype(np.int64)] if len(column) else values
-                tried.append(np.unique(np.concatenate([by_row, by_value])))
+                pick = np.linspace(0, 1, max(per_number // 2, 2) if len(column) else 0)
+                by = [kind[(pick * (len(kind) - 1)).astype(np.int64)] for kind in (np.sort(column), values)]
+                tried.append(np.unique(np.concatenate(by)))
             else:
                 frequent = np.argsort(-counts, kind="stable")[:VALUES_PER_CATEGORY]
                 tried.append(np.sort(values[frequent]))
@@ -89,6 +86,7 @@ class Values:
 def _with_between(values: Floats, whole: bool) -> Floats:
     """Increasing numbers, and between each two of them the one with the fewest digits near the middle."""
     low, high = values[:-1], values[1:]
+    # From few places to more: the first that has a number strictly between the two wins.
     middle = low + (high - low) / 2
     found = np.full(len(middle), np.nan)
     with np.errstate(divide="ignore"):
@@ -114,19 +112,14 @@ class Moves:
         feature = np.repeat(np.arange(len(x)), [len(tried) for tried in values.tried])
         value = np.concatenate(values.tried)
         own = x[feature]
-        with np.errstate(invalid="ignore"):
-            free = np.where(value > own, freedom.increase[feature], freedom.decrease[feature])
-        free = np.where(np.isnan(own), freedom.mutable[feature], free) & (value != own)
-        chosen = np.flatnonzero(free)
+        chosen = np.flatnonzero(freedom.allows(own, value, feature) & (value != own))
         if len(chosen) > MAX_MOVES:
             chosen = np.sort(rng.choice(chosen, MAX_MOVES, replace=False))
         return cls(feature[chosen], value[chosen])
 
     def rows(self, x: Floats) -> Floats:
         """The row after each change."""
-        X = np.repeat(x[np.newaxis], len(self.feature), axis=0)
-        X[np.arange(len(X)), self.feature] = self.value
-        return X
+        return _changed(x, self.feature[:, np.newaxis], self.value[:, np.newaxis])
 
 
 def margin(probabilities: Floats, label: int) -> Floats:
@@ -159,6 +152,7 @@ def combined(
         ordered = np.sort(features, axis=1)
         useful = (ordered[:, 1:] != ordered[:, :-1]).all(axis=1)  # no feature is changed twice
         total = costs[picked].sum(axis=1)
+        # Also what costs more than a single change already known to flip, for any of its features, goes.
         lacking = needed - gains[picked].sum(axis=1)
         useful &= total < limit[features].min(axis=1)
         by_cost = np.argsort(total, kind="stable")
@@ -178,6 +172,7 @@ def combined(
 
 def _worth(feature: Ints, gain: Floats, cost: Floats) -> Ints:
     """Changes that take the model further than any cheaper change of the same feature does."""
+    # Sorted by feature and cost, those are the ones above the running maximum of their feature.
     order = np.lexsort((-gain, cost, feature))
     order = order[gain[order] > 0]
     level = gain[order] + 4.0 * feature[order]  # gains are at most 2, so that features stay apart
@@ -194,17 +189,16 @@ def _combinations(n: int, size: int) -> Ints:
 def parts(x: Floats, freedom: Freedom, moves: Moves, gain: Floats, near: Floats) -> Floats:
     """Near rows of another class, and the first two, three, ... of their changes alone, weightiest first."""
     Z = np.where(freedom.allows(x, near), near, x)
-    differs = ~((Z == x) | (np.isnan(Z) & np.isnan(x)))
+    changed = differs(x, Z)
     effect = np.zeros(Z.shape)
     for j in np.unique(moves.feature[gain > 0]):
         # A change is taken to do what the nearest change of the same feature that was tried does.
         tried = np.flatnonzero(moves.feature == j)
         nearest = np.abs(moves.value[tried] - Z[:, j, np.newaxis]).argmin(axis=1)
         effect[:, j] = gain[tried[nearest]]
-    rows = [Z[differs.any(axis=1)]]
-    for z, order, n in zip(
-        Z, np.argsort(np.where(differs, -effect, np.inf)), differs.sum(axis=1), strict=True
-    ):
+    rows = [Z[changed.any(axis=1)]]
+    orders = np.argsort(np.where(changed, -effect, np.inf))  # what has not changed stands last
+    for z, order, n in zip(Z, orders, changed.sum(axis=1), strict=True):
         steps = order[: min(n, MAX_STEPS)]
         first = np.tri(len(steps), dtype=np.bool_)[1:]  # the first two changes, the first three, ...
         values = np.where(first, z[steps], x[steps])

@@ -81,26 +81,17 @@ class Bins:
 class Pool:
     """The background and a sample of rows with independent features, each with the model's answer.
 
-    Parameters
-    ----------
-    bins : Bins
-        Numbering of the bins.
-    codes : ndarray of shape (n_rows, n_features)
-        Bins of the independent rows. Every `MARGINAL`-th one has its values as often as the background has;
-        in the others, half of the numbers are uniform in their range.
-    labels, probabilities : ndarray of shape (n_rows,) and (n_rows, n_classes)
-        The model's answer to them.
-    real_codes, real_labels
-        The same for the background's rows.
+    Every `MARGINAL`-th row of the sample has its values as often as the background has; in the others, half
+    of the numbers are uniform in their range.
     """
 
     MARGINAL: ClassVar[int] = 2
 
     bins: Bins
-    codes: NDArray[np.int32]
+    codes: NDArray[np.int32]  # (n_rows, n_features): bins of the sample's rows
     labels: Ints
     probabilities: Floats
-    real_codes: NDArray[np.int32]
+    real_codes: NDArray[np.int32]  # the same for the background's rows
     real_labels: Ints
 
     @classmethod

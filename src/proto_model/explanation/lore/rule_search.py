@@ -1,10 +1,8 @@
 """Search for a rule: as many real rows as possible, as few of another class as asked.
 
-A rule is a box: one run of neighbouring bins per feature. For a class, the bins of a category are put in the
-order of its share of that class, so that a run of them is a sensible set. From the box of everything, the
-search cuts away on the side that is not x's, where that removes most rows of other classes for the rows of
-the class it gives up; then it widens each side again as far as the precision allows. It counts rows that the
-pool has scored before, and asks the model nothing.
+A rule is a box: one run of neighbouring bins per feature. The bins of a category stand in the order of their
+share of the class, so that a run is a sensible set. From the box of everything, the search cuts away what
+holds most rows of other classes, then widens each side again. It counts rows of the pool, which are scored.
 """
 
 from __future__ import annotations
@@ -41,6 +39,8 @@ class Box:
 
 @dataclass(frozen=True, eq=False)
 class _Counts:
+    """Rows per position, and rows of the class."""
+
     rows: Floats
     hits: Floats
     n_hits: int
@@ -48,9 +48,14 @@ class _Counts:
     @classmethod
     def of(cls, positions: NDArray[np.signedinteger], hit: Bools, n_bins: int) -> _Counts:
         """Counts of rows given by the positions of their values; the last axis is the rows'."""
+        # One pass for both: a row of the class adds to the second of its position's two places.
         both = np.bincount((positions * 2 + hit).ravel(), minlength=2 * n_bins).reshape(-1, 2)
         hits = both[:, 1].astype(np.float64)
         return cls(both[:, 0] + hits, hits, int(hit.sum()))
+
+    def sums(self) -> tuple[Floats, Floats]:
+        """Rows and hits in front of each position and after the last: those of any run are one difference."""
+        return np.append(0.0, np.cumsum(self.rows)), np.append(0.0, np.cumsum(self.hits))
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,22 +66,16 @@ class _Sample:
     hit: Bools
 
     def after(self, positions: NDArray[np.int32], hit: Bools) -> _Sample:
-        """The sample with further rows in front."""
         return _Sample(np.concatenate([positions.T, self.columns], axis=1), np.concatenate([hit, self.hit]))
 
-    def counts(self, n_bins: int, rows: Ints | None = None) -> _Counts:
-        """Counts of some of the rows."""
-        if rows is None:
-            return _Counts.of(self.columns, self.hit, n_bins)
+    def counts(self, n_bins: int, rows: Ints | slice) -> _Counts:
         return _Counts.of(self.columns[:, rows], self.hit[rows], n_bins)
 
     def outside(self, box: Box, j: int) -> Bools:
-        """Which rows are outside the box's run for one feature."""
         outside: Bools = (self.columns[j] < box.low[j]) | (self.columns[j] > box.high[j])
         return outside
 
     def within(self, box: Box, j: int, among: Ints) -> Ints:
-        """Those rows among some that are inside the box's run for one feature."""
         column = self.columns[j][among]
         inside: Ints = among[(column >= box.low[j]) & (column <= box.high[j])]
         return inside
@@ -96,12 +95,11 @@ class RuleSearch:
         self.position = np.empty(bins.n_bins, dtype=np.int32)
         self.position[self.order] = np.arange(bins.n_bins)
         self._made = _Sample(np.ascontiguousarray(self.position[pool.codes].T), hit)
-        self._real = _Sample(
-            np.ascontiguousarray(self.position[pool.real_codes].T), pool.real_labels == label
-        )
+        real = np.ascontiguousarray(self.position[pool.real_codes].T)
+        self._real = _Sample(real, pool.real_labels == label)
         self._marginal = np.ascontiguousarray(self._made.columns[:, :: pool.MARGINAL])
         self._everything = Box(bins.first, bins.last)
-        self._root = tuple(sample.counts(bins.n_bins) for sample in (self._made, self._real))
+        self._root = tuple(sample.counts(bins.n_bins, slice(None)) for sample in (self._made, self._real))
         nullable = np.array([feature.nullable for feature in background.schema.features])
         self._no_missing = ~nullable & ~np.isnan(background.matrix).any(axis=0)
         self._large = ~background.numeric & (background.n_codes > 2 * READABLE)
@@ -127,6 +125,7 @@ class RuleSearch:
             precision, real_precision = _share(hit), _share(real_hit)
             if len(rows) < ENOUGH or (precision >= target and real_precision >= target):
                 break
+            # A sample of the rows tells good cuts from bad ones; whether to stop is judged on all of them.
             samples = self._root  # counted once: the first cut is the dearest
             if made is not self._made or box is not self._everything:
                 samples = (made.counts(bins.n_bins, rows[:COUNTED]), self._real.counts(bins.n_bins, real))
@@ -147,19 +146,18 @@ class RuleSearch:
             if not scores[side, best] > 0:
                 break
             j = int(feature[best])
-            box = (
-                box.with_side(j, int(box.low[j]), best)
-                if side == 0
-                else box.with_side(j, best, int(box.high[j]))
-            )
+            run = (int(box.low[j]), best) if side == 0 else (best, int(box.high[j]))
+            box = box.with_side(j, *run)
+            # Only the rows still inside are looked at again: each cut is cheaper than the one before.
             rows, real = made.within(box, j, rows), self._real.within(box, j, real)
         return box
 
     def _widen(self, box: Box, target: float, made: _Sample) -> Box:
         """The box with every side as wide as the target allows; sides that reach all over are dropped."""
         bins = self.pool.bins
-        sides = [int(j) for j in np.flatnonzero((box.low > bins.first) | (box.high < bins.last))]
+        sides = self._sides(box)
         samples = [(sample, [sample.outside(box, j) for j in sides]) for sample in (made, self._real)]
+        # A side that has grown may have made room for others or taken it, so every side has two turns.
         settled = 0  # sides in a row that are as wide as the others allow
         for k, j in [*enumerate(sides)] * 2:
             if settled == len(sides):
@@ -189,10 +187,9 @@ class RuleSearch:
         return box
 
     def similar(self, own: Ints, n_rows: int) -> tuple[NDArray[np.int32], Floats, Floats]:
-        """Rows of the pool that are most like neighbours of the row with bins `own`.
+        """Positions and probabilities of the pool's rows that are most like neighbours of `own`, and weights.
 
-        Returns their positions, probabilities, and weights that are at most 1 and, together, say how many
-        neighbours they are worth.
+        A weight is at most 1; together they say how many neighbours the rows are worth.
         """
         mine = self.position[own]
         frequency = np.maximum(self._root[1].rows[mine] / len(self._real.hit), 1e-3)
@@ -204,6 +201,7 @@ class RuleSearch:
             likeness += (column == position) * weight
         n_rows = min(n_rows, len(likeness))
         chosen = np.argpartition(-likeness, n_rows - 1)[:n_rows]
+        # The sum over the sum of squares is the number of equally weighted rows that would say as much.
         weights = np.exp(likeness[chosen] - likeness[chosen].max())
         weights = np.minimum(weights * (weights.sum() / (weights**2).sum()), 1.0)
         rows = chosen * self.pool.MARGINAL
@@ -213,23 +211,26 @@ class RuleSearch:
         """The box as a rule; missing values are spoken of only where they can occur."""
         bins, background = self.pool.bins, self.pool.bins.background
         premises = []
-        for j in np.flatnonzero((box.low > bins.first) | (box.high < bins.last)):
+        for j in self._sides(box):
             first, last = int(bins.first[j]), int(bins.last[j])
-            bare = self._no_missing[j] and own[j] != last
             if background.numeric[j]:
-                premise = _interval(background, int(j), int(box.low[j]) - first, int(box.high[j]) - first)
+                premise = _interval(background, j, int(box.low[j]) - first, int(box.high[j]) - first)
+                covers_all = premise.codes is None and premise.above == -np.inf and premise.at_most == np.inf
             else:
                 codes = self.order[box.low[j] : box.high[j] + 1]
                 known = tuple(sorted(int(code) - first for code in codes if code != last))
-                premise = Premise(int(j), codes=known, or_missing=bool((codes == last).any()))
-            if bare:
-                premise = replace(premise, or_missing=False)
-                if premise.codes is not None and len(premise.codes) == background.n_codes[j]:
-                    continue
-                if premise.codes is None and premise.above == -np.inf and premise.at_most == np.inf:
-                    continue
-            premises.append(premise)
+                premise = Premise(j, codes=known, or_missing=bool((codes == last).any()))
+                covers_all = len(known) == background.n_codes[j]
+            if not self._no_missing[j] or own[j] == last:
+                premises.append(premise)
+            elif not covers_all:
+                premises.append(replace(premise, or_missing=False))
         return Rule(tuple(premises), self.label)
+
+    def _sides(self, box: Box) -> list[int]:
+        """Features that the box bounds."""
+        bins = self.pool.bins
+        return [int(j) for j in np.flatnonzero((box.low > bins.first) | (box.high < bins.last))]
 
 
 def _interval(background: Background, j: int, low: int, high: int) -> Premise:
@@ -246,8 +247,7 @@ def _interval(background: Background, j: int, low: int, high: int) -> Premise:
 
 def _kept(counts: _Counts, box: Box, feature: Ints, side: int) -> tuple[Floats, Floats]:
     """Rows and hits left by each cut: at or below a position (side 0), or from it on (side 1)."""
-    rows = np.concatenate([[0.0], np.cumsum(counts.rows)])
-    hits = np.concatenate([[0.0], np.cumsum(counts.hits)])
+    rows, hits = counts.sums()
     if side == 0:
         start = box.low[feature]
         return rows[1:] - rows[start], hits[1:] - hits[start]
@@ -257,6 +257,7 @@ def _kept(counts: _Counts, box: Box, feature: Ints, side: int) -> tuple[Floats, 
 
 def _free_counts(sample: _Sample, outside: list[Bools], k: int, j: int, first: int, n_bins: int) -> _Counts:
     """Counts per bin of feature `j`, the k-th side of a box, of the rows inside all its other sides."""
+    # What this side itself shuts out is counted, too: that is what it could take in.
     others = [out for i, out in enumerate(outside) if i != k]
     rows = np.flatnonzero(~np.logical_or.reduce(others)) if others else np.arange(len(sample.hit))
     return _Counts.of(sample.columns[j][rows] - first, sample.hit[rows], n_bins)
@@ -264,19 +265,16 @@ def _free_counts(sample: _Sample, outside: list[Bools], k: int, j: int, first: i
 
 def _widest(counts: _Counts, real: _Counts, low: int, high: int, target: float) -> tuple[int, int]:
     """The run from `low` to `high`, or the longer one that holds most rows of the class at the target."""
-    # With sums from the left, any run of bins is one difference: all runs around the given one are compared.
     n = len(counts.rows)
-    rows, hits = (
-        np.concatenate([[0.0], np.cumsum(counts.rows)]),
-        np.concatenate([[0.0], np.cumsum(counts.hits)]),
-    )
-    rr, rh = np.concatenate([[0.0], np.cumsum(real.rows)]), np.concatenate([[0.0], np.cumsum(real.hits)])
     lows, highs = np.arange(low + 1)[:, np.newaxis], np.arange(high, n)[np.newaxis]
-    made, made_hits = rows[highs + 1] - rows[lows], hits[highs + 1] - hits[lows]
-    seen, seen_hits = rr[highs + 1] - rr[lows], rh[highs + 1] - rh[lows]
+    # All runs around the given one are compared at once, by lowest and highest position.
+    (made, made_hits), (seen, seen_hits) = (
+        [sums[highs + 1] - sums[lows] for sums in each.sums()] for each in (counts, real)
+    )
     # A run without rows counts as good: it may be taken in on the way to a better one.
     good = (made_hits + target >= target * (made + 1)) & (seen_hits + target >= target * (seen + 1))
-    value = np.where(good, seen_hits / max(rh[-1], 1) + made_hits / max(hits[-1], 1), -1.0)
+    share = seen_hits / max(real.hits.sum(), 1) + made_hits / max(counts.hits.sum(), 1)
+    value = np.where(good, share, -1.0)
     value[low, 0] = max(value[low, 0], 0.0)
     # of equal runs, the one with fewer sides, then the wider one
     value += 1e-6 * ((lows == 0).astype(float) + (highs == n - 1)) + 1e-9 * (highs - lows)

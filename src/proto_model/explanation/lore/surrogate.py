@@ -24,20 +24,12 @@ MIN_GAIN = 2e-4  # of the spread at the root
 
 @dataclass(frozen=True, eq=False)
 class Surrogate:
-    """A tree over positions: a row goes left where the position of its value is at most the threshold.
+    """A tree over positions: a row goes left where the position of its value is at most the threshold."""
 
-    Parameters
-    ----------
-    feature, threshold, left : ndarray of shape (n_nodes,)
-        Split of each node, the right child being the one after the left; feature -1 for a leaf.
-    label : ndarray of shape (n_nodes,)
-        Index of the class of each leaf.
-    """
-
-    feature: Ints
+    feature: Ints  # of each node; -1 for a leaf
     threshold: Ints
-    left: Ints
-    label: Ints
+    left: Ints  # child; the right one is the next node
+    label: Ints  # class of each leaf
 
     @classmethod
     def fit(
@@ -120,6 +112,7 @@ def _features(coarse: NDArray[np.int32], values: Floats, bins: Bins) -> Ints:
         return np.arange(n_features)
     nodes = np.zeros(n_rows, dtype=np.int64)
     codes = coarse.astype(np.int64)
+    # With every bin a leaf of its own: the same measure as that of a split, in one pass over the rows.
     sums = count(np.arange(n_rows), nodes, codes, values, (1, len(bins.coarse_feature)))[0]
     score = (sums[:, 2:] ** 2).sum(axis=1) / np.maximum(sums[:, 1], 1e-12)
     best = np.argsort(-np.bincount(bins.coarse_feature, score, n_features), kind="stable")
@@ -148,10 +141,12 @@ def _grow(codes: _Codes, values: Floats, least_gain: float) -> tuple[Ints, Ints,
         left.append(np.where(splits, offset + n_nodes + children, -1))
         if not splits.any():
             break
+        # Rows of leaves are done with; those of splits go to their side, in the order that they had.
         goes_on = splits[node]
         rows, node = rows[goes_on], node[goes_on]
         code = codes.codes[rows, split_feature[node]]
         node = children[node] + (code > split_code[node])
+        # A level follows upon the one before, and only splits have children in it.
         offset += n_nodes
         n_nodes = 2 * int(splits.sum())
         leaf[rows] = offset + node
