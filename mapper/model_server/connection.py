@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection to the model server, kept open from request to request.
 
 It does what the model server needs and no more: one request at a time, no redirects, cookies, proxies or
-compression. docs/decisions has the figures for why it is not a library's.
+compression. docs/decisions.md has the figures for why it is not a library's.
 """
 
 from __future__ import annotations
