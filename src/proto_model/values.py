@@ -46,6 +46,7 @@ __all__ = [
     "fault_text",
     "is_code",
     "is_number",
+    "plain_numbers",
 ]
 
 #: What is trimmed: Unicode's White_Space. `str.strip()` and Arrow's trim remove other characters.
@@ -108,6 +109,22 @@ def is_code(text: str) -> bool:
     """
     digits = text.lstrip("+-")
     return digits[:1] == "0" and digits[1:2].isdigit()
+
+
+def plain_numbers(row: Sequence[Any]) -> list[Any]:
+    """A row of numbers, some of which are texts that only need `float`, or missing: "" and None.
+
+    Raises
+    ------
+    ValueError
+        If a text may mean anything else.
+    """
+    if _PLAIN.fullmatch("".join([value for value in row if isinstance(value, str)])) is None:
+        raise ValueError("a text needs a closer look")
+    return [
+        float(value or "nan") if isinstance(value, str) else math.nan if value is None else value
+        for value in row
+    ]
 
 
 class Rule:

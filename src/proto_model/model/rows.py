@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from proto_model.errors import InputError
 from proto_model.schema import ModelSchema
-from proto_model.values import RuleBook, expected, fault_text
+from proto_model.values import RuleBook, expected, fault_text, plain_numbers
 
 __all__ = ["MAX_FAULTS", "RowReader", "coded_rows", "refuse_repeated"]
 
@@ -64,7 +64,6 @@ class RowReader:
                 if rule.feature.nullable:
                     codes[None] = math.nan
                 self._codes.append((position, codes))
-        self._may_hold_null = any(f.nullable and f.categories is None for f in schema.features)
         self._is_number = np.array([feature.type in ("double", "long") for feature in schema.features])
 
     def table(self, columns: Any, rows: Any) -> Matrix:
@@ -100,12 +99,13 @@ class RowReader:
     def columns(self, columns: Mapping[str, Any]) -> Matrix:
         """Coded matrix of a mapping of column name to values, or to one value each.
 
-        Lists may take the short way, tuples and arrays take the long one.
+        Lists may take the short way, and so may a row of CSV; other tuples and arrays take the long one.
         """
         try:
             lists = self._of_record(columns)
             matrix = None
-            if set(map(type, lists)) == {list}:
+            types = set(map(type, lists))
+            if types == {list} or (types == {tuple} and len(lists[0]) == 1):
                 matrix = self._coded(list(zip(*lists, strict=True)))
         except _UNUSUAL:
             matrix = None
@@ -143,10 +143,9 @@ class RowReader:
         numbers = self._without_texts(rows) if self._codes else rows
         try:
             data = bytearray().join(starmap(self._pack, numbers))
-        except struct.error:
-            if not self._may_hold_null:
-                return None
-            data = bytearray().join(starmap(self._pack, map(_nulls_as_nan, numbers)))
+        except struct.error:  # several rows of texts are read faster by columns, the long way
+            fill = plain_numbers if len(rows) == 1 else _nulls_as_nan
+            data = bytearray().join(starmap(self._pack, map(fill, numbers)))
         matrix = np.frombuffer(data, dtype=np.float64).reshape(len(rows), -1)
         return matrix if self._book.accepts(matrix) and not self._holds_truth(rows, matrix) else None
 
