@@ -128,15 +128,7 @@ def plain_numbers(row: Sequence[Any]) -> list[Any]:
 
 
 class Rule:
-    """What one feature makes of values.
-
-    Codes are undefined where a value is refused. `RuleBook` holds one rule per feature.
-
-    Parameters
-    ----------
-    feature : Feature
-        Its type, categories, and whether it may be missing.
-    """
+    """What one feature makes of values; codes are undefined where a value is refused."""
 
     def __init__(self, feature: Feature) -> None:
         self.feature = feature
@@ -249,13 +241,7 @@ class Rule:
 
 
 class RuleBook:
-    """The rules of a schema's features, and those for numbers as one look at a whole matrix.
-
-    Parameters
-    ----------
-    schema : ModelSchema
-        Names the features.
-    """
+    """The rules of a schema's features, and those for numbers as one look at a whole matrix."""
 
     def __init__(self, schema: ModelSchema) -> None:
         self.schema = schema

@@ -21,8 +21,6 @@ from proto_model.schema import FeatureType, Label, ModelSchema
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Answer", "AnswerField", "classification_fields"]
-
 
 @dataclass(frozen=True, eq=False)
 class AnswerField:

@@ -27,8 +27,6 @@ from proto_model.schema import ModelSchema
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-__all__ = ["MAX_BACKGROUND_ROWS", "SCHEMA_FILE", "Bundle", "background_rows", "write_bundle"]
-
 MAX_BACKGROUND_ROWS = 2000
 
 SCHEMA_FILE = "schema.json"

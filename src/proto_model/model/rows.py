@@ -31,8 +31,6 @@ from proto_model.errors import InputError
 from proto_model.schema import ModelSchema
 from proto_model.values import RuleBook, expected, fault_text, plain_numbers
 
-__all__ = ["MAX_FAULTS", "RowReader", "coded_rows", "refuse_repeated"]
-
 MAX_FAULTS = 20
 
 Matrix = NDArray[np.float64]
@@ -42,13 +40,7 @@ _UNUSUAL = (struct.error, KeyError, IndexError, TypeError, ValueError, OverflowE
 
 
 class RowReader:
-    """Reads the rows of one schema; safe to share between threads.
-
-    Parameters
-    ----------
-    schema : ModelSchema
-        What the model takes.
-    """
+    """Reads the rows of one schema; safe to share between threads."""
 
     def __init__(self, schema: ModelSchema) -> None:
         self.schema = schema

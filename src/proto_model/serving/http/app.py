@@ -32,8 +32,6 @@ from proto_model.serving.http.server import (
 from proto_model.serving.http.service import Endpoints
 from proto_model.serving.http.settings import ServerSettings
 
-__all__ = ["AddressError", "App", "listen", "serve"]
-
 logger = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
@@ -62,17 +60,7 @@ class AddressError(ProtoModelError):
 
 
 class App:
-    """Answers HTTP requests with a model.
-
-    Parameters
-    ----------
-    model : ServedModel
-        The model.
-    settings : ServerSettings
-        Limits.
-    metrics : Metrics
-        Counts what happens.
-    """
+    """Answers HTTP requests with a model."""
 
     def __init__(self, model: ServedModel, settings: ServerSettings, metrics: Metrics) -> None:
         self.model = model
@@ -207,13 +195,7 @@ def _header(scope: Mapping[str, Any], name: bytes) -> bytes:
 
 
 def listen(settings: ServerSettings) -> socket.socket:
-    """Socket at the address of the settings, which does not listen yet.
-
-    Raises
-    ------
-    AddressError
-        If the address is taken, or not one of this machine's.
-    """
+    """Socket at the address of the settings, which does not listen yet; raises AddressError."""
     try:
         return bind(settings.host, settings.port, shared=settings.workers > 1)
     except OSError as error:
@@ -227,14 +209,7 @@ def listen(settings: ServerSettings) -> socket.socket:
 def serve(model: ServedModel, settings: ServerSettings, listener: socket.socket) -> int:
     """Answer until SIGTERM or SIGINT, then finish what was begun; the process's exit code.
 
-    Parameters
-    ----------
-    model : ServedModel
-        The model; workers share its memory.
-    settings : ServerSettings
-        Workers and limits.
-    listener : socket
-        From `listen`.
+    Workers share the memory of the model; `listener` is from `listen`.
     """
     metrics = Metrics(model.schema, model.version, settings.workers)
     limits = Limits(settings.max_connections, settings.body_timeout_s, settings.drain_timeout_s)

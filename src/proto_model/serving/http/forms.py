@@ -11,8 +11,6 @@ import orjson
 from proto_model.errors import InputError
 from proto_model.serving.http.errors import too_many_rows
 
-__all__ = ["FORMATS", "Forms", "TableReader", "parsed"]
-
 FORMATS = ("dataframe_split", "dataframe_records", "inputs", "instances")
 
 T = TypeVar("T")
@@ -62,15 +60,7 @@ class TableReader(Protocol[T_co]):
 
 
 class Forms(Generic[T]):
-    """Finds the table in a body.
-
-    Parameters
-    ----------
-    reader : TableReader
-        What is made of it.
-    max_rows : int
-        Most rows of a table.
-    """
+    """Finds the table in a body."""
 
     def __init__(self, reader: TableReader[T], max_rows: int) -> None:
         self.reader = reader
@@ -83,13 +73,7 @@ class Forms(Generic[T]):
         }
 
     def read(self, content: dict[str, Any]) -> T:
-        """What the reader makes of the table in a JSON body.
-
-        Raises
-        ------
-        LengthError, InputError
-            If the table has too many rows, or there is none.
-        """
+        """What the reader makes of the table in a JSON body; raises LengthError or InputError."""
         given = [name for name in FORMATS if name in content]
         if len(given) != 1:
             found = ", ".join(map(repr, list(content)[:5])) or "nothing"

@@ -21,8 +21,6 @@ from proto_model.serving.http.forms import parsed
 from proto_model.serving.http.payload import Output, Payload, Question
 from proto_model.serving.http.tensors import Tensor, UsualTensors, column_values
 
-__all__ = ["PLATFORM", "Envelope", "Inference", "InferenceRequest"]
-
 PLATFORM = "proto_model"
 
 _LISTS = frozenset(parameter.name for parameter in parameters_of() if parameter.is_list)
@@ -57,13 +55,7 @@ class Inference:
         self._usual = UsualTensors(payload.inputs)
 
     def page(self, path: str) -> dict[str, Any] | None:
-        """JSON of a path that tells about server or model; None for the path of `infer`.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such path, model or version.
-        """
+        """JSON of a path that tells about server or model; None for the path of `infer`."""
         parts = path.strip("/").split("/")[1:]
         if not parts:
             return {"name": "proto-model-turbo", "version": proto_model.__version__, "extensions": []}
@@ -134,13 +126,7 @@ class Inference:
         return orjson.dumps(content)
 
     def _columns(self, tensors: Sequence[Tensor]) -> dict[str, list[Any]]:
-        """Values of the inputs that are known, by name; others are left out.
-
-        Raises
-        ------
-        InputError, LengthError
-            If a tensor is not right, there are none that are known, or too many rows.
-        """
+        """Values of the inputs that are known, by name; others are left out."""
         usual = self._usual.columns(tensors, self.payload.max_rows)
         if usual is not None:
             return usual
@@ -182,13 +168,7 @@ class Inference:
 
 
 def _opened(body: bytes) -> Envelope:
-    """Parts of a JSON body.
-
-    Raises
-    ------
-    InputError
-        If it is not the body of an `infer` request.
-    """
+    """Parts of a JSON body."""
     content = parsed(body)
     request_id = content.get("id")
     if request_id is not None and not _is_text(request_id):

@@ -15,8 +15,6 @@ from proto_model.serving.http.forms import TableReader
 from proto_model.serving.http.table_bodies import csv_columns, parquet_columns
 from proto_model.serving.http.tensors import DATATYPES, TAKES
 
-__all__ = ["CSV", "JSON", "PARQUET", "Output", "Payload", "Question", "RowPayload"]
-
 JSON = "application/json"
 CSV = "text/csv"
 PARQUET = "application/vnd.apache.parquet"

@@ -37,6 +37,18 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import Server
 
+__all__ = [
+    "ClientGoneError",
+    "Limits",
+    "RefusedError",
+    "beside",
+    "bind",
+    "freeze",
+    "read_body",
+    "run",
+    "supervise",
+]
+
 logger = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]

@@ -14,8 +14,6 @@ from proto_model.serving.http.pool import Pool
 from proto_model.serving.http.served_model import ServedModel
 from proto_model.serving.http.settings import ServerSettings
 
-__all__ = ["Endpoints", "Service"]
-
 # Up to here a body is read at once: that takes less time than handing it to a thread.
 SMALL_BODY_BYTES = 32 * 1024
 FILE_ADVICE = (

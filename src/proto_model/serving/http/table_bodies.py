@@ -14,8 +14,6 @@ from proto_model.schema import ModelSchema
 from proto_model.serving.http.errors import too_many_rows
 from proto_model.values import SPACES
 
-__all__ = ["csv_columns", "parquet_columns"]
-
 
 def csv_columns(body: bytes, schema: ModelSchema) -> dict[str, tuple[str, ...]]:
     """Texts of the features that a CSV body with a header holds; without a row, no columns.

@@ -12,8 +12,6 @@ from proto_model.errors import InputError
 from proto_model.schema import FeatureType
 from proto_model.serving.http.errors import too_many_rows
 
-__all__ = ["DATATYPES", "TAKES", "Tensor", "UsualTensors", "column_values"]
-
 DATATYPES: dict[FeatureType, str] = {"double": "FP64", "long": "INT64", "boolean": "BOOL", "string": "BYTES"}
 
 _WHOLE = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
@@ -46,10 +44,7 @@ _Part = tuple[slice, frozenset[type]]
 class UsualTensors:
     """Tensors that are as those of the last request: what is the same for all needs no look at each.
 
-    Parameters
-    ----------
-    inputs : mapping of str to sequence of str
-        Datatypes that each input takes.
+    `inputs` holds the datatypes that each input takes.
     """
 
     def __init__(self, inputs: Mapping[str, Sequence[str]]) -> None:

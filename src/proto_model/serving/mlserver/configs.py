@@ -18,8 +18,6 @@ from proto_model.schema import ModelSchema
 from proto_model.serving.http.served_model import BUNDLE, signature_of
 from proto_model.serving.http.settings import ServerSettings
 
-__all__ = ["check_environment", "model_settings", "server_settings", "write_mlserver_configs"]
-
 # A text beside the settings, where MLServer looks for it; the model brings the code.
 RUNTIME = '''"""MLServer runtime of the model in this folder, from the model's own code."""
 
@@ -63,8 +61,7 @@ def write_mlserver_configs(model: Path, build: Path, environment: Mapping[str, s
     Parameters
     ----------
     model : Path
-        Folder of the model, as downloaded; it is moved to `build/mlserver_configs/<model name>`, which is
-        returned.
+        Folder of the model, as downloaded; moved to `build/mlserver_configs/<model name>`, which is returned.
     build : Path
         Folder that `mlserver start` will be given.
     environment : mapping of str to str
@@ -72,10 +69,8 @@ def write_mlserver_configs(model: Path, build: Path, environment: Mapping[str, s
 
     Raises
     ------
-    ArtifactError
-        If the model is not one of this package's, or a port is not a number.
-    ServerSettingsError
-        If a limit is not known, or has a wrong value.
+    ArtifactError, ServerSettingsError
+        If the model is not one of this package's, or a port or a limit is wrong.
     """
     settings = server_settings(environment)
     if not (model / SCHEMA).is_file():

@@ -32,8 +32,6 @@ from proto_model.serving.http.service import Endpoints
 from proto_model.serving.http.settings import ServerSettings
 from proto_model.serving.http.tensors import Tensor
 
-__all__ = ["ForestRuntime"]
-
 ENDING = (signal.SIGTERM, signal.SIGINT)
 # Between the end of jobs and that of the process.
 LAST_S = 5.0
