@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.errors import InputError
+from proto_model.errors import InputError, listed
 from proto_model.schema import ModelSchema
 from proto_model.values import RuleBook, expected, fault_text, plain_numbers
 
@@ -240,7 +240,7 @@ def refuse_repeated(names: Iterable[Any], schema: ModelSchema) -> None:
     counts = Counter(names)
     twice = [name for name in schema.feature_names if counts[name] > 1]
     if twice:
-        raise InputError(f"Columns given more than once: {_listed(twice)}. Send each of them once.")
+        raise InputError(f"Columns given more than once: {listed(twice)}. Send each of them once.")
 
 
 def _columns(data: Any, schema: ModelSchema) -> tuple[Any, int]:
@@ -262,7 +262,7 @@ def _columns(data: Any, schema: ModelSchema) -> tuple[Any, int]:
     raise InputError(
         "Rows without column names given. Send them as dataframe_split, dataframe_records, CSV with a "
         'header, Parquet, or inputs/instances such as [{"column": value, ...}]. '
-        f"The model takes the columns {_listed(schema.feature_names)}."
+        f"The model takes the columns {listed(schema.feature_names)}."
     )
 
 
@@ -326,12 +326,6 @@ def _getter(keys: Sequence[Any]) -> Any:
 
 def _nulls_as_nan(row: Sequence[Any]) -> list[Any]:
     return [math.nan if value is None else value for value in row]
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Names in a sentence, the first few of many."""
-    rest = len(names) - MAX_FAULTS
-    return ", ".join(map(repr, names[:MAX_FAULTS])) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _kind(value: Any) -> str:

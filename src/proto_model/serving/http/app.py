@@ -29,7 +29,7 @@ from proto_model.serving.http.server import (
     run,
     supervise,
 )
-from proto_model.serving.http.service import Endpoints
+from proto_model.serving.http.service import Service
 from proto_model.serving.http.settings import ServerSettings
 
 logger = logging.getLogger(__name__)
@@ -66,9 +66,7 @@ class App:
         self.model = model
         self.settings = settings
         self.metrics = metrics
-        endpoints = Endpoints.of(model, settings, metrics.set_jobs)
-        self._invocations, self._inference = endpoints.invocations, endpoints.inference
-        self._service = endpoints.service
+        self._service = Service(model, settings, metrics.set_jobs)
         self._pages: dict[str, Callable[[], bytes]] = {
             "/ping": lambda: b"\n",
             "/health": lambda: b"\n",
@@ -137,7 +135,7 @@ class App:
         _require(scope, "POST")
         content_type = _header(scope, b"content-type").decode("latin-1")
         body = await read_body(scope, receive, self.settings.max_body_bytes)
-        protocol = self._invocations
+        protocol = self._service.invocations
 
         def read() -> Request:
             return protocol.read(body, content_type), protocol.write
@@ -147,7 +145,7 @@ class App:
 
     async def _v2(self, scope: Scope, receive: Receive, path: str) -> tuple[bytes, int]:
         """Answer of a path of the Open Inference Protocol, and its number of rows."""
-        protocol = self._inference
+        protocol = self._service.inference
         page = protocol.page(path)
         if page is not None:
             _require(scope, "GET")

@@ -19,7 +19,7 @@ from proto_model.parameters import parameters_of
 from proto_model.serving.http.errors import NotFoundError
 from proto_model.serving.http.forms import parsed
 from proto_model.serving.http.payload import Output, Payload, Question
-from proto_model.serving.http.tensors import Tensor, UsualTensors, column_values
+from proto_model.serving.http.tensors import Tensor, UsualTensors, column_values, metadata
 
 PLATFORM = "proto_model"
 
@@ -87,8 +87,8 @@ class Inference:
             "name": self.model_name,
             "versions": [self.version] if self.version else [],
             "platform": PLATFORM,
-            "inputs": [_metadata(name, takes[0]) for name, takes in self.payload.inputs.items()],
-            "outputs": [_metadata(*pair) for pair in self.payload.outputs.items()],
+            "inputs": [metadata(name, takes[0]) for name, takes in self.payload.inputs.items()],
+            "outputs": [metadata(*pair) for pair in self.payload.outputs.items()],
         }
 
     def read(self, body: bytes) -> InferenceRequest:
@@ -202,7 +202,3 @@ def _objects(items: Any, key: str) -> list[dict[str, Any]]:
     if not isinstance(items, list) or set(map(type, items)) - {dict}:
         raise InputError(f"{key} must be a list of objects, each with a name.")
     return items
-
-
-def _metadata(name: str, datatype: str) -> dict[str, Any]:
-    return {"name": name, "datatype": datatype, "shape": [-1, 1]}

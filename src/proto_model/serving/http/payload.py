@@ -13,7 +13,7 @@ from proto_model.model.rows import RowReader
 from proto_model.parameters import Parameters
 from proto_model.serving.http.forms import TableReader
 from proto_model.serving.http.table_bodies import csv_columns, parquet_columns
-from proto_model.serving.http.tensors import DATATYPES, TAKES
+from proto_model.serving.http.tensors import TAKES, column_datatype
 
 JSON = "application/json"
 CSV = "text/csv"
@@ -44,7 +44,7 @@ class Payload(Protocol):
     """Datatype of V2 of each column of an answer, asked for or not."""
 
     @property
-    def reader(self) -> TableReader[Any]:
+    def reader(self) -> TableReader:
         """Makes rows of a table of JSON or of tensors."""
 
     def question(self, rows: Any, params: Any, outputs: Sequence[str] = ()) -> Question:
@@ -82,7 +82,7 @@ class RowPayload:
             feature.name: TAKES[feature.type] for feature in schema.features
         }
         self.outputs: Mapping[str, str] = {
-            field.name: "BYTES" if field.type == "json" else DATATYPES[field.type]
+            field.name: column_datatype(field.type)
             for field in answer_fields(schema, None, predictor.signature)
         }
         self._predictor = predictor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain, groupby
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,16 @@ _HOLDS: dict[str, tuple[type, ...]] = {
 TAKES: dict[FeatureType, tuple[str, ...]] = {
     kind: (own, *(name for name in _HOLDS if name != own)) for kind, own in DATATYPES.items()
 }
+
+
+def column_datatype(kind: FeatureType | Literal["json"]) -> str:
+    """Datatype of the column of an answer; JSON is text, because V2 knows no objects."""
+    return "BYTES" if kind == "json" else DATATYPES[kind]
+
+
+def metadata(name: str, datatype: str) -> dict[str, Any]:
+    """What a server tells of a tensor with a row per value."""
+    return {"name": name, "datatype": datatype, "shape": [-1, 1]}
 
 
 class Tensor(NamedTuple):

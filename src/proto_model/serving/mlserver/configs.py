@@ -9,14 +9,15 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from proto_model.errors import ArtifactError
 from proto_model.model import answer_fields
 from proto_model.parameters import FILE, Signature
-from proto_model.schema import ModelSchema
+from proto_model.schema import FeatureType, ModelSchema
 from proto_model.serving.http.served_model import BUNDLE, signature_of
 from proto_model.serving.http.settings import ServerSettings
+from proto_model.serving.http.tensors import column_datatype, metadata
 
 # A text beside the settings, where MLServer looks for it; the model brings the code.
 RUNTIME = '''"""MLServer runtime of the model in this folder, from the model's own code."""
@@ -41,15 +42,6 @@ PORTS = (
 ROW_LIMITS = ("max_rows", "answer_timeout_s", "threads", "max_waiting")
 FILE_LIMITS = ("max_files", "file_timeout_s", "file_jobs", "max_waiting_files", "drain_timeout_s")
 LIMIT_PREFIX = "PROTO_MODEL_SERVER_"
-
-# Datatype of the Open Inference Protocol, and MLServer's content type for it.
-TENSORS = {
-    "double": ("FP64", "np"),
-    "long": ("INT64", "np"),
-    "boolean": ("BOOL", "np"),
-    "string": ("BYTES", "str"),
-    "json": ("BYTES", "str"),
-}
 
 
 def write_mlserver_configs(model: Path, build: Path, environment: Mapping[str, str]) -> Path:
@@ -137,8 +129,8 @@ def model_limits(names: Sequence[str], environment: Mapping[str, str]) -> dict[s
 
 def model_settings(schema: ModelSchema, signature: Signature, limits: Mapping[str, Any]) -> dict[str, Any]:
     """Content of `model-settings.json`: limits, and a tensor of the V2 protocol per column."""
-    inputs: Iterable[tuple[str, str]]
-    outputs: Iterable[tuple[str, str]]
+    inputs: Iterable[tuple[str, FeatureType | Literal["json"]]]
+    outputs: Iterable[tuple[str, FeatureType | Literal["json"]]]
     if signature == FILE:
         inputs = [(name, "string") for name in ("input_url", "output_url", "file_id")]
         outputs = [(name, "string") for name in ("file_id", "status", "summary")]
@@ -155,15 +147,11 @@ def model_settings(schema: ModelSchema, signature: Signature, limits: Mapping[st
     }
 
 
-def _tensor(name: str, kind: str) -> dict[str, Any]:
-    """Metadata of one column."""
-    datatype, content_type = TENSORS[kind]
-    return {
-        "name": name,
-        "datatype": datatype,
-        "shape": [-1, 1],
-        "parameters": {"content_type": content_type},
-    }
+def _tensor(name: str, kind: FeatureType | Literal["json"]) -> dict[str, Any]:
+    """Metadata of one column; the content type is MLServer's."""
+    datatype = column_datatype(kind)
+    content_type = "str" if datatype == "BYTES" else "np"
+    return {**metadata(name, datatype), "parameters": {"content_type": content_type}}
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
