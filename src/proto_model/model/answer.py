@@ -140,16 +140,25 @@ class Answer:
 
     def records(self) -> list[dict[str, Any]]:
         """Rows as JSON objects."""
-        if len(self.scores) == 1:  # NumPy takes 5 µs for a row, of a request's 25
-            row = AnswerRow(
-                self.scores[0].tolist(),
-                self.explanations and self.explanations[0],
-                self.errors and self.errors[0],
-            )
-            return [{field.name: field.cell(row) for field in self.fields}]
-        names = [field.name for field in self.fields]
-        columns = [field.column(self).tolist() for field in self.fields]
-        return [dict(zip(names, row)) for row in zip(*columns)]  # noqa: B905  # all columns are as long
+        if len(self.scores) == 1:
+            return [self._only_row()]
+        columns = self.lists()
+        return [dict(zip(columns, row)) for row in zip(*columns.values())]  # noqa: B905  # all are as long
+
+    def lists(self) -> dict[str, list[Any]]:
+        """Values of each field, by its name, as JSON has them."""
+        if len(self.scores) == 1:
+            return {name: [value] for name, value in self._only_row().items()}
+        return {field.name: field.column(self).tolist() for field in self.fields}
+
+    def _only_row(self) -> dict[str, Any]:
+        """The record of a single row without NumPy, which takes 5 µs for one, of a request's 25."""
+        row = AnswerRow(
+            self.scores[0].tolist(),
+            self.explanations and self.explanations[0],
+            self.errors and self.errors[0],
+        )
+        return {field.name: field.cell(row) for field in self.fields}
 
     def frame(self) -> pd.DataFrame:
         """Data frame with a column per field.

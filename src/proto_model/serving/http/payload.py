@@ -121,12 +121,8 @@ class RowPayload:
 
     def tensors(self, answer: Answer, names: Iterable[str]) -> list[Output]:
         """Tensors of these names, as far as the answer has them; an explanation is one text."""
-        fields = {field.name: field for field in answer.fields}
-        tensors = []
-        for name in names:
-            if name in fields:
-                data = fields[name].column(answer).tolist()
-                if fields[name].type == "json":
-                    data = [orjson.dumps(item).decode() for item in data]
-                tensors.append((name, self.outputs[name], data))
-        return tensors
+        columns = answer.lists()
+        for field in answer.fields:
+            if field.type == "json":
+                columns[field.name] = [orjson.dumps(item).decode() for item in columns[field.name]]
+        return [(name, self.outputs[name], columns[name]) for name in names if name in columns]
