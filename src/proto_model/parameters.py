@@ -145,19 +145,8 @@ class Parameters:
         Unknown names are ignored, as MLflow does it; None and empty text stand for the default. The explainer
         always explains.
 
-        Parameters
-        ----------
-        params : mapping of str to object, or None
-            As in the request; NumPy's scalars and arrays stand for plain values and lists.
-        schema : ModelSchema, optional
-            Of the model, which knows the features.
-        signature : {"rows", "explainer", "file"}
-            Only parameters of this signature are taken.
-
-        Raises
-        ------
-        InputError
-            If it is not an object, or a value is not accepted.
+        NumPy's scalars and arrays stand for plain values and lists. The schema knows the features. Raises
+        InputError if `params` is not an object, or a value is not accepted.
         """
         if params is None:
             params = {}

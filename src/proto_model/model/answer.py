@@ -100,24 +100,12 @@ class AnswerRow(NamedTuple):
 
 @dataclass(eq=False)  # not frozen, which would cost a tenth of a small answer's time
 class Answer:
-    """What a model says to some rows.
-
-    Parameters
-    ----------
-    fields : tuple of AnswerField
-        What it consists of, in order.
-    scores : ndarray of shape (n_rows, n_outputs)
-        What the engine gave; of a classifier the probability of each class.
-    explanations : sequence or None
-        One per row, if they were asked for.
-    errors : sequence or None
-        Why a row has no prediction, None for the others, if it was asked for.
-    """
+    """What a model says to some rows; explanations and errors, if they were asked for, are one per row."""
 
     fields: tuple[AnswerField, ...] = field(repr=False)
-    scores: NDArray[np.float64]
+    scores: NDArray[np.float64]  # shape (n_rows, n_outputs); of a classifier the probability of each class
     explanations: Sequence[Any] | None = None
-    errors: Sequence[str | None] | None = None
+    errors: Sequence[str | None] | None = None  # why a row has no prediction, None for the others
 
     def __len__(self) -> int:
         """Number of rows."""

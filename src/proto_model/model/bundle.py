@@ -90,10 +90,7 @@ class Bundle:
     def load(cls, folder: Path) -> Bundle:
         """Bundle of a folder; background and pipeline are read when they are asked for.
 
-        Raises
-        ------
-        ArtifactError
-            If a file is missing, damaged, or of another model than the others.
+        Raises ArtifactError if a file is missing, damaged, or of another model than the others.
         """
         schema = ModelSchema.read(folder / SCHEMA_FILE)
         return cls(folder, schema, KINDS[schema.task].engine(folder, schema))

@@ -15,13 +15,7 @@ FORMATS = ("dataframe_split", "dataframe_records", "inputs", "instances")
 
 
 def parsed(body: bytes) -> dict[str, Any]:
-    """JSON object of a body; NaN, Infinity and UTF-16, which orjson refuses and MLflow takes, are understood.
-
-    Raises
-    ------
-    InputError
-        If it is not JSON, or not an object.
-    """
+    """JSON object of a body; NaN, Infinity and UTF-16, which MLflow takes and orjson does not, are read."""
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -96,13 +96,7 @@ class Inference:
         return self.request(_opened(body))
 
     def request(self, envelope: Envelope) -> InferenceRequest:
-        """Request of tensors, wherever they came from.
-
-        Raises
-        ------
-        InputError, LengthError
-            If a tensor, a parameter or the name of an output is not right, or there are too many rows.
-        """
+        """Request of tensors, wherever they came from; raises InputError or LengthError."""
         outputs = self._output_names(envelope.outputs)
         rows = self.payload.reader.columns(self._columns(envelope.tensors))
         question = self.payload.question(rows, _listed(envelope.params), outputs)

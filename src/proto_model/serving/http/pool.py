@@ -43,14 +43,8 @@ class Pool:
     async def run(self, job: Callable[[Callable[[], None]], T]) -> T:
         """Result of a job, which is given a function to call now and then: it raises when time is over.
 
-        Raises
-        ------
-        OverloadError
-            If too many jobs are waiting.
-        EndingError
-            If the pool is closed.
-        SlowAnswerError
-            If time is over. A job that has begun holds its thread until it ends.
+        Raises OverloadError if too many jobs are waiting, EndingError if the pool is closed, and
+        SlowAnswerError if time is over. A job that has begun holds its thread until it ends.
         """
         if self._closed:
             raise _ending()

@@ -58,11 +58,6 @@ class Service:
         """Written answer of a request, and its number of rows.
 
         `read` gives the question of the request, and what writes the answer; `n_bytes` are still to be read.
-
-        Raises
-        ------
-        InputError, LengthError, OverloadError, SlowAnswerError, EndingError
-            If it cannot be read, or not be answered now or in time.
         """
         if n_bytes <= SMALL_BODY_BYTES or "body" not in self._pools:
             question, write = read()

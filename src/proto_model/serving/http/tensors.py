@@ -100,13 +100,7 @@ class UsualTensors:
 
 
 def column_values(tensor: Tensor, takes: Sequence[str], max_rows: int) -> list[Any]:
-    """Values of a tensor that has a row per value.
-
-    Raises
-    ------
-    InputError, LengthError
-        If datatype, shape or a value is not right, or there are too many.
-    """
+    """Values of a tensor that has a row per value; raises InputError or LengthError."""
     name, shape, datatype, data = tensor
     if not isinstance(datatype, str) or datatype not in takes:
         raise InputError(f"Input {name!r}: datatype {datatype!r:.40} given, {takes[0]} expected.")
