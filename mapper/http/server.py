@@ -34,7 +34,7 @@ from typing import Any, cast
 import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import Server
 
 __all__ = [
@@ -96,31 +96,27 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
         If it will never be complete.
     """
     length = _content_length(scope["headers"])
-    body: bytes | bytearray = b""
+    body = bytearray()  # not a list of pieces: they may be as small as the client likes
     more = True
-    while more:
-        if length > max_bytes or len(body) > max_bytes:
-            raise RefusedError(413, f"The body is larger than {max_bytes} bytes.")
+    while more and max(length, len(body)) <= max_bytes:
         message = await receive()
         if "fault" in scope:
             raise RefusedError(*scope["fault"])
         if message["type"] == "http.disconnect":
             raise ClientGoneError
-        more = message.get("more_body", False)
-        if body or more:  # not a list of pieces: they may be as small as the client likes
-            body = bytearray(body)
-            body += message["body"]
-        else:
-            body = message["body"]
-    if len(body) > max_bytes:
+        body += message["body"]
+        more = message["more_body"]
+    if max(length, len(body)) > max_bytes:
         raise RefusedError(413, f"The body is larger than {max_bytes} bytes.")
     return bytes(body)
 
 
 def _content_length(headers: Iterable[tuple[bytes, bytes]]) -> int:
     """Length of the body if the head gives it, else 0."""
-    # `int` takes 4300 digits at most, and a client may send more zeros than that.
-    return next((int(value.lstrip(b" 0") or b"0") for name, value in headers if name == b"content-length"), 0)
+    for name, value in headers:
+        if name == b"content-length":
+            return int(value.lstrip(b" 0") or b"0")  # `int` takes 4300 digits at most, zeros included
+    return 0
 
 
 class GuardedTransport:
@@ -215,7 +211,8 @@ class GuardedConnection(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return  # `_parse` starts it anew
         if self._is_one_too_many:
-            self._fault(503, "Too many open connections. Try again shortly.")
+            fault = (503, "Too many open connections. Try again shortly.")
+            self.scope["fault"] = fault  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
         self._unanswered += 1
         self._body_bytes = 0
@@ -269,9 +266,8 @@ class GuardedConnection(HttpToolsProtocol):
 
     def _missing_bytes(self) -> int:
         """How much of a body of known length is still to come."""
-        if not self._is_reading or self.cycle is None or self.cycle.scope is not self.scope:
-            return 0
-        return _content_length(self.headers) - self._body_bytes
+        is_body = self._is_reading and self._has_cycle()
+        return _content_length(self.headers) - self._body_bytes if is_body else 0
 
     def _restart(self) -> None:
         """Read a request that offers another protocol as if it did not; the parser skips its body."""
@@ -281,9 +277,6 @@ class GuardedConnection(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.parser.feed_data(b"\r\n".join(lines) + b"\r\n\r\n")
 
-    def _fault(self, status: int, detail: str) -> None:
-        self.scope["fault"] = (status, detail)  # type: ignore[typeddict-unknown-key]
-
     def _refuse(self, status: int, detail: str) -> None:
         """Have the application answer a request that cannot be read, as the last one."""
         if self._is_ending:
@@ -291,33 +284,21 @@ class GuardedConnection(HttpToolsProtocol):
         self._is_ending = True
         if not self._is_reading:
             self.on_message_begin()
-        self._fault(status, detail)
-        if self.cycle is not None and self.cycle.scope is self.scope:  # its head was complete
+        self.scope["fault"] = (status, detail)  # type: ignore[typeddict-unknown-key]
+        if self._has_cycle():
             if self.cycle.response_complete:
                 self.transport.close()
-            self.cycle.keep_alive = False
             self.cycle.message_event.set()
-            return
-        self.scope.setdefault("method", "")
-        self.scope.setdefault("path", "")
-        self.cycle = RequestResponseCycle(
-            self.scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=False,
-            keep_alive=False,
-            on_response=self.on_response_complete,
-        )
-        self._unanswered += 1
-        if self._unanswered == 1:
-            self._start_asgi_task(self.cycle, self.app)
         else:
-            self.pipeline.appendleft((self.cycle, self.app))
+            self._unanswered += 1
+            self.url = b"/"  # whatever came of it may not be a URL
+            super().on_headers_complete()
+            self.scope["method"] = self.scope["path"] = ""
+        self.cycle.keep_alive = False
+
+    def _has_cycle(self) -> bool:
+        """Whether the head of the request at hand is complete."""
+        return self.cycle is not None and self.cycle.scope is self.scope
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or wait for one."""
@@ -368,7 +349,7 @@ class GuardedConnection(HttpToolsProtocol):
                     self.transport.abort()
                 self._since = self.loop.time()  # slow, but it goes on
                 self._unsent = unsent
-        elif self._is_reading and (not self._unanswered or self.cycle.scope is self.scope):
+        elif self._is_reading and (not self._unanswered or self._has_cycle()):
             if age > self._limits.request_timeout_s:
                 seconds = f"{self._limits.request_timeout_s:g}"
                 self._refuse(408, f"The request did not arrive within {seconds} s. Send it again.")

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["ArtifactError", "DataError", "ExplanationError", "InputError", "ProtoModelError", "RegistryError"]
+from collections.abc import Sequence
+
+__all__ = [
+    *("ArtifactError", "DataError", "ExplanationError", "InputError", "ProtoModelError", "RegistryError"),
+    "listed",
+]
+
+
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """Names in a sentence, the first few of many."""
+    rest = len(names) - most
+    return ", ".join(map(repr, names[:most])) + (f" and {rest} more" if rest > 0 else "")
 
 
 class ProtoModelError(Exception):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, Literal
 
-from proto_model.errors import InputError
+from proto_model.errors import InputError, listed
 from proto_model.schema import ModelSchema
 
 __all__ = ["EXPLAINER", "FILE", "ROWS", "Parameter", "Parameters", "Signature", "parameters_of"]
@@ -77,7 +77,7 @@ class Parameter:
             types = {feature.name: feature.type for feature in schema.features}
             for name in items:
                 if name not in types:
-                    found.append(f"{self.name}: no feature {name!r}; the model has {_listed(list(types))}")
+                    found.append(f"{self.name}: no feature {name!r}; the model has {listed(list(types), 10)}")
                 elif self.features == "ordered" and types[name] == "string":
                     found.append(
                         f"{self.name}: the categories of {name!r} have no order; use immutable_features"
@@ -145,19 +145,8 @@ class Parameters:
         Unknown names are ignored, as MLflow does it; None and empty text stand for the default. The explainer
         always explains.
 
-        Parameters
-        ----------
-        params : mapping of str to object, or None
-            As in the request; NumPy's scalars and arrays stand for plain values and lists.
-        schema : ModelSchema, optional
-            Of the model, which knows the features.
-        signature : {"rows", "explainer", "file"}
-            Only parameters of this signature are taken.
-
-        Raises
-        ------
-        InputError
-            If it is not an object, or a value is not accepted.
+        NumPy's scalars and arrays stand for plain values and lists. The schema knows the features. Raises
+        InputError if `params` is not an object, or a value is not accepted.
         """
         if params is None:
             params = {}
@@ -199,8 +188,3 @@ def parameters_of(signature: Signature | None = None) -> tuple[Parameter, ...]:
     """The rows of the table that a signature has; all of them by default."""
     rows = (Parameter(item.name, item.default, **item.metadata) for item in fields(Parameters))
     return tuple(row for row in rows if signature is None or signature in row.of)
-
-
-def _listed(names: list[str], limit: int = 10) -> str:
-    rest = len(names) - limit
-    return ", ".join(map(repr, names[:limit])) + (f" and {rest} more" if rest > 0 else "")

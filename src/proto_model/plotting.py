@@ -9,19 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-__all__ = [
-    "ACCENT",
-    "GRID",
-    "INK",
-    "MUTED",
-    "SECOND",
-    "class_colors",
-    "dress",
-    "new_figure",
-    "save",
-    "shortened",
-]
-
 INK = "#1f2933"
 MUTED = "#7b8794"
 GRID = "#e4e7eb"

@@ -137,13 +137,7 @@ class ModelSchema:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> ModelSchema:
-        """Schema from its JSON object.
-
-        Raises
-        ------
-        ArtifactError
-            If a part is missing, `schema_version` has another major number, or the task is unknown.
-        """
+        """Schema from its JSON object; raises ArtifactError if this release cannot read it."""
         try:
             version = content["schema_version"]
             if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
@@ -176,13 +170,7 @@ class ModelSchema:
 
     @classmethod
     def read(cls, path: Path) -> ModelSchema:
-        """Schema from a `schema.json` file.
-
-        Raises
-        ------
-        ArtifactError
-            If the file is missing, not JSON, or not a model schema.
-        """
+        """Schema from a `schema.json` file; raises ArtifactError if it is not one."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:

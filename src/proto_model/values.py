@@ -46,6 +46,7 @@ __all__ = [
     "fault_text",
     "is_code",
     "is_number",
+    "plain_numbers",
 ]
 
 #: What is trimmed: Unicode's White_Space. `str.strip()` and Arrow's trim remove other characters.
@@ -110,16 +111,24 @@ def is_code(text: str) -> bool:
     return digits[:1] == "0" and digits[1:2].isdigit()
 
 
-class Rule:
-    """What one feature makes of values.
+def plain_numbers(row: Sequence[Any]) -> list[Any]:
+    """A row of numbers, some of which are texts that only need `float`, or missing: "" and None.
 
-    Codes are undefined where a value is refused. `RuleBook` holds one rule per feature.
-
-    Parameters
-    ----------
-    feature : Feature
-        Its type, categories, and whether it may be missing.
+    Raises
+    ------
+    ValueError
+        If a text may mean anything else.
     """
+    if _PLAIN.fullmatch("".join([value for value in row if isinstance(value, str)])) is None:
+        raise ValueError("a text needs a closer look")
+    return [
+        float(value or "nan") if isinstance(value, str) else math.nan if value is None else value
+        for value in row
+    ]
+
+
+class Rule:
+    """What one feature makes of values; codes are undefined where a value is refused."""
 
     def __init__(self, feature: Feature) -> None:
         self.feature = feature
@@ -232,13 +241,7 @@ class Rule:
 
 
 class RuleBook:
-    """The rules of a schema's features, and those for numbers as one look at a whole matrix.
-
-    Parameters
-    ----------
-    schema : ModelSchema
-        Names the features.
-    """
+    """The rules of a schema's features, and those for numbers as one look at a whole matrix."""
 
     def __init__(self, schema: ModelSchema) -> None:
         self.schema = schema

@@ -12,8 +12,6 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-__all__ = ["COMMANDS", "build_parser", "main"]
-
 COMMANDS = {
     "train": ("train all variants on a table and register them", "train"),
     "compare": ("promote the challenger if it is better than the champion", "train"),

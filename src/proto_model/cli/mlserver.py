@@ -17,8 +17,6 @@ from pathlib import Path
 
 from proto_model.errors import ArtifactError, ProtoModelError
 
-__all__ = ["build_parser", "main"]
-
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""

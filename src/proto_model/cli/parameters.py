@@ -7,8 +7,6 @@ import argparse
 from proto_model.parameters import Parameters, Signature, parameters_of
 from proto_model.schema import ModelSchema
 
-__all__ = ["add_parameters", "given_parameters"]
-
 
 def add_parameters(parser: argparse.ArgumentParser, signature: Signature) -> None:
     """Add a flag for each parameter of a signature."""

@@ -31,8 +31,6 @@ from proto_model.model import Bundle, Predictor
 from proto_model.parameters import FILE
 from proto_model.registry.model_folder import downloaded, local_folder
 
-__all__ = ["build_parser", "main"]
-
 _BUNDLE = Path("artifacts") / "bundle"
 
 

@@ -21,8 +21,6 @@ from pathlib import Path
 
 from proto_model.serving.http.settings import NUMBERS, ServerSettings, expected, number
 
-__all__ = ["build_parser", "main"]
-
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line; the defaults are those of `ServerSettings`."""

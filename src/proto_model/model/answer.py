@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,6 @@ from proto_model.schema import FeatureType, Label, ModelSchema
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Answer", "AnswerField", "classification_fields"]
-
 
 @dataclass(frozen=True, eq=False)
 class AnswerField:
@@ -30,7 +28,7 @@ class AnswerField:
 
     name: str
     type: FeatureType | Literal["json"]  # `json`: an object, or text where there are no objects
-    values: Callable[[Answer], Any]  # one per row of an answer
+    values: Callable[[Answer | AnswerRow], Any]  # of an answer one per row, of a row its own
     labels: tuple[Label, ...] | None = None  # set where the values are positions in it
     of: tuple[Signature, ...] = (ROWS, EXPLAINER, FILE)
     when: Callable[[Parameters], bool] | None = None  # whether a request asks for it; None: always
@@ -39,6 +37,12 @@ class AnswerField:
     def label_array(self) -> NDArray[Any]:
         """The labels in their own type; strings are objects."""
         return np.array(self.labels, dtype=object if self.type == "string" else None)
+
+    @cached_property
+    def label_list(self) -> list[Any]:
+        """The same as JSON has them."""
+        labels: list[Any] = self.label_array.tolist()
+        return labels
 
     def column(self, answer: Answer) -> NDArray[Any]:
         """Values of an answer in the field's own type; strings and JSON are objects."""
@@ -52,12 +56,17 @@ class AnswerField:
         column[:] = values
         return column
 
+    def cell(self, row: AnswerRow) -> Any:
+        """Value of a row, as JSON has it."""
+        value = self.values(row)
+        return value if self.labels is None else self.label_list[value]
+
 
 def classification_fields(schema: ModelSchema) -> tuple[AnswerField, ...]:
     """Fields of an answer that is a class: the likeliest one, of equally likely ones the first."""
 
-    def probability_of(position: int) -> Callable[[Answer], Any]:
-        return lambda answer: answer.scores[:, position]
+    def probability_of(position: int) -> Callable[[Answer | AnswerRow], Any]:
+        return lambda answer: answer.by_class[position]
 
     by_class = enumerate(schema.probability_columns)
     return (
@@ -71,30 +80,41 @@ def classification_fields(schema: ModelSchema) -> tuple[AnswerField, ...]:
     )
 
 
+class AnswerRow(NamedTuple):
+    """One row of an answer in plain numbers, under the names that `Answer` has for columns."""
+
+    by_class: list[float]
+    explanations: Any
+    errors: Any
+
+    @property
+    def best(self) -> int:
+        """Position of the largest score, of equal ones the first."""
+        return self.by_class.index(max(self.by_class))
+
+    @property
+    def highest(self) -> float:
+        """The largest score."""
+        return max(self.by_class)
+
+
 @dataclass(eq=False)  # not frozen, which would cost a tenth of a small answer's time
 class Answer:
-    """What a model says to some rows.
-
-    Parameters
-    ----------
-    fields : tuple of AnswerField
-        What it consists of, in order.
-    scores : ndarray of shape (n_rows, n_outputs)
-        What the engine gave; of a classifier the probability of each class.
-    explanations : sequence or None
-        One per row, if they were asked for.
-    errors : sequence or None
-        Why a row has no prediction, None for the others, if it was asked for.
-    """
+    """What a model says to some rows; explanations and errors, if they were asked for, are one per row."""
 
     fields: tuple[AnswerField, ...] = field(repr=False)
-    scores: NDArray[np.float64]
+    scores: NDArray[np.float64]  # shape (n_rows, n_outputs); of a classifier the probability of each class
     explanations: Sequence[Any] | None = None
-    errors: Sequence[str | None] | None = None
+    errors: Sequence[str | None] | None = None  # why a row has no prediction, None for the others
 
     def __len__(self) -> int:
         """Number of rows."""
         return len(self.scores)
+
+    @property
+    def by_class(self) -> NDArray[np.float64]:
+        """Scores of each class, shape (n_outputs, n_rows)."""
+        return self.scores.T
 
     @property
     def best(self) -> Any:
@@ -103,19 +123,30 @@ class Answer:
 
     @property
     def highest(self) -> Any:
-        """Each row's largest score; a single row needs no reduction, which would take long."""
-        return self.scores.ravel()[self.best] if len(self.scores) == 1 else self.scores.max(axis=1)
+        """Each row's largest score."""
+        return self.scores.max(axis=1)
 
     def records(self) -> list[dict[str, Any]]:
-        """Rows as JSON objects; single rows are common, so that every call in here counts."""
-        names, columns = [], []
-        for one in self.fields:
-            values = one.values(self)
-            if one.labels is not None:
-                values = one.label_array[values]
-            names.append(one.name)
-            columns.append(values.tolist() if isinstance(values, np.ndarray) else values)
-        return [dict(zip(names, row)) for row in zip(*columns)]  # noqa: B905  # all columns are as long
+        """Rows as JSON objects."""
+        if len(self.scores) == 1:
+            return [self._only_row()]
+        columns = self.lists()
+        return [dict(zip(columns, row)) for row in zip(*columns.values())]  # noqa: B905  # all are as long
+
+    def lists(self) -> dict[str, list[Any]]:
+        """Values of each field, by its name, as JSON has them."""
+        if len(self.scores) == 1:
+            return {name: [value] for name, value in self._only_row().items()}
+        return {field.name: field.column(self).tolist() for field in self.fields}
+
+    def _only_row(self) -> dict[str, Any]:
+        """The record of a single row without NumPy, which takes 5 µs for one, of a request's 25."""
+        row = AnswerRow(
+            self.scores[0].tolist(),
+            self.explanations and self.explanations[0],
+            self.errors and self.errors[0],
+        )
+        return {field.name: field.cell(row) for field in self.fields}
 
     def frame(self) -> pd.DataFrame:
         """Data frame with a column per field.

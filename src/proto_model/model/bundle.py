@@ -27,8 +27,6 @@ from proto_model.schema import ModelSchema
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-__all__ = ["MAX_BACKGROUND_ROWS", "SCHEMA_FILE", "Bundle", "background_rows", "write_bundle"]
-
 MAX_BACKGROUND_ROWS = 2000
 
 SCHEMA_FILE = "schema.json"
@@ -92,10 +90,7 @@ class Bundle:
     def load(cls, folder: Path) -> Bundle:
         """Bundle of a folder; background and pipeline are read when they are asked for.
 
-        Raises
-        ------
-        ArtifactError
-            If a file is missing, damaged, or of another model than the others.
+        Raises ArtifactError if a file is missing, damaged, or of another model than the others.
         """
         schema = ModelSchema.read(folder / SCHEMA_FILE)
         return cls(folder, schema, KINDS[schema.task].engine(folder, schema))

@@ -21,8 +21,6 @@ from proto_model.schema import ModelSchema
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-__all__ = ["KINDS", "Engine", "Kind", "answer_fields"]
-
 _FOREST_FILE = "forest.npz"
 
 

@@ -16,8 +16,6 @@ from proto_model.model.bundle import Bundle
 from proto_model.model.kinds import answer_fields
 from proto_model.parameters import FILE, ROWS, Parameters, Signature
 
-__all__ = ["Explain", "Predictor"]
-
 Explain = Callable[[NDArray[np.float64]], list[dict[str, Any]]]
 
 
@@ -57,16 +55,10 @@ class Predictor:
         parameters: Parameters | None = None,
         go_on: Callable[[], None] | None = None,
     ) -> Answer:
-        """Answer to some rows.
+        """Answer to coded rows, shape (n_rows, n_features).
 
-        Parameters
-        ----------
-        matrix : ndarray of shape (n_rows, n_features)
-            Coded rows.
-        parameters : Parameters, optional
-            From `parameters`.
-        go_on : callable, optional
-            Called after each explanation; ends the work by raising.
+        `parameters` are from the method of this name; `go_on` is called after each explanation and ends the
+        work by raising.
 
         Raises
         ------

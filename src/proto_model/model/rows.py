@@ -27,11 +27,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.errors import InputError
+from proto_model.errors import InputError, listed
 from proto_model.schema import ModelSchema
-from proto_model.values import RuleBook, expected, fault_text
-
-__all__ = ["MAX_FAULTS", "RowReader", "coded_rows", "refuse_repeated"]
+from proto_model.values import RuleBook, expected, fault_text, plain_numbers
 
 MAX_FAULTS = 20
 
@@ -42,13 +40,7 @@ _UNUSUAL = (struct.error, KeyError, IndexError, TypeError, ValueError, OverflowE
 
 
 class RowReader:
-    """Reads the rows of one schema; safe to share between threads.
-
-    Parameters
-    ----------
-    schema : ModelSchema
-        What the model takes.
-    """
+    """Reads the rows of one schema; safe to share between threads."""
 
     def __init__(self, schema: ModelSchema) -> None:
         self.schema = schema
@@ -64,7 +56,6 @@ class RowReader:
                 if rule.feature.nullable:
                     codes[None] = math.nan
                 self._codes.append((position, codes))
-        self._may_hold_null = any(f.nullable and f.categories is None for f in schema.features)
         self._is_number = np.array([feature.type in ("double", "long") for feature in schema.features])
 
     def table(self, columns: Any, rows: Any) -> Matrix:
@@ -100,12 +91,13 @@ class RowReader:
     def columns(self, columns: Mapping[str, Any]) -> Matrix:
         """Coded matrix of a mapping of column name to values, or to one value each.
 
-        Lists may take the short way, tuples and arrays take the long one.
+        Lists may take the short way, and so may a row of CSV; other tuples and arrays take the long one.
         """
         try:
             lists = self._of_record(columns)
             matrix = None
-            if set(map(type, lists)) == {list}:
+            types = set(map(type, lists))
+            if types == {list} or (types == {tuple} and len(lists[0]) == 1):
                 matrix = self._coded(list(zip(*lists, strict=True)))
         except _UNUSUAL:
             matrix = None
@@ -143,10 +135,9 @@ class RowReader:
         numbers = self._without_texts(rows) if self._codes else rows
         try:
             data = bytearray().join(starmap(self._pack, numbers))
-        except struct.error:
-            if not self._may_hold_null:
-                return None
-            data = bytearray().join(starmap(self._pack, map(_nulls_as_nan, numbers)))
+        except struct.error:  # several rows of texts are read faster by columns, the long way
+            fill = plain_numbers if len(rows) == 1 else _nulls_as_nan
+            data = bytearray().join(starmap(self._pack, map(fill, numbers)))
         matrix = np.frombuffer(data, dtype=np.float64).reshape(len(rows), -1)
         return matrix if self._book.accepts(matrix) and not self._holds_truth(rows, matrix) else None
 
@@ -249,7 +240,7 @@ def refuse_repeated(names: Iterable[Any], schema: ModelSchema) -> None:
     counts = Counter(names)
     twice = [name for name in schema.feature_names if counts[name] > 1]
     if twice:
-        raise InputError(f"Columns given more than once: {_listed(twice)}. Send each of them once.")
+        raise InputError(f"Columns given more than once: {listed(twice)}. Send each of them once.")
 
 
 def _columns(data: Any, schema: ModelSchema) -> tuple[Any, int]:
@@ -271,7 +262,7 @@ def _columns(data: Any, schema: ModelSchema) -> tuple[Any, int]:
     raise InputError(
         "Rows without column names given. Send them as dataframe_split, dataframe_records, CSV with a "
         'header, Parquet, or inputs/instances such as [{"column": value, ...}]. '
-        f"The model takes the columns {_listed(schema.feature_names)}."
+        f"The model takes the columns {listed(schema.feature_names)}."
     )
 
 
@@ -335,12 +326,6 @@ def _getter(keys: Sequence[Any]) -> Any:
 
 def _nulls_as_nan(row: Sequence[Any]) -> list[Any]:
     return [math.nan if value is None else value for value in row]
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Names in a sentence, the first few of many."""
-    rest = len(names) - MAX_FAULTS
-    return ", ".join(map(repr, names[:MAX_FAULTS])) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _kind(value: Any) -> str:

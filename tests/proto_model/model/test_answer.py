@@ -71,17 +71,18 @@ def test_records_and_frame_say_the_same(n_rows):
     assert [record["probability_yes"] for record in records] == scores[:, 1].tolist()
 
 
-def test_a_line_of_the_table_is_all_that_a_field_needs(monkeypatch, forest_model):
+@pytest.mark.parametrize("n_rows", [1, 2])
+def test_a_line_of_the_table_is_all_that_a_field_needs(monkeypatch, forest_model, n_rows):
     """A field that is added shows in every form of an answer."""
     kind = KINDS["classification"]
-    margin = AnswerField("margin", "double", lambda answer: answer.scores[:, 0] - answer.scores[:, 1])
+    margin = AnswerField("margin", "double", lambda answer: answer.by_class[0] - answer.by_class[1])
     fields = kind.fields
     monkeypatch.setattr(kind, "fields", lambda schema: (*fields(schema), margin), raising=False)
     schema = forest_model.schema
 
     predictor = Predictor(forest_model)
     payload = RowPayload(predictor, 10)
-    answer = predictor.answer(np.zeros((2, len(schema.features))))
+    answer = predictor.answer(np.zeros((n_rows, len(schema.features))))
 
     assert "margin" in answer.records()[0]
     assert "margin" in answer.frame()

@@ -29,10 +29,8 @@ from proto_model.serving.http.server import (
     run,
     supervise,
 )
-from proto_model.serving.http.service import Endpoints
+from proto_model.serving.http.service import Service
 from proto_model.serving.http.settings import ServerSettings
-
-__all__ = ["AddressError", "App", "listen", "serve"]
 
 logger = logging.getLogger(__name__)
 
@@ -62,25 +60,13 @@ class AddressError(ProtoModelError):
 
 
 class App:
-    """Answers HTTP requests with a model.
-
-    Parameters
-    ----------
-    model : ServedModel
-        The model.
-    settings : ServerSettings
-        Limits.
-    metrics : Metrics
-        Counts what happens.
-    """
+    """Answers HTTP requests with a model."""
 
     def __init__(self, model: ServedModel, settings: ServerSettings, metrics: Metrics) -> None:
         self.model = model
         self.settings = settings
         self.metrics = metrics
-        endpoints = Endpoints.of(model, settings, metrics.set_jobs)
-        self._invocations, self._inference = endpoints.invocations, endpoints.inference
-        self._service = endpoints.service
+        self._service = Service(model, settings, metrics.set_jobs)
         self._pages: dict[str, Callable[[], bytes]] = {
             "/ping": lambda: b"\n",
             "/health": lambda: b"\n",
@@ -149,7 +135,7 @@ class App:
         _require(scope, "POST")
         content_type = _header(scope, b"content-type").decode("latin-1")
         body = await read_body(scope, receive, self.settings.max_body_bytes)
-        protocol = self._invocations
+        protocol = self._service.invocations
 
         def read() -> Request:
             return protocol.read(body, content_type), protocol.write
@@ -159,7 +145,7 @@ class App:
 
     async def _v2(self, scope: Scope, receive: Receive, path: str) -> tuple[bytes, int]:
         """Answer of a path of the Open Inference Protocol, and its number of rows."""
-        protocol = self._inference
+        protocol = self._service.inference
         page = protocol.page(path)
         if page is not None:
             _require(scope, "GET")
@@ -207,13 +193,7 @@ def _header(scope: Mapping[str, Any], name: bytes) -> bytes:
 
 
 def listen(settings: ServerSettings) -> socket.socket:
-    """Socket at the address of the settings, which does not listen yet.
-
-    Raises
-    ------
-    AddressError
-        If the address is taken, or not one of this machine's.
-    """
+    """Socket at the address of the settings, which does not listen yet; raises AddressError."""
     try:
         return bind(settings.host, settings.port, shared=settings.workers > 1)
     except OSError as error:
@@ -227,14 +207,7 @@ def listen(settings: ServerSettings) -> socket.socket:
 def serve(model: ServedModel, settings: ServerSettings, listener: socket.socket) -> int:
     """Answer until SIGTERM or SIGINT, then finish what was begun; the process's exit code.
 
-    Parameters
-    ----------
-    model : ServedModel
-        The model; workers share its memory.
-    settings : ServerSettings
-        Workers and limits.
-    listener : socket
-        From `listen`.
+    Workers share the memory of the model; `listener` is from `listen`.
     """
     metrics = Metrics(model.schema, model.version, settings.workers)
     limits = Limits(settings.max_connections, settings.body_timeout_s, settings.drain_timeout_s)

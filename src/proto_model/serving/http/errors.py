@@ -6,18 +6,6 @@ import logging
 
 from proto_model.errors import InputError, ProtoModelError
 
-__all__ = [
-    "EndingError",
-    "LengthError",
-    "MediaTypeError",
-    "MethodError",
-    "NotFoundError",
-    "OverloadError",
-    "SlowAnswerError",
-    "fault",
-    "too_many_rows",
-]
-
 logger = logging.getLogger(__name__)
 
 

@@ -16,8 +16,6 @@ from proto_model.model import Predictor
 from proto_model.serving.http.errors import EndingError, MediaTypeError, SlowAnswerError
 from proto_model.serving.http.payload import JSON, Output, Question
 
-__all__ = ["COLUMNS", "FilePayload", "JobReader"]
-
 URLS = ("input_url", "output_url")
 COLUMNS = (*URLS, "file_id")
 

@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 import orjson
 
 from proto_model.errors import InputError
 from proto_model.serving.http.errors import too_many_rows
 
-__all__ = ["FORMATS", "Forms", "TableReader", "parsed"]
-
 FORMATS = ("dataframe_split", "dataframe_records", "inputs", "instances")
-
-T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 
 def parsed(body: bytes) -> dict[str, Any]:
-    """JSON object of a body; NaN, Infinity and UTF-16, which orjson refuses and MLflow takes, are understood.
-
-    Raises
-    ------
-    InputError
-        If it is not JSON, or not an object.
-    """
+    """JSON object of a body; NaN, Infinity and UTF-16, which MLflow takes and orjson does not, are read."""
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -48,31 +37,23 @@ def _reason(error: Exception) -> str:
     return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
-class TableReader(Protocol[T_co]):
+class TableReader(Protocol):
     """Makes something of a table, in the three ways in which JSON can hold one."""
 
-    def table(self, columns: Any, rows: Any) -> T_co:
+    def table(self, columns: Any, rows: Any) -> Any:
         """Rows that are lists, below a list of column names."""
 
-    def records(self, records: Sequence[Mapping[str, Any]]) -> T_co:
+    def records(self, records: Sequence[Mapping[str, Any]]) -> Any:
         """Rows that are objects."""
 
-    def columns(self, columns: Mapping[str, Any]) -> T_co:
+    def columns(self, columns: Mapping[str, Any]) -> Any:
         """Object of columns, each a list of values, or one value."""
 
 
-class Forms(Generic[T]):
-    """Finds the table in a body.
+class Forms:
+    """Finds the table in a body."""
 
-    Parameters
-    ----------
-    reader : TableReader
-        What is made of it.
-    max_rows : int
-        Most rows of a table.
-    """
-
-    def __init__(self, reader: TableReader[T], max_rows: int) -> None:
+    def __init__(self, reader: TableReader, max_rows: int) -> None:
         self.reader = reader
         self.max_rows = max_rows
         self._forms = {
@@ -82,21 +63,15 @@ class Forms(Generic[T]):
             "instances": self._instances,
         }
 
-    def read(self, content: dict[str, Any]) -> T:
-        """What the reader makes of the table in a JSON body.
-
-        Raises
-        ------
-        LengthError, InputError
-            If the table has too many rows, or there is none.
-        """
+    def read(self, content: dict[str, Any]) -> Any:
+        """What the reader makes of the table in a JSON body; raises LengthError or InputError."""
         given = [name for name in FORMATS if name in content]
         if len(given) != 1:
             found = ", ".join(map(repr, list(content)[:5])) or "nothing"
             raise InputError(f"Exactly one of {', '.join(FORMATS)} expected in the body, {found} given.")
         return self._forms[given[0]](content[given[0]])
 
-    def _split(self, split: Any) -> T:
+    def _split(self, split: Any) -> Any:
         if not isinstance(split, dict) or "data" not in split or split.keys() - {"columns", "data", "index"}:
             raise InputError(
                 "dataframe_split must be an object with columns (names), data (a list of rows) and nothing "
@@ -110,13 +85,13 @@ class Forms(Generic[T]):
             )
         return self.reader.table(split.get("columns"), rows)
 
-    def _records(self, records: Any) -> T:
+    def _records(self, records: Any) -> Any:
         if not isinstance(records, list) or set(map(type, records)) - {dict}:
             raise InputError('dataframe_records must be a list of objects such as [{"column": value, ...}].')
         self._refuse_many(records)
         return self.reader.records(records)
 
-    def _inputs(self, inputs: Any) -> T:
+    def _inputs(self, inputs: Any) -> Any:
         if isinstance(inputs, dict):
             self._refuse_many(next(iter(inputs.values()), None))
             return self.reader.columns(inputs)
@@ -127,7 +102,7 @@ class Forms(Generic[T]):
             'of columns such as {"column": [value, ...], ...}.'
         )
 
-    def _instances(self, instances: Any) -> T:
+    def _instances(self, instances: Any) -> Any:
         if isinstance(instances, list) and instances and isinstance(instances[0], dict):
             names = instances[0].keys()
             for number, record in enumerate(instances):

@@ -19,9 +19,7 @@ from proto_model.parameters import parameters_of
 from proto_model.serving.http.errors import NotFoundError
 from proto_model.serving.http.forms import parsed
 from proto_model.serving.http.payload import Output, Payload, Question
-from proto_model.serving.http.tensors import Tensor, UsualTensors, column_values
-
-__all__ = ["PLATFORM", "Envelope", "Inference", "InferenceRequest"]
+from proto_model.serving.http.tensors import Tensor, UsualTensors, column_values, metadata
 
 PLATFORM = "proto_model"
 
@@ -57,13 +55,7 @@ class Inference:
         self._usual = UsualTensors(payload.inputs)
 
     def page(self, path: str) -> dict[str, Any] | None:
-        """JSON of a path that tells about server or model; None for the path of `infer`.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such path, model or version.
-        """
+        """JSON of a path that tells about server or model; None for the path of `infer`."""
         parts = path.strip("/").split("/")[1:]
         if not parts:
             return {"name": "proto-model-turbo", "version": proto_model.__version__, "extensions": []}
@@ -95,8 +87,8 @@ class Inference:
             "name": self.model_name,
             "versions": [self.version] if self.version else [],
             "platform": PLATFORM,
-            "inputs": [_metadata(name, takes[0]) for name, takes in self.payload.inputs.items()],
-            "outputs": [_metadata(*pair) for pair in self.payload.outputs.items()],
+            "inputs": [metadata(name, takes[0]) for name, takes in self.payload.inputs.items()],
+            "outputs": [metadata(*pair) for pair in self.payload.outputs.items()],
         }
 
     def read(self, body: bytes) -> InferenceRequest:
@@ -104,13 +96,7 @@ class Inference:
         return self.request(_opened(body))
 
     def request(self, envelope: Envelope) -> InferenceRequest:
-        """Request of tensors, wherever they came from.
-
-        Raises
-        ------
-        InputError, LengthError
-            If a tensor, a parameter or the name of an output is not right, or there are too many rows.
-        """
+        """Request of tensors, wherever they came from; raises InputError or LengthError."""
         outputs = self._output_names(envelope.outputs)
         rows = self.payload.reader.columns(self._columns(envelope.tensors))
         question = self.payload.question(rows, _listed(envelope.params), outputs)
@@ -134,13 +120,7 @@ class Inference:
         return orjson.dumps(content)
 
     def _columns(self, tensors: Sequence[Tensor]) -> dict[str, list[Any]]:
-        """Values of the inputs that are known, by name; others are left out.
-
-        Raises
-        ------
-        InputError, LengthError
-            If a tensor is not right, there are none that are known, or too many rows.
-        """
+        """Values of the inputs that are known, by name; others are left out."""
         usual = self._usual.columns(tensors, self.payload.max_rows)
         if usual is not None:
             return usual
@@ -182,13 +162,7 @@ class Inference:
 
 
 def _opened(body: bytes) -> Envelope:
-    """Parts of a JSON body.
-
-    Raises
-    ------
-    InputError
-        If it is not the body of an `infer` request.
-    """
+    """Parts of a JSON body."""
     content = parsed(body)
     request_id = content.get("id")
     if request_id is not None and not _is_text(request_id):
@@ -222,7 +196,3 @@ def _objects(items: Any, key: str) -> list[dict[str, Any]]:
     if not isinstance(items, list) or set(map(type, items)) - {dict}:
         raise InputError(f"{key} must be a list of objects, each with a name.")
     return items
-
-
-def _metadata(name: str, datatype: str) -> dict[str, Any]:
-    return {"name": name, "datatype": datatype, "shape": [-1, 1]}

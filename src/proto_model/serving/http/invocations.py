@@ -11,8 +11,6 @@ from proto_model.serving.http.errors import MediaTypeError, too_many_rows
 from proto_model.serving.http.forms import Forms, parsed
 from proto_model.serving.http.payload import JSON, Payload, Question
 
-__all__ = ["Invocations", "media_type"]
-
 
 class Invocations:
     """Reads and writes the bodies of `/invocations` of one model."""
@@ -22,13 +20,7 @@ class Invocations:
         self._forms = Forms(payload.reader, payload.max_rows)
 
     def read(self, body: bytes, content_type: str) -> Question:
-        """Question of a body.
-
-        Raises
-        ------
-        MediaTypeError, LengthError, InputError
-            If the body is not of a type that is taken, has too many rows, or is not right.
-        """
+        """Question of a body; raises MediaTypeError, LengthError or InputError."""
         payload = self._payload
         kind = JSON if content_type == JSON else media_type(content_type, payload.media_types)
         if kind == JSON:
@@ -46,13 +38,7 @@ class Invocations:
 
 
 def media_type(content_type: str, accepted: Sequence[str]) -> str:
-    """Media type of a Content-Type header, without its parameters.
-
-    Raises
-    ------
-    MediaTypeError
-        If it is none of the accepted ones, or has parameters besides `charset=utf-8`.
-    """
+    """Media type of a Content-Type header; `charset=utf-8` is the only parameter that is understood."""
     kind, *parameters = (part.strip() for part in content_type.split(";"))
     if kind not in accepted:
         shown = f"Content-Type {content_type[:80]!r}" if content_type else "No Content-Type"

@@ -14,31 +14,11 @@ from itertools import accumulate
 
 from proto_model.schema import ModelSchema
 
-__all__ = ["Metrics"]
-
 ROUTES = ("invocations", "v2", "ping", "health", "version", "metrics", "other")
 STATUSES = (200, 400, 404, 405, 408, 413, 415, 431, 500, 503, 504)
 BUCKETS_S = (
-    0.0001,
-    0.00025,
-    0.0005,
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1,
-    2.5,
-    5,
-    10,
-    30,
-    120,
-    600,
-    3600,
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1, 2.5, 5, 10, 30, 120, 600, 3600),
 )
 
 JOBS = ("body", "explanation", "file")
@@ -54,17 +34,7 @@ _SIZE = _JOBS + len(JOBS)
 
 
 class Metrics:
-    """Counts the requests of all workers; to be made before they are forked.
-
-    Parameters
-    ----------
-    schema : ModelSchema
-        Of the model served.
-    version : str or None
-        Its version.
-    n_workers : int
-        Processes that count.
-    """
+    """Counts the requests of all workers; to be made before they are forked."""
 
     def __init__(self, schema: ModelSchema, version: str | None, n_workers: int = 1) -> None:
         self._memory = mmap.mmap(-1, 8 * _SIZE * n_workers)

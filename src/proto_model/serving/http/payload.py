@@ -13,9 +13,7 @@ from proto_model.model.rows import RowReader
 from proto_model.parameters import Parameters
 from proto_model.serving.http.forms import TableReader
 from proto_model.serving.http.table_bodies import csv_columns, parquet_columns
-from proto_model.serving.http.tensors import DATATYPES, TAKES
-
-__all__ = ["CSV", "JSON", "PARQUET", "Output", "Payload", "Question", "RowPayload"]
+from proto_model.serving.http.tensors import TAKES, column_datatype
 
 JSON = "application/json"
 CSV = "text/csv"
@@ -46,7 +44,7 @@ class Payload(Protocol):
     """Datatype of V2 of each column of an answer, asked for or not."""
 
     @property
-    def reader(self) -> TableReader[Any]:
+    def reader(self) -> TableReader:
         """Makes rows of a table of JSON or of tensors."""
 
     def question(self, rows: Any, params: Any, outputs: Sequence[str] = ()) -> Question:
@@ -84,7 +82,7 @@ class RowPayload:
             feature.name: TAKES[feature.type] for feature in schema.features
         }
         self.outputs: Mapping[str, str] = {
-            field.name: "BYTES" if field.type == "json" else DATATYPES[field.type]
+            field.name: column_datatype(field.type)
             for field in answer_fields(schema, None, predictor.signature)
         }
         self._predictor = predictor
@@ -123,12 +121,8 @@ class RowPayload:
 
     def tensors(self, answer: Answer, names: Iterable[str]) -> list[Output]:
         """Tensors of these names, as far as the answer has them; an explanation is one text."""
-        fields = {field.name: field for field in answer.fields}
-        tensors = []
-        for name in names:
-            if name in fields:
-                data = fields[name].column(answer).tolist()
-                if fields[name].type == "json":
-                    data = [orjson.dumps(item).decode() for item in data]
-                tensors.append((name, self.outputs[name], data))
-        return tensors
+        columns = answer.lists()
+        for field in answer.fields:
+            if field.type == "json":
+                columns[field.name] = [orjson.dumps(item).decode() for item in columns[field.name]]
+        return [(name, self.outputs[name], columns[name]) for name in names if name in columns]

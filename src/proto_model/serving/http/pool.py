@@ -11,8 +11,6 @@ from typing import TypeVar
 
 from proto_model.serving.http.errors import EndingError, OverloadError, SlowAnswerError
 
-__all__ = ["Pool"]
-
 # Jobs that are told to end get so long to say so themselves.
 GRACE_S = 1.0
 
@@ -20,18 +18,9 @@ T = TypeVar("T")
 
 
 class Pool:
-    """Threads that work off the event loop.
+    """Threads that work off the event loop; `timeout_s` includes the time that a job waits.
 
-    Parameters
-    ----------
-    threads, max_waiting : int
-        How many jobs may be at work, and wait.
-    timeout_s : float
-        Longest time for a job, waiting included.
-    changed : callable
-        Told how many jobs there are, whenever that changes.
-    advice : str
-        What to do about a job that takes too long.
+    `changed` is told how many jobs there are, whenever that changes; `advice` is for jobs that take too long.
     """
 
     def __init__(
@@ -54,14 +43,8 @@ class Pool:
     async def run(self, job: Callable[[Callable[[], None]], T]) -> T:
         """Result of a job, which is given a function to call now and then: it raises when time is over.
 
-        Raises
-        ------
-        OverloadError
-            If too many jobs are waiting.
-        EndingError
-            If the pool is closed.
-        SlowAnswerError
-            If time is over. A job that has begun holds its thread until it ends.
+        Raises OverloadError if too many jobs are waiting, EndingError if the pool is closed, and
+        SlowAnswerError if time is over. A job that has begun holds its thread until it ends.
         """
         if self._closed:
             raise _ending()

@@ -16,8 +16,6 @@ from proto_model.schema import ModelSchema
 if TYPE_CHECKING:
     from proto_model.files.transfer import FileSettings
 
-__all__ = ["BUNDLE", "ServedModel", "signature_of"]
-
 BUNDLE = Path("artifacts", "bundle")
 
 

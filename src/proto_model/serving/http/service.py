@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -13,8 +12,6 @@ from proto_model.serving.http.payload import Payload, Question, RowPayload
 from proto_model.serving.http.pool import Pool
 from proto_model.serving.http.served_model import ServedModel
 from proto_model.serving.http.settings import ServerSettings
-
-__all__ = ["Endpoints", "Service"]
 
 # Up to here a body is read at once: that takes less time than handing it to a thread.
 SMALL_BODY_BYTES = 32 * 1024
@@ -26,29 +23,34 @@ T = TypeVar("T")
 
 
 class Service:
-    """A model with a pool of threads per kind of work: large tables do not wait behind explanations.
+    """What answers for a model, in every server: MLflow's protocol, V2, and threads per kind of work.
 
-    `changed` is told a kind of work, and how many jobs of the kind there are, whenever that changes.
+    Large tables do not wait behind explanations. `changed` is told a kind of work, and how many jobs of the
+    kind there are, whenever that changes.
     """
 
     def __init__(
         self,
-        payload: Payload,
+        model: ServedModel,
         settings: ServerSettings,
-        takes_files: bool = False,
-        changed: Callable[[str, int], None] | None = None,
+        changed: Callable[[str, int], None] = lambda kind, n_jobs: None,
     ) -> None:
-        self._payload = payload
-        self.retry_after_s = 30 if takes_files else 1
-        tell = changed or (lambda kind, n_jobs: None)
-        if takes_files:
-            limits = (settings.file_jobs, settings.max_waiting_files, settings.file_timeout_s)
-            self._pools = {"file": Pool(*limits, changed=partial(tell, "file"), advice=FILE_ADVICE)}
-        else:
+        self._payload: Payload
+        if model.files is None:
+            self._payload = RowPayload(model.predictor, settings.max_rows)
+            self.retry_after_s = 1
             limits = (settings.threads, settings.max_waiting, settings.answer_timeout_s)
-            self._pools = {
-                kind: Pool(*limits, changed=partial(tell, kind)) for kind in ("body", "explanation")
-            }
+            kinds = ("body", "explanation")
+            self._pools = {kind: Pool(*limits, changed=partial(changed, kind)) for kind in kinds}
+        else:
+            from proto_model.serving.http.file_payload import FilePayload
+
+            self._payload = FilePayload(model.predictor, model.files, settings.max_files)
+            self.retry_after_s = 30
+            limits = (settings.file_jobs, settings.max_waiting_files, settings.file_timeout_s)
+            self._pools = {"file": Pool(*limits, changed=partial(changed, "file"), advice=FILE_ADVICE)}
+        self.invocations = Invocations(self._payload)
+        self.inference = Inference(self._payload, model.schema.model_name, model.version)
 
     async def answer(
         self, read: Callable[[], tuple[Question, Callable[[Any], T]]], n_bytes: int
@@ -56,11 +58,6 @@ class Service:
         """Written answer of a request, and its number of rows.
 
         `read` gives the question of the request, and what writes the answer; `n_bytes` are still to be read.
-
-        Raises
-        ------
-        InputError, LengthError, OverloadError, SlowAnswerError, EndingError
-            If it cannot be read, or not be answered now or in time.
         """
         if n_bytes <= SMALL_BODY_BYTES or "body" not in self._pools:
             question, write = read()
@@ -80,30 +77,3 @@ class Service:
         """Have what is at work end at its next step, and the threads with it."""
         for pool in self._pools.values():
             pool.close()
-
-
-@dataclass(frozen=True)
-class Endpoints:
-    """What answers for a model, in every server: MLflow's protocol, V2, and who does the work."""
-
-    invocations: Invocations
-    inference: Inference
-    service: Service
-
-    @classmethod
-    def of(
-        cls, model: ServedModel, settings: ServerSettings, changed: Callable[[str, int], None] | None = None
-    ) -> Endpoints:
-        """Endpoints of a model for rows or for files; `changed` as for `Service`."""
-        payload: Payload
-        if model.files is None:
-            payload = RowPayload(model.predictor, settings.max_rows)
-        else:
-            from proto_model.serving.http.file_payload import FilePayload
-
-            payload = FilePayload(model.predictor, model.files, settings.max_files)
-        return cls(
-            Invocations(payload),
-            Inference(payload, model.schema.model_name, model.version),
-            Service(payload, settings, model.files is not None, changed),
-        )

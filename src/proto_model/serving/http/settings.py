@@ -8,8 +8,6 @@ from typing import Any
 
 from proto_model.errors import ProtoModelError
 
-__all__ = ["NUMBERS", "ServerSettings", "ServerSettingsError", "expected", "number"]
-
 # Settings that are numbers, with the smallest value that makes sense and what they are.
 NUMBERS: dict[str, tuple[type, float, str]] = {
     "workers": (int, 1, "processes that share the port"),
@@ -45,41 +43,9 @@ def number(value: Any, kind: type, least: float) -> float | None:
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """Where to listen, and the limits of one server.
+    """Where to listen, and the limits of one server; `NUMBERS` says what they are.
 
-    Parameters
-    ----------
-    host, port : str, int
-        Where to listen; port 0 takes any that is free.
-    workers : int
-        Processes that share the port; each has its own threads and limits.
-    max_body_bytes : int
-        Longest body that is taken.
-    max_rows : int
-        Most rows that one request may have.
-    body_timeout_s : float
-        Longest time for a request to arrive, head and body.
-    answer_timeout_s : float
-        Longest time for an answer, waiting included.
-    drain_timeout_s : float
-        Longest time that requests at work get to finish when the server is told to end; what takes longer is
-        answered by 503. Some seconds less than the 30 that Kubernetes waits before it kills.
-    threads : int
-        Large bodies worked on at a time; as many explanations besides. Small bodies take no thread.
-    max_waiting : int
-        Large bodies, and explanations, that may wait for a thread.
-    max_connections : int
-        Connections in use at a time; further ones are turned away, idle ones make room.
-    max_files : int
-        Most files of a request to a model for files.
-    file_jobs : int
-        Requests for files worked on at a time; each of them uses all cores.
-    max_waiting_files : int
-        Requests for files that may wait.
-    file_timeout_s : float
-        Longest time for a request for files, waiting included.
-    access_log : bool
-        Whether to write a line per request.
+    Each of the workers has threads and limits of its own.
     """
 
     host: str = "127.0.0.1"
@@ -89,31 +55,21 @@ class ServerSettings:
     max_rows: int = 250_000
     body_timeout_s: float = 30.0
     answer_timeout_s: float = 60.0
-    drain_timeout_s: float = 25.0
+    drain_timeout_s: float = 25.0  # Kubernetes waits 30 before it kills
     threads: int = 2
     max_waiting: int = 32
     max_connections: int = 1000
     max_files: int = 1000
-    file_jobs: int = 2
+    file_jobs: int = 2  # each of them uses all cores
     max_waiting_files: int = 16
     file_timeout_s: float = 4 * 3600.0
     access_log: bool = False
 
     @classmethod
     def of_numbers(cls, values: Mapping[str, Any], where: str) -> ServerSettings:
-        """Settings of which some numbers are given.
+        """Settings of which some numbers are given, by name in small or capital letters.
 
-        Parameters
-        ----------
-        values : mapping of str to number or text
-            By name, in small or capital letters.
-        where : str
-            What to call it in messages; comes before the name.
-
-        Raises
-        ------
-        ServerSettingsError
-            If a name is not known, or a value cannot be.
+        Messages of a ServerSettingsError call a setting by `where` and its name.
         """
         known: dict[str, Any] = {}
         for name, value in values.items():

@@ -14,18 +14,11 @@ from proto_model.schema import ModelSchema
 from proto_model.serving.http.errors import too_many_rows
 from proto_model.values import SPACES
 
-__all__ = ["csv_columns", "parquet_columns"]
-
 
 def csv_columns(body: bytes, schema: ModelSchema) -> dict[str, tuple[str, ...]]:
     """Texts of the features that a CSV body with a header holds; without a row, no columns.
 
     Spaces around a name do not count, and cells that end a row too early are empty.
-
-    Raises
-    ------
-    InputError
-        If it is not CSV in UTF-8, has no header, a feature twice, or a row longer than its header.
     """
     try:
         rows = [row for row in csv.reader(io.StringIO(body.decode("utf-8-sig"), newline="")) if row]
@@ -49,14 +42,9 @@ def csv_columns(body: bytes, schema: ModelSchema) -> dict[str, tuple[str, ...]]:
 
 
 def parquet_columns(body: bytes, schema: ModelSchema, max_rows: int) -> dict[str, Any]:
-    """Arrays or lists of the features that a Parquet body holds; without a row, no columns.
+    """Arrays or tuples of the features that a Parquet body holds; without a row, no columns.
 
-    Raises
-    ------
-    InputError
-        If it is not Parquet, or has a feature twice.
-    LengthError
-        If it has more rows than allowed; nothing is unpacked then.
+    Of one with too many rows, nothing is unpacked.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

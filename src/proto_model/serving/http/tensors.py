@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain, groupby
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from proto_model.errors import InputError
 from proto_model.schema import FeatureType
 from proto_model.serving.http.errors import too_many_rows
-
-__all__ = ["DATATYPES", "TAKES", "Tensor", "UsualTensors", "column_values"]
 
 DATATYPES: dict[FeatureType, str] = {"double": "FP64", "long": "INT64", "boolean": "BOOL", "string": "BYTES"}
 
@@ -31,6 +29,16 @@ TAKES: dict[FeatureType, tuple[str, ...]] = {
 }
 
 
+def column_datatype(kind: FeatureType | Literal["json"]) -> str:
+    """Datatype of the column of an answer; JSON is text, because V2 knows no objects."""
+    return "BYTES" if kind == "json" else DATATYPES[kind]
+
+
+def metadata(name: str, datatype: str) -> dict[str, Any]:
+    """What a server tells of a tensor with a row per value."""
+    return {"name": name, "datatype": datatype, "shape": [-1, 1]}
+
+
 class Tensor(NamedTuple):
     """An input tensor as it came."""
 
@@ -46,10 +54,7 @@ _Part = tuple[slice, frozenset[type]]
 class UsualTensors:
     """Tensors that are as those of the last request: what is the same for all needs no look at each.
 
-    Parameters
-    ----------
-    inputs : mapping of str to sequence of str
-        Datatypes that each input takes.
+    `inputs` holds the datatypes that each input takes.
     """
 
     def __init__(self, inputs: Mapping[str, Sequence[str]]) -> None:
@@ -95,13 +100,7 @@ class UsualTensors:
 
 
 def column_values(tensor: Tensor, takes: Sequence[str], max_rows: int) -> list[Any]:
-    """Values of a tensor that has a row per value.
-
-    Raises
-    ------
-    InputError, LengthError
-        If datatype, shape or a value is not right, or there are too many.
-    """
+    """Values of a tensor that has a row per value; raises InputError or LengthError."""
     name, shape, datatype, data = tensor
     if not isinstance(datatype, str) or datatype not in takes:
         raise InputError(f"Input {name!r}: datatype {datatype!r:.40} given, {takes[0]} expected.")

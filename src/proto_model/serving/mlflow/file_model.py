@@ -16,8 +16,6 @@ from proto_model.parameters import FILE
 from proto_model.serving.http.file_payload import COLUMNS, JobReader
 from proto_model.serving.mlflow.pyfunc import RandomForestWrapperModel, as_mlflow_error
 
-__all__ = ["RandomForestFileModel"]
-
 
 class RandomForestFileModel(RandomForestWrapperModel):
     """A forest that scores files behind presigned URLs.
@@ -37,19 +35,8 @@ class RandomForestFileModel(RandomForestWrapperModel):
     ) -> pd.DataFrame:
         """Summary of each job, in the order of the rows; a job that failed says why in its own row.
 
-        Parameters
-        ----------
-        context : PythonModelContext
-            Not used.
-        model_input : DataFrame
-            Columns `input_url`, `output_url` and, if the caller likes, `file_id`.
-        params : dict, optional
-            As in `proto_model.parameters`.
-
-        Raises
-        ------
-        RequestError
-            If a column is missing or a parameter is wrong; nothing is done then.
+        The columns are `input_url`, `output_url` and, if the caller likes, `file_id`. Raises a RequestError
+        and does nothing if a column is missing or a parameter is wrong.
         """
         try:
             parameters = self.predictor.parameters(params)

@@ -15,8 +15,6 @@ from proto_model.model import Bundle, Predictor
 from proto_model.model.rows import coded_rows
 from proto_model.parameters import EXPLAINER, ROWS, Signature
 
-__all__ = ["RandomForestExplainer", "RandomForestWrapperModel", "RequestError", "as_mlflow_error"]
-
 
 class RequestError(MlflowException):
     """A request was refused.
@@ -56,10 +54,7 @@ class RandomForestWrapperModel(PythonModel):
     ) -> pd.DataFrame:
         """Answer with a row per row, as `proto_model.model.answer_fields` lists its columns.
 
-        Raises
-        ------
-        RequestError
-            If rows or parameters are wrong; names all faults.
+        Raises a RequestError that names all faults of rows and parameters.
         """
         try:
             matrix = coded_rows(model_input, self.predictor.schema)

@@ -9,16 +9,15 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from proto_model.errors import ArtifactError
 from proto_model.model import answer_fields
 from proto_model.parameters import FILE, Signature
-from proto_model.schema import ModelSchema
+from proto_model.schema import FeatureType, ModelSchema
 from proto_model.serving.http.served_model import BUNDLE, signature_of
 from proto_model.serving.http.settings import ServerSettings
-
-__all__ = ["check_environment", "model_settings", "server_settings", "write_mlserver_configs"]
+from proto_model.serving.http.tensors import column_datatype, metadata
 
 # A text beside the settings, where MLServer looks for it; the model brings the code.
 RUNTIME = '''"""MLServer runtime of the model in this folder, from the model's own code."""
@@ -44,15 +43,6 @@ ROW_LIMITS = ("max_rows", "answer_timeout_s", "threads", "max_waiting")
 FILE_LIMITS = ("max_files", "file_timeout_s", "file_jobs", "max_waiting_files", "drain_timeout_s")
 LIMIT_PREFIX = "PROTO_MODEL_SERVER_"
 
-# Datatype of the Open Inference Protocol, and MLServer's content type for it.
-TENSORS = {
-    "double": ("FP64", "np"),
-    "long": ("INT64", "np"),
-    "boolean": ("BOOL", "np"),
-    "string": ("BYTES", "str"),
-    "json": ("BYTES", "str"),
-}
-
 
 def write_mlserver_configs(model: Path, build: Path, environment: Mapping[str, str]) -> Path:
     """Write what MLServer needs to serve a downloaded model.
@@ -63,8 +53,7 @@ def write_mlserver_configs(model: Path, build: Path, environment: Mapping[str, s
     Parameters
     ----------
     model : Path
-        Folder of the model, as downloaded; it is moved to `build/mlserver_configs/<model name>`, which is
-        returned.
+        Folder of the model, as downloaded; moved to `build/mlserver_configs/<model name>`, which is returned.
     build : Path
         Folder that `mlserver start` will be given.
     environment : mapping of str to str
@@ -72,10 +61,8 @@ def write_mlserver_configs(model: Path, build: Path, environment: Mapping[str, s
 
     Raises
     ------
-    ArtifactError
-        If the model is not one of this package's, or a port is not a number.
-    ServerSettingsError
-        If a limit is not known, or has a wrong value.
+    ArtifactError, ServerSettingsError
+        If the model is not one of this package's, or a port or a limit is wrong.
     """
     settings = server_settings(environment)
     if not (model / SCHEMA).is_file():
@@ -142,8 +129,8 @@ def model_limits(names: Sequence[str], environment: Mapping[str, str]) -> dict[s
 
 def model_settings(schema: ModelSchema, signature: Signature, limits: Mapping[str, Any]) -> dict[str, Any]:
     """Content of `model-settings.json`: limits, and a tensor of the V2 protocol per column."""
-    inputs: Iterable[tuple[str, str]]
-    outputs: Iterable[tuple[str, str]]
+    inputs: Iterable[tuple[str, FeatureType | Literal["json"]]]
+    outputs: Iterable[tuple[str, FeatureType | Literal["json"]]]
     if signature == FILE:
         inputs = [(name, "string") for name in ("input_url", "output_url", "file_id")]
         outputs = [(name, "string") for name in ("file_id", "status", "summary")]
@@ -160,15 +147,11 @@ def model_settings(schema: ModelSchema, signature: Signature, limits: Mapping[st
     }
 
 
-def _tensor(name: str, kind: str) -> dict[str, Any]:
-    """Metadata of one column."""
-    datatype, content_type = TENSORS[kind]
-    return {
-        "name": name,
-        "datatype": datatype,
-        "shape": [-1, 1],
-        "parameters": {"content_type": content_type},
-    }
+def _tensor(name: str, kind: FeatureType | Literal["json"]) -> dict[str, Any]:
+    """Metadata of one column; the content type is MLServer's."""
+    datatype = column_datatype(kind)
+    content_type = "str" if datatype == "BYTES" else "np"
+    return {**metadata(name, datatype), "parameters": {"content_type": content_type}}
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

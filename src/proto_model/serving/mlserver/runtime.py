@@ -28,11 +28,9 @@ from proto_model.serving.http.errors import fault
 from proto_model.serving.http.inference import PLATFORM, Envelope
 from proto_model.serving.http.payload import JSON
 from proto_model.serving.http.served_model import ServedModel
-from proto_model.serving.http.service import Endpoints
+from proto_model.serving.http.service import Service
 from proto_model.serving.http.settings import ServerSettings
 from proto_model.serving.http.tensors import Tensor
-
-__all__ = ["ForestRuntime"]
 
 ENDING = (signal.SIGTERM, signal.SIGINT)
 # Between the end of jobs and that of the process.
@@ -47,10 +45,8 @@ class ForestRuntime(MLModel):  # type: ignore[misc]  # mlserver is not installed
         extra = (self._settings.parameters and self._settings.parameters.extra) or {}
         limits = ServerSettings.of_numbers(extra, "model-settings.json: parameters.extra: ")
         self.served = ServedModel.load(Path(await get_model_uri(self._settings)))
-        endpoints = Endpoints.of(self.served, limits)
-        self._invocations, self._inference = endpoints.invocations, endpoints.inference
-        self._service = endpoints.service
-        metadata = self._inference.metadata()
+        self._service = Service(self.served, limits)
+        metadata = self._service.inference.metadata()
         self._settings.platform = PLATFORM
         self.inputs = [MetadataTensor(**tensor) for tensor in metadata["inputs"]]
         self.outputs = [MetadataTensor(**tensor) for tensor in metadata["outputs"]]
@@ -72,10 +68,10 @@ class ForestRuntime(MLModel):  # type: ignore[misc]  # mlserver is not installed
             ]
             params = payload.parameters.model_dump() if payload.parameters else None
             names = [output.name for output in payload.outputs or []]
-            request = self._inference.request(Envelope(tensors, params, payload.id, names))
+            request = self._service.inference.request(Envelope(tensors, params, payload.id, names))
 
             def write(answer: Any) -> InferenceResponse:
-                outputs = self._inference.outputs(request, answer)
+                outputs = self._service.inference.outputs(request, answer)
                 return InferenceResponse(
                     model_name=self.name,
                     model_version=self.version,
@@ -97,10 +93,11 @@ class ForestRuntime(MLModel):  # type: ignore[misc]  # mlserver is not installed
     async def invocations(self, request: Request) -> Response:
         """Answer of MLflow's `/invocations`."""
         content_type = request.headers.get("content-type", "")
+        protocol = self._service.invocations
         try:
             body = await request.body()
             content, _ = await self._service.answer(
-                lambda: (self._invocations.read(body, content_type), self._invocations.write), len(body)
+                lambda: (protocol.read(body, content_type), protocol.write), len(body)
             )
         except Exception as error:
             status, code, text = fault(error)
