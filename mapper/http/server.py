@@ -457,12 +457,17 @@ def run(
 
     `close` is called when the time to finish is over, and in the end.
     """
-    for number in ENDING:  # uvicorn raises the signal again after it has drained; that shall not kill
-        signal.signal(number, lambda *_: None)
     config = GuardedConfig(app, limits)
+    server = GuardedServer(config, close, supervisor)
+
+    def stop(*_: object) -> None:
+        """A signal before uvicorn has its handlers must not get lost, and one after them must not kill."""
+        server.should_exit = True
+
+    for number in ENDING:  # uvicorn raises the signal again after it has drained
+        signal.signal(number, stop)
     config.load()
     freeze()
-    server = GuardedServer(config, close, supervisor)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(server.serve(sockets=[listener]))
     close()

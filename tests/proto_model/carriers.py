@@ -34,7 +34,7 @@ from proto_model.serving.http.payload import RowPayload
 from proto_model.serving.http.tensors import DATATYPES
 from proto_model.values import TRUTH
 
-CASES = json.loads(Path("schemas/cases/values.json").read_text(encoding="utf-8"))
+CASES = json.loads((Path(__file__).parents[2] / "schemas/cases/values.json").read_text(encoding="utf-8"))
 SCHEMA = ModelSchema.from_dict(CASES["schema"])
 FEATURES = {feature.name: feature for feature in SCHEMA.features}
 PAYLOAD = RowPayload(Predictor(Bundle(Path(), SCHEMA, None)), 10)  # nothing is predicted here
@@ -176,6 +176,8 @@ def arrow_table(name: str, value: Any, kind: pa.DataType | None = None) -> pa.Ta
     """Table of one row with the value in a column of its own type; None where Arrow has none for it."""
     if not is_scalar(value):
         return None
+    if isinstance(value, float) and math.isnan(value) and FEATURES[name].type == "string":
+        return None  # a column of text holds no NaN, and one of numbers is refused as a whole
     own = {"double": pa.float64(), "long": pa.int64(), "boolean": pa.bool_(), "string": pa.string()}
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
         if abs(value) >= 10**38:
