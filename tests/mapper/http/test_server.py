@@ -133,7 +133,7 @@ async def until(condition):
             await asyncio.sleep(0.01)
 
 
-def play(scenario, max_connections=100, request_timeout_s=30.0, drain_timeout_s=20.0):
+def play(scenario, max_connections=100, request_timeout_s=30.0, drain_timeout_s=20.0, loop_factory=None):
     """Run a coroutine function that is given a scene; in the end nobody may be left."""
 
     async def run():
@@ -155,7 +155,7 @@ def play(scenario, max_connections=100, request_timeout_s=30.0, drain_timeout_s=
                 await serving
         assert not scene.connections
 
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(run())
 
 
@@ -470,6 +470,23 @@ def test_a_client_that_vanishes_leaves_nothing_behind():
         assert transport.is_closing()
 
     play(scenario)
+
+
+def test_a_client_that_vanishes_after_sending_ahead_is_no_error(caplog):
+    uvloop = pytest.importorskip("uvloop")  # its transports raise when they are written to after their end
+
+    async def scenario(scene):
+        scene.app.more_bytes = 10_000_000
+        client = await scene.connect(3 * GET)
+        client.reader._transport.pause_reading()
+        await until(lambda: len(scene.app.scopes) == 2)  # its answer waits for the first one to be sent
+        client.vanish()
+        await until(lambda: not scene.connections and not scene.server.server_state.tasks)
+        assert len(scene.app.scopes) == 2
+
+    play(scenario, loop_factory=uvloop.new_event_loop)
+
+    assert not caplog.records
 
 
 def test_stopping_ends_idle_connections_at_once_and_others_with_their_answer():

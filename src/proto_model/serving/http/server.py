@@ -195,6 +195,9 @@ class GuardedConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_ending = True
         self.held = b""
+        self.pipeline.clear()
+        # uvicorn only tells the last request that its client is gone; the one at work may be an earlier one.
+        self.transport.write = lambda data: None  # type: ignore[method-assign]
         super().connection_lost(exc)
 
     # What the parser calls
