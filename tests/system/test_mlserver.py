@@ -22,10 +22,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from proto_model.forest.pipeline import compiled_forest
 from proto_model.registry.logged_model import log_forest_model
 from proto_model.registry.versions import register_version
 from proto_model.table import RawTable, prepare
 from proto_model.training import make_pipeline
+from proto_model.values import Rule, encode
 from scripts.object_store import ObjectStore
 from tests.fault_proxy import FaultProxy, hold_upload, passed
 
@@ -252,6 +254,50 @@ def test_v2_rest_gives_the_same_predictions(server, tensors, data, pipeline):
 
     assert status == 200, answer
     assert {output["name"]: output["data"] for output in answer["outputs"]} == expected(data, pipeline)
+
+
+CASES = json.loads((ROOT / "schemas" / "cases" / "values.json").read_text(encoding="utf-8"))["cases"]
+FEATURE_OF = {"number": "size", "whole": "age", "truth": "owner", "job": "job"}
+
+
+def test_every_value_of_the_cases_has_its_verdict(server, data, pipeline):
+    row = data.X_test.astype({"age": int, "owner": bool}).iloc[0].to_dict()
+    features = {feature.name: feature for feature in data.schema.features}
+    forest = compiled_forest(pipeline, data.schema)
+    datatypes = {bool: "BOOL", int: "INT64", float: "FP64", str: "BYTES"}
+    n_accepted = n_refused = 0
+
+    for case in CASES:
+        name, value = FEATURE_OF.get(case["feature"].removeprefix("required ")), case["value"]
+        if name is None:
+            continue
+        code, fault = Rule(features[name]).read(value)
+        answers = [call(f"{server}/invocations", {"dataframe_records": [row | {name: value}]})]
+        if type(value) in datatypes and not (type(value) is int and abs(value) >= 2**63):
+            cells = row | {name: value}
+            inputs = [
+                {"name": key, "shape": [1, 1], "datatype": datatypes[type(cell)], "data": [cell]}
+                for key, cell in cells.items()
+            ]
+            answers.append(call(f"{server}/v2/models/proto_model/infer", {"inputs": inputs}))
+        if fault:
+            n_refused += len(answers)
+            assert [status for status, _ in answers] == [400] * len(answers), (case, answers)
+            continue
+        matrix = encode(data.X_test.head(1), data.schema)
+        matrix[0, list(features).index(name)] = code
+        probability = forest.predict_proba(matrix)[0, 1]
+        n_accepted += len(answers)
+        for status, answer in answers:
+            assert status == 200, (case, answer)
+            found = (
+                answer["predictions"][0]["probability_yes"]
+                if "predictions" in answer
+                else next(o["data"][0] for o in answer["outputs"] if o["name"] == "probability_yes")
+            )
+            assert found == probability, case
+
+    assert min(n_accepted, n_refused) > 40
 
 
 def test_v2_grpc_gives_the_same_predictions(server, venv, ports, tensors, data, pipeline):
