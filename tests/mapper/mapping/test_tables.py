@@ -1,6 +1,7 @@
 """Each line of the two tables, of request parameters and of answer fields, is found wherever it has to be."""
 
 import json
+from importlib.resources import files
 from pathlib import Path
 
 import jsonschema
@@ -81,7 +82,7 @@ def test_the_published_schema_of_requests_has_the_same_parameters():
 
 
 def test_the_pages_form_names_no_parameter_of_its_own():
-    folder = ROOT / "mapper" / "http" / "page"
+    folder = files("mapper.http") / "page"
     script = (folder / "app.js").read_text()
 
     assert "explainRows.properties" in script
