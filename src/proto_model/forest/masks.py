@@ -52,12 +52,7 @@ def find_tops(forest: ForestNodes) -> TreeTops:
     tested = inner & (count[:-1] - count[start[tree]] < n_tests[tree])
 
     # Exits are counted from the leaves up and numbered from the root down: left to right, without recursion.
-    levels = []
-    frontier = start[:-1][tested[start[:-1]]]
-    while len(frontier):
-        levels.append(frontier)
-        children = np.stack([left[frontier], left[frontier] + 1], axis=1).ravel()
-        frontier = children[tested[children]]
+    levels = _levels(start[:-1], left, tested)
     n_exits = np.ones(n_nodes, dtype=np.int64)
     for nodes in reversed(levels):
         n_exits[nodes] = n_exits[left[nodes]] + n_exits[left[nodes] + 1]
@@ -99,3 +94,16 @@ def find_tops(forest: ForestNodes) -> TreeTops:
         exit=exit_node,
         is_whole=(n_inner == n_tests).astype(np.int64),
     )
+
+
+def _levels(
+    roots: NDArray[np.int64], left: NDArray[np.int64], tested: NDArray[np.bool_]
+) -> list[NDArray[np.int64]]:
+    """Tested nodes of all trees, level by level from the roots down."""
+    levels = []
+    frontier = roots[tested[roots]]
+    while len(frontier):
+        levels.append(frontier)
+        children = np.stack([left[frontier], left[frontier] + 1], axis=1).ravel()
+        frontier = children[tested[children]]
+    return levels
