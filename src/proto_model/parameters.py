@@ -24,6 +24,7 @@ EXPLAINER: Signature = "explainer"
 FILE: Signature = "file"
 
 _EXPLAIN = (ROWS, EXPLAINER, FILE)
+_MOST_FAULTS = 20
 _WORDS = {bool: "true or false", int: "a whole number", str: "a string"}
 
 
@@ -180,7 +181,9 @@ class Parameters:
                 for name in sorted(set(self.increase_only) & set(self.decrease_only))
             ]
         if faults:
-            raise InputError("Parameters: " + "; ".join(faults) + ".")
+            rest = len(faults) - _MOST_FAULTS
+            more = f"; and {rest} more" if rest > 0 else ""
+            raise InputError("Parameters: " + "; ".join(faults[:_MOST_FAULTS]) + more + ".")
 
 
 @cache

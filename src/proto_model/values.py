@@ -69,8 +69,9 @@ LARGEST = float(np.finfo(np.float32).max)
 Codes = tuple[NDArray[np.float64], NDArray[np.uint8]]
 
 _MARKERS = frozenset(MISSING_MARKERS)
+# Each digit matches in one way only, or a long text of digits that ends wrong would take quadratic time.
 _NUMBER = re.compile(
-    r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?[iI][nN][fF]([iI][nN][iI][tT][yY])?"
+    r"[+-]?([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?[iI][nN][fF]([iI][nN][iI][tT][yY])?"
 )
 # Of texts in these characters alone, `float` takes exactly those that are numbers here.
 _PLAIN = re.compile(r"[0-9.eE+-]*")

@@ -122,3 +122,11 @@ def test_good_values_pass():
 def test_params_that_are_no_object_are_refused(params):
     with pytest.raises(InputError, match="params must be an object"):
         Parameters.from_params(params)
+
+
+def test_of_many_faults_twenty_are_named_and_the_rest_is_counted():
+    with pytest.raises(InputError) as caught:
+        Parameters.from_params({"immutable_features": [f"f{n}" for n in range(100_000)]}, SCHEMA)
+
+    assert str(caught.value).endswith("; and 99980 more.")
+    assert len(str(caught.value)) < 3000

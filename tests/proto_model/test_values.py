@@ -246,3 +246,9 @@ def test_the_rule_book_loads_neither_pandas_nor_pyarrow_nor_sklearn():
     )
 
     assert done.stdout == "[]\n"
+
+
+def test_a_long_text_of_digits_that_ends_wrong_is_refused_at_once():
+    # Quadratic time would take hours here.
+    for text in ("1" * 1_000_000 + "x", "1." + "1" * 1_000_000 + "x", "1e" + "1" * 1_000_000 + "x"):
+        assert Rule(FEATURES["number"]).read(text)[1] == Fault.NOT_A_NUMBER
