@@ -103,7 +103,7 @@ def _taken(folder: Path) -> Literal["rows", "file"]:
     """What a model's requests hold, by its signature: tags and names can be edited."""
     if not (folder / MLMODEL_FILE_NAME).is_file():
         return "rows"
-    inputs = Model.load(folder).get_input_schema()
+    inputs = Model.load(folder).get_input_schema()  # type: ignore[no-untyped-call]  # mlflow is half typed
     return "file" if inputs is not None and _URLS <= set(inputs.input_names()) else "rows"
 
 
