@@ -10,7 +10,6 @@ from typing import Any
 
 import mlflow.pyfunc
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -187,7 +186,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Any:
         bundle=folder / "bundle",
         code=CODE / "forest.py",
         signature=signature,
-        input_example=pd.DataFrame([GOOD]),
+        input_example=frame[:1],
     )
     return mlflow.pyfunc.load_model(str(folder / "model")), Bundle.load(folder / "bundle")
 
