@@ -13,7 +13,8 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from proto_model.errors import InputError, ProtoModelError
 from proto_model.model import Bundle, Predictor
 from proto_model.model.rows import coded_rows
-from proto_model.parameters import EXPLAINER, ROWS, Signature
+from proto_model.parameters import EXPLAINER, FILE, ROWS, Signature
+from proto_model.serving.mlflow.columns import leave_rows_unchecked
 
 
 class RequestError(MlflowException):
@@ -47,6 +48,8 @@ class RandomForestWrapperModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read schema and forest; nothing is unpickled."""
+        if self._signature != FILE:
+            leave_rows_unchecked()
         self.predictor = Predictor(Bundle.load(Path(context.artifacts["bundle"])), self._signature)
 
     def predict(
