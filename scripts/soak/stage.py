@@ -243,7 +243,7 @@ class Stage:
             url = f"http://{HOST}:{self.model_relay.port}"
             command = ["mapper", "serve", "--port", "0", "--schema", str(self.models.schema)]
             command += ["--model-server-url", url, "--workers", self._workers, "--predict-timeout-s", "10"]
-            return command, {"PYTHONPATH": _path()}
+            return command, {}
         version = self.models.files if kind == "files" else self.models.versions[self.serving]
         command = ["proto_model", "serve", "-m", str(version.folder), "-p", "0", "--workers", self._workers]
         command += ["--max-connections", "200"]
@@ -254,11 +254,7 @@ class Stage:
             "PROTO_MODEL_FILES_READ_TIMEOUT_S": "10",
             **self.store.settings,
         }
-        return command, {"PYTHONPATH": _path(), **(files if kind == "files" else {})}
-
-
-def _path() -> str:
-    return os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+        return command, files if kind == "files" else {}
 
 
 def json_bytes(content: Any) -> bytes:
