@@ -19,6 +19,10 @@ from scripts.soak.wire import HOST, Connection, NoAnswerError, Reply, read_reply
 MAX_ROWS = 20
 EXPLAIN_EVERY = 40
 BUSY = (429, 503)
+#: What may be disturbed behind the front of each server.
+PARTS = {"rows": ("rows",), "mapper": ("mapper", "model relay", "rows"), "files": ("files", "store relay")}
+#: In a crowd, a server that is full may say that it is busy, or turn a connection away: no more than that.
+CROWDS = ("crowd at rows", "crowd at mapper")
 #: What a hostile request may get: a refusal, or an answer where it happens to be sound.
 REFUSALS = {200, 400, 404, 405, 408, 411, 413, 414, 415, 417, 421, 422, 426, 429, 431, 501, 503, 505}
 HOSTILE_WAIT_S = 1.5
@@ -36,7 +40,7 @@ class Steady:
         """One client; `kind` is `invocations`, `v2` or `mapper`."""
         front = self._stage.fronts["mapper" if kind == "mapper" else "rows"]
         connection = Connection(front.port)
-        parts = ("mapper", "model relay", "rows") if kind == "mapper" else ("rows",)
+        parts = PARTS["mapper" if kind == "mapper" else "rows"]
         try:
             while True:
                 begin = time.monotonic()
@@ -57,9 +61,10 @@ class Steady:
         try:
             reply = await connection.post(path, json_bytes(content), {"X-Request-Id": f"soak-{number}"})
         except NoAnswerError as error:
-            self._record.failed(actor, str(error), since, parts)
+            self._record.failed(actor, str(error), since, (*parts, *CROWDS))
             return
         if reply.status != 200:
+            parts = (*parts, *CROWDS) if reply.status in BUSY else parts
             self._record.failed(actor, str(reply.status), since, parts, reply.body[:300].decode("latin-1"))
             return
         complaint = self._complaint(kind, reply, places, explain, f"soak-{number}")
@@ -145,7 +150,7 @@ class FileJobs:
                 "output_url": store.presign("put_object", key),
             }
         )
-        actor, since, parts = f"file, {suffix}", time.monotonic(), ("files", "store relay")
+        actor, since, parts = f"file, {suffix}", time.monotonic(), PARTS["files"]
         status, detail = "", ""
         try:
             reply = await connection.post(
@@ -210,7 +215,7 @@ class Crowd:
 
     async def come(self, kind: str, n: int) -> None:
         """One crowd; it comes, and goes."""
-        parts = ("mapper", "model relay", "rows") if kind == "mapper" else ("rows",)
+        parts = PARTS[kind]
         await asyncio.gather(*(self._one(kind, i % 3, parts) for i in range(n)))
 
     async def _one(self, kind: str, sort: int, parts: Sequence[str]) -> None:
@@ -242,7 +247,7 @@ class Crowd:
                     reply = await read_reply(reader)
         except (OSError, EOFError, TimeoutError) as error:
             # Far beyond its limits, a server closes connections without a word.
-            self._record.failed(actor, f"turned away: {type(error).__name__}", since, (*parts, "crowd"))
+            self._record.failed(actor, f"turned away: {type(error).__name__}", since, (*parts, *CROWDS))
             return
         if reply.status in BUSY:
             self._record.answered(actor, f"{reply.status}, busy")
@@ -269,7 +274,7 @@ class Hostile:
         actor, since = f"hostile, {kind}", time.monotonic()
         relay = {"rows": "rows", "mapper": "mapper", "files": "files"}[kind]
         port = self._stage.fronts[relay].port  # type: ignore[index]
-        parts = (kind, "crowd", *(("model relay", "rows") if kind == "mapper" else ()))
+        parts = PARTS[kind]
         try:
             async with asyncio.timeout(HOSTILE_WAIT_S):
                 reader, writer = await asyncio.open_connection(HOST, port)

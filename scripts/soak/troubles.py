@@ -104,8 +104,7 @@ class Troubles:
         while True:
             for kind in ("rows", "mapper"):
                 await asyncio.sleep(self._rhythm.crowd_s)
-                # A server that is full turns others away, too.
-                with self._record.disturbing(f"crowd, {kind}", "crowd", kind):
+                with self._record.disturbing(f"crowd, {kind}", f"crowd at {kind}"):
                     await crowd.come(kind, self._rhythm.crowd)
 
     async def watch(self, interval_s: float) -> None:
