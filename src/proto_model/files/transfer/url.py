@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Address
+from itertools import groupby
+from operator import itemgetter
+from string import ascii_lowercase, ascii_uppercase
 from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
 
@@ -18,6 +21,14 @@ _HOST = re.compile(r"[a-z0-9._-]+")
 _BRACKETS = re.compile(r"\[[^][]*\](:\d*)?")
 _LONGEST = 16_384
 _SHOWN = 300
+
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)  # keeps the length, unlike str.lower
+_SHORTEST_SECRET = 6
+_PIECE = 8
+# What a query says in the clear; a store that repeats a part of it, such as a region, gives nothing away.
+_OPEN = re.compile(
+    r"x-(amz|goog)-(algorithm|credential|date|expires|signedheaders|content-sha256)|expires|s[eprtv]|sk[etv]|spr"
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,13 +57,35 @@ class PresignedUrl:
     __repr__ = __str__
 
     def redact(self, text: str) -> str:
-        """Text with every value of the query replaced, in case a store repeats one in its answer."""
-        values = [value for _, value in parse_qsl(self.target.partition("?")[2])]
-        values += [part.partition("=")[2] for part in self.target.partition("?")[2].split("&")]
-        for value in sorted(values, key=len, reverse=True):
-            if len(value) >= 6:
-                text = text.replace(value, "[hidden]")
-        return text
+        """Text without the values of the query, in case a store repeats one in its answer.
+
+        In any case and spelled as in the URL or decoded; of a signature or a token also any eight characters
+        in a row, because a text may be cut anywhere.
+        """
+        lowered, hidden = text.translate(_LOWER), [False] * len(text)
+        for length, pieces in self._pieces().items():
+            for start in range(len(text) - length + 1):
+                if lowered[start : start + length] in pieces:
+                    hidden[start : start + length] = [True] * length
+        runs = groupby(zip(text, hidden, strict=True), key=itemgetter(1))
+        return "".join("[hidden]" if is_hidden else "".join(c for c, _ in run) for is_hidden, run in runs)
+
+    def _pieces(self) -> dict[int, set[str]]:
+        """What to hide, in lower case, by its length."""
+        query = self.target.partition("?")[2]
+        spelled = [part.partition("=")[::2] for part in query.split("&")]
+        pieces: dict[int, set[str]] = {}
+        for name, value in spelled + parse_qsl(query):
+            value = value.translate(_LOWER)
+            if len(value) < _SHORTEST_SECRET:
+                continue
+            length = len(value) if _OPEN.fullmatch(name.lower()) else min(len(value), _PIECE)
+            found = {value[start : start + length] for start in range(len(value) - length + 1)}
+            pieces.setdefault(length, set()).update(found)
+            if name.lower().endswith("-credential"):  # the key's name comes before its scope
+                key = re.split(r"/|%2f", value)[0]
+                pieces.setdefault(len(key), set()).add(key)
+        return pieces
 
     def check_expiry(self, name: str, now: datetime) -> None:
         """Raise UrlError, naming the URL `name`, when its signature has ended."""
