@@ -68,14 +68,16 @@ def read_answer(status: int, retry_after: str | None, body: bytes) -> dict[str, 
     said = f": {message}" if message else "."
     if status in (400, 422) and message and not (isinstance(content, dict) and "stack_trace" in content):
         raise errors.RefusedByModelError(f"The model refused the request: {message}")
+    for_log = f"The model server answered with status {status}."
     if status in (429, 503):
         seconds = int(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else 1
-        raise errors.ModelServerDownError(
-            f"The model server is unavailable ({status}){said}", min(max(seconds, 1), MAX_RETRY_AFTER_S)
-        )
+        text = f"The model server is unavailable ({status}){said}"
+        raise errors.ModelServerDownError(text, min(max(seconds, 1), MAX_RETRY_AFTER_S)).logged_as(for_log)
     if status == 504:
-        raise errors.ModelServerTimeoutError(f"The model server timed out{said}")
-    raise errors.ModelServerAnswerError(f"The model server answered with status {status}{said}")
+        raise errors.ModelServerTimeoutError(f"The model server timed out{said}").logged_as(for_log)
+    raise errors.ModelServerAnswerError(f"The model server answered with status {status}{said}").logged_as(
+        for_log
+    )
 
 
 def message_of(content: object) -> str:
@@ -315,10 +317,10 @@ def _map_rows(rows: list[Any], readers: Readers, check: Check) -> list[dict[str,
         reason = f"it is {shown(row)}, not an object"
         if isinstance(row, dict):
             reason = f"its {name} cannot be read: {_reason(error)}" if name else str(error)
-        raise errors.ModelServerAnswerError(
-            f"Row {len(mapped)} of the model server's answer does not fit the schema: {reason}. "
-            "Does it serve the version whose schema the mapper has?"
-        ) from error
+        begin = f"Row {len(mapped)} of the model server's answer does not fit the schema"
+        end = "Does it serve the version whose schema the mapper has?"
+        for_log = f"{begin}: its {name}. {end}" if name else f"{begin}. {end}"
+        raise errors.ModelServerAnswerError(f"{begin}: {reason}. {end}").logged_as(for_log) from error
     return mapped
 
 
