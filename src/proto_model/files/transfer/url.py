@@ -18,6 +18,7 @@ SignatureKind = Literal["s3v4", "s3v2", "gcs", "azure", "none"]
 
 _ALLOWED = re.compile(r"[!-~]+")  # printable ASCII without the space: what may stand in a request line
 _HOST = re.compile(r"[a-z0-9._-]+")
+_BRACKETS = re.compile(r"\[[^][]*\](:\d*)?")
 _LONGEST = 16_384
 _SHOWN = 300
 
@@ -122,7 +123,9 @@ class PresignedUrl:
         if "@" in parts.netloc or "#" in text:
             raise UrlError(f"{name}: the URL must not have a user name, a password or a #fragment.")
         host = parts.hostname
-        if not (_is_ipv6(host) if "[" in parts.netloc else _HOST.fullmatch(host)):
+        # Python 3.11 takes `a[::1]b` for the address within.
+        bracketed = "[" in parts.netloc
+        if not (_BRACKETS.fullmatch(parts.netloc) and _is_ipv6(host) if bracketed else _HOST.fullmatch(host)):
             raise UrlError(f"{name}: the host in the URL is not valid.")
         query = {key.lower(): value for key, value in parse_qsl(parts.query, keep_blank_values=True)}
         kind = _kind(query)
