@@ -119,7 +119,7 @@ def _explainer(args: argparse.Namespace, published: PublishedModel, facts: Model
     if not source:
         return None
     explainer = replace(find_model(source, args.registry_url, os.environ), explains=True)
-    code = f"{facts.model_code or published.schema.model_name}_explainer"
+    code = f"{facts.model_code}_explainer" if facts.model_code else ""
     name = f"{facts.name}-explainer" if facts.name else ""
     return model_payload(explainer, replace(facts, model_code=code, name=name, description=""))
 
