@@ -250,7 +250,7 @@ class AnswerMapper:
         Without the request, the answer itself shows whether it is a file's summary or is explained; with
         `explain` it has to be one of them.
         """
-        rows = answer.get("predictions") if isinstance(answer, Mapping) else None
+        rows = answer.get("predictions") if isinstance(answer, (dict, Mapping)) else None
         if not isinstance(rows, list):
             raise errors.ModelServerAnswerError("The model server's answer has no list of predictions.")
         first = rows[0] if rows and isinstance(rows[0], dict) else {}
