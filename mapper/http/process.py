@@ -14,6 +14,7 @@ from pathlib import Path
 from mapper.errors import SettingsError
 from mapper.http.server import Limits, beside, bind, freeze, run, supervise
 from mapper.http.settings import MapperSettings
+from mapper.mapping.interfaces import interfaces_text
 from mapper.registry import PublishedModel, find_model
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ def run_service(settings: MapperSettings, environ: Mapping[str, str]) -> int:
     logging._srcfile = None  # no line of the log names the line of code, so it need not be looked for
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     for sentence in MapperSettings.misspelt(environ):
+        logger.warning(sentence)
+    for sentence in interfaces_text():
         logger.warning(sentence)
     logger.info("settings: %s", settings.shown())
     published = find_model(settings.schema, settings.registry_url, environ)
