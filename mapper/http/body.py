@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from mapper.errors import ContentEncodingError, MediaTypeError, NotJsonError, TooLargeError
+from mapper.http.connection import read_body
 from mapper.http.problem import ENCODINGS
-from mapper.http.server import read_body
 
 JSON = "application/json"
 
@@ -38,8 +38,9 @@ class Request:
         return self.headers.get(name, b"").decode("latin-1")
 
     def is_wanted(self) -> bool:
-        """Whether the client is still there."""
-        return not self._scope["connection"].transport.is_closing()
+        """Whether the client is still there: one that has closed its direction is most likely gone."""
+        connection = self._scope["connection"]
+        return not (connection.is_half_closed or connection.transport.is_closing())
 
     async def body(self, max_bytes: int) -> bytes:
         """Body as it was sent, which may be compressed; raises what `read_body` does."""

@@ -14,21 +14,13 @@ from typing import Any
 import orjson
 
 from proto_model.errors import InputError, ProtoModelError
+from proto_model.serving.http.connection import ClientGoneError, Limits, RefusedError, read_body
 from proto_model.serving.http.errors import MethodError, NotFoundError, fault
+from proto_model.serving.http.hosts import Hosts
 from proto_model.serving.http.metrics import Metrics
 from proto_model.serving.http.payload import JSON
 from proto_model.serving.http.served_model import ServedModel
-from proto_model.serving.http.server import (
-    ClientGoneError,
-    Limits,
-    RefusedError,
-    beside,
-    bind,
-    freeze,
-    read_body,
-    run,
-    supervise,
-)
+from proto_model.serving.http.server import beside, bind, freeze, run, supervise
 from proto_model.serving.http.service import Service
 from proto_model.serving.http.settings import ServerSettings
 
@@ -48,8 +40,11 @@ REFUSED = {
     400: "BAD_REQUEST",
     408: "DEADLINE_EXCEEDED",
     413: "RESOURCE_LIMIT_EXCEEDED",
+    421: "BAD_REQUEST",
     431: "BAD_REQUEST",
+    501: "NOT_IMPLEMENTED",
     503: "TEMPORARILY_UNAVAILABLE",
+    505: "BAD_REQUEST",
 }
 # A thread that computes lets go of the interpreter after this time; by default a row waits 5 ms for it.
 SWITCH_INTERVAL_S = 0.0005
@@ -210,7 +205,10 @@ def serve(model: ServedModel, settings: ServerSettings, listener: socket.socket)
     Workers share the memory of the model; `listener` is from `listen`.
     """
     metrics = Metrics(model.schema, model.version, settings.workers)
-    limits = Limits(settings.max_connections, settings.body_timeout_s, settings.drain_timeout_s)
+    hosts = Hosts(settings.host, listener.getsockname()[0], settings.allowed_hosts)
+    if hosts.warning:
+        logger.warning(hosts.warning)
+    limits = Limits(settings.max_connections, settings.body_timeout_s, settings.drain_timeout_s, hosts)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
     def answer(listener: socket.socket, supervisor: int | None = None) -> None:
