@@ -250,7 +250,9 @@ class GuardedConnection(HttpToolsProtocol):
                 host = value
             elif name == b"transfer-encoding":
                 if value.strip().lower() != b"chunked":
-                    raise RefusedError(501, f"Transfer-Encoding {value[:80]!r} given, chunked expected.")
+                    raise RefusedError(
+                        501, f"Transfer-Encoding {value[:80].decode('latin-1')!r} given, chunked expected."
+                    )
                 if version == "1.0":
                     raise RefusedError(400, "Transfer-Encoding is not part of HTTP/1.0. Send HTTP/1.1.")
         hosts = self._limits.hosts
@@ -392,6 +394,7 @@ class GuardedConnection(HttpToolsProtocol):
             return False
         self._is_ending = True
         self.held = b""
+        self._unanswered -= len(self.pipeline)
         self.pipeline.clear()
         self._since = self.loop.time()
         return True
