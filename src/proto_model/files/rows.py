@@ -161,9 +161,7 @@ def coded_matrix(
     return matrix, _named(found, book, watch)
 
 
-def _named(
-    found: Mapping[int, tuple[NDArray[np.uint8], Any]], book: RuleBook, watch: Watch
-) -> list[Fault]:
+def _named(found: Mapping[int, tuple[NDArray[np.uint8], Any]], book: RuleBook, watch: Watch) -> list[Fault]:
     """Faults in words, by row and then by feature, of codes for each feature's rows and what was given there.
 
     A block of two megabytes can have as many faults, so none is put into words that nobody will see, and a

@@ -306,6 +306,4 @@ def _reasons(rows: Rows) -> list[str | None]:
     reasons: dict[int, list[str]] = {}
     for fault in rows.faults:
         reasons.setdefault(fault.row, []).append(str(fault))
-    return [
-        "; ".join(reasons[row]) if row in reasons else None for row in range(len(rows.matrix))
-    ]
+    return ["; ".join(reasons[row]) if row in reasons else None for row in range(len(rows.matrix))]

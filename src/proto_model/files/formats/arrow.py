@@ -54,7 +54,7 @@ class ArrowReader:
             self._stream.schema.field(column).with_name(name)
             for name, column in self.plan.passthrough.items()
         ]
-        self._batch_rows = batch_rows(len(self.plan.needed), len(schema.features), options.explain)
+        self._batch_rows = batch_rows(len(self.plan.needed), len(schema.features), options)
 
     def blocks(self) -> Iterator[pa.RecordBatch]:
         """Record batches, in order; large ones in slices."""
@@ -111,28 +111,30 @@ def plan_typed_columns(
     return plan
 
 
-def batch_rows(n_columns: int, n_features: int, explain: bool) -> int:
+def batch_rows(n_columns: int, n_features: int, options: Parameters) -> int:
     """Rows to work on at a time; fewer when each takes long, for all cores to have some."""
-    if explain:
+    if options.explain:
         return _EXPLAINED_BATCH_ROWS
-    return min(max(1024, _BATCH_BYTES // (8 * max(1, n_columns))), most_rows(n_features))
+    most = most_rows(n_features, options.on_bad_row == "mark")
+    return min(max(1024, _BATCH_BYTES // (8 * max(1, n_columns))), most)
 
 
 def rows_of_batch(
     batch: pa.RecordBatch, plan: ColumnPlan, book: RuleBook, watch: Watch, max_bytes: int
 ) -> Rows:
     """Coded matrix and columns to copy of a record batch, which are written out in at most so many bytes."""
-    copied = [batch.column(column) for column in plan.passthrough.values()]
-    views = [c for c in map(batch.column, plan.features.values()) if pa.types.is_string_view(c.type)]
-    n_bytes = sum(map(written_bytes, [*copied, *views]))
-    if n_bytes > max_bytes:
+    columns = {name: batch.column(column) for name, column in plan.features.items()}
+    copied = {name: batch.column(column) for name, column in plan.passthrough.items()}
+    views = {name: column for name, column in columns.items() if pa.types.is_string_view(column.type)}
+    n_bytes = {name: written_bytes(column) for name, column in (views | copied).items()}
+    if sum(n_bytes.values()) > max_bytes:
         raise LimitError(
-            f"{batch.num_rows} rows have {n_bytes} bytes once each value is written out. The limit is "
+            f"Column {max(n_bytes, key=n_bytes.__getitem__)!r}: {batch.num_rows} rows have "
+            f"{sum(n_bytes.values())} bytes, in all columns, once each value is written out. The limit is "
             f"{max_bytes} (PROTO_MODEL_FILES_MAX_BATCH_BYTES)."
         )
-    columns = {name: batch.column(column) for name, column in plan.features.items()}
     matrix, faults = coded_matrix(columns, book, batch.num_rows, watch)
-    return Rows(matrix, copied, faults)
+    return Rows(matrix, list(copied.values()), faults)
 
 
 class _ArrowWriter(Writer):

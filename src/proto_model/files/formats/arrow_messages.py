@@ -19,7 +19,9 @@ from proto_model.files.transfer import LimitError
 
 _CONTINUATION = b"\xff\xff\xff\xff"
 _METADATA_SHARE = 16  # what describes columns takes many times its bytes once it is read
-_OLD_COMPRESSION = b"ARROW:experimental_compression"  # how versions before 1.0 said that a batch is compressed
+_OLD_COMPRESSION = (
+    b"ARROW:experimental_compression"  # how versions before 1.0 said that a batch is compressed
+)
 
 
 class MessageStream(io.RawIOBase):

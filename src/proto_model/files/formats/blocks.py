@@ -14,7 +14,7 @@ from proto_model.files.transfer import FileSettings, LimitError
 _BLOCK_BYTES = 2 << 20
 _EXPLAINED_BLOCK_BYTES = 32 << 10
 _ROWS_BYTES = 64 << 20  # what the rows of a block may become, features and answer
-_ANSWER_BYTES = 256  # of a row, about
+_ANSWER_BYTES, _REASONS_BYTES = 256, 1536  # of a row, about
 
 _BOM = b"\xef\xbb\xbf"
 _QUOTE, _NEWLINE, _RETURN = 34, 10, 13
@@ -67,9 +67,10 @@ def cut_blocks(
             return
 
 
-def most_rows(n_features: int) -> int:
+def most_rows(n_features: int, marking: bool) -> int:
     """Rows to work on at a time, however short they are: a row of three bytes fills a row of the matrix."""
-    return max(1024, _ROWS_BYTES // (8 * n_features + _ANSWER_BYTES))
+    answer = _ANSWER_BYTES + _REASONS_BYTES * marking
+    return max(1024, _ROWS_BYTES // (8 * n_features + answer))
 
 
 def split_blocks(

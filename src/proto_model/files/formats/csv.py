@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ from proto_model.values import MISSING_MARKERS, RuleBook
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 _SHOWN_BYTES = 30
+_ASCII = bytes(range(128)) + b"x" * 128
 _STRUCTURAL = frozenset('",\r\n')
 
 
@@ -55,7 +56,7 @@ class CsvReader:
         n_bytes = block_bytes(options.explain)
         self._blocks = cut_blocks(source, last_csv_end, settings, n_bytes, self._check_last)
         self._book, self._watch = RuleBook(schema), Watch(check, options.on_bad_row == "mark")
-        self._max_rows = most_rows(len(schema.features))
+        self._max_rows = most_rows(len(schema.features), self._watch.marking)
         head = next(self._blocks, bytearray())
         self._names, header_end = _header(head)
         self._n_lines = head.count(b"\n", 0, header_end)
@@ -164,8 +165,7 @@ class CsvReader:
 
     def _parse_carefully(self, block: bytearray, n_lines: int) -> Rows:
         """Rows of a block in which something is wrong: what fits, and a fault for each that does not."""
-        ragged: list[pa.csv.InvalidRow] = []
-        table = self._read(block, self._as_bytes, ragged)
+        table, ragged = self._read_ragged(block)
         wrong = {row.number - 1: row for row in ragged}
         n_rows = table.num_rows + len(wrong)
         faults = [
@@ -190,7 +190,26 @@ class CsvReader:
         faults += [f for f in more if f.row not in wrong and (f.row, f.column) not in known]
         faults = self._watch.shown(faults)
         passthrough = [texts[name] for name in self.plan.passthrough]
-        return Rows(matrix, passthrough, faults, _record_lines(block), n_lines)
+        lines = _record_lines(block)
+        if len(lines) != n_rows:
+            raise InputError(
+                f"The quotes of the CSV file are ambiguous: is it {len(lines)} or {n_rows} rows?"
+            )
+        return Rows(matrix, passthrough, faults, lines, n_lines)
+
+    def _read_ragged(self, block: bytearray) -> tuple[pa.Table, list[pa.csv.InvalidRow]]:
+        """Columns of the rows with as many values as the header has, and the other rows."""
+        ragged: list[pa.csv.InvalidRow] = []
+        try:
+            block.decode()
+        except UnicodeDecodeError:
+            # Arrow ends when it shall name a row that is no UTF-8 text. Other bytes do not change the rows.
+            self._read(block.translate(_ASCII), self._as_bytes, ragged)
+            spans = list(_record_spans(block))
+            wrong = {row.number - 1 for row in ragged}
+            sound = b"".join(block[start:end] for at, (start, end) in enumerate(spans) if at not in wrong)
+            return self._read(bytearray(sound), self._as_bytes), ragged
+        return self._read(block, self._as_bytes, ragged), ragged
 
 
 def _header(head: bytearray) -> tuple[list[str], int]:
@@ -240,16 +259,20 @@ def _single(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
+def _record_spans(block: bytearray) -> Iterator[tuple[int, int]]:
+    """Where each record begins and where the next one does; blank lines are none."""
+    ends = csv_record_ends(block)
+    if len(ends) == 0 or ends[-1] < len(block) - 1:
+        ends = np.append(ends, len(block) - 1)
+    for start, end in pairwise([0, *(ends + 1).tolist()]):
+        if block[start:end].strip(b"\r\n"):
+            yield start, end
+
+
 def _record_lines(block: bytearray) -> NDArray[np.int64]:
     """Line, within the block, on which each record begins; blank lines are none."""
-    ends = csv_record_ends(block)
-    if not block.endswith(b"\n"):
-        ends = np.append(ends, len(block))
-    starts = np.append(0, ends[:-1] + 1)
-    newlines = csv_line_ends(block)
-    blank = [not block[start:end].strip(b"\r\n") for start, end in zip(starts, ends, strict=True)]
-    lines: NDArray[np.int64] = np.searchsorted(newlines, starts[~np.array(blank, dtype=bool)])
-    return lines
+    starts = np.array([start for start, _ in _record_spans(block)], dtype=np.int64)
+    return np.searchsorted(csv_line_ends(block), starts)
 
 
 class _CsvWriter(Writer):

@@ -54,9 +54,10 @@ class JsonLinesReader:
         settings: FileSettings,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        blocks = cut_blocks(source, last_line_end, settings, block_bytes(options.explain))
-        self._source = split_blocks(blocks, line_ends, count_lines, most_rows(len(schema.features)))
         self._book, self._watch = RuleBook(schema), Watch(check, options.on_bad_row == "mark")
+        blocks = cut_blocks(source, last_line_end, settings, block_bytes(options.explain))
+        max_rows = most_rows(len(schema.features), self._watch.marking)
+        self._source = split_blocks(blocks, line_ends, count_lines, max_rows)
         names = schema.feature_names
         self.plan = ColumnPlan(
             dict(zip(names, names, strict=True)), {name: name for name in options.passthrough}, ()

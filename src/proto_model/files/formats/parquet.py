@@ -23,7 +23,7 @@ from proto_model.schema import ModelSchema
 from proto_model.values import RuleBook
 
 _READ_BYTES = 1 << 17
-_ROW_GROUP_ROWS = 1 << 17
+_ROW_GROUP_ROWS, _ROW_GROUP_BYTES = 1 << 17, 128 << 20
 _MAGIC = b"PAR1"
 _FOOTER_SHARE = 16  # a footer takes many times its bytes once it is read
 _MOST_ITEMS = 256  # row groups, or columns at all levels, of a footer that needs no look before it is read
@@ -64,7 +64,7 @@ class ParquetReader:
             for name, column in self.plan.passthrough.items()
         ]
         self._metadata, self.n_rows = metadata, metadata.num_rows
-        self._batch_rows = batch_rows(len(self.plan.needed), len(schema.features), options.explain)
+        self._batch_rows = batch_rows(len(self.plan.needed), len(schema.features), options)
 
     def blocks(self) -> Iterator[pa.RecordBatch]:
         """Record batches, in order."""
@@ -143,13 +143,18 @@ def open_footer(file: IO[bytes], max_bytes: int, check: Callable[[], None]) -> p
         )
     footer_at = n_file - 8 - n_footer
     try:
-        metadata = _open(file, thrift_container_size_limit=_MOST_ITEMS).metadata
-    except OSError as error:
-        if "limit" not in str(error).lower():
-            raise
-        file.seek(footer_at)
-        _check_depth(Compact(file.read(n_footer), check=check).struct(kept_list=_SCHEMA))
-        metadata = _open(file).metadata
+        try:
+            metadata = _open(file, thrift_container_size_limit=_MOST_ITEMS).metadata
+        except OSError as error:
+            if "limit" not in str(error).lower():
+                raise
+            file.seek(footer_at)
+            _check_depth(Compact(file.read(n_footer), check=check).struct(kept_list=_SCHEMA))
+            metadata = _open(file).metadata
+    except UnicodeDecodeError:
+        raise InputError("The name of a column is not UTF-8 text: is the file damaged?") from None
+    except IndexError:
+        raise InputError("The footer of the Parquet file is damaged.") from None
     _check_alone(file, metadata, footer_at)
     return metadata
 
@@ -218,12 +223,13 @@ class _ParquetWriter(Writer):
         super().__init__(columns, schema, sink)
         self._writer = pq.ParquetWriter(sink, columns, compression="zstd", write_page_checksum=True)
         self._waiting: list[pa.RecordBatch] = []
-        self._n_waiting = 0
+        self._n_waiting = self._n_waiting_bytes = 0
 
     def write(self, encoded: pa.RecordBatch) -> None:
         self._waiting.append(encoded)
         self._n_waiting += encoded.num_rows
-        if self._n_waiting >= _ROW_GROUP_ROWS:
+        self._n_waiting_bytes += encoded.nbytes
+        if self._n_waiting >= _ROW_GROUP_ROWS or self._n_waiting_bytes >= _ROW_GROUP_BYTES:
             self._flush()
 
     def close(self) -> None:
@@ -234,7 +240,7 @@ class _ParquetWriter(Writer):
 
     def _flush(self) -> None:
         self._writer.write_table(pa.Table.from_batches(self._waiting, self._columns), self._n_waiting)
-        self._waiting, self._n_waiting = [], 0
+        self._waiting, self._n_waiting, self._n_waiting_bytes = [], 0, 0
 
 
 PARQUET = Format(

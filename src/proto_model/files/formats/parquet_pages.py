@@ -180,7 +180,9 @@ class PageGuard:
             )
         return chunk
 
-    def _pages(self, data_at: int, dictionary_at: int | None, column: pq.ColumnChunkMetaData) -> Iterator[Fields]:
+    def _pages(
+        self, data_at: int, dictionary_at: int | None, column: pq.ColumnChunkMetaData
+    ) -> Iterator[Fields]:
         """Heads of a column's pages, up to the last that its reader looks at."""
         at = min(data_at, dictionary_at) if dictionary_at else data_at
         end, n_left = at + column.total_compressed_size + _OLD_PADDING, column.num_values
