@@ -32,6 +32,9 @@ lock: $(VENV)/.installed-dev ## resolve pyproject.toml anew: uv.lock, constraint
 	{ echo '# Made by `make lock` from uv.lock: the versions that are tested together.'; \
 		$(BIN)/uv export --quiet --locked --all-packages --all-extras --all-groups \
 		--no-hashes --no-emit-workspace --no-annotate --no-header; } > constraints.txt
+	{ echo '# Made by `make lock` from requirements-enable-mlserver.in, which says what it is for.'; \
+		$(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 --no-annotate --no-header \
+		requirements-enable-mlserver.in; } > requirements-enable-mlserver.txt
 
 wheels: $(VENV)/.installed-dev ## both wheels and source archives, in dist/
 	rm -rf dist
