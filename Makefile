@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 LISTS := pyproject.toml mapper/pyproject.toml constraints.txt requirements.txt
 
-.PHONY: help demo test quick install install-dev lock wheels format lint types all clean
+.PHONY: help demo test quick sequence install install-dev lock wheels format lint types all clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: $(VENV)/.installed-dev ## set up and run every test, those with real serve
 
 quick: $(VENV)/.installed-dev ## the tests that start no servers
 	$(BIN)/python -m pytest -m "not system"
+
+sequence: $(VENV)/.installed-dev ## the whole way in fresh environments, with pip: a few minutes
+	$(BIN)/python -m pytest -m sequence
 
 install: $(VENV)/.installed ## both packages, editable, in a virtual environment: all that the README needs
 install-dev: $(VENV)/.installed-dev ## the same, with the tools of the tests
