@@ -2,6 +2,7 @@
 
 A model's folder holds `MLmodel` with signature and input example, pinned requirements, the code of this
 package, the bundle as an artifact, and `mapper/`: what the mapper of this version needs, to be fetched alone.
+A version also holds what MLServer needs to serve its folder.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mlflow.models.model import MLMODEL_FILE_NAME, ModelInfo
 
 import proto_model
 from proto_model.model.bundle import SCHEMA_FILE, write_bundle
+from proto_model.registry.mlserver_files import write_mlserver_files
 from proto_model.registry.signature import explainer_signature, file_signature, rows_signature
 from proto_model.schema import ModelSchema
 from proto_model.table import TrainingData, encode
@@ -122,6 +124,9 @@ class _Flavor:
     @staticmethod
     def save_model(path: str, mlflow_model: Model, **parts: Any) -> None:
         save_model(Path(path), mlflow_model=mlflow_model, **parts)
+        # Not in a folder that a user saves: `mlserver start build` would find a second model in it.
+        schema = ModelSchema.read(parts["bundle"] / SCHEMA_FILE)
+        write_mlserver_files(Path(path), schema.model_name)
 
 
 def save_model(

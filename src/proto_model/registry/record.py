@@ -189,5 +189,6 @@ def log_leader_board(standings: Sequence[Standing], data: TrainingData) -> None:
     mlflow.set_tag(
         "mlflow.note.content",
         f"{leader_board.markdown(standings)}\n\nTrained on {len(data.y_train):,} rows of {data.name}, tested "
-        f"on {len(data.y_test):,} others. To serve it: `mlflow models serve -m runs:/{best.run_id}/model`",
+        f"on {len(data.y_test):,} others. To serve it: "
+        f"`mlflow models serve -m runs:/{best.run_id}/model -p 5001 --env-manager local`",
     )
