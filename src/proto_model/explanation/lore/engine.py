@@ -170,7 +170,7 @@ def _notes(rule: Rule, precision: float, found_none: bool) -> tuple[str, ...]:
     notes = {
         weak: precision < 0.9,
         "The rule has no conditions: nearly every row gets this class.": not rule.premises,
-        "No counterfactual was found among the allowed changes to values seen in training.": found_none,
+        "No counterfactual was found among the allowed changes to values like those of training.": found_none,
     }
     return tuple(note for note, applies in notes.items() if applies)
 
