@@ -76,6 +76,10 @@ class TrainingSettings:
     file_management: bool = _setting(
         False, _flag, "true trains models that take presigned URLs of files instead of rows"
     )
+    mapping: str = _setting(
+        "", str.strip,
+        "mapping.yaml, or path/to/module.py:Class, that the mapper of these versions uses; empty for none",
+    )  # fmt: skip
 
     def as_params(self) -> dict[str, str]:
         """Texts that `mlflow run` logs for these settings, but for what may be secret in a URL."""
