@@ -81,7 +81,7 @@ class AnswerField:
 
     def document(self, words: Table[str, Label]) -> dict[str, Any]:
         """JSON Schema of its values; `words` are the classes' names by their texts."""
-        document = self._document(words)
+        document = self._document(words) | ({"x-unit": self.unit.name} if self.unit else {})
         text = self.text or (self.expression.source if self.expression else "")
         return {**document, "description": text} if text else document
 

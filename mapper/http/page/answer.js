@@ -102,13 +102,14 @@ function shown(found) {
 }
 
 // The fields of an application's own answers, each by the form of its value.
-function ownFields(item) {
+function ownFields(item, schema) {
   const parts = [];
+  const unit = (name) => [schema.answer?.properties?.[name]?.["x-unit"]].map((known) => (known ? ` ${known}` : ""))[0];
   const list = element("dl", { class: "own" });
   for (const [name, found] of Object.entries(item)) {
     if (isExplanation(found)) continue;
     if (isShares(found)) parts.push(element("h3", { text: name }), bars(found, null, 12));
-    else list.append(element("dt", { text: name }), element("dd", { text: shown(found) }));
+    else list.append(element("dt", { text: name }), element("dd", { text: `${shown(found)}${unit(name)}` }));
   }
   return list.childElementCount ? [list, ...parts] : parts;
 }
@@ -123,7 +124,7 @@ function usualFields(item, schema) {
 export function showAnswer(place, answer, schema, duration) {
   const item = answer.predictions?.[0] ?? answer;
   const isOwn = schema.answer !== undefined || !isUsual(item);
-  const parts = isOwn ? ownFields(item) : usualFields(item, schema);
+  const parts = isOwn ? ownFields(item, schema) : usualFields(item, schema);
   if (answer.warnings?.length) {
     const list = element("ul", { class: "warnings" });
     for (const warning of answer.warnings) list.append(element("li", { text: `${warning.field}: ${warning.message}` }));
