@@ -104,6 +104,14 @@ class SchemaError(MapperError):
     """A `schema.json` is missing, damaged or of another version."""
 
 
+class MappingError(MapperError):
+    """A `mapping.yaml` is wrong, or does not fit the model's schema: a line for each fault."""
+
+
+class MapperCodeError(MapperError):
+    """An application's own class failed, or gave what cannot be sent."""
+
+
 class RegistryError(MapperError):
     """The MLflow server did not return the files of a model version."""
 

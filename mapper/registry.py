@@ -10,13 +10,15 @@ import os
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import orjson
 
+from mapper.application.files import application_files, read_file
+from mapper.application.model import tabular_model
 from mapper.errors import RegistryError, SettingsError
 from mapper.mapping.answer import message_of
 from mapper.mapping.interfaces import TangoModelRegistryConnector
@@ -25,7 +27,8 @@ from mapper.mapping.schema import ModelSchema
 from mapper.model_server.proxy import HttpClient, Reply, shown_url
 from mapper.sqlite_store import DEFAULT_FILE, SqliteStore, sqlite_file
 
-SCHEMA_PATH = "mapper/schema.json"
+FOLDER = "mapper"  # of a version: all that a mapper needs
+SCHEMA_PATH = f"{FOLDER}/schema.json"
 API = "/api/2.0/mlflow"
 ID = re.compile(r"[a-zA-Z0-9][\w-]{0,255}", re.ASCII)  # of a run or a model, as MLflow has it
 EXPLAINED = "explained_model"  # tag of a version that explains another one
@@ -41,7 +44,8 @@ class PublishedModel:
     """What the registry says of a model.
 
     `version` and `name`, that of the registered model, are None for a model named by its run or its id.
-    `signature` is its tag: `rows` or `file`. A model that only `explains` takes rows.
+    `signature` is its tag: `rows` or `file`. A model that only `explains` takes rows. `files` are those of an
+    application's own mapping, by their names.
     """
 
     schema: ModelSchema
@@ -49,6 +53,7 @@ class PublishedModel:
     signature: str | None = None
     name: str | None = None
     explains: bool = False
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
 class MlflowRegistryConnector(TangoModelRegistryConnector):
@@ -76,7 +81,7 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
         A version that explains another one, by its tag `explained_model`, maps requests of explanations.
         """
         published = self.fetch(model_uri)
-        model = TabularModel(published.schema, published.version)
+        model = tabular_model(published.schema, published.files, published.version)
         return TabularExplainer(model, {}) if published.explains else model
 
     def fetch(self, model_uri: str) -> PublishedModel:
@@ -96,10 +101,13 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
         if parts.scheme == "runs":
             run_id, _, name = path.partition("/")
             if ID.fullmatch(run_id) and not {"", ".", ".."} & set(name.split("/")):
+                model_id = self._model_of_run(run_id, name)
+                if model_id is not None:
+                    return self._logged(model_id)
                 return PublishedModel(ModelSchema.from_json(self._file_of_run(run_id, name)))
         elif parts.scheme == "models":
             if path.startswith("m-") and ID.fullmatch(path):
-                return PublishedModel(ModelSchema.from_json(self._file_of_model(path)))
+                return self._logged(path)
             name, at, alias = path.partition("@")
             name, _, version = (name, "", "") if at else path.rpartition("/")
             is_name = "/" not in name and name not in ("", ".", "..")
@@ -116,15 +124,16 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
             version = self._json("/model-versions/get", "model_version", name=name, version=number)
         number, source = str(version.get("version")), str(version.get("source", ""))
         tags = _tags(version)
+        explains = EXPLAINED in tags
+        signature = "rows" if explains else tags.get("signature")
         if source.startswith("models:/m-"):
-            content = self._file_of_model(source.removeprefix("models:/"))
-        elif self._store is not None:
+            logged = self._logged(source.removeprefix("models:/"))
+            return replace(logged, version=number, signature=signature, name=name, explains=explains)
+        if self._store is not None:
             content = self._store.file_of_version(name, number, SCHEMA_PATH)
         else:
             query = urlencode({"name": name, "version": number, "path": SCHEMA_PATH})
             content = self._get(f"/model-versions/get-artifact?{query}", f"version {number} of {name}").body
-        explains = EXPLAINED in tags
-        signature = "rows" if explains else tags.get("signature")
         return PublishedModel(ModelSchema.from_json(content), number, signature, name, explains)
 
     def explainer_of(self, name: str, number: str) -> str | None:
@@ -154,22 +163,49 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
         except (AttributeError, TypeError, ValueError) as error:
             raise RegistryError(f"{self._client.url} is not an MLflow server: wrong answer.") from error
 
-    def _file_of_model(self, model_id: str) -> bytes:
-        if self._store is not None:
-            return self._store.file_of_model(model_id, SCHEMA_PATH)
-        path = f"/ajax-api/2.0/mlflow/logged-models/{quote(model_id, safe='')}/artifacts/files"
-        return self._get(f"{path}?{urlencode({'artifact_file_path': SCHEMA_PATH})}", f"model {model_id}").body
+    def _logged(self, model_id: str) -> PublishedModel:
+        """Schema and mapping of a logged model."""
+        schema = ModelSchema.from_json(self._file_of_model(model_id, SCHEMA_PATH))
+        names = self._names_of_model(model_id)
+        files = application_files(names, lambda name: self._file_of_model(model_id, f"{FOLDER}/{name}"))
+        return PublishedModel(schema, files=files)
 
-    def _file_of_run(self, run_id: str, name: str) -> bytes:
+    def _file_of_model(self, model_id: str, path: str) -> bytes:
         if self._store is not None:
-            return self._store.file_of_run(run_id, name, SCHEMA_PATH)
+            return self._store.file_of_model(model_id, path)
+        url = f"/ajax-api/2.0/mlflow/logged-models/{quote(model_id, safe='')}/artifacts/files"
+        return self._get(f"{url}?{urlencode({'artifact_file_path': path})}", f"model {model_id}").body
+
+    def _names_of_model(self, model_id: str) -> list[str]:
+        """Names of the files that a mapper needs of a logged model."""
+        if self._store is not None:
+            return self._store.names_of_model(model_id, FOLDER)
+        path = f"/logged-models/{quote(model_id, safe='')}/artifacts/directories"
+        query = urlencode({"artifact_directory_path": FOLDER})
+        reply = self._get(f"{API}{path}?{query}", f"model {model_id}")
+        try:
+            files = orjson.loads(reply.body).get("files", ())
+            return [str(item["path"]).rpartition("/")[2] for item in files if not item.get("is_dir")]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise RegistryError(f"{self._client.url} is not an MLflow server: wrong answer.") from error
+
+    def _model_of_run(self, run_id: str, name: str) -> str | None:
+        """Id of the model that a run logged under a name, unless MLflow 2 did it."""
+        if self._store is not None:
+            return self._store.model_of_run(run_id, name)
         run = self._json("/runs/get", "run", run_id=run_id)
         for output in run.get("outputs", {}).get("model_outputs", ()):
             model_id = str(output.get("model_id"))
             logged = self._json(f"/logged-models/{quote(model_id, safe='')}", "model")
             if logged.get("info", {}).get("name") == name:
-                return self._file_of_model(model_id)
-        query = urlencode({"run_id": run_id, "path": f"{name}/{SCHEMA_PATH}"})  # logged by MLflow 2
+                return model_id
+        return None
+
+    def _file_of_run(self, run_id: str, name: str) -> bytes:
+        """The schema of a model that MLflow 2 logged."""
+        if self._store is not None:
+            return self._store.file_of_run(run_id, name, SCHEMA_PATH)
+        query = urlencode({"run_id": run_id, "path": f"{name}/{SCHEMA_PATH}"})
         return self._get(f"/get-artifact?{query}", f"model {name} of run {run_id}").body
 
     def _json(self, path: str, key: str, **query: str) -> dict[str, Any]:
@@ -212,7 +248,12 @@ def find_model(source: str, registry_url: str, environ: Mapping[str, str]) -> Pu
     """
     uri = model_uri(source)
     if uri is None:
-        return PublishedModel(ModelSchema.read(source))
+        file = ModelSchema.find(source)
+        folder = file.parent
+        names = sorted(path.name for path in folder.iterdir()) if file.is_file() else []
+        return PublishedModel(
+            ModelSchema.read(file), files=application_files(names, lambda name: read_file(folder / name))
+        )
     return MlflowRegistryConnector(find_registry(uri, registry_url, environ), environ).fetch(uri)
 
 

@@ -111,6 +111,22 @@ class SqliteStore:
             self._refuse(f"there is no model {model_id}")
         return self._file(f"model {model_id}", found[0][0], path)
 
+    def names_of_model(self, model_id: str, folder: str) -> list[str]:
+        """Names of the files in a folder of a logged model."""
+        with self._opened() as rows:
+            found = rows("logged_models", ["artifact_location"], model_id=model_id, lifecycle_stage="active")
+        place = self._place(f"model {model_id}", found[0][0]) / folder if found else None
+        if place is None or not place.is_dir():
+            return []
+        return sorted(path.name for path in place.iterdir() if path.is_file())
+
+    def model_of_run(self, run_id: str, name: str) -> str | None:
+        """Id of the model that a run logged under a name, unless MLflow 2 did it."""
+        with self._opened() as rows:
+            where = {"source_run_id": run_id, "name": name, "lifecycle_stage": "active"}
+            found = rows("logged_models", ["model_id"], **where)
+        return found[-1][0] if found else None
+
     def file_of_run(self, run_id: str, name: str, path: str) -> bytes:
         """A file of the model that a run logged under a name."""
         with self._opened() as rows:
@@ -156,8 +172,8 @@ class SqliteStore:
     def _refuse(self, reason: str) -> NoReturn:
         raise RegistryError(f"In the MLflow store {self.path}, {reason}.")
 
-    def _file(self, what: str, location: str, path: str) -> bytes:
-        """A file below the place of a model, which has to be a folder on this machine."""
+    def _place(self, what: str, location: str) -> Path:
+        """The folder of a model, which has to be on this machine."""
         parts = urlsplit(location)
         if len(parts.scheme) > 1 and parts.scheme != "file":
             raise RegistryError(
@@ -166,7 +182,11 @@ class SqliteStore:
                 "`mlflow artifacts download` and give it with --schema."
             )
         folder = Path(unquote(parts.path) if parts.scheme == "file" else location)
-        folder = self.path.parent / folder  # a relative place is one beside the store
+        return self.path.parent / folder  # a relative place is one beside the store
+
+    def _file(self, what: str, location: str, path: str) -> bytes:
+        """A file below the place of a model."""
+        folder = self._place(what, location)
         try:
             return (folder / path).read_bytes()
         except FileNotFoundError as error:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
+from mapper.application.model import tabular_model
 from mapper.errors import SettingsError
 from mapper.http.openapi import REFERENCE, openapi_document
-from mapper.mapping.model import TabularModel
 from mapper.model_server.proxy import ModelServerProxy, shown_url
 from mapper.registry import MlflowRegistryConnector, PublishedModel, check_registry_url, shown_registry
 from mapper.sqlite_store import sqlite_file
@@ -129,7 +129,9 @@ def answer_schema(published: PublishedModel) -> dict[str, Any]:
 
 
 def _document(published: PublishedModel) -> dict[str, Any]:
-    return openapi_document(TabularModel(published.schema, published.version), published.signature)
+    return openapi_document(
+        tabular_model(published.schema, published.files, published.version), published.signature
+    )
 
 
 def _standalone(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:

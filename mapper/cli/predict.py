@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from mapper.cli.tables import explanation_text, prediction_table, print_json
+from mapper.cli.tables import explanation_text, is_usual, own_table, prediction_table, print_json
 from mapper.client.file_job import FileJob, predict_file
 from mapper.client.progress import Progress, shown_bytes
 from mapper.client.records import pair, read_records
@@ -195,7 +195,12 @@ def _print_text_answers(args: argparse.Namespace, target: Target, options: dict[
             for row, prediction in enumerate(predictions, n_rows):
                 print(explanation_text(row, prediction))
         else:
-            print(prediction_table(predictions, n_rows, target.schema))
+            schema = target.schema if is_usual(predictions) else None
+            print(
+                own_table(predictions, n_rows)
+                if schema is None
+                else prediction_table(predictions, n_rows, schema)
+            )
         sys.stdout.flush()
         for warning in answer["warnings"]:
             print(f"warning: {Finding(**warning)}", file=sys.stderr)

@@ -6,6 +6,7 @@ import argparse
 import os
 from contextlib import closing
 
+from mapper.application.model import tabular_model
 from mapper.cli.predict import DEFAULT_URL, add_target_flags
 from mapper.cli.tables import print_json, schema_table
 from mapper.client.target import ServiceTarget
@@ -29,10 +30,15 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _print_schema(args: argparse.Namespace) -> int:
     if args.schema:
-        schema = find_model(args.schema, args.registry_url, os.environ).schema
+        published = find_model(args.schema, args.registry_url, os.environ)
+        schema = tabular_model(published.schema, published.files).schema
     else:
         with closing(ServiceTarget(args.url or DEFAULT_URL, TIMEOUT_S)) as target:
-            schema = target.schema
+            known = target.schema
+            if known is None:
+                print_json(target.document)
+                return 0
+            schema = known
     if args.json:
         print_json(schema.content)
     else:

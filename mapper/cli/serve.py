@@ -20,8 +20,13 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     for setting in dataclasses.fields(MapperSettings):
         default = "" if "default" in setting.metadata["help"] else f" (default: {setting.default})"
-        flags = [f"--{setting.name.replace('_', '-')}", *(["--model"] if setting.name == "schema" else ())]
+        flags = [setting.metadata["flag"] or f"--{setting.name.replace('_', '-')}"]
+        flags += ["--model"] if setting.name == "schema" else []
         kind: Callable[[str], object] = type(setting.default)
+        if kind is bool:
+            text = setting.metadata["help"]
+            serve.add_argument(*flags, dest=setting.name, action="store_true", default=None, help=text)
+            continue
         serve.add_argument(*flags, dest=setting.name, type=kind, help=setting.metadata["help"] + default)
     serve.set_defaults(run=_serve)
 

@@ -36,6 +36,25 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequ
     )
 
 
+def is_usual(predictions: Sequence[dict[str, Any]]) -> bool:
+    """Whether predictions have the usual fields, not those of an application's own mapping."""
+    return all({"prediction", "probability", "probabilities"} <= item.keys() for item in predictions)
+
+
+def own_table(predictions: Sequence[dict[str, Any]], first_row: int) -> str:
+    """Predictions with fields of an application's own, one row each."""
+    names = list(dict.fromkeys(name for item in predictions for name in item))
+    rows = [
+        [str(row), *(_cell(item.get(name)) for name in names)]
+        for row, item in enumerate(predictions, first_row)
+    ]
+    return text_table(["row", *names], rows, numbers=[0])
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
 def prediction_table(predictions: Sequence[dict[str, Any]], first_row: int, schema: ModelSchema) -> str:
     """Predictions, one row each; probabilities of all classes while they are few."""
     is_shown = len(schema.class_texts) <= MAX_CLASS_COLUMNS and all("probabilities" in p for p in predictions)
@@ -55,9 +74,11 @@ def prediction_table(predictions: Sequence[dict[str, Any]], first_row: int, sche
 
 def explanation_text(row: int, item: dict[str, Any]) -> str:
     """One prediction, why, and what would change it."""
-    explanation = item["explanation"]
+    explanation = next(part for part in item.values() if isinstance(part, dict) and "rule" in part)
     rule = explanation["rule"]
-    lines = [f"row {row}: {item['prediction']} (probability {item['probability']:.3f})", "  because"]
+    label, probability = explanation["prediction"], explanation["probability"]
+    own = "" if "prediction" in item else _own_fields(item)
+    lines = [f"row {row}: {own or f'{label} (probability {probability:.3f})'}", "  because"]
     lines.append(f"    {rule['text']}")
     known = {**rule, "fidelity": explanation.get("fidelity")}
     named = [(name, known.get(name)) for name in ("precision", "coverage", "fidelity")]
@@ -76,6 +97,10 @@ def explanation_text(row: int, item: dict[str, Any]) -> str:
         lines.append(f"    {found['text']}{doubt}")
     lines += [f"  note: {note}" for note in explanation["notes"]]
     return "\n".join(lines)
+
+
+def _own_fields(item: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {_cell(value)}" for name, value in item.items() if not isinstance(value, dict))
 
 
 def schema_table(schema: ModelSchema) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 
 from mapper import errors
+from mapper.application.service import Permission, application_of
 from mapper.errors import Finding
-from mapper.mapping.model import TabularModel
 from mapper.mapping.schema import ModelSchema
 from mapper.model_server.proxy import HttpClient, ModelServerProxy, Reply
 from mapper.registry import PublishedModel
@@ -23,16 +23,20 @@ class ServiceTarget:
         self._client = HttpClient(url, {"Content-Type": "application/json"}, timeout_s)
         self._timeout_s = timeout_s
         self._schema: ModelSchema | None = None
+        self.document: dict[str, Any] = {}
 
     @property
-    def schema(self) -> ModelSchema:
-        """The schema that the service has; asked for once."""
+    def schema(self) -> ModelSchema | None:
+        """What the service takes, asked for once; None if an application's class says it in another form."""
         if self._schema is None:
             reply = self._request("GET", "/v1/schema", None, may_repeat=False)
             if reply.status != 200:
                 raise errors.MapperError(
                     f"{self._client.url} answered {reply.status} to /v1/schema. Is it a mapper?"
                 )
+            self.document = orjson.loads(reply.body)
+            if "record" in self.document:
+                return None
             self._schema = ModelSchema.from_json(reply.body)
         return self._schema
 
@@ -76,7 +80,7 @@ class ModelServerTarget:
 
     def __init__(self, url: str, published: PublishedModel, timeout_s: float) -> None:
         self._proxy = ModelServerProxy(url, timeout_s)
-        self._model = TabularModel(published.schema, published.version)
+        self._model = application_of(published.schema, published.files, Permission(), published.version).model
         self._takes_rows = published.signature == "rows"
 
     @property

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
+from mapper.application.code import Form
 from mapper.http.openapi import ROUTES
 from mapper.http.problem import PROBLEMS
 from mapper.http.settings import MapperSettings
@@ -23,8 +24,13 @@ LIMITS = (
 )
 
 
-def docs_page(model: TabularModel, settings: MapperSettings, takes: str | None, url: str) -> str:
-    """HTML of the page; `takes` is `rows`, `file` or None, `url` where the reader found the service."""
+def docs_page(
+    model: TabularModel, settings: MapperSettings, takes: str | None, url: str, form: Form | None = None
+) -> str:
+    """HTML of the page; `takes` is `rows`, `file` or None, `url` where the reader found the service.
+
+    `form` is the outside of an application's own class, if one maps the requests.
+    """
     schema = model.schema
     version = model.answers.model["version"]
     title = escape(schema.model_name + (f", version {version}" if version else ""))
@@ -34,7 +40,9 @@ def docs_page(model: TabularModel, settings: MapperSettings, takes: str | None, 
         default = "" if p.default is None else str(p.default)
         parameters.append((_code(p.name), p.use, *map(escape, (p.kind.text, default, p.text))))
     fields = [(_code(field.name), escape(field.text)) for field in ANSWER_FIELDS]
-    fields += [(_code(f"predictions[].{f.name}"), escape(f.text)) for f in ROW_FIELDS[schema.task]]
+    own = form.answer if form is not None else schema.content.get("answer")
+    texts_of_fields = {f.name: f.text for f in ROW_FIELDS[schema.task]} if own is None else _texts(own)
+    fields += [(_code(f"predictions[].{name}"), escape(text)) for name, text in texts_of_fields.items()]
     problems = [
         (f'<a id="{kind.name}"></a><code>{kind.name}</code>', str(kind.status), escape(kind.title))
         for kind in PROBLEMS.values()
@@ -63,13 +71,12 @@ def docs_page(model: TabularModel, settings: MapperSettings, takes: str | None, 
 read as in a CSV file: <code>"5"</code> is the number 5, <code>"?"</code> is a missing value. Categories and
 numbers that training never saw are accepted and listed in <code>warnings</code>. <code>session</code> comes
 back with the answer. Bodies may be compressed with gzip or deflate.</p>
-{_examples(model, takes, url)}
+{_examples(model.schema.typical_record if form is None else form.example, takes, url)}
 <h2>Parameters</h2>
 {_table(("name", "for", "value", "default", "meaning"), parameters)}
 <h2>Answers</h2>
 {_table(("field", "meaning"), fields)}
-<h2>Features</h2>
-{_table(("name", "type", "presence", "training saw", "example"), map(_feature_row, schema.features))}
+{_features(schema.features) if form is None else _properties(form)}
 <h2>Errors</h2>
 <p>Errors are <code>application/problem+json</code> (RFC 9457). A 422 lists every fault with its row (from 0),
 its field, and what was expected. A 503 says in <code>Retry-After</code> when to try again.</p>
@@ -82,8 +89,32 @@ its field, and what was expected. A 503 says in <code>Retry-After</code> when to
 """
 
 
-def _examples(model: TabularModel, takes: str | None, url: str) -> str:
-    record = model.schema.typical_record
+def _features(features: Iterable[Feature]) -> str:
+    head = ("name", "type", "presence", "training saw", "example")
+    return f"<h2>Features</h2>\n{_table(head, map(_feature_row, features))}"
+
+
+def _properties(form: Form) -> str:
+    """The fields of a record as an application's class describes them."""
+    required = form.record.get("required", ())
+    rows = [
+        (
+            _code(name),
+            *map(escape, ("required" if name in required else "may be missing", text)),
+            escape(json.dumps(form.example.get(name), ensure_ascii=False)),
+        )
+        for name, text in _texts(form.record).items()
+    ]
+    return f"<h2>Fields</h2>\n{_table(('name', 'presence', 'meaning', 'example'), rows)}"
+
+
+def _texts(document: dict[str, Any]) -> dict[str, str]:
+    """Descriptions of the properties in a JSON Schema, by their names."""
+    properties = document.get("properties", {})
+    return {name: str(part.get("description", part.get("type", ""))) for name, part in properties.items()}
+
+
+def _examples(record: dict[str, Any], takes: str | None, url: str) -> str:
     examples: list[tuple[str, str, dict[str, Any]]] = []
     if takes != "file":
         table = {"columns": list(record), "rows": [list(record.values())] * 2}
@@ -116,7 +147,8 @@ def _curl(url: str, route: str, body: dict[str, Any]) -> str:
 
 def _feature_row(feature: Feature) -> tuple[str, ...]:
     example = json.dumps(feature.typical, ensure_ascii=False)
-    cells = (feature.type, "may be missing" if feature.nullable else "required", feature.seen, example)
+    kind = f"{feature.type}: {feature.text}" if feature.text else feature.type
+    cells = (kind, "may be missing" if feature.nullable else "required", feature.seen, example)
     return (_code(feature.name), *map(escape, cells))
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
+from mapper.application.code import Form
 from mapper.http.problem import PROBLEMS
 from mapper.mapping.answer import ANSWER_FIELDS, LIST_OF_FINDINGS, fields_document
 from mapper.mapping.model import TabularModel
 from mapper.mapping.parameters import parameters_for
 from mapper.mapping.schema import Feature, ModelSchema
-from mapper.mapping.values import LARGEST, MISSING_MARKERS, SPACES
+from mapper.mapping.values import LARGEST, MISSING_MARKERS, SPACES, number_in
 
 
 class Route(NamedTuple):
@@ -39,22 +40,26 @@ ROUTES = (
 REFERENCE = "#/components/schemas/"
 
 
-def openapi_document(model: TabularModel, takes: str | None) -> dict[str, Any]:
-    """The document as a JSON object; `takes` is `rows`, `file`, or None to describe both."""
+def openapi_document(model: TabularModel, takes: str | None, form: Form | None = None) -> dict[str, Any]:
+    """The document as a JSON object; `takes` is `rows`, `file`, or None to describe both.
+
+    `form` is the outside of an application's own class, if one maps the requests.
+    """
     schema = model.schema
     return {
         "openapi": "3.1.0",
         "info": {
             "title": f"{schema.model_name}: {schema.target}",
             "version": str(model.answers.model["version"] or "unversioned"),
-            "description": f"{schema.target}: one of {', '.join(schema.class_texts)}.",
+            "description": schema.content.get("text")
+            or f"{schema.target}: one of {', '.join(schema.class_texts)}.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": {
             route.path: {"post": _post(route, takes)} if route.method == "POST" else {"get": _get(route)}
             for route in ROUTES
         },
-        "components": {"schemas": _components(schema)},
+        "components": {"schemas": _components(schema, form)},
     }
 
 
@@ -91,10 +96,10 @@ def _problem(description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
 
 
-def _components(schema: ModelSchema) -> dict[str, Any]:
+def _components(schema: ModelSchema, form: Form | None) -> dict[str, Any]:
     record = {"$ref": f"{REFERENCE}Record"}
-    example = {"data": schema.typical_record}
-    return {
+    example = {"data": schema.typical_record if form is None else form.example}
+    components = {
         "Record": {
             "type": "object",
             "required": [feature.name for feature in schema.features if not feature.nullable],
@@ -118,6 +123,14 @@ def _components(schema: ModelSchema) -> dict[str, Any]:
         "Answer": fields_document(ANSWER_FIELDS, schema),
         "Problem": PROBLEM,
     }
+    if form is not None:  # its records go to the class as they are
+        rows = {"type": "array", "items": form.answer}
+        answer = {**components["Answer"]["properties"], "predictions": rows}
+        components["Record"] = form.record
+        components["Data"] = {"anyOf": [record, {"type": "array", "items": record}]}
+        components["Answer"] = {"type": "object", "properties": answer}
+        del components["Table"]
+    return components
 
 
 def _request(
@@ -179,13 +192,20 @@ _MISSING = _trimmed(
 def _value(feature: Feature) -> dict[str, Any]:
     """What the rule book accepts for a feature."""
     missing = [{"type": "null"}, {"type": "string", "pattern": _MISSING}] if feature.nullable else []
+    if feature.values != "learned":
+        return _own_value(feature, missing)
     if feature.type == "string":
         known = ", ".join(feature.categories[:20]) + (", …" if len(feature.categories) > 20 else "")
         text = {"type": "string"}
         required = [{"enum": list(feature.categories)}, {"type": "string", "not": {"pattern": _MISSING}}]
         return {
             "anyOf": [text, {"type": "null"}] if feature.nullable else required,
-            "description": f"Known categories: {known}. Others are treated as unknown, with a warning.",
+            "description": " ".join(
+                [
+                    *([f"{feature.text}."] if feature.text else []),
+                    f"Known categories: {known}. Others are treated as unknown, with a warning.",
+                ]
+            ),
             "examples": list(feature.categories[:5]),
         }
     plain: dict[str, Any] = {"type": "integer" if feature.type == "long" else "number"}
@@ -195,9 +215,33 @@ def _value(feature: Feature) -> dict[str, Any]:
         plain, description = {"enum": [True, False, 0, 1]}, "Text is read as in CSV."
     return {
         "anyOf": [plain, {"type": "string", "pattern": _trimmed(_TEXTS[feature.type])}, *missing],
-        "description": description,
+        "description": f"{feature.text}. {description}" if feature.text else description,
         "examples": [feature.typical],
     }
+
+
+def _own_value(feature: Feature, missing: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is accepted for a field of an application's mapping that has rules of its own."""
+    plain: list[dict[str, Any]]
+    if feature.type == "string" and feature.values == "closed":
+        numbers = [{"type": ["number", "boolean"]}] if any(map(_is_like_json, feature.categories)) else []
+        plain = [{"enum": list(feature.categories)}, *numbers]
+    elif feature.type == "string":
+        plain = [{"type": "string"} if missing else {"type": "string", "not": {"pattern": _MISSING}}]
+        plain += [{"type": ["number", "boolean"]}] if feature.categories else []
+    elif feature.type == "boolean":
+        plain = [{"enum": [True, False, 0, 1]}, {"type": "string", "pattern": _trimmed(_TEXTS["boolean"])}]
+    else:
+        kind = "integer" if feature.type == "long" else "number"
+        plain = [{"type": kind, "minimum": feature.minimum, "maximum": feature.maximum}]
+        plain += [{"type": "string", "pattern": _trimmed(_TEXTS[feature.type])}]
+    own = {"description": feature.text} if feature.text else {}
+    return {"anyOf": [*plain, *missing], **own, "examples": [feature.typical]}
+
+
+def _is_like_json(text: str) -> bool:
+    """Whether a number or a truth value may be spelled so."""
+    return text in ("true", "false") or number_in(text) is not None
 
 
 URL = {"type": "string", "format": "uri", "pattern": "^https?://"}

@@ -38,6 +38,7 @@ PROBLEMS: dict[type[errors.MapperError], ProblemKind] = {
     errors.InvalidRequestError: ProblemKind(422, "invalid-request", "The request does not fit the model"),
     errors.RefusedByModelError: ProblemKind(422, "refused-by-model", "The model refused the request"),
     errors.HeadTooLargeError: ProblemKind(431, "head-too-large", "The headers are too large"),
+    errors.MapperCodeError: ProblemKind(500, "mapper-code", "The application's mapper failed"),
     errors.ModelServerAnswerError: ProblemKind(502, "wrong-answer", "The model server's answer is invalid"),
     errors.BusyError: ProblemKind(503, "busy", "The mapper is busy"),
     errors.ModelServerDownError: ProblemKind(503, "model-server-away", "The model server is not reachable"),

@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from mapper.application.files import MAPPING, read_file
+from mapper.application.service import Application, Permission, application_of
 from mapper.errors import SettingsError
 from mapper.http.connection import Limits
 from mapper.http.hosts import Hosts
@@ -22,6 +24,7 @@ from mapper.registry import PublishedModel, find_model
 logger = logging.getLogger(__name__)
 
 BACKLOG = 1024
+NO_MAPPING = "none"
 
 
 def run_service(settings: MapperSettings, environ: Mapping[str, str]) -> int:
@@ -52,6 +55,8 @@ def run_service(settings: MapperSettings, environ: Mapping[str, str]) -> int:
         len(published.schema.classes),
         published.schema.digest,
     )
+    application = open_application(settings, published)
+    logger.info("mapping: %s", application.text())
     try:
         listener = bind(settings.host, settings.port, shared=settings.workers > 1)
     except OSError as error:
@@ -61,14 +66,14 @@ def run_service(settings: MapperSettings, environ: Mapping[str, str]) -> int:
             f"Cannot listen on {settings.host}:{settings.port}: {reason}. Choose another --port."
         ) from error
     if settings.workers == 1:
-        _serve(settings, published, listener)
+        _serve(settings, published, application, listener)
         return 0
     freeze()
     with listener, tempfile.TemporaryDirectory(prefix="mapper-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # read by prometheus_client, imported in the workers
 
         def work(_: int, supervisor: int) -> None:
-            _serve(settings, published, beside(listener), supervisor)
+            _serve(settings, published, application, beside(listener), supervisor)
 
         def ended(pid: int) -> None:
             Path(folder, f"gauge_livesum_{pid}.db").unlink(missing_ok=True)  # what it did, it does no more
@@ -76,16 +81,37 @@ def run_service(settings: MapperSettings, environ: Mapping[str, str]) -> int:
         return supervise(work, settings.workers, ended)
 
 
+def open_application(settings: MapperSettings, published: PublishedModel) -> Application:
+    """How requests are mapped: as the settings say, or as the version has it.
+
+    Raises MappingError if that does not fit the model, SettingsError if it is not allowed or takes no files.
+    """
+    files = published.files
+    if settings.mapping == NO_MAPPING:
+        files = {}
+    elif settings.mapping:
+        files = {MAPPING: read_file(Path(settings.mapping))}
+    permission = Permission(settings.model, settings.allow_code, settings.code_digest)
+    application = application_of(published.schema, files, permission, published.version, settings.max_rows)
+    if application.is_own and (settings.signature or published.signature) == "file":
+        raise SettingsError(
+            "The model takes files, and an application's mapping does not apply to files. Serve a version "
+            f"that takes rows, or start with --mapping {NO_MAPPING}."
+        )
+    return application
+
+
 def _serve(
     settings: MapperSettings,
     published: PublishedModel,
+    application: Application,
     listener: socket.socket,
     supervisor: int | None = None,
 ) -> None:
     """Answer requests until a signal comes, or the supervisor is gone; then end what was begun."""
     from mapper.http.service import MapperService
 
-    service = MapperService(settings, published)
+    service = MapperService(settings, published, application)
     host, port = listener.getsockname()[:2]
     hosts = Hosts(settings.host, host, settings.allowed_hosts.split(","))
     limits = Limits(settings.max_connections, settings.body_timeout_s, settings.drain_s, hosts)

@@ -16,6 +16,7 @@ from typing import Any, cast
 import orjson
 
 from mapper import errors
+from mapper.application.service import Application
 from mapper.errors import Finding
 from mapper.http.body import Answer, Request, check_media_type, decoded_body, parse_body
 from mapper.http.connection import ClientGoneError as RequestCutError
@@ -68,10 +69,11 @@ class MapperService:
     server of their own if the settings name one.
     """
 
-    def __init__(self, settings: MapperSettings, published: PublishedModel) -> None:
+    def __init__(self, settings: MapperSettings, published: PublishedModel, application: Application) -> None:
         self._settings = settings
-        self._takes = settings.signature or published.signature
-        self._model = TabularModel(published.schema, published.version, settings.max_rows)
+        self._takes = settings.signature or published.signature or ("rows" if application.is_own else None)
+        self._application = application
+        self._model = application.model
         self._metrics = Metrics()
         self._server = ModelServer(settings.model_server_url, settings.limits, self._metrics.model_server)
         explainer = None
@@ -83,9 +85,11 @@ class MapperService:
         )
         self._version = published.version or "-"
         self._at_work: set[asyncio.Task[None]] = set()
-        openapi = openapi_document(self._model, self._takes)
+        form = application.form
+        openapi = openapi_document(self._model, self._takes, form)
+        outside = self._model.schema.content if form is None else form.document(self._model)
         self._files = {
-            "/v1/schema": Answer(orjson.dumps(published.schema.content, option=orjson.OPT_INDENT_2)),
+            "/v1/schema": Answer(orjson.dumps(outside, option=orjson.OPT_INDENT_2)),
             "/openapi.json": Answer(orjson.dumps(openapi, option=orjson.OPT_INDENT_2)),
             HEALTH: Answer(b'{"status":"alive"}'),
             **{path: _page_file(name) for path, name in PAGE_FILES.items()},
@@ -197,7 +201,7 @@ class MapperService:
     async def _predict(self, request: Request, request_id: str) -> Answer:
         """POST /v1/predict and /v1/explain: check, ask the model server, translate its answer."""
         explain = request.path == "/v1/explain"
-        model = self._model.get_explainer() if explain else self._model
+        model = self._application.mapped_by(explain=explain)
         body = await request.body(self._settings.max_body_bytes)
         check_media_type(request)
         if len(body) > THREAD_FROM_BYTES or b"content-encoding" in request.headers:
@@ -255,7 +259,7 @@ class MapperService:
     async def _docs(self, request: Request, _: str) -> Answer:
         """GET /docs: its commands name the service as the reader reached it."""
         host = request.header(b"host") or f"{self._settings.host}:{self._settings.port}"
-        page = docs_page(self._model, self._settings, self._takes, f"http://{host}")
+        page = docs_page(self._model, self._settings, self._takes, f"http://{host}", self._application.form)
         return Answer(page.encode(), "text/html; charset=utf-8", headers=SECURITY_HEADERS)
 
 

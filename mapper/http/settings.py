@@ -21,8 +21,16 @@ URLS: dict[str, Callable[[str], object]] = {
 }
 
 
-def _setting(default: Any, text: str, *, may_be_0: bool = False, choices: tuple[str, ...] = ()) -> Any:
-    return field(default=default, metadata={"help": text, "may_be_0": may_be_0, "choices": choices})
+TRUTHS = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
+    ("0", "false", "no", "off", ""), False
+)
+
+
+def _setting(
+    default: Any, text: str, *, may_be_0: bool = False, choices: tuple[str, ...] = (), flag: str = ""
+) -> Any:
+    rules = {"help": text, "may_be_0": may_be_0, "choices": choices, "flag": flag}
+    return field(default=default, metadata=rules)
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,19 @@ class MapperSettings:
         "",
         "what the model takes: rows or file (default: what the registry says, or either)",
         choices=("", "rows", "file"),
+    )
+    mapping: str = _setting(
+        "",
+        "path of a mapping.yaml, or none to serve the model as it is (default: what the version has)",
+    )
+    model: str = _setting(
+        "", "a class package.module:Class that maps instead (default: none)", flag="--mapper-model"
+    )
+    allow_code: bool = _setting(
+        False, "run the class that the version carries in its mapper/", flag="--allow-mapper-code"
+    )
+    code_digest: str = _setting(
+        "", "run only code with this SHA-256 (default: any that is allowed)", flag="--mapper-code-digest"
     )
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(8080, "port to listen on", may_be_0=True)
@@ -83,13 +104,16 @@ class MapperSettings:
         for setting in dataclasses.fields(cls):
             name, variable = setting.name, PREFIX + setting.name.upper()
             convert: Callable[[str], Any] = type(setting.default)
+            if convert is bool:
+                convert = _truth
             if flags.get(name) is not None:
                 values[name] = flags[name]
             elif variable in environ:
                 try:
                     values[name] = convert(environ[variable])
                 except ValueError:
-                    kind = {int: "a whole number", float: "a number"}[type(setting.default)]
+                    kinds = {int: "a whole number", float: "a number", bool: "true or false"}
+                    kind = kinds[type(setting.default)]
                     faults.append(f"{variable}={environ[variable]!r} given, {kind} expected.")
         settings = cls(**values)
         faults += settings._faults()
@@ -101,7 +125,8 @@ class MapperSettings:
         faults = []
         for setting in dataclasses.fields(self):
             value, rules = getattr(self, setting.name), setting.metadata
-            if isinstance(value, int | float) and not (value > 0 or (value == 0 and rules["may_be_0"])):
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if is_number and not (value > 0 or (value == 0 and rules["may_be_0"])):
                 least = "at least" if rules["may_be_0"] else "more than"
                 faults.append(f"{setting.name} is {value}; it must be {least} 0.")
             if rules["choices"] and value not in rules["choices"]:
@@ -142,3 +167,10 @@ class MapperSettings:
                 hint = f" Did you mean {near[0]}?" if near else f" Known: {', '.join(known)}."
                 sentences.append(f"{name} is not a setting and has no effect.{hint}")
         return sentences
+
+
+def _truth(text: str) -> bool:
+    try:
+        return TRUTHS[text.strip().lower()]
+    except KeyError as error:
+        raise ValueError(text) from error

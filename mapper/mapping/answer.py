@@ -207,7 +207,8 @@ def _probabilities_document(schema: ModelSchema) -> dict[str, Any]:
 
 
 def _rows_document(schema: ModelSchema) -> dict[str, Any]:
-    return {"type": "array", "items": fields_document(ROW_FIELDS[schema.task], schema)}
+    own = schema.content.get("answer")  # of an application's mapping
+    return {"type": "array", "items": own or fields_document(ROW_FIELDS[schema.task], schema)}
 
 
 FINDING = {

@@ -100,6 +100,8 @@ def _row_count(request: Mapping[str, Any]) -> int:
 class RequestMapper:
     """Checks and translates requests of at most `max_rows` rows for one model version."""
 
+    unknown = "the model has no such feature"
+
     def __init__(self, schema: ModelSchema, max_rows: int = MAX_ROWS) -> None:
         self._fields = compile_fields(schema)
         self._quick = tuple((field.name, field.nullable, field.accepts) for field in self._fields)
@@ -127,7 +129,7 @@ class RequestMapper:
             request = request_content(request)
         if not isinstance(request, dict):
             faults.add("bad_request", f'{shown(request)} given, an object expected: {{"data": ...}}')
-            raise _refusal(faults)
+            raise refusal(faults)
         for part in request.keys() - set(PARTS):
             faults.add("unknown_part", f"no such part; known: {', '.join(PARTS)}", field=_short(part))
         is_file = request.get("file") is not None
@@ -152,7 +154,7 @@ class RequestMapper:
         except (TypeError, ValueError) as error:
             faults.add("bad_request", f"cannot be sent back as JSON: {error}", field="session")
         if faults.count:
-            raise _refusal(faults)
+            raise refusal(faults)
         if explain:
             params = {**(defaults or {}), **params, "explain": True}
         if params:
@@ -192,8 +194,12 @@ class RequestMapper:
         if len(columns) < len(self._fields):
             columns = self._read_columns(_records(names, rows, faults), columns, faults, warnings)
         if not faults.count:
-            _fill(result, columns, self._nullable)
+            self._write(result, columns, faults, warnings)
         return len(rows)
+
+    def _write(self, result: ModelRequest, columns: Columns, faults: Findings, warnings: Findings) -> None:
+        """Put the checked columns into the result."""
+        fill(result, columns, self._nullable)
 
     def _right_names(self, names: object, faults: Findings) -> bool:
         """Whether `columns` names every required feature once and nothing else."""
@@ -268,10 +274,11 @@ class RequestMapper:
     def _add_unknown(self, name: str, row: int | None, faults: Findings) -> None:
         near = [] if faults.full else get_close_matches(str(name)[:200], self._known, 1)
         hint = f"; did you mean {shown(near[0])}?" if near else ""
-        faults.add("unknown_field", f"the model has no such feature{hint}", row, _short(name))
+        faults.add("unknown_field", f"{self.unknown}{hint}", row, _short(name))
 
 
-def _refusal(faults: Findings) -> InvalidRequestError:
+def refusal(faults: Findings) -> InvalidRequestError:
+    """The refusal of a request with faults."""
     many = "" if faults.count == 1 else "s"
     message = f"The request has {faults.count} fault{many}; nothing was predicted."
     return InvalidRequestError(message, faults.kept, faults.count)
@@ -293,7 +300,7 @@ def _records(names: Any, rows: list[Any], faults: Findings) -> Iterable[tuple[in
             yield position, dict(zip(names, row, strict=True))
 
 
-def _fill(result: ModelRequest, columns: Columns, nullable: tuple[Field, ...]) -> None:
+def fill(result: ModelRequest, columns: Columns, nullable: tuple[Field, ...]) -> None:
     """Write columns in the form that MLflow reads fastest and gets right.
 
     That is `inputs`, a list per column; but there MLflow 3.17 turns the null of a text column into the text

@@ -21,6 +21,7 @@ Value = str | int | float | bool | None
 
 TYPES = ("double", "long", "boolean", "string")
 TASKS = ("classification",)
+POLICIES = ("learned", "closed", "open")
 MAJOR_VERSION = "1"
 
 
@@ -29,7 +30,9 @@ class Feature:
     """One column that the model takes.
 
     Numbers have their range over the training rows, `string` features the categories that training saw.
-    A `nullable` feature may be left out or null.
+    A `nullable` feature may be left out or null. `values` says what another value is: a warning where the
+    range and the categories were learned, a fault where they are closed, nothing special where they are open;
+    `text` is what people are told of it. Both are of fields in an application's own mapping.
     """
 
     name: str
@@ -40,6 +43,8 @@ class Feature:
     maximum: float = 0.0
     median: float = 0.0
     most_frequent: str = ""
+    values: str = "learned"
+    text: str = ""
 
     @cached_property
     def known(self) -> frozenset[str]:
@@ -51,6 +56,8 @@ class Feature:
         """What training saw, for people."""
         if self.type == "boolean":
             return "true, false"
+        if self.values == "open":
+            return "any text" if self.type == "string" else "any number"
         if self.type != "string":
             return f"{self.minimum:.6g} to {self.maximum:.6g}"
         return ", ".join(self.categories[:12]) + (", …" if len(self.categories) > 12 else "")
@@ -147,12 +154,17 @@ class ModelSchema:
             raise SchemaError("Not a model schema: it is not a JSON object.")
         return cls.from_dict(content)
 
+    @staticmethod
+    def find(path: Path | str) -> Path:
+        """The `schema.json` that a path names: the file, or the one in a model's folder."""
+        path = Path(path)
+        places = [path / "mapper" / "schema.json", path / "schema.json"] if path.is_dir() else [path]
+        return next((place for place in places if place.is_file()), path)
+
     @classmethod
     def read(cls, path: Path | str) -> ModelSchema:
         """Schema from a file, or from the folder of a model; raises SchemaError as `from_dict` does."""
-        path = Path(path)
-        places = [path / "mapper" / "schema.json", path / "schema.json"] if path.is_dir() else [path]
-        found = next((place for place in places if place.is_file()), path)
+        found = cls.find(path)
         if found.is_dir():
             raise SchemaError(
                 f"The folder {found} has neither mapper/schema.json nor schema.json. "
@@ -174,7 +186,9 @@ def _feature(item: Mapping[str, Any]) -> Feature:
     if kind not in TYPES or not isinstance(item["name"], str):
         raise ValueError(f"feature {item['name']!r} has type {kind!r}, one of {', '.join(TYPES)} expected")
     name, nullable = item["name"], bool(item["nullable"])
+    more = {"values": item.get("values", POLICIES[0]), "text": item.get("text", "")}
     if kind == "string":
-        return Feature(name, kind, nullable, tuple(item["categories"]), most_frequent=item["most_frequent"])
+        most_frequent = item["most_frequent"]
+        return Feature(name, kind, nullable, tuple(item["categories"]), most_frequent=most_frequent, **more)
     low, high, median = (float(item[key]) for key in ("minimum", "maximum", "median"))
-    return Feature(name, kind, nullable, minimum=low, maximum=high, median=median)
+    return Feature(name, kind, nullable, minimum=low, maximum=high, median=median, **more)

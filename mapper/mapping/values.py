@@ -127,7 +127,7 @@ def _is_missing(feature: Feature, value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _number(value: Any) -> int | float | None:
+def number_in(value: Any) -> int | float | None:
     """The number that a value is, or that its text spells; it may be infinite."""
     if isinstance(value, str):
         text = value.strip(SPACES)
@@ -137,7 +137,7 @@ def _number(value: Any) -> int | float | None:
 
 def _read_number(feature: Feature, value: Any) -> Verdict:
     whole = feature.type == "long"
-    number = _number(value)
+    number = number_in(value)
     if number is None:
         expected = "a whole number" if whole else "a number"
         or_null = ", or null if it is missing" if feature.nullable else ""
@@ -153,6 +153,8 @@ def _read_number(feature: Feature, value: Any) -> Verdict:
     if feature.minimum <= number <= feature.maximum:
         return Verdict(sent)
     seen = f"{feature.minimum:.10g} to {feature.maximum:.10g}"
+    if feature.values == "closed":
+        return Verdict(None, "out_of_range", f"{shown(value)} given, {seen} expected")
     message = f"{shown(value)} is outside the range seen in training, {seen}"
     return Verdict(sent, "out_of_range", message, is_fault=False)
 
@@ -161,7 +163,7 @@ def _read_boolean(feature: Feature, value: Any) -> Verdict:
     truth = value if isinstance(value, bool) else None
     if isinstance(value, str):
         truth = _TRUTHS.get(value.strip(SPACES))
-    if truth is None and (number := _number(value)) in (0, 1):
+    if truth is None and (number := number_in(value)) in (0, 1):
         truth = number == 1
     if truth is None:
         return Verdict(None, "wrong_type", f"{shown(value)} given, true or false expected")
@@ -169,13 +171,21 @@ def _read_boolean(feature: Feature, value: Any) -> Verdict:
 
 
 def _read_category(feature: Feature, value: Any) -> Verdict:
+    if feature.values != "learned" and feature.categories and isinstance(value, bool | int | float):
+        value = _spelled(value)
     if not isinstance(value, str):
-        return Verdict(None, "wrong_type", f"{shown(value)} given, text expected, such as {_known(feature)}")
+        such_as = f", such as {_known(feature)}" if feature.categories else ""
+        return Verdict(None, "wrong_type", f"{shown(value)} given, text expected{such_as}")
     known = _category(feature, value)
     if known is not None:
         return Verdict(known)
+    if feature.values == "open":
+        return Verdict(value.encode(errors="replace").decode())
     near = get_close_matches(value[:200], feature.categories[:1000], 1)
     hint = f"did you mean {shown(near[0])}?" if near else f"known categories: {_known(feature)}"
+    if feature.values == "closed":
+        hint = f"did you mean {shown(near[0])}?" if near else f"one of {_known(feature)} expected"
+        return Verdict(None, "unknown_value", f"{shown(value)} given; {hint}")
     sent = value.encode(errors="replace").decode()  # half a surrogate pair cannot be sent
     message = f"{shown(value)} was not seen in training and is treated as unknown; {hint}"
     return Verdict(sent, "unseen_category", message, is_fault=False)
@@ -184,6 +194,15 @@ def _read_category(feature: Feature, value: Any) -> Verdict:
 def _category(feature: Feature, text: str) -> str | None:
     """The category that a text names, exactly or trimmed."""
     return next((name for name in (text, text.strip(SPACES)) if name in feature.known), None)
+
+
+def _spelled(value: float) -> str:
+    """A number or truth value as the text that a list of accepted ones has."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(value) if abs(value) < 1 << 64 else shown(value)
+    return str(int(value)) if value.is_integer() and abs(value) < _EXACT_IN_64_BITS else repr(value)
 
 
 def _known(feature: Feature) -> str:

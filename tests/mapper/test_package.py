@@ -110,7 +110,7 @@ def test_errors_survive_pickling(error):
 
 
 def test_every_error_of_a_request_has_a_status():
-    startup = {"MapperError", "SettingsError", "SchemaError", "RegistryError"}
+    startup = {"MapperError", "SettingsError", "SchemaError", "RegistryError", "MappingError"}
     seen_by_nobody = {"ClientGoneError"}
 
     assert {error.__name__ for error in PROBLEMS} == {

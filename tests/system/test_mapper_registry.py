@@ -32,6 +32,7 @@ SCHEMA = {
     "classes": [0, 1],
     "features": [FEATURE],
 }
+MAPPING = b"mapping: 1\nunits: {percent: {factor: 0.01}}\nrequest: {share: {feature: a, unit: percent}}\n"
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,8 @@ def model(mlflow_url, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     (folder / "mapper").mkdir()
     (folder / "mapper" / "schema.json").write_text(json.dumps(SCHEMA))
+    (folder / "mapper" / "mapping.yaml").write_bytes(MAPPING)
+    (folder / "mapper" / "requirements.txt").write_text("")
     (folder / "MLmodel").write_text("flavors: {}\n")
     mlflow.set_tracking_uri(mlflow_url)
     try:
@@ -123,6 +126,7 @@ def test_every_way_to_name_a_version_gives_its_schema(mlflow_url, model, uri, ve
 
     assert published.schema.content == SCHEMA
     assert (published.version, published.signature) == (version, signature)
+    assert published.files == ({} if uri.endswith("old") else {"mapping.yaml": MAPPING})
 
 
 def test_the_version_that_explains_another_is_found_by_its_tags(mlflow_url, model):
@@ -153,7 +157,9 @@ def test_the_version_that_explains_another_is_found_by_its_tags(mlflow_url, mode
 def test_a_model_from_the_registry_maps_requests(mlflow_url, model):
     tango = MlflowRegistryConnector(mlflow_url, {}).get_model("models:/tiny@champion")
 
-    assert tango.map_request({"data": {"a": 0.5}}) == {"inputs": {"a": [0.5]}}
+    assert tango.map_request({"data": {"share": 50}}) == {
+        "inputs": {"a": [0.5]}
+    }  # in the words of its mapping
     assert tango.answers.model == {"name": "tiny", "version": "1"}
 
 

@@ -90,20 +90,50 @@ function explanationParts(explanation, prediction) {
   return parts;
 }
 
-export function showAnswer(place, answer, schema, duration) {
-  const [item] = answer.predictions;
+const isObject = (found) => found !== null && typeof found === "object" && !Array.isArray(found);
+const isUsual = (item) => item.prediction !== undefined && typeof item.probability === "number";
+const isExplanation = (found) => isObject(found) && found.rule && found.counterfactuals;
+const isShares = (found) => isObject(found) && Object.values(found).every((share) => share >= 0 && share <= 1);
+
+function shown(found) {
+  if (Array.isArray(found)) return found.map(shown).join(", ");
+  if (isObject(found)) return Object.entries(found).map(([name, part]) => `${name}: ${shown(part)}`).join(", ");
+  return value(found ?? null);
+}
+
+// The fields of an application's own answers, each by the form of its value.
+function ownFields(item, schema) {
   const parts = [];
+  const unit = (name) => [schema.answer?.properties?.[name]?.["x-unit"]].map((known) => (known ? ` ${known}` : ""))[0];
+  const list = element("dl", { class: "own" });
+  for (const [name, found] of Object.entries(item)) {
+    if (isExplanation(found)) continue;
+    if (isShares(found)) parts.push(element("h3", { text: name }), bars(found, null, 12));
+    else list.append(element("dt", { text: name }), element("dd", { text: `${shown(found)}${unit(name)}` }));
+  }
+  return list.childElementCount ? [list, ...parts] : parts;
+}
+
+function usualFields(item, schema) {
   const verdict = element("p", { class: "verdict" });
-  verdict.append(`${schema.target.name}: `, element("strong", { text: String(item.prediction) }), ` ${percent(item.probability)}`);
-  parts.push(verdict, bars(item.probabilities ?? { [item.prediction]: item.probability }, String(item.prediction), 12));
-  if (answer.warnings.length) {
+  const name = schema.target?.name ?? schema.model_name;
+  verdict.append(`${name}: `, element("strong", { text: String(item.prediction) }), ` ${percent(item.probability)}`);
+  return [verdict, bars(item.probabilities ?? { [item.prediction]: item.probability }, String(item.prediction), 12)];
+}
+
+export function showAnswer(place, answer, schema, duration) {
+  const item = answer.predictions?.[0] ?? answer;
+  const isOwn = schema.answer !== undefined || !isUsual(item);
+  const parts = isOwn ? ownFields(item, schema) : usualFields(item, schema);
+  if (answer.warnings?.length) {
     const list = element("ul", { class: "warnings" });
     for (const warning of answer.warnings) list.append(element("li", { text: `${warning.field}: ${warning.message}` }));
     parts.push(list);
   }
-  if (item.explanation) parts.push(...explanationParts(item.explanation, item.prediction));
-  const version = answer.model.version ? `, version ${answer.model.version}` : "";
-  parts.push(element("p", { class: "quiet", text: `${answer.model.name}${version}, ${duration.toFixed(0)} ms` }));
+  const explanation = Object.values(item).find(isExplanation);
+  if (explanation) parts.push(...explanationParts(explanation, explanation.prediction));
+  const version = answer.model?.version ? `, version ${answer.model.version}` : "";
+  parts.push(element("p", { class: "quiet", text: `${answer.model?.name ?? schema.model_name}${version}, ${duration.toFixed(0)} ms` }));
   place.replaceChildren(...parts);
 }
 

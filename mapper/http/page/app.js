@@ -9,11 +9,30 @@ const options = new Map();
 let schema;
 let typical; // a record of typical values
 
+// The fields of an application's own class, from the JSON Schema of its records.
+function featuresOf({ properties, required = [] }) {
+  const types = { number: "double", integer: "long", boolean: "boolean" };
+  return Object.entries(properties).map(([name, { type, enum: choices, description, minimum, maximum }]) => ({
+    name, minimum, maximum, text: description, own: true, categories: choices ?? [],
+    values: choices || minimum !== undefined ? "closed" : "open",
+    type: types[[type].flat()[0]] ?? "string", nullable: !required.includes(name),
+  }));
+}
+
 function hint(feature) {
+  return [feature.text, range(feature)].filter(Boolean).join("; ");
+}
+
+function range(feature) {
   const missing = feature.nullable ? ", can be empty" : "";
-  if (feature.type === "string") return `${feature.categories.length} categories${missing}`;
   if (feature.type === "boolean") return `yes or no${missing}`;
-  const number = (value) => Number(value.toPrecision(5)).toString();
+  if (feature.type === "string") {
+    const count = feature.categories.length;
+    if (!count) return `any text${missing}`;
+    return `${count} ${(feature.values ?? "learned") === "learned" ? "categories" : "choices"}${missing}`;
+  }
+  if (feature.values === "open") return `any number${missing}`;
+  const number = (value) => (value === undefined ? "any" : Number(value.toPrecision(5)).toString());
   return `${number(feature.minimum)} to ${number(feature.maximum)}${missing}`;
 }
 
@@ -30,7 +49,7 @@ function control(feature, id) {
     return [select];
   }
   const input = element("input", { id, autocomplete: "off" });
-  input.defaultValue = typical[feature.name];
+  input.defaultValue = typical[feature.name] ?? "";
   if (feature.type === "string") {
     const list = element("datalist", { id: `${id}-list` });
     for (const category of feature.categories.slice(0, 500)) list.append(element("option", { value: category }));
@@ -51,7 +70,15 @@ function addField(feature, position) {
   box.append(element("label", { for: id, text: feature.name }), input, ...more, quiet, fault);
   box.dataset.name = feature.name.toLowerCase();
   fields.append(box);
-  readers.set(feature.name, { box, input, fault, read: () => input.value || null });
+  readers.set(feature.name, { box, input, fault, read: () => read(feature, input.value) });
+}
+
+// Text goes as it was typed, and the mapper reads it; a class of its own gets numbers and truth values.
+function read(feature, text) {
+  if (text === "") return null;
+  if (feature.own && feature.type === "boolean") return text === "true";
+  if (feature.own && feature.type !== "string" && Number.isFinite(Number(text))) return Number(text);
+  return text;
 }
 
 // One control for each parameter of explanations that the service documents.
@@ -115,7 +142,8 @@ function bringIntoView() {
 
 async function ask(route) {
   if (result.hasAttribute("aria-busy")) return;
-  const data = Object.fromEntries([...readers].map(([name, reader]) => [name, reader.read()]));
+  const values = [...readers].map(([name, reader]) => [name, reader.read()]);
+  const data = Object.fromEntries(values.filter(([, value]) => value !== null || !schema.record));
   const body = { data };
   if (route === "explain") body.parameters = chosenOptions();
   result.setAttribute("aria-busy", "true");
@@ -146,12 +174,13 @@ async function ask(route) {
 async function start() {
   const responses = await Promise.all([fetch("/v1/schema"), fetch("/openapi.json")]);
   const [found, openapi] = await Promise.all(responses.map((response) => response.json()));
-  schema = found;
+  schema = { ...found, features: found.features ?? featuresOf(found.record) };
   const { Record: { examples }, explainRows } = openapi.components.schemas;
   [typical] = examples;
   const { parameters } = explainRows.properties;
   document.title = `Try ${schema.model_name}`;
-  document.getElementById("title").textContent = `${schema.model_name}: ${schema.target.name}`;
+  const target = schema.target ? `: ${schema.target.name}` : "";
+  document.getElementById("title").textContent = `${schema.model_name}${target}`;
   schema.features.forEach(addField);
   Object.entries(parameters.properties).forEach(addOption);
   document.querySelector(".filter").hidden = schema.features.length < 12;

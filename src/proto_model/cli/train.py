@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from proto_model.cli.dataset import load_dataset
     from proto_model.cli.paths import callers_folders
     from proto_model.errors import ProtoModelError
+    from proto_model.registry.mapping import located_mapping
     from proto_model.registry.training_run import train
 
     gc.freeze()
@@ -78,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     folders = callers_folders(os.environ, Path.cwd())
     talk = Console(stderr=True)
     try:
+        if settings.mapping:
+            settings = dataclasses.replace(settings, mapping=located_mapping(settings.mapping, folders))
         with warnings_shown_once(talk):
             outcome = train(settings, lambda: load_dataset(settings.dataset, folders), talk)
     except ProtoModelError as error:

@@ -98,6 +98,10 @@ class TrainingSettings:
         "synthetic", _background,
         "what explanations compare a row with: synthetic rows, or rows: training rows, in every version",
     )  # fmt: skip
+    mapping: str = _setting(
+        "", str.strip,
+        "mapping.yaml, or path/to/module.py:Class, that the mapper of these versions uses; empty for none",
+    )  # fmt: skip
 
     def as_params(self) -> dict[str, str]:
         """Texts that `mlflow run` logs for these settings, but for what may be secret in a URL."""

@@ -16,6 +16,7 @@ from rich.console import Console
 from proto_model.errors import ProtoModelError
 from proto_model.registry import record
 from proto_model.registry.logged_model import log_explainer, log_forest_model
+from proto_model.registry.mapping import attach_mapping, checked_mapping
 from proto_model.registry.settings import TrainingSettings
 from proto_model.registry.tracking import check_store
 from proto_model.registry.versions import CHALLENGER, explainer_name, register_version, set_alias
@@ -48,6 +49,7 @@ class _Task:
     background: StoredBackground
     parent_run_id: str
     bundles: Path
+    mapping: Path | None = None  # folder of an application's own mapping, as it goes into versions
 
     @property
     def signature_kind(self) -> Literal["rows", "file"]:
@@ -80,12 +82,13 @@ def train(settings: TrainingSettings, load: Callable[[], RawTable], console: Con
                 settings.registered_model_name,
                 settings.protected,
             )
+            mapping = checked_mapping(settings, data.schema, Path(bundles, "mapping"))
         except ProtoModelError as error:
             mlflow.set_tag("mlflow.note.content", f"Failed: {error}")
             raise
         _announce(data, console)
         background = StoredBackground.of(data, settings.background, settings.random_state)
-        task = _Task(settings, data, background, parent.info.run_id, Path(bundles))
+        task = _Task(settings, data, background, parent.info.run_id, Path(bundles), mapping)
         results, standings, model_uris = _log_variants(task, console)
         best = standings[0]
         with mlflow.start_run(run_id=best.run_id, nested=True):
@@ -157,6 +160,8 @@ def _log_variant(
             bundle=task.bundle(result.variant),
             background=task.background,
         )
+        if task.mapping is not None:
+            attach_mapping(model.model_id, task.mapping)
         record.log_verdict(result, verdict, model.model_id, inputs["testing"])
         mlflow.set_tags({"variant": result.variant, "mlflow.note.content": record.note(verdict.card)})
     standing = Standing(

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from mapper import TangoModel
+from mapper.application.service import Permission, application_of
 from mapper.cli.main import main
 from mapper.errors import InvalidRequestError
 from mapper.http.service import MapperService
@@ -71,7 +72,10 @@ def ask(service, path, body=None):
 
 
 def made(schema, server, **settings):
-    return MapperService(MapperSettings(model_server_url=server.url, **settings), PublishedModel(schema, "7"))
+    application = application_of(schema, {}, Permission(), "7")
+    return MapperService(
+        MapperSettings(model_server_url=server.url, **settings), PublishedModel(schema, "7"), application
+    )
 
 
 def test_an_explainer_that_is_set_explains_and_predictions_stay(schema, model_server, record):

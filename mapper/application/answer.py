@@ -1,0 +1,231 @@
+"""From the model's answers to answers in an application's words, explanations among them.
+
+Of an explanation, what concerns a field that is renamed, converted or looked up is told in the field's name
+and in the client's units and words. A feature that the mapping computes or sets has no field of its own: it
+keeps the model's name and values, and a note says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping as Table
+from typing import Any
+
+from mapper.application.expression import NotComputableError, Value, spelled
+from mapper.application.mapping import AnswerField, Field, Mapping, class_text
+from mapper.errors import ModelServerAnswerError
+from mapper.mapping.answer import AnswerMapper, TangoResponse
+from mapper.mapping.request import ModelRequest
+from mapper.mapping.schema import Label
+
+Explained = dict[str, Any]
+LONG_LIST = 4
+
+
+class MappedAnswers(AnswerMapper):
+    """Checks answers against the model's schema, and translates them."""
+
+    def __init__(self, mapping: Mapping, version: str | None = None) -> None:
+        super().__init__(mapping.inside, version)
+        self._words = mapping.words
+        self._answer = mapping.answer
+        self._explanations = ExplanationMapper(mapping)
+        named = (field.name for field in mapping.answer or () if field.part == "explanation")
+        self._explanation = next(named, "explanation")
+        self._is_text = len({type(word) for word in mapping.words.values()}) > 1
+
+    def map(
+        self, answer: Table[str, Any], request: ModelRequest | None, *, explain: bool = False
+    ) -> TangoResponse:
+        """What the client gets; raises as `AnswerMapper.map` does."""
+        result = super().map(answer, request, explain=explain)
+        if "predictions" in result:
+            try:
+                result["predictions"] = [self._row(row) for row in result["predictions"]]
+            except NotComputableError as error:
+                raise ModelServerAnswerError(
+                    f"The mapping has no answer for a prediction: {error}."
+                ) from error
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise ModelServerAnswerError(
+                    "The model server's explanation is not of the known form. "
+                    "Does it serve the version whose schema the mapper has?"
+                ) from error
+        return result
+
+    def _row(self, row: dict[str, Any]) -> dict[str, Any]:
+        words = self._words
+        outside: dict[str, Any] = {
+            "prediction": words[class_text(row["prediction"])],
+            "probability": row["probability"],
+        }
+        if "probabilities" in row:  # a model that only explains gives none
+            shares = {class_text(words[text]): share for text, share in row["probabilities"].items()}
+            outside["probabilities"] = shares
+        if self._answer is not None:
+            record = self._record(outside)
+            outside = {
+                field.name: _shown_number(field, _part(field, outside, record))
+                for field in self._answer
+                if field.part != "explanation" and (field.part in outside or field.part is None)
+            }
+        if "explanation" in row:
+            outside[self._explanation] = self._explanations.map(row["explanation"])
+        return outside
+
+    def _record(self, outside: dict[str, Any]) -> dict[str, Value]:
+        """What expressions of the answer read."""
+        prediction = outside["prediction"]
+        given = outside.get("probabilities", {})
+        shares = {f"probability_{text}": given.get(text) for text in map(class_text, self._words.values())}
+        is_text = self._is_text and prediction is not None
+        return {
+            "prediction": spelled(prediction) if is_text else prediction,
+            "probability": outside["probability"],
+            **shares,
+        }
+
+
+def _part(field: AnswerField, outside: dict[str, Any], record: dict[str, Value]) -> Any:
+    if field.part is not None:
+        return outside[field.part]
+    return field.value if field.expression is None else field.expression.value(record)
+
+
+def _shown_number(field: AnswerField, value: Any) -> Any:
+    """A number in the field's unit and with its digits."""
+    if isinstance(value, dict):
+        return {name: _shown_number(field, share) for name, share in value.items()}
+    if value is None or (field.unit is None and field.digits is None):
+        return value
+    number = float(value) if field.unit is None else field.unit.outward(float(value))
+    return number if field.digits is None else round(number, field.digits)
+
+
+class ExplanationMapper:
+    """Tells explanations (`schemas/explanation.schema.json`) in a mapping's words."""
+
+    def __init__(self, mapping: Mapping) -> None:
+        self._fields = {field.feature: field for field in mapping.fields if field.feature is not None}
+        self._words = mapping.words
+        self._own = {name: f"is {expression.source}" for name, expression in mapping.computed.items()}
+        self._own |= {name: "is set by the mapping" for name in mapping.constants}
+
+    def map(self, given: Explained) -> Explained:
+        """The explanation in the client's words; a form that is not known raises KeyError or TypeError."""
+        rule = given["rule"]
+        premises = [self._premise(item) for item in rule["premises"]]
+        changes = [self._counterfactual(item) for item in given["counterfactuals"]]
+        importances = {self._name(name): share for name, share in given["feature_importances"].items()}
+        names = [item["feature"] for item in rule["premises"]]
+        names += [change["feature"] for item in given["counterfactuals"] for change in item["changes"]]
+        names += [name for name, share in given["feature_importances"].items() if share > 0]
+        notes = [f"{name} {self._own[name]}." for name in dict.fromkeys(names) if name in self._own]
+        consequence = self._label(rule["consequence"])
+        return {
+            **given,
+            "prediction": self._label(given["prediction"]),
+            "rule": {
+                **rule,
+                "premises": premises,
+                "consequence": consequence,
+                "text": _rule_text(premises, consequence),
+            },
+            "counterfactuals": changes,
+            "feature_importances": importances,
+            "notes": [*given["notes"], *notes],
+        }
+
+    def _name(self, feature: str) -> str:
+        field = self._fields.get(feature)
+        return feature if field is None else field.name
+
+    def _label(self, label: Label) -> Label:
+        return self._words.get(class_text(label), label)
+
+    def _counterfactual(self, item: Explained) -> Explained:
+        changes = [
+            {
+                "feature": self._name(change["feature"]),
+                "from": self._value(change["feature"], change["from"]),
+                "to": self._value(change["feature"], change["to"]),
+            }
+            for change in item["changes"]
+        ]
+        label = self._label(item["prediction"])
+        parts = [f"{c['feature']} were {_shown(c['to'])} instead of {_shown(c['from'])}" for c in changes]
+        rule = item["rule"]
+        if rule is not None:
+            premises = [self._premise(premise) for premise in rule["premises"]]
+            rule = {**rule, "premises": premises, "consequence": self._label(rule["consequence"])}
+        text = f"IF {' AND '.join(parts)} THEN {_shown(label)}"
+        return {**item, "changes": changes, "prediction": label, "rule": rule, "text": text}
+
+    def _value(self, feature: str, value: Value) -> Value:
+        """A value of the model in the client's words; of several words for it, the first."""
+        field = self._fields.get(feature)
+        if field is None or value is None:
+            return value
+        if field.unit is not None:
+            return _whole(field.unit.outward(float(value)))
+        if field.lookup is not None:
+            return next((key for key, found in field.lookup.items() if found == value), value)
+        return value
+
+    def _premise(self, premise: Explained) -> Explained:
+        field = self._fields.get(premise["feature"])
+        if field is None:
+            return premise
+        outside = {**premise, "feature": field.name}
+        if field.lookup is not None:
+            return _looked_up(outside, field)
+        for bound in ("above", "at_most"):
+            if field.unit is not None and bound in outside:
+                outside[bound] = _whole(field.unit.outward(float(outside[bound])))
+        return outside
+
+
+def _looked_up(premise: Explained, field: Field) -> Explained:
+    """The words whose values satisfy a premise, and the model's own where there is no word for one."""
+    low, high = premise.pop("above", -math.inf), premise.pop("at_most", math.inf)
+    among = premise.pop("in", None)
+    table = field.lookup or {}
+    if among is None:
+        words = [key for key, value in table.items() if value is not None and low < float(value) <= high]
+    else:
+        words = [key for key, value in table.items() if value in among]
+        words += [value for value in among if value not in table.values()]
+    if premise.get("or_missing"):
+        words += [key for key, value in table.items() if value is None]
+    return {**premise, "in": words}
+
+
+def _rule_text(premises: list[Explained], consequence: Label) -> str:
+    if not premises:
+        return f"ALWAYS {_shown(consequence)}"
+    return f"IF {' AND '.join(map(_premise_text, premises))} THEN {_shown(consequence)}"
+
+
+def _premise_text(premise: Explained) -> str:
+    name, missing = premise["feature"], " or missing" if premise.get("or_missing") else ""
+    if "in" in premise:
+        if not premise["in"]:
+            return f"{name} is missing" if missing else f"{name} is none of the known words"
+        return f"{name} is {' or '.join(map(_shown, premise['in']))}{missing}"
+    above, at_most = premise.get("above"), premise.get("at_most")
+    if above is not None and at_most is not None:
+        return f"{_shown(above)} < {name} <= {_shown(at_most)}{missing}"
+    if above is not None:
+        return f"{name} > {_shown(above)}{missing}"
+    return f"{name} is known" if at_most is None else f"{name} <= {_shown(at_most)}{missing}"
+
+
+def _shown(value: Value) -> str:
+    """A value in a sentence; converted numbers have more digits than are of use there."""
+    if isinstance(value, float) and not value.is_integer() and 1e-4 <= abs(value) < 1e6:
+        return spelled(float(f"{value:.6g}"))
+    return "missing" if value is None else spelled(value)
+
+
+def _whole(number: float) -> int | float:
+    return int(number) if number.is_integer() and abs(number) < 1e15 else number
