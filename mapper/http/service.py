@@ -17,7 +17,7 @@ import orjson
 
 from mapper import errors
 from mapper.errors import Finding
-from mapper.http.body import Answer, Request, check_media_type, decoded_body, parse_body
+from mapper.http.body import Answer, Request, check_media_type, check_sendable, decoded_body, parse_body
 from mapper.http.docs import docs_page
 from mapper.http.metrics import CONTENT_TYPE, Metrics
 from mapper.http.openapi import openapi_document
@@ -198,9 +198,9 @@ class MapperService:
         content, not_json = parse_body(decoded_body(request, body, self._settings.max_body_bytes))
         self._check_kind(content)
         mapped = model.map_request(content)
-        if not_json is not None:
-            raise not_json
         assert isinstance(mapped, ModelRequest)
+        if not_json is not None:
+            check_sendable(mapped, not_json)
         return mapped
 
     def _check_kind(self, content: object) -> None:
