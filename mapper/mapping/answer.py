@@ -109,7 +109,8 @@ class AnswerField:
     """One field of an answer: its key, what it is, and its JSON Schema for a model schema.
 
     What `reader` gives takes the field from a row of the model server's answer, and raises KeyError,
-    TypeError or ValueError if the row does not fit. A field about all rows has none.
+    TypeError or ValueError if the row does not fit. A field about all rows has none. A model that only
+    explains leaves out what is not `by_explainer`.
     """
 
     name: str
@@ -117,6 +118,7 @@ class AnswerField:
     document: Callable[[ModelSchema], dict[str, Any]]
     reader: Callable[[ModelSchema], Callable[[Any], Any]] | None = None
     is_optional: bool = False
+    by_explainer: bool = True
 
 
 LARGEST_SHARE = 1.0000001
@@ -194,6 +196,10 @@ def _check_classification(schema: ModelSchema) -> Check:
     return check
 
 
+def _no_check(row: Any, item: dict[str, Any]) -> None:
+    """An explainer gives one probability, which nothing else in its row can contradict."""
+
+
 def _probabilities_document(schema: ModelSchema) -> dict[str, Any]:
     texts = list(schema.class_texts)
     properties = dict.fromkeys(texts, SHARE)
@@ -235,7 +241,13 @@ ROW_FIELDS: dict[str, tuple[AnswerField, ...]] = {
             lambda _: SHARE,
             lambda _: lambda row: _share(row["probability"]),
         ),
-        F("probabilities", "the probability of each class", _probabilities_document, _read_probabilities),
+        F(
+            "probabilities",
+            "the probability of each class, unless the model only explains",
+            _probabilities_document,
+            _read_probabilities,
+            by_explainer=False,
+        ),
         F("explanation", WHY, lambda _: {"type": "object"}, lambda _: _read_explanation, OPTIONAL),
     ),
 }
@@ -256,7 +268,7 @@ def fields_document(fields: Sequence[AnswerField], schema: ModelSchema) -> dict[
     """JSON Schema of an object with these fields."""
     return {
         "type": "object",
-        "required": [field.name for field in fields if not field.is_optional],
+        "required": [field.name for field in fields if field.by_explainer and not field.is_optional],
         "properties": {
             field.name: {**field.document(schema), "description": f"{field.text[0].upper()}{field.text[1:]}."}
             for field in fields
@@ -273,13 +285,26 @@ class AnswerMapper:
         self._explained = tuple((field.name, read) for field, read in fields)
         self._plain = tuple((field.name, read) for field, read in fields if not field.is_optional)
         self._check = ROW_CHECKS[schema.task](schema)
+        always = {field.name for field, _ in fields if field.by_explainer}
+        self._columns = frozenset(f"probability_{text}" for text in schema.class_texts)
+        self._by_explainer = {
+            readers: tuple((name, read) for name, read in readers if name in always)
+            for readers in (self._explained, self._plain)
+        }
         self.model: dict[str, Any] = {"name": schema.model_name, "version": version}
 
-    def map(self, answer: Mapping[str, Any], request: ModelRequest | None) -> TangoResponse:
-        """What the client gets; raises ModelServerAnswerError if it does not fit schema or request."""
-        rows = answer.get("predictions")
+    def map(
+        self, answer: Mapping[str, Any], request: ModelRequest | None, *, explain: bool = False
+    ) -> TangoResponse:
+        """What the client gets; raises ModelServerAnswerError if it does not fit schema or request.
+
+        Without the request, the answer itself shows whether it is a file's summary or is explained; with
+        `explain` it has to be one of them.
+        """
+        rows = answer.get("predictions") if isinstance(answer, (dict, Mapping)) else None
         if not isinstance(rows, list):
             raise errors.ModelServerAnswerError("The model server's answer has no list of predictions.")
+        first = rows[0] if rows and isinstance(rows[0], dict) else {}
         if request is not None and len(rows) != request.n_rows:
             raise errors.ModelServerAnswerError(
                 f"The model server answered {len(rows)} rows instead of {request.n_rows}."
@@ -287,10 +312,14 @@ class AnswerMapper:
         result: TangoResponse = {"model": self.model}
         if request is not None and request.is_file:
             result["file"] = _map_summary(rows[0], request.file_id)
+        elif request is None and "status" in first and "prediction" not in first:
+            result["file"] = _map_summary(first, first.get("file_id"))
         else:
-            explain = request is not None and request.explain
-            readers = self._explained if explain else self._plain
-            result["predictions"] = _map_rows(rows, readers, self._check)
+            explain = explain or ("explanation" in first if request is None else request.explain)
+            readers, check = self._explained if explain else self._plain, self._check
+            if "explanation" in first and self._columns.isdisjoint(first):
+                readers, check = self._by_explainer[readers], _no_check
+            result["predictions"] = _map_rows(rows, readers, check)
         if request is None:
             result["warnings"], result["warning_count"] = [], 0
             return result
