@@ -7,9 +7,11 @@ from mapper.errors import InvalidRequestError, MapperError
 from mapper.mapping.answer import ModelAnswer, TangoResponse
 from mapper.mapping.interfaces import (
     ExplainableTangoModel,
+    RequestType,
     TangoModel,
     TangoModelRegistryConnector,
     TangoModelServerProxy,
+    WorkingSession,
 )
 from mapper.mapping.model import TabularExplainer, TabularModel
 from mapper.mapping.request import ModelRequest, TangoRequest
@@ -26,6 +28,7 @@ __all__ = [
     "ModelRequest",
     "ModelSchema",
     "ModelServerProxy",
+    "RequestType",
     "TabularExplainer",
     "TabularModel",
     "TangoModel",
@@ -33,6 +36,7 @@ __all__ = [
     "TangoModelServerProxy",
     "TangoRequest",
     "TangoResponse",
+    "WorkingSession",
     "__version__",
 ]
 

@@ -1,4 +1,7 @@
-"""Where a model's schema comes from: a file, or an MLflow server over its REST API, without MLflow itself."""
+"""Where a model's schema comes from: a file, an MLflow server over its REST API, or MLflow's store itself.
+
+MLflow itself is not needed for any of them.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,19 @@ import orjson
 from mapper.errors import RegistryError, SettingsError
 from mapper.mapping.answer import message_of
 from mapper.mapping.interfaces import TangoModelRegistryConnector
-from mapper.mapping.model import TabularModel
+from mapper.mapping.model import TabularExplainer, TabularModel
 from mapper.mapping.schema import ModelSchema
-from mapper.model_server.proxy import HttpClient, Reply
+from mapper.model_server.proxy import HttpClient, Reply, shown_url
+from mapper.sqlite_store import DEFAULT_FILE, SqliteStore, sqlite_file
 
 SCHEMA_PATH = "mapper/schema.json"
 API = "/api/2.0/mlflow"
 ID = re.compile(r"[a-zA-Z0-9][\w-]{0,255}", re.ASCII)  # of a run or a model, as MLflow has it
+EXPLAINED = "explained_model"  # tag of a version that explains another one
+WAYS = (
+    "Give the URL of an MLflow server or of its store, --registry-url http://host:port or "
+    "--registry-url sqlite:///mlflow.db, or the path of a schema.json with --schema."
+)
 FORMS = "models:/name@alias, models:/name/3, models:/m-<id> or runs:/<run id>/model"
 
 
@@ -31,30 +40,44 @@ FORMS = "models:/name@alias, models:/name/3, models:/m-<id> or runs:/<run id>/mo
 class PublishedModel:
     """What the registry says of a model.
 
-    `version` is None for a model named by its run or its id. `signature` is its tag: `rows` or `file`.
+    `version` and `name`, that of the registered model, are None for a model named by its run or its id.
+    `signature` is its tag: `rows` or `file`. A model that only `explains` takes rows.
     """
 
     schema: ModelSchema
     version: str | None = None
     signature: str | None = None
+    name: str | None = None
+    explains: bool = False
 
 
 class MlflowRegistryConnector(TangoModelRegistryConnector):
-    """Client of an MLflow tracking server with a model registry.
+    """Client of an MLflow tracking server with a model registry, or reader of a store on this machine.
 
-    It logs in by the variables of MLflow's own client: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD,
-    or MLFLOW_TRACKING_TOKEN; MLFLOW_TRACKING_SERVER_CERT_PATH and MLFLOW_TRACKING_INSECURE_TLS. Raises
+    The URL is that of a server, http or https, or the `sqlite:///` URI of a store. A client logs in by the
+    variables of MLflow's own client: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or
+    MLFLOW_TRACKING_TOKEN; MLFLOW_TRACKING_SERVER_CERT_PATH and MLFLOW_TRACKING_INSECURE_TLS. Raises
     SettingsError if the URL is invalid.
     """
 
-    def __init__(self, url: str, environ: Mapping[str, str] | None = None, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self, model_registry_url: str, environ: Mapping[str, str] | None = None, timeout_s: float = 30.0
+    ) -> None:
         environ = os.environ if environ is None else environ
-        self._client = HttpClient(url, _login(environ), timeout_s, _trust(url, environ))
+        url = model_registry_url
+        check_registry_url(url)
+        self._store = SqliteStore(url, environ) if url.startswith("sqlite") else None
+        address = "http://127.0.0.1" if self._store else url  # of a client that is not used
+        self._client = HttpClient(address, _login(environ), timeout_s, _trust(address, environ))
 
-    def get_model(self, model_uri: str) -> TabularModel:
-        """The model behind a URI, ready to map requests; raises as `fetch` does."""
+    def get_model(self, model_uri: str) -> TabularModel | TabularExplainer:
+        """The model behind a URI, ready to map requests; raises as `fetch` does.
+
+        A version that explains another one, by its tag `explained_model`, maps requests of explanations.
+        """
         published = self.fetch(model_uri)
-        return TabularModel(published.schema, published.version)
+        model = TabularModel(published.schema, published.version)
+        return TabularExplainer(model, {}) if published.explains else model
 
     def fetch(self, model_uri: str) -> PublishedModel:
         """Schema and version of a model, named as in `FORMS`.
@@ -85,24 +108,61 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
         raise RegistryError(f"{model_uri!r} is not a model URI. Give {FORMS}.")
 
     def _fetch_version(self, name: str, alias: str | None, number: str) -> PublishedModel:
-        if alias is not None:
+        if self._store is not None:
+            version = self._store.version(name, alias, number)
+        elif alias is not None:
             version = self._json("/registered-models/alias", "model_version", name=name, alias=alias)
         else:
             version = self._json("/model-versions/get", "model_version", name=name, version=number)
         number, source = str(version.get("version")), str(version.get("source", ""))
-        tags = {tag.get("key"): tag.get("value") for tag in version.get("tags", ())}
+        tags = _tags(version)
         if source.startswith("models:/m-"):
             content = self._file_of_model(source.removeprefix("models:/"))
+        elif self._store is not None:
+            content = self._store.file_of_version(name, number, SCHEMA_PATH)
         else:
             query = urlencode({"name": name, "version": number, "path": SCHEMA_PATH})
             content = self._get(f"/model-versions/get-artifact?{query}", f"version {number} of {name}").body
-        return PublishedModel(ModelSchema.from_json(content), number, tags.get("signature"))
+        explains = EXPLAINED in tags
+        signature = "rows" if explains else tags.get("signature")
+        return PublishedModel(ModelSchema.from_json(content), number, signature, name, explains)
+
+    def explainer_of(self, name: str, number: str) -> str | None:
+        """Number of the newest version of `<name>_explainer` that explains a version; None if none does.
+
+        Raises RegistryError as `fetch` does.
+        """
+        try:
+            versions = self._versions(f"{name}_explainer")
+        finally:
+            self._client.close()
+        wanted = {EXPLAINED: name, "explained_version": number}.items()
+        found = [int(version["version"]) for version in versions if wanted <= _tags(version).items()]
+        return str(max(found)) if found else None
+
+    def _versions(self, name: str) -> list[dict[str, Any]]:
+        """Versions of a registered model; none if it is not registered."""
+        if self._store is not None:
+            return self._store.versions(name)
+        if {"'", '"'} <= set(name):
+            return []  # MLflow's filters cannot say such a name
+        mark = '"' if "'" in name else "'"
+        query = urlencode({"filter": f"name={mark}{name}{mark}", "max_results": 1000})
+        reply = self._get(f"{API}/model-versions/search?{query}", name)
+        try:
+            return list(orjson.loads(reply.body).get("model_versions", ()))
+        except (AttributeError, TypeError, ValueError) as error:
+            raise RegistryError(f"{self._client.url} is not an MLflow server: wrong answer.") from error
 
     def _file_of_model(self, model_id: str) -> bytes:
+        if self._store is not None:
+            return self._store.file_of_model(model_id, SCHEMA_PATH)
         path = f"/ajax-api/2.0/mlflow/logged-models/{quote(model_id, safe='')}/artifacts/files"
         return self._get(f"{path}?{urlencode({'artifact_file_path': SCHEMA_PATH})}", f"model {model_id}").body
 
     def _file_of_run(self, run_id: str, name: str) -> bytes:
+        if self._store is not None:
+            return self._store.file_of_run(run_id, name, SCHEMA_PATH)
         run = self._json("/runs/get", "run", run_id=run_id)
         for output in run.get("outputs", {}).get("model_outputs", ()):
             model_id = str(output.get("model_id"))
@@ -141,23 +201,69 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
         return reply
 
 
+def _tags(version: Mapping[str, Any]) -> dict[str, str]:
+    return {tag.get("key"): tag.get("value") for tag in version.get("tags", ())}
+
+
 def find_model(source: str, registry_url: str, environ: Mapping[str, str]) -> PublishedModel:
     """Schema and version of a model, named by a path, `models:/...`, `runs:/...` or `name@alias`.
 
     Raises SettingsError if no registry is named but one is needed, SchemaError or RegistryError as `fetch`.
     """
-    if not source.startswith(("models:", "runs:")):
-        if "@" not in source or Path(source).exists():
-            return PublishedModel(ModelSchema.read(source))
-        source = f"models:/{source}"
+    uri = model_uri(source)
+    if uri is None:
+        return PublishedModel(ModelSchema.read(source))
+    return MlflowRegistryConnector(find_registry(uri, registry_url, environ), environ).fetch(uri)
+
+
+def model_uri(source: str) -> str | None:
+    """The URI of a model in a registry that a source names; None if it names a file or a folder.
+
+    Examples
+    --------
+    >>> model_uri("proto_model@champion"), model_uri("build/schema.json")
+    ('models:/proto_model@champion', None)
+    """
+    if source.startswith(("models:", "runs:")):
+        return source
+    return f"models:/{source}" if "@" in source and not Path(source).exists() else None
+
+
+def find_registry(uri: str, registry_url: str, environ: Mapping[str, str]) -> str:
+    """URL of the registry that has a model: as given, by MLflow's variables, or the store of this folder.
+
+    Raises SettingsError if there is none.
+    """
     url = registry_url or environ.get("MLFLOW_REGISTRY_URI") or environ.get("MLFLOW_TRACKING_URI", "")
-    if not url.startswith(("http://", "https://")):
-        given = f"{url.partition(':')[0]}: is not an HTTP URL" if url else "none is set"
+    if not url and Path(DEFAULT_FILE).is_file():
+        return f"sqlite:///{DEFAULT_FILE}"
+    if not url:
         raise SettingsError(
-            f"{source} is in a registry, which needs the URL of an MLflow server; {given}. "
-            "Give --registry-url http://host:port, or the path of a schema.json with --schema."
+            f"{uri} is in a registry, but MLFLOW_TRACKING_URI is not set and there is no {DEFAULT_FILE} in "
+            f"{Path.cwd()}. {WAYS}"
         )
-    return MlflowRegistryConnector(url, environ).fetch(source)
+    try:
+        check_registry_url(url)
+    except SettingsError as error:
+        raise SettingsError(f"{uri} is in a registry. {error}") from error
+    return url
+
+
+def check_registry_url(url: str) -> None:
+    """Raise SettingsError unless it is the URL of a server, or names an SQLite file."""
+    scheme = url.partition(":")[0] if ":" in url else ""
+    if scheme in ("http", "https"):
+        shown_url(url)
+    elif scheme.startswith("sqlite"):
+        sqlite_file(url)
+    else:
+        given = f"{scheme}: given" if scheme else "a path given"
+        raise SettingsError(f"The mapper reads registries over HTTP, or in an SQLite file; {given}. {WAYS}")
+
+
+def shown_registry(url: str) -> str:
+    """URL of a registry as the log shows it, without user name, password and query."""
+    return url.partition("?")[0] if url.startswith("sqlite") else shown_url(url)
 
 
 def _reason(body: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Predict and explain by hand, look at a model's schema, or start the mapper service.
+"""Predict and explain by hand, look at a model's schema, start the mapper service, or register with TANGO.
 
 For example:
   python -m mapper serve --model-server-url http://127.0.0.1:5001 --schema models:/proto_model@champion
@@ -7,6 +7,7 @@ For example:
   python -m mapper predict --model-server-url http://127.0.0.1:5001 --schema schema.json --data big.csv --json
   python -m mapper predict --file people.parquet --out predictions.parquet --store s3://bucket/folder
   python -m mapper schema --registry-url http://127.0.0.1:5000 --model proto_model@champion
+  python -m mapper tango model --registry-url http://127.0.0.1:5000 --model proto_model@champion
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from mapper.cli import predict, schema, serve
+from mapper.cli import predict, schema, serve, tango
 from mapper.errors import InvalidRequestError, MapperError, SettingsError
 
 
@@ -32,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_command(commands)
     predict.add_commands(commands)
     schema.add_command(commands)
+    tango.add_commands(commands)
     return parser
 
 

@@ -38,7 +38,8 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequ
 
 def prediction_table(predictions: Sequence[dict[str, Any]], first_row: int, schema: ModelSchema) -> str:
     """Predictions, one row each; probabilities of all classes while they are few."""
-    classes = schema.class_texts if len(schema.class_texts) <= MAX_CLASS_COLUMNS else ()
+    is_shown = len(schema.class_texts) <= MAX_CLASS_COLUMNS and all("probabilities" in p for p in predictions)
+    classes = schema.class_texts if is_shown else ()
     rows = [
         [
             str(row),

@@ -10,15 +10,29 @@ from mapper.mapping.model import TabularModel
 from mapper.model_server.client import ModelServer
 
 KEPT_S = 2.0
+EXPLAINER_WAIT_S = 0.5  # a probe must not fail because a server of explanations is away
 
 
 class Readiness:
-    """Asks the model server, and remembers its answer briefly."""
+    """Asks the model server, and remembers its answer briefly.
 
-    def __init__(self, model: TabularModel, server: ModelServer, *, takes_files: bool) -> None:
+    `explainer_state` says how a server of explanations does, if there is one; predictions go on without it.
+    """
+
+    explainer_state: str | None = None
+
+    def __init__(
+        self,
+        model: TabularModel,
+        server: ModelServer,
+        *,
+        takes_files: bool,
+        explainer: ModelServer | None = None,
+    ) -> None:
         self._model = model
         self._server = server
         self._takes_files = takes_files
+        self._explainer = explainer
         self._asked = asyncio.Lock()
         self._until = 0.0
         self._error: MapperError | None = None
@@ -28,6 +42,8 @@ class Readiness:
         async with self._asked:
             if time.monotonic() >= self._until:
                 self._error = await self._ask()
+                if self._explainer is not None:
+                    self.explainer_state = await self._ask_explainer(self._explainer)
                 self._until = time.monotonic() + KEPT_S
         if self._error is not None:
             raise self._error
@@ -42,3 +58,13 @@ class Readiness:
         except MapperError as error:
             return error
         return None
+
+    async def _ask_explainer(self, server: ModelServer) -> str:
+        try:
+            async with asyncio.timeout(EXPLAINER_WAIT_S):
+                await server.ping()
+        except MapperError as error:
+            return str(error)
+        except TimeoutError:
+            return f"The server of explanations at {server.url} does not answer."
+        return "ready"

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import time
+import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from importlib.resources import files
@@ -17,13 +18,13 @@ import orjson
 from mapper import errors
 from mapper.errors import Finding
 from mapper.http.body import Answer, Request, check_media_type, decoded_body, parse_body
+from mapper.http.connection import ClientGoneError as RequestCutError
+from mapper.http.connection import RefusedError
 from mapper.http.docs import docs_page
 from mapper.http.metrics import CONTENT_TYPE, Metrics
 from mapper.http.openapi import openapi_document
 from mapper.http.problem import MEDIA_TYPE, Problem, problem_of, problem_of_status
 from mapper.http.readiness import Readiness
-from mapper.http.server import ClientGoneError as RequestCutError
-from mapper.http.server import RefusedError
 from mapper.http.settings import MapperSettings
 from mapper.mapping.interfaces import TangoModel
 from mapper.mapping.model import TabularModel
@@ -48,6 +49,7 @@ REFUSED: dict[int, type[errors.MapperError]] = {
 }
 HEALTH = "/healthz"  # answered even when too many connections are open
 ENDING = "The mapper is stopping. Send the request again."
+GONE = "The request had to wait, and nothing more could come from its client. Send it again."
 CANCELLED = 499  # what nginx logs for a client that has gone; nobody gets to see it
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -60,16 +62,25 @@ PAGE_FILES = {"/": "index.html", **{f"/page/{name}": name for name in ("app.js",
 
 
 class MapperService:
-    """Answers requests for one model version, as an ASGI application."""
+    """Answers requests for one model version, as an ASGI application.
+
+    Explanations are mapped by the model's explainer, whichever it has when a request comes, and come from a
+    server of their own if the settings name one.
+    """
 
     def __init__(self, settings: MapperSettings, published: PublishedModel) -> None:
         self._settings = settings
         self._takes = settings.signature or published.signature
         self._model = TabularModel(published.schema, published.version, settings.max_rows)
-        self._explainer = self._model.get_explainer()
         self._metrics = Metrics()
         self._server = ModelServer(settings.model_server_url, settings.limits, self._metrics.model_server)
-        self._readiness = Readiness(self._model, self._server, takes_files=self._takes == "file")
+        explainer = None
+        if settings.explainer_url:
+            explainer = ModelServer(settings.explainer_url, settings.limits, self._metrics.model_server)
+        self._explainer_server = explainer or self._server
+        self._readiness = Readiness(
+            self._model, self._server, takes_files=self._takes == "file", explainer=explainer
+        )
         self._version = published.version or "-"
         self._at_work: set[asyncio.Task[None]] = set()
         openapi = openapi_document(self._model, self._takes)
@@ -111,7 +122,8 @@ class MapperService:
                 answer, outcome = await self._answer(request, request_id)
             status = answer.status
         except errors.ClientGoneError:
-            answer = Answer(b"")  # nobody reads it
+            # If the client only closed its own direction, somebody reads it.
+            answer, _ = _answer_of(problem_of(errors.BusyError(GONE), request_id))
         except asyncio.CancelledError:
             answer, outcome = _answer_of(problem_of(errors.BusyError(ENDING), request_id))
             status = answer.status
@@ -143,11 +155,17 @@ class MapperService:
             outcome,
         )
 
+    @property
+    def model(self) -> TabularModel:
+        """What maps requests and answers; its `set_explainer` changes who maps explanations."""
+        return self._model
+
     def close(self) -> None:
         """Answer what is still at work with a 503, and end the connections to the model server."""
         for task in self._at_work:
             task.cancel()
         self._server.close()
+        self._explainer_server.close()
 
     async def _answer(self, request: Request, request_id: str) -> tuple[Answer, str]:
         """The handler's answer, or the problem that came instead; and what log and metrics call it."""
@@ -170,15 +188,16 @@ class MapperService:
                     self._metrics.fault(fault.kind)
             problem = problem_of(error, request_id)
             if problem.status >= 500:
-                logger.warning("id=%s %s", request_id, error)
-        except Exception:
-            logger.exception("id=%s failed", request_id)
+                logger.warning("id=%s %s", request_id, error.for_log or error)
+        except Exception as error:
+            logger.error("id=%s failed: %s in\n%s", request_id, *_origin_of(error))
             problem = problem_of_status(500, "The mapper failed. Its log says why.", request_id)
         return _answer_of(problem)
 
     async def _predict(self, request: Request, request_id: str) -> Answer:
         """POST /v1/predict and /v1/explain: check, ask the model server, translate its answer."""
-        model = self._explainer if request.path == "/v1/explain" else self._model
+        explain = request.path == "/v1/explain"
+        model = self._model.get_explainer() if explain else self._model
         body = await request.body(self._settings.max_body_bytes)
         check_media_type(request)
         if len(body) > THREAD_FROM_BYTES or b"content-encoding" in request.headers:
@@ -186,7 +205,8 @@ class MapperService:
         else:
             mapped = self._map_body(model, request, body)
         self._metrics.found(mapped.n_rows, mapped.warning_count)
-        answer = await self._server.invoke(mapped, request_id, request.is_wanted)
+        server = self._explainer_server if explain and not mapped.is_file else self._server
+        answer = await server.invoke(mapped, request_id, request.is_wanted)
 
         def translate() -> bytes:
             return orjson.dumps(model.map_response(answer))
@@ -199,8 +219,7 @@ class MapperService:
         mapped = model.map_request(content)
         if not_json is not None:
             raise not_json
-        assert isinstance(mapped, ModelRequest)
-        return mapped
+        return ModelRequest.of(mapped, explain=request.path == "/v1/explain")
 
     def _check_kind(self, content: object) -> None:
         """Refuse files for a model that takes rows, and rows for one that takes files."""
@@ -216,12 +235,19 @@ class MapperService:
         return self._files[request.path]
 
     async def _readyz(self, *_: object) -> Answer:
-        """GET /readyz: a model server answers as the schema says."""
+        """GET /readyz: a model server answers as the schema says.
+
+        That a server of explanations is away is told, but predictions go on.
+        """
         try:
             await self._readiness.check()
         except errors.MapperError as error:
-            raise errors.ModelServerDownError(f"Not ready. {error}") from error
-        return Answer(orjson.dumps({"status": "ready", "model": self._model.answers.model}))
+            for_log = f"Not ready. {error.for_log}" if error.for_log else ""
+            raise errors.ModelServerDownError(f"Not ready. {error}").logged_as(for_log) from error
+        answer = {"status": "ready", "model": self._model.answers.model}
+        if self._readiness.explainer_state is not None:
+            answer["explainer"] = self._readiness.explainer_state
+        return Answer(orjson.dumps(answer))
 
     async def _metrics_page(self, *_: object) -> Answer:
         return Answer(self._metrics.text(), CONTENT_TYPE)
@@ -240,7 +266,10 @@ def _answer_of(problem: Problem) -> tuple[Answer, str]:
 
 
 def _refused(error: RefusedError, request_id: str) -> tuple[Answer, str]:
-    problem = problem_of(REFUSED[error.status](str(error)), request_id)
+    if error.status in REFUSED:
+        problem = problem_of(REFUSED[error.status](str(error)), request_id)
+    else:  # 421, 501, 505
+        problem = problem_of_status(error.status, str(error), request_id)
     problem.headers["Connection"] = "close"  # what is still to come of the request is not wanted
     return _answer_of(problem)
 
@@ -248,6 +277,11 @@ def _refused(error: RefusedError, request_id: str) -> tuple[Answer, str]:
 def _http_problem(request: Request, status: int, request_id: str) -> Problem:
     detail = f"{request.method} {request.path[:200]}: {HTTPStatus(status).phrase}."
     return problem_of_status(status, detail, request_id)
+
+
+def _origin_of(error: BaseException) -> tuple[str, str]:
+    """What an unforeseen error is, and where; not its text, which may quote values of rows."""
+    return type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
 
 
 def _page_file(name: str) -> Answer:

@@ -11,8 +11,14 @@ from typing import Any
 from mapper.errors import SettingsError
 from mapper.model_server.client import Limits
 from mapper.model_server.proxy import shown_url
+from mapper.registry import check_registry_url, shown_registry
 
 PREFIX = "MAPPER_"
+URLS: dict[str, Callable[[str], object]] = {
+    "model_server_url": shown_url,
+    "explainer_url": shown_url,
+    "registry_url": check_registry_url,
+}
 
 
 def _setting(default: Any, text: str, *, may_be_0: bool = False, choices: tuple[str, ...] = ()) -> Any:
@@ -29,7 +35,12 @@ class MapperSettings:
         "path of a schema.json or model folder, or a model in the registry "
         "(models:/name@alias, models:/name/3, runs:/id/model)",
     )
-    registry_url: str = _setting("", "MLflow server with the registry (default: MLFLOW_TRACKING_URI)")
+    explainer_url: str = _setting("", "where explanations come from (default: the model server)")
+    registry_url: str = _setting(
+        "",
+        "MLflow server with the registry, or sqlite:/// URI of its store (default: MLFLOW_TRACKING_URI, or "
+        "mlflow.db in this folder)",
+    )
     signature: str = _setting(
         "",
         "what the model takes: rows or file (default: what the registry says, or either)",
@@ -37,6 +48,11 @@ class MapperSettings:
     )
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(8080, "port to listen on", may_be_0=True)
+    allowed_hosts: str = _setting(
+        "",
+        "names besides the address under which clients ask, with commas between them; *.example.com for all "
+        "below a name, * for whatever",
+    )
     workers: int = _setting(1, "number of processes")
     max_connections: int = _setting(
         800,
@@ -93,10 +109,10 @@ class MapperSettings:
                 faults.append(f"{setting.name} is {value!r}; it must be one of {listed}.")
         if self.port > 65535:
             faults.append(f"port is {self.port}; it must be at most 65535.")
-        for name in ("model_server_url", "registry_url"):
+        for name, check in URLS.items():
             try:
                 if getattr(self, name):
-                    shown_url(getattr(self, name))
+                    check(getattr(self, name))
             except SettingsError as error:
                 faults.append(f"{name}: {error}")
         return faults
@@ -110,8 +126,9 @@ class MapperSettings:
     def shown(self) -> str:
         """Settings as the log shows them, without user names, passwords and queries of URLs."""
         values = dataclasses.asdict(self)
-        for name in ("model_server_url", "registry_url"):
-            values[name] = shown_url(values[name]) if values[name] else ""
+        for name in URLS:
+            shown = shown_registry if name == "registry_url" else shown_url
+            values[name] = shown(values[name]) if values[name] else ""
         return " ".join(f"{name}={value}" for name, value in values.items())
 
     @classmethod

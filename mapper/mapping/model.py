@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mapper.errors import Findings, InvalidRequestError
+import orjson
+
+from mapper.errors import Findings, InvalidRequestError, ModelServerAnswerError
 from mapper.mapping.answer import AnswerMapper, ModelAnswer, TangoResponse
 from mapper.mapping.interfaces import ExplainableTangoModel, TangoModel
+from mapper.mapping.objects import Bytes
 from mapper.mapping.parameters import check_parameters, parameters_text
 from mapper.mapping.request import MAX_ROWS, ModelRequest, RequestMapper
 from mapper.mapping.schema import ModelSchema
 
 
-class TabularModel(ExplainableTangoModel):
+class TabularModel(ExplainableTangoModel, TangoModel):
     """Checks and translates requests and answers of one version of a tabular classifier.
 
     The version's number stands in every answer; a request may have at most `max_rows` rows.
@@ -33,29 +36,41 @@ class TabularModel(ExplainableTangoModel):
         self.schema = schema
         self.requests = RequestMapper(schema, max_rows)
         self.answers = AnswerMapper(schema, version)
-        self._explainer: TangoModel | None = None
+        self._explainer: TangoModel = TabularExplainer(self, {})
 
     def map_request(self, tango_request: Any, session: Any = None) -> ModelRequest:
         """The model server's request; `session` goes back to the client with the answer.
 
-        Raises InvalidRequestError, which lists every fault, or TooLargeError if there are too many rows.
+        A request is an object as a dictionary, as bytes of JSON, or with `data`, `file`, `parameters` and
+        `session` as attributes; a session is anything that JSON can say. Raises InvalidRequestError, which
+        lists every fault, NotJsonError, or TooLargeError if there are too many rows.
         """
         return self.requests.map(tango_request, explain=False, session=session)
 
-    def map_response(self, response: Mapping[str, Any]) -> TangoResponse:
-        """What the client gets; raises ModelServerAnswerError if it does not fit schema or request."""
-        return self.answers.map(response, response.request if isinstance(response, ModelAnswer) else None)
+    def map_response(self, response: Any) -> TangoResponse:
+        """What the client gets for an answer, as a dictionary or as bytes of JSON.
+
+        Raises ModelServerAnswerError if it does not fit schema or request.
+        """
+        return self.answers.map(*_answer(response))
 
     def get_explainer(self, **kwargs: Any) -> TangoModel:
         """The explainer of this model, or what `set_explainer` put in its place.
 
-        Keywords are explanation parameters for requests that give none. Raises InvalidRequestError if one
-        does not fit the schema.
+        Keywords are explanation parameters for requests that give none; another explainer gets them if it is
+        explainable itself. Raises InvalidRequestError if one does not fit the schema, or cannot be given.
 
         """
-        if self._explainer is not None and not kwargs:
+        if not kwargs:
             return self._explainer
-        return TabularExplainer(self, kwargs)
+        if isinstance(self._explainer, TabularExplainer):
+            return TabularExplainer(self._explainer.model, kwargs)
+        if isinstance(self._explainer, ExplainableTangoModel):
+            return self._explainer.get_explainer(**kwargs)
+        raise InvalidRequestError(
+            f"{type(self._explainer).__name__}, which explains this model, takes no options here. "
+            "Give them in the request."
+        )
 
     def set_explainer(self, explainer: TangoModel) -> None:
         """Explain by another model from now on."""
@@ -75,13 +90,25 @@ class TabularExplainer(TangoModel):
             raise InvalidRequestError(
                 "The explanation parameters do not fit the model.", faults.kept, faults.count
             )
-        self._model = model
+        self.model = model
         self._options = dict(options)
 
     def map_request(self, tango_request: Any, session: Any = None) -> ModelRequest:
         """The model server's request, as `TabularModel.map_request` with explanations asked for."""
-        return self._model.requests.map(tango_request, explain=True, defaults=self._options, session=session)
+        return self.model.requests.map(tango_request, explain=True, defaults=self._options, session=session)
 
-    def map_response(self, response: Mapping[str, Any]) -> TangoResponse:
+    def map_response(self, response: Any) -> TangoResponse:
         """What the client gets, explanations among it."""
-        return self._model.map_response(response)
+        return self.model.answers.map(*_answer(response), explain=True)
+
+
+def _answer(response: Any) -> tuple[Any, ModelRequest | None]:
+    """The content of a model server's answer, and the request if it is known."""
+    if isinstance(response, ModelAnswer):
+        return response, response.request
+    if isinstance(response, Bytes):
+        try:
+            return orjson.loads(response), None
+        except orjson.JSONDecodeError as error:
+            raise ModelServerAnswerError(f"The model server's answer is not JSON: {error}.") from error
+    return response, None

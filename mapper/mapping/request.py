@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from mapper.errors import Finding, Findings, InvalidRequestError, TooLargeError, shown
+from mapper.mapping.objects import PARTS, Bytes, json_copy, request_content
 from mapper.mapping.parameters import check_parameters
 from mapper.mapping.schema import ModelSchema
 from mapper.mapping.values import Field, compile_fields, plain_column
@@ -23,7 +24,6 @@ from mapper.mapping.values import Field, compile_fields, plain_column
 MAX_ROWS = 10_000
 MAX_URL_CHARACTERS = 8192
 MAX_FILE_ID_CHARACTERS = 256
-PARTS = ("data", "file", "parameters", "session")
 
 Columns = dict[str, list[Any]]
 
@@ -61,6 +61,41 @@ class ModelRequest(dict[str, Any]):
     warnings: Sequence[Finding]
     warning_count: int
 
+    @classmethod
+    def of(cls, mapped: Any, *, explain: bool) -> ModelRequest:
+        """What any `map_request` gave, which may be a plain object or its JSON in bytes.
+
+        Raises TypeError if it is neither, or no JSON object.
+        """
+        if isinstance(mapped, cls):
+            return mapped
+        content = orjson.loads(mapped) if isinstance(mapped, Bytes) else mapped
+        if not isinstance(content, Mapping):
+            raise TypeError(
+                f"map_request gave a {type(mapped).__name__}; a JSON object or its bytes expected"
+            )
+        request = cls(content)
+        request.explain, request.file_id, request.session = explain, None, None
+        request.warnings, request.warning_count = (), 0
+        inputs = request.get("inputs")
+        request.is_file = isinstance(inputs, Mapping) and "input_url" in inputs
+        request.n_rows = _row_count(request)
+        return request
+
+
+def _row_count(request: Mapping[str, Any]) -> int:
+    """Rows in one of the forms that MLflow's servers take; 0 if it is none of them."""
+    table = request.get("dataframe_split")
+    if isinstance(table, Mapping):
+        return len(table.get("data", ()))
+    for form in ("inputs", "instances", "dataframe_records"):
+        rows = request.get(form)
+        if isinstance(rows, Mapping):
+            rows = next(iter(rows.values()), ())
+        if isinstance(rows, list):
+            return len(rows)
+    return 0
+
 
 class RequestMapper:
     """Checks and translates requests of at most `max_rows` rows for one model version."""
@@ -83,10 +118,13 @@ class RequestMapper:
     ) -> ModelRequest:
         """The model server's request; raises InvalidRequestError, with every fault, and TooLargeError.
 
-        `defaults` are parameters, already checked, that hold where the request gives none. `session` comes
-        back with the answer; by default it is that of the request.
+        A request may also be bytes of JSON, which may raise NotJsonError, or an object with the parts of a
+        request as attributes. `defaults` are parameters, already checked, that hold where the request gives
+        none. `session` comes back with the answer; by default it is that of the request.
         """
         faults, warnings = Findings(), Findings()
+        if type(request) is not dict:
+            request = request_content(request)
         if not isinstance(request, dict):
             faults.add("bad_request", f'{shown(request)} given, an object expected: {{"data": ...}}')
             raise _refusal(faults)
@@ -106,11 +144,13 @@ class RequestMapper:
             result.file_id = _map_file(request["file"], result, faults)
         elif request.get("data") is not None:
             result.n_rows = self._map_data(request["data"], result, faults, warnings)
-        if isinstance(given := request.get("session"), dict | list):
-            try:
-                orjson.dumps([given])  # the answer holds it one level further in
-            except TypeError as error:
-                faults.add("bad_request", f"cannot be sent back as JSON: {error}", field="session")
+        try:
+            if session is not None:
+                session = json_copy(session)
+            elif isinstance(session := request.get("session"), dict | list):
+                orjson.dumps([session])  # the answer holds it one level further in
+        except (TypeError, ValueError) as error:
+            faults.add("bad_request", f"cannot be sent back as JSON: {error}", field="session")
         if faults.count:
             raise _refusal(faults)
         if explain:
@@ -119,7 +159,7 @@ class RequestMapper:
             result["params"] = params
         result.explain = explain
         result.is_file = is_file
-        result.session = request.get("session") if session is None else session
+        result.session = session
         result.warnings = warnings.kept
         result.warning_count = warnings.count
         return result

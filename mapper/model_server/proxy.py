@@ -15,6 +15,7 @@ import orjson
 from mapper.errors import ModelServerDownError, ModelServerTimeoutError, SettingsError
 from mapper.mapping.answer import ModelAnswer, read_answer
 from mapper.mapping.interfaces import TangoModelServerProxy
+from mapper.mapping.objects import Bytes, request_kind
 from mapper.mapping.request import ModelRequest
 
 
@@ -120,8 +121,8 @@ class ModelServerProxy(TangoModelServerProxy):
     It waits `timeout_s` for an answer. Raises SettingsError if the URL is invalid.
     """
 
-    def __init__(self, url: str, timeout_s: float = 60.0) -> None:
-        self._client = HttpClient(url, {"Content-Type": "application/json"}, timeout_s)
+    def __init__(self, server_proxy_url: str, timeout_s: float = 60.0) -> None:
+        self._client = HttpClient(server_proxy_url, {"Content-Type": "application/json"}, timeout_s)
         self._timeout_s = timeout_s
 
     def get_model_server_url(self) -> str:
@@ -132,15 +133,17 @@ class ModelServerProxy(TangoModelServerProxy):
         """End the connection; the next call opens another one."""
         self._client.close()
 
-    def invoke(self, request_type: str, payload: Any) -> dict[str, Any]:
-        """The model server's answer to a mapped request; `request_type` is `predict` or `explain`.
+    def invoke(self, request_type: Any, payload: Any) -> dict[str, Any]:
+        """The model server's answer to a mapped request.
 
-        Of a ModelRequest the answer remembers what to check in `map_response`. Raises ValueError for another
+        `request_type` is `predict` or `explain`, as text or as a member of an enum such as `RequestType`; the
+        payload itself says whether to explain. It is a mapped request, or JSON of one as bytes or text. Of a
+        ModelRequest the answer remembers what to check in `map_response`. Raises ValueError for another
         type, and the errors of `read_answer`, also where there is no answer.
         """
-        if request_type not in ("predict", "explain"):
-            raise ValueError(f"request_type {request_type!r} given, 'predict' or 'explain' expected")
-        body = orjson.dumps(payload)
+        request_kind(request_type)
+        body = payload.encode() if isinstance(payload, str) else payload
+        body = bytes(body) if isinstance(body, Bytes) else orjson.dumps(payload)
         request = payload if isinstance(payload, ModelRequest) else None
         may_repeat = request is not None and not request.is_file
         name = f"The model server at {self._client.url}"

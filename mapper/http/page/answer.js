@@ -95,7 +95,7 @@ export function showAnswer(place, answer, schema, duration) {
   const parts = [];
   const verdict = element("p", { class: "verdict" });
   verdict.append(`${schema.target.name}: `, element("strong", { text: String(item.prediction) }), ` ${percent(item.probability)}`);
-  parts.push(verdict, bars(item.probabilities, String(item.prediction), 12));
+  parts.push(verdict, bars(item.probabilities ?? { [item.prediction]: item.probability }, String(item.prediction), 12));
   if (answer.warnings.length) {
     const list = element("ul", { class: "warnings" });
     for (const warning of answer.warnings) list.append(element("li", { text: `${warning.field}: ${warning.message}` }));

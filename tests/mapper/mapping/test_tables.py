@@ -100,7 +100,7 @@ def test_the_fields_of_an_answer_are_those_of_the_table(model, record, page):
     ):
         names = {field.name for field in fields}
         assert set(static["properties"]) == set(made["properties"]) == names
-        required = {field.name for field in fields if not field.is_optional}
+        required = {field.name for field in fields if field.by_explainer and not field.is_optional}
         assert set(static["required"]) == set(made["required"]) == required
         assert all(f"{field.name}</code>" in page for field in fields)
     assert {field.name for field in ANSWER_FIELDS} == set(TangoResponse.__annotations__)

@@ -1,0 +1,143 @@
+"""`tango`: what the TANGO platform wants to know, and how the installed interfaces fit."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import fields, replace
+from urllib.parse import quote
+
+from mapper.cli.predict import REGISTRY_HELP
+from mapper.cli.tables import print_json
+from mapper.mapping.interfaces import INTERFACES, PACKAGE, installed_version, interfaces_text
+from mapper.registry import MlflowRegistryConnector, PublishedModel, find_model, find_registry
+from mapper.tango import ModelFacts, ModelPayload, deployment_payload, has_login, model_payload
+
+MODEL = "models:/proto_model@champion"
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `tango deployment`, `tango model` and `tango check` to the parser."""
+    tango = commands.add_parser(
+        "tango",
+        help="payloads for the TANGO platform",
+        description="Print what registers a model on the TANGO platform, as JSON.",
+        epilog="Example: python -m mapper tango model --model models:/proto_model@champion > model.json",
+    )
+    kinds = tango.add_subparsers(dest="payload", required=True)
+    _add_deployment(kinds)
+    _add_model(kinds)
+    check = kinds.add_parser(
+        "check",
+        help="say which interfaces of tango_interfaces are used",
+        description="Say for each interface whether tango_interfaces or this package gives the base. "
+        "The status is 1 if tango_interfaces is installed and lacks one.",
+    )
+    check.set_defaults(run=_check)
+
+
+def _add_deployment(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    deployment = kinds.add_parser(
+        "deployment",
+        help="payload of a deployment: registry and model server",
+        description="Print the payload of a deployment. User names and passwords of URLs are left out.",
+        epilog="Example: python -m mapper tango deployment --key staging --registry-url http://mlflow:5000 "
+        "--model-server-url http://models:5001",
+    )
+    add = deployment.add_argument
+    add("--key", required=True, help="name of the deployment; the platform never lets it change")
+    add("--registry-url", default="", metavar="URL", help=REGISTRY_HELP)
+    server = os.environ.get("MAPPER_MODEL_SERVER_URL", "http://127.0.0.1:5001")
+    add("--model-server-url", default=server, metavar="URL", help="model server (default: %(default)s)")
+    deployment.set_defaults(run=_print_deployment)
+
+
+def _add_model(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    model = kinds.add_parser(
+        "model",
+        help="payload of a model version, with its explainer",
+        description="Print the payload of a model version. Its explainer in the registry goes along.",
+        epilog="Example: python -m mapper tango model --model models:/proto_model@champion > model.json",
+    )
+    add = model.add_argument
+    models = "schema.json, model folder, name@alias, models:/name/3 or runs:/id/model (default: %(default)s)"
+    add("--model", "--schema", dest="model", default=MODEL, metavar="MODEL", help=models)
+    add("--registry-url", default="", metavar="URL", help=REGISTRY_HELP)
+    add("--version", default="", help="version number (default: the registry's)")
+    add("--signature", choices=("rows", "file"), help="what it takes (default: what the registry says)")
+    add("--model-code", default="", metavar="CODE", help="identifier (default: the model's name)")
+    add("--name", default="", help="name for people (default: the identifier)")
+    add("--description", default="", metavar="TEXT", help="what it does (default: what it predicts)")
+    add("--workspace", default=ModelFacts.workspace, help="of the platform (default: %(default)s)")
+    switch = argparse.BooleanOptionalAction
+    answers = "whether it answers at once (default: yes, for rows)"
+    add("--realtime-execution", action=switch, default=None, help=answers)
+    add("--allow-download", action=switch, default=False, help="whether the model may be downloaded")
+    add("--need-context", action=switch, default=False, help="whether map_request needs the session")
+    found = "the version that explains this one, or `none` (default: found in the registry)"
+    add("--explainer", default="", metavar="MODEL", help=found)
+    model.set_defaults(run=_print_model)
+
+
+def _print_deployment(args: argparse.Namespace) -> int:
+    registry_url = find_registry("the model", args.registry_url, os.environ)
+    payload = deployment_payload(args.key, registry_url, args.model_server_url)
+    print_json(payload)
+    if has_login(registry_url):
+        _note(
+            "the registry's login is left out; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+            "MLFLOW_TRACKING_TOKEN, where the connector runs."
+        )
+    if has_login(args.model_server_url):
+        _note("the model server's login is left out; put it into server_proxy_url by hand.")
+    if registry_url.startswith("sqlite"):
+        _note("the registry is a file on this machine, which only programs on it can read.")
+    return 0
+
+
+def _print_model(args: argparse.Namespace) -> int:
+    published = find_model(args.model, args.registry_url, os.environ)
+    published = replace(
+        published,
+        version=args.version or published.version,
+        signature=args.signature or published.signature,
+    )
+    facts = ModelFacts(**{field.name: getattr(args, field.name) for field in fields(ModelFacts)})
+    print_json(model_payload(published, facts, _explainer(args, published, facts)))
+    return 0
+
+
+def _explainer(args: argparse.Namespace, published: PublishedModel, facts: ModelFacts) -> ModelPayload | None:
+    """Payload of the version that explains a version; None if there is none."""
+    source = args.explainer
+    if source == "none":
+        return None
+    if not source and published.name and published.version and not published.explains:
+        registry_url = find_registry(args.model, args.registry_url, os.environ)
+        number = MlflowRegistryConnector(registry_url).explainer_of(published.name, published.version)
+        source = f"models:/{quote(published.name)}_explainer/{number}" if number else ""
+    if not source:
+        return None
+    explainer = replace(find_model(source, args.registry_url, os.environ), explains=True)
+    code = f"{facts.model_code}_explainer" if facts.model_code else ""
+    name = f"{facts.name}-explainer" if facts.name else ""
+    return model_payload(explainer, replace(facts, model_code=code, name=name, description=""))
+
+
+def _check(_: argparse.Namespace) -> int:
+    version = installed_version()
+    if version is None:
+        print(f"{PACKAGE} is not installed; the mapper brings the interfaces itself.")
+        return 0
+    print(f"{PACKAGE} {version or 'without a version'} is installed.")
+    for interface in INTERFACES:
+        print(f"{interface.name}: {interface.origin}")
+    complaints = interfaces_text()
+    for complaint in complaints:
+        _note(complaint)
+    return 1 if complaints else 0
+
+
+def _note(text: str) -> None:
+    print(f"mapper: {text}", file=sys.stderr)

@@ -1,0 +1,189 @@
+"""MLflow's store on this machine, as it is without a server: an SQLite file and folders, only ever read.
+
+MLflow itself is not needed for it. Which tables and columns are read stands in `COLUMNS`; a store that lacks
+one is refused, with the way that always works: an MLflow server in front of it.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import unquote, urlsplit
+
+from mapper.errors import RegistryError, SettingsError
+
+DEFAULT_FILE = "mlflow.db"  # what MLflow makes in the current folder
+WAIT_S = 5.0  # for a training run that is writing just now
+COLUMNS = {
+    "registered_models": {"name"},
+    "registered_model_aliases": {"name", "alias", "version"},
+    "model_versions": {"name", "version", "source", "storage_location", "current_stage"},
+    "model_version_tags": {"name", "version", "key", "value"},
+    "logged_models": {"model_id", "name", "source_run_id", "artifact_location", "lifecycle_stage"},
+    "runs": {"run_uuid", "artifact_uri", "lifecycle_stage"},
+}
+
+
+def sqlite_file(uri: str) -> Path:
+    """File of an SQLite URI as MLflow understands it; raises SettingsError if it names none.
+
+    Examples
+    --------
+    >>> sqlite_file("sqlite:////srv/my%20models/mlflow.db").as_posix()
+    '/srv/my models/mlflow.db'
+    """
+    scheme, slashes, rest = uri.partition(":///")
+    name = unquote(rest.partition("?")[0])
+    if scheme not in ("sqlite", "sqlite+pysqlite") or not slashes or name in ("", ":memory:"):
+        raise SettingsError(
+            "Invalid SQLite URI: sqlite:///mlflow.db, or with the whole path sqlite:////folder/mlflow.db, "
+            "expected."
+        )
+    return Path(name)
+
+
+class SqliteStore:
+    """Reads one store; it answers as MLflow's REST API does where that has a form for it.
+
+    Everything raises RegistryError if the store is not there, is of another kind, or lacks what is asked for.
+    """
+
+    def __init__(self, uri: str, environ: Mapping[str, str]) -> None:
+        self.path = sqlite_file(uri).absolute()
+        self._workspace = environ.get("MLFLOW_WORKSPACE") or "default"
+
+    def version(self, name: str, alias: str | None, number: str) -> dict[str, Any]:
+        """A version of a registered model, by its alias, or its number if the alias is None."""
+        with self._opened() as rows:
+            if not rows("registered_models", ["name"], name=name):
+                known = ", ".join(sorted(row[0] for row in rows("registered_models", ["name"])))
+                self._refuse(f"there is no registered model {name!r}; known: {known or 'none'}")
+            if alias is not None:
+                aliases = dict(rows("registered_model_aliases", ["alias", "version"], name=name))
+                if alias not in aliases:
+                    known = ", ".join(sorted(aliases)) or "none"
+                    self._refuse(f"{name} has no version with the alias {alias!r}; its aliases: {known}")
+                number = str(aliases[alias])
+            versions = self._versions(rows, name, version=int(number))
+        if not versions:
+            self._refuse(f"{name} has no version {number}")
+        return versions[0]
+
+    def versions(self, name: str) -> list[dict[str, Any]]:
+        """Versions of a registered model; none if it is not registered."""
+        with self._opened() as rows:
+            return self._versions(rows, name)
+
+    @staticmethod
+    def _versions(rows: Any, name: str, **where: int) -> list[dict[str, Any]]:
+        found = rows("model_versions", ["version", "source", "current_stage"], name=name, **where)
+        tags = rows("model_version_tags", ["version", "key", "value"], name=name, **where)
+        return [
+            {
+                "version": str(number),
+                "source": source,
+                "tags": [{"key": key, "value": value} for of, key, value in tags if of == number],
+            }
+            for number, source, stage in found
+            if stage != "Deleted_Internal"
+        ]
+
+    def file_of_version(self, name: str, number: str, path: str) -> bytes:
+        """A file of a version."""
+        with self._opened() as rows:
+            columns = ["storage_location", "source"]
+            ((location, source),) = rows("model_versions", columns, name=name, version=int(number))
+        location = location or source
+        if location.startswith("runs:/"):
+            run_id, _, inner = location.removeprefix("runs:/").lstrip("/").partition("/")
+            return self.file_of_run(run_id, inner, path)
+        return self._file(f"version {number} of {name}", location, path)
+
+    def file_of_model(self, model_id: str, path: str) -> bytes:
+        """A file of a logged model."""
+        with self._opened() as rows:
+            found = rows("logged_models", ["artifact_location"], model_id=model_id, lifecycle_stage="active")
+        if not found:
+            self._refuse(f"there is no model {model_id}")
+        return self._file(f"model {model_id}", found[0][0], path)
+
+    def file_of_run(self, run_id: str, name: str, path: str) -> bytes:
+        """A file of the model that a run logged under a name."""
+        with self._opened() as rows:
+            where = {"source_run_id": run_id, "name": name, "lifecycle_stage": "active"}
+            found = rows("logged_models", ["artifact_location"], **where)
+            run = rows("runs", ["artifact_uri"], run_uuid=run_id, lifecycle_stage="active")
+        if not found and not run:
+            self._refuse(f"there is no run {run_id}")
+        location = found[-1][0] if found else f"{run[0][0]}/{name}"  # logged by MLflow 2
+        return self._file(f"model {name} of run {run_id}", location, path)
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        """A function that reads columns of the rows of a table where its other arguments hold."""
+        if not self.path.is_file():
+            raise RegistryError(
+                f"There is no MLflow store at {self.path}. Train a model there, or give --registry-url."
+            )
+
+        def rows(table: str, columns: list[str], **where: object) -> list[tuple[Any, ...]]:
+            present = {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
+            if not present:
+                raise sqlite3.DatabaseError(f"it has no table {table}")
+            if missing := COLUMNS[table] - present:
+                raise sqlite3.DatabaseError(f"its table {table} lacks {', '.join(sorted(missing))}")
+            if "workspace" in present:
+                where["workspace"] = self._workspace
+            conditions = " AND ".join(f"{column} = ?" for column in where) or "1"
+            query = f"SELECT {', '.join(columns)} FROM {table} WHERE {conditions} ORDER BY rowid"
+            return database.execute(query, tuple(where.values())).fetchall()
+
+        try:
+            uri = f"{self.path.as_uri()}?mode=ro"
+            with closing(sqlite3.connect(uri, uri=True, timeout=WAIT_S)) as database:
+                yield rows
+        except sqlite3.Error as error:
+            raise RegistryError(
+                f"Cannot read {self.path} as an MLflow store: {error}. Start an MLflow server on it "
+                f"(mlflow server --backend-store-uri sqlite:///{self.path}) and give its URL with "
+                "--registry-url."
+            ) from error
+
+    def _refuse(self, reason: str) -> NoReturn:
+        raise RegistryError(f"In the MLflow store {self.path}, {reason}.")
+
+    def _file(self, what: str, location: str, path: str) -> bytes:
+        """A file below the place of a model, which has to be a folder on this machine."""
+        parts = urlsplit(location)
+        if len(parts.scheme) > 1 and parts.scheme != "file":
+            raise RegistryError(
+                f"The files of {what} are at {parts.scheme}://{parts.hostname or ''}, not on this machine. "
+                "Give the URL of an MLflow server with --registry-url, or fetch the folder `mapper` with "
+                "`mlflow artifacts download` and give it with --schema."
+            )
+        folder = Path(unquote(parts.path) if parts.scheme == "file" else location)
+        folder = self.path.parent / folder  # a relative place is one beside the store
+        try:
+            return (folder / path).read_bytes()
+        except FileNotFoundError as error:
+            raise RegistryError(self._moved(what, folder, path)) from error
+        except OSError as error:
+            raise RegistryError(f"Cannot read {folder / path}: {error.strerror}.") from error
+
+    def _moved(self, what: str, folder: Path, path: str) -> str:
+        """The sentence for files that are not where the store says."""
+        if folder.is_dir():
+            return f"{what} has no {path} in {folder}. Was it logged by this project?"
+        sentence = f"The files of {what} are not at {folder}, where MLflow's store {self.path} says they are."
+        below = (
+            folder.parts[folder.parts.index("mlruns") :] if "mlruns" in folder.parts else folder.parts[-1:]
+        )
+        here = self.path.parent.joinpath(*below)
+        if (here / path).is_file():
+            place = shlex.quote(str(here))
+            return f"{sentence} The store was moved, and MLflow keeps whole paths: give --schema {place}."
+        return f"{sentence} Were they moved or deleted? Give the folder of the model with --schema."
