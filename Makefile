@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 LISTS := pyproject.toml mapper/pyproject.toml constraints.txt requirements.txt
 
-.PHONY: help demo test quick install install-dev lock wheels format lint types all clean
+.PHONY: help demo test quick spark fuzz soak install install-dev lock wheels format lint types all clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,8 +20,19 @@ demo: $(VENV)/.installed ## set up and run every step once: train, promote, serv
 test: $(VENV)/.installed-dev ## set up and run every test, those with real servers included
 	$(BIN)/python -m pytest
 
+fuzz: $(VENV)/.installed-dev ## every parser for FUZZ_MINUTES (15) in all: build/fuzz
+	$(PIP) install -q -c constraints.txt -e ".[fuzz]"
+	$(BIN)/python -m tests.fuzz --minutes $${FUZZ_MINUTES:-15}
+
+soak: $(VENV)/.installed-dev ## the servers under load, kills, faults and crowds at once, for SOAK_MINUTES (60): build/soak.md
+	$(BIN)/python -m scripts.soak --minutes $${SOAK_MINUTES:-60}
+
 quick: $(VENV)/.installed-dev ## the tests that start no servers
 	$(BIN)/python -m pytest -m "not system"
+
+spark: $(VENV)/.installed-dev ## the tests of Spark, which need Java 17; installs pyspark into .venv
+	$(PIP) install "pyspark>=4.1,<5"
+	$(BIN)/python -m pytest -m spark
 
 install: $(VENV)/.installed ## both packages, editable, in a virtual environment: all that the README needs
 install-dev: $(VENV)/.installed-dev ## the same, with the tools of the tests

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import time
+import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from importlib.resources import files
@@ -185,9 +186,9 @@ class MapperService:
                     self._metrics.fault(fault.kind)
             problem = problem_of(error, request_id)
             if problem.status >= 500:
-                logger.warning("id=%s %s", request_id, error)
-        except Exception:
-            logger.exception("id=%s failed", request_id)
+                logger.warning("id=%s %s", request_id, error.for_log or error)
+        except Exception as error:
+            logger.error("id=%s failed: %s in\n%s", request_id, *_origin_of(error))
             problem = problem_of_status(500, "The mapper failed. Its log says why.", request_id)
         return _answer_of(problem)
 
@@ -239,7 +240,8 @@ class MapperService:
         try:
             await self._readiness.check()
         except errors.MapperError as error:
-            raise errors.ModelServerDownError(f"Not ready. {error}") from error
+            for_log = f"Not ready. {error.for_log}" if error.for_log else ""
+            raise errors.ModelServerDownError(f"Not ready. {error}").logged_as(for_log) from error
         answer = {"status": "ready", "model": self._model.answers.model}
         if self._readiness.explainer_state is not None:
             answer["explainer"] = self._readiness.explainer_state
@@ -270,6 +272,11 @@ def _refused(error: RefusedError, request_id: str) -> tuple[Answer, str]:
 def _http_problem(request: Request, status: int, request_id: str) -> Problem:
     detail = f"{request.method} {request.path[:200]}: {HTTPStatus(status).phrase}."
     return problem_of_status(status, detail, request_id)
+
+
+def _origin_of(error: BaseException) -> tuple[str, str]:
+    """What an unforeseen error is, and where; not its text, which may quote values of rows."""
+    return type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
 
 
 def _page_file(name: str) -> Answer:

@@ -23,7 +23,7 @@ from proto_model.files.formats.base import Reader, Writer
 from proto_model.files.output import output_batch, output_schema
 from proto_model.files.rows import Rows
 from proto_model.files.stream import Spool, first_line, open_stream
-from proto_model.files.transfer import Download, FileSettings, LimitError
+from proto_model.files.transfer import Download, FileSettings, LimitError, check_descriptors
 from proto_model.model import Answer, answer_fields
 from proto_model.parameters import FILE, Parameters
 from proto_model.schema import ModelSchema
@@ -140,6 +140,7 @@ def score(
             run = _Run(stream, input_format, spool, task)
             run.write(progress)
         except (pa.ArrowException, OSError, EOFError) as error:
+            check_descriptors(error)
             raise InputError(f"Cannot read the file as {input_format}: {first_line(error)}") from error
     notes = [f"column {name!r} is not in the file; taken as missing in every row" for name in run.absent]
     return Scored(run.n_rows, run.n_rejected, input_format, run.output_format, tuple(notes))

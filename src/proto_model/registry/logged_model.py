@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import mlflow.pyfunc
 import pandas as pd
 from mlflow.models import Model, ModelSignature
-from mlflow.models.model import ModelInfo
+from mlflow.models.model import MLMODEL_FILE_NAME, ModelInfo
 
 import proto_model
 from proto_model.model.bundle import SCHEMA_FILE, write_bundle
@@ -139,17 +139,21 @@ def save_model(
     code); `mlflow_model` is the identity of a model that is being logged.
     """
     schema = ModelSchema.read(bundle / SCHEMA_FILE)
+    mlflow_model = mlflow_model if mlflow_model is not None else Model()
     mlflow.pyfunc.save_model(
         path=str(path),
         python_model=str(code),
         artifacts={"bundle": str(bundle)},
         code_paths=[str(Path(proto_model.__file__).parent)],
-        signature=signature,
+        # MLflow would check the example by the columns, and takes no whole numbers of which some are missing.
+        signature=ModelSignature(outputs=signature.outputs, params=signature.params),
         input_example=input_example,
         pip_requirements=pinned_requirements(),
-        mlflow_model=mlflow_model if mlflow_model is not None else Model(),
+        mlflow_model=mlflow_model,
         metadata={"features": {feature.name: feature.type for feature in schema.features}},
     )
+    mlflow_model.signature = signature
+    mlflow_model.save(str(path / MLMODEL_FILE_NAME))
     mapper = path / "mapper"
     mapper.mkdir()
     schema.write(mapper / SCHEMA_FILE)

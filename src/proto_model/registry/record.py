@@ -106,10 +106,17 @@ def log_inputs(inputs: Mapping[str, PandasDataset]) -> None:
 
 
 def log_split(data: TrainingData) -> None:
-    """Test rows, the hash of every row and what became of the columns, as `split/` of the active run."""
+    """Test rows, the hash of every row and what became of the columns, as `split/` of the active run.
+
+    Protected columns get a file of their own, row by row beside the test rows: whoever scores those must not
+    see them.
+    """
     with _artifact_folder("split") as folder:
         tests = data.X_test.assign(**{data.schema.target: data.y_test, HASH_COLUMN: data.test_hashes})
         tests.to_parquet(folder / "test_rows.parquet", index=False)
+        if len(data.protected_test.columns):
+            protected = data.protected_test.assign(**{HASH_COLUMN: data.test_hashes})
+            protected.to_parquet(folder / "protected.parquet", index=False)
         hashes = np.concatenate([data.train_hashes, data.test_hashes])
         parts = np.repeat(["train", "test"], [len(data.train_hashes), len(data.test_hashes)])
         pd.DataFrame({"row_hash": hashes, "part": parts}).to_parquet(folder / "rows.parquet", index=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -53,6 +54,12 @@ def _flag(text: str) -> bool:
     return flag in _TRUE
 
 
+def _columns(text: str) -> tuple[str, ...]:
+    """Names of columns between commas; one that holds a comma stands in double quotes."""
+    names = next(csv.reader([text], skipinitialspace=True), [])
+    return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+
+
 def _setting(default: Any, read: Callable[[str], Any], help_text: str) -> Any:
     return field(default=default, metadata={"read": read, "help": help_text})
 
@@ -71,6 +78,9 @@ class TrainingSettings:
     target: str = _setting("", str.strip, "column to predict; empty for target, class, label or y")
     test_size: float = _setting(0.2, _fraction, "fraction of rows held out for testing, above 0 and below 1")
     random_state: int = _setting(0, _seed, "seed of searches and forests; the split does not depend on it")
+    protected: tuple[str, ...] = _setting(
+        (), _columns, "columns that are no features, such as sex,race; they stay beside the test rows"
+    )
     n_candidates: int = _setting(8, _count, "hyperparameter settings that each variant tries")
     registered_model_name: str = _setting("proto_model", _model_name, "model that gets the versions")
     file_management: bool = _setting(
@@ -81,4 +91,8 @@ class TrainingSettings:
         """Texts that `mlflow run` logs for these settings, but for what may be secret in a URL."""
         texts = {setting.name: str(getattr(self, setting.name)) for setting in fields(self)}
         dataset = shown_url(self.dataset) if is_url(self.dataset) else self.dataset
-        return texts | {"dataset": dataset, "file_management": str(self.file_management).lower()}
+        return texts | {
+            "dataset": dataset,
+            "protected": ",".join(self.protected),
+            "file_management": str(self.file_management).lower(),
+        }

@@ -72,7 +72,11 @@ def train(settings: TrainingSettings, load: Callable[[], RawTable], console: Con
         record.log_missing_params(settings.as_params())
         try:
             data = prepare(
-                load(), settings.target or None, settings.test_size, settings.registered_model_name
+                load(),
+                settings.target or None,
+                settings.test_size,
+                settings.registered_model_name,
+                settings.protected,
             )
         except ProtoModelError as error:
             mlflow.set_tag("mlflow.note.content", f"Failed: {error}")
@@ -185,7 +189,11 @@ def _register_explainer(task: _Task, best: Standing, explained: ModelVersion, mo
         run_id=best.run_id,
         description=f"Explains version {explained.version} of {explained.name} ({best.variant}).",
         tags=_tags(task, best)
-        | {"explained_model": explained.name, "explained_version": str(explained.version)},
+        | {
+            "signature": "rows",
+            "explained_model": explained.name,
+            "explained_version": str(explained.version),
+        },
         alias=CHALLENGER,
     )
 
@@ -207,6 +215,7 @@ def _tags(task: _Task, standing: Standing) -> dict[str, str]:
         "split_run_id": task.parent_run_id,
         "split_digest": task.data.split_digest,
         "schema_digest": task.data.schema.digest,
+        **({"protected": ",".join(names)} if (names := list(task.data.protected_test.columns)) else {}),
         "cv_balanced_accuracy": f"{standing.cv_balanced_accuracy:.6f}",
         "test_balanced_accuracy": f"{standing.metrics['balanced_accuracy']:.6f}",
     }

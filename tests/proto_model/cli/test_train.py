@@ -33,6 +33,20 @@ def test_usual_spellings_of_a_flag(spelling, value):
 
 
 @pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", ()),
+        ("sex", ("sex",)),
+        (" sex, race ,sex", ("sex", "race")),
+        ('"a, b",c', ("a, b", "c")),
+        (",", ()),
+    ],
+)
+def test_names_of_columns_stand_between_commas(text, names):
+    assert parsed("--protected", text).protected == names
+
+
+@pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (["--test-size", "1"], "argument --test-size: '1' given, a number above 0 and below 1 expected"),

@@ -214,3 +214,35 @@ def test_a_run_id_that_does_not_exist_is_passed_over(train, people_csv, capsys, 
 
     assert code == 1
     assert "'wealth'" in err
+
+
+def test_protected_columns_stay_beside_the_test_rows_and_out_of_the_version(train, people_csv, capsys):
+    code, out, err = train(
+        capsys, "--dataset", str(people_csv), "--target", "income", "--n-candidates", "1",
+        "--protected", "sex, married", "--registered-model-name", "fair",
+    )  # fmt: skip
+
+    assert code == 0, err
+    assert "dropped column 'sex': protected" in err
+    client = MlflowClient()
+    run_id = out.splitlines()[-1].removeprefix("MLFLOW_RUN_ID=")
+    version = client.get_model_version_by_alias("fair", "challenger")
+    assert version.tags["protected"] == "sex,married"
+    split_run = version.tags["split_run_id"]
+    assert client.get_run(split_run).data.params["protected"] == "sex,married"
+    tests = pd.read_parquet(artifact(split_run, "split/test_rows.parquet"))
+    aside = pd.read_parquet(artifact(split_run, "split/protected.parquet"))
+    assert list(aside.columns) == ["sex", "married", "__row_hash__"]
+    assert list(aside["__row_hash__"]) == list(tests["__row_hash__"])
+    table = pd.read_csv(people_csv).fillna({"hours": -1})
+    persons = set(table[["hours", "age", "income", "sex"]].itertuples(index=False, name=None))
+    beside = tests.assign(sex=aside["sex"]).fillna({"hours": -1})
+    assert set(beside[["hours", "age", "income", "sex"]].itertuples(index=False, name=None)) <= persons
+    groups = pd.read_csv(artifact(run_id, "tables/fairness.csv"))
+    assert set(groups["feature"]) == {"sex", "married"}
+    assert set(groups["group"]) == {"f", "m", "true", "false"}
+    folder = Path(mlflow.artifacts.download_artifacts("models:/fair@challenger"))
+    schema = json.loads((folder / "artifacts" / "bundle" / "schema.json").read_text())
+    assert [feature["name"] for feature in schema["features"]] == ["hours", "age"]
+    served = [path for path in folder.rglob("*") if path.is_file() and "code" not in path.parts]
+    assert not [path for path in served if b"married" in path.read_bytes()]

@@ -177,3 +177,52 @@ def test_columns_may_have_any_name_and_labels_may_be_numbers(csv_file):
     assert data.schema.feature_names == ["größe (cm)", "Δ ok?"]
     assert data.schema.classes == (0, 1)
     assert data.y_train.dtype == np.int64
+
+
+def people(n_rows=200):
+    generator = np.random.default_rng(3)
+    return pd.DataFrame(
+        {
+            "age": generator.integers(18, 80, n_rows),
+            "sex": generator.choice(["f", "m", None], n_rows),
+            "married": generator.choice([True, False], n_rows),
+            "class": generator.choice(["no", "yes"], n_rows),
+        }
+    )
+
+
+def test_protected_columns_are_no_features_and_stay_beside_the_test_rows():
+    frame = people()
+    data = from_frame(frame, protected=["sex", "married"])
+
+    assert data.schema.feature_names == list(data.X_test.columns) == ["age"]
+    assert {column.name: column.reason for column in data.dropped}.keys() == {"sex", "married"}
+    kept = data.protected_test.assign(age=data.X_test["age"], **{"class": data.y_test})
+    expected = frame.merge(kept, how="inner").drop_duplicates()
+    assert len(data.protected_test) == len(data.X_test)
+    assert len(expected) == len(kept.drop_duplicates())
+    assert {type(value) for value in data.protected_test["married"]} == {bool}
+    assert set(data.protected_test["sex"]) == {"f", "m", None}
+
+
+def test_a_protected_column_has_no_say_in_the_split():
+    frame = people()
+    changed = frame.assign(sex="f")
+
+    one, other = (from_frame(table, protected=["sex"]) for table in (frame, changed))
+
+    assert_array_equal(one.test_hashes, other.test_hashes)
+    assert one.split_digest == from_frame(frame.drop(columns="sex")).split_digest
+
+
+@pytest.mark.parametrize(
+    ("protected", "complaint"),
+    [
+        (["sxe"], "has no column 'sxe' to protect. Did you mean 'sex'"),
+        (["class"], "'class' is the target"),
+        (["age", "sex", "married"], "the only one but the protected ones"),
+    ],
+)
+def test_columns_that_cannot_be_protected_are_errors(protected, complaint):
+    with pytest.raises(DataError, match=complaint):
+        from_frame(people(), protected=protected)

@@ -212,7 +212,7 @@ def _single(column: pa.ChunkedArray) -> pa.Array:
 def _record_lines(block: bytearray) -> NDArray[np.int64]:
     """Line, within the block, on which each record begins; blank lines are none."""
     ends = csv_record_ends(block)
-    if not block.endswith(b"\n"):
+    if not len(ends) or ends[-1] < len(block) - 1:  # it may end with a line end within quotes
         ends = np.append(ends, len(block))
     starts = np.append(0, ends[:-1] + 1)
     newlines = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n"))

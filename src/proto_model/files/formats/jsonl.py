@@ -62,27 +62,33 @@ class JsonLinesReader:
         if not lines:
             empty = np.empty((0, len(self._book.rules)))
             return Rows(empty, [pa.nulls(0, pa.string())] * len(self.plan.passthrough), n_lines=n_lines)
-        matrix, faults = self._at_once(block, len(lines)) or self._by_line(lines)
+        matrix, faults = self._at_once(block, lines) or self._by_line(lines)
         passthrough = self._copied(lines, {fault.row for fault in faults if not fault.column}, faults)
         faults.sort(key=lambda fault: fault.row)
         return Rows(
             matrix, passthrough, faults, _line_numbers(block) if faults else None, n_lines, is_json=True
         )
 
-    def _at_once(self, block: bytearray, n_rows: int) -> tuple[NDArray[np.float64], list[Fault]] | None:
+    def _at_once(
+        self, block: bytearray, lines: list[bytearray]
+    ) -> tuple[NDArray[np.float64], list[Fault]] | None:
         """Coded matrix and faults of lines whose values all have their feature's type, else None."""
+        # Arrow's reader ends the process at `null`, and takes two objects on a line, or one on two lines.
+        if not all(map(_is_object, lines)):
+            return None
         try:
+            block.decode()  # which Arrow's reader does not look at in what it passes over
             table = pa.json.read_json(
                 pa.py_buffer(block),
                 pa.json.ReadOptions(use_threads=False, block_size=len(block) + 1),
                 self._parse_options,
             )
-        except pa.ArrowInvalid:
+        except (pa.ArrowInvalid, UnicodeDecodeError):
             return None
-        if table.num_rows != n_rows:
+        if table.num_rows != len(lines):
             return None
         columns = {name: table[name].combine_chunks() for name in self.plan.features}
-        return coded_matrix(columns, self._book, n_rows)
+        return coded_matrix(columns, self._book, len(lines))
 
     def _by_line(self, lines: list[bytearray]) -> tuple[NDArray[np.float64], list[Fault]]:
         matrix = np.full((len(lines), len(self._book.rules)), np.nan)
@@ -122,6 +128,11 @@ class JsonLinesReader:
                     faults.append(Fault(row, name, "no value given, but passthrough names the column"))
                 column.append(orjson.dumps(record[name]).decode() if name in record else None)
         return [from_texts(column) for column in columns]
+
+
+def _is_object(line: bytearray) -> bool:
+    line = line.strip(b" \t\r")
+    return line.startswith(b"{") and line.endswith(b"}")
 
 
 def _loads(line: bytearray) -> dict[str, Any]:

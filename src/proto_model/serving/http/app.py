@@ -15,7 +15,7 @@ import orjson
 
 from proto_model.errors import InputError, ProtoModelError
 from proto_model.serving.http.errors import MethodError, NotFoundError, fault
-from proto_model.serving.http.metrics import Metrics
+from proto_model.serving.http.metrics import ROUTES, Metrics
 from proto_model.serving.http.payload import JSON
 from proto_model.serving.http.served_model import ServedModel
 from proto_model.serving.http.server import (
@@ -122,7 +122,7 @@ class App:
         if self.settings.access_log:
             logger.info(
                 "route=%s model_name=%s model_version=%s rows=%d status=%d duration_ms=%.3f",
-                route,
+                route if route in ROUTES else "other",  # a path may hold anything, line ends included
                 self.model.schema.model_name,
                 self.model.version or "-",
                 n_rows,

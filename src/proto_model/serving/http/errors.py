@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 
 from proto_model.errors import InputError, ProtoModelError
 
@@ -61,7 +62,9 @@ def fault(error: Exception) -> tuple[int, str, str]:
         return 415, "BAD_REQUEST", f"This server cannot read that: {error.name} is not installed."
     status, code = STATUS.get(type(error), (500, "INTERNAL_ERROR"))
     if status == 500:
-        logger.error("A request could not be answered", exc_info=error)
+        # Not the text of the error, which may quote values of rows.
+        where = "".join(traceback.format_tb(error.__traceback__))
+        logger.error("A request could not be answered: %s in\n%s", type(error).__name__, where)
     text = str(error) if isinstance(error, ProtoModelError) else "The server failed. Its log says why."
     # Half of a surrogate pair may come in with JSON, but cannot go out.
     return status, code, text.encode(errors="replace").decode()

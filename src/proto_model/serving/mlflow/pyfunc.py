@@ -16,7 +16,8 @@ from proto_model.errors import ExplanationError, InputError, ProtoModelError
 from proto_model.model import Bundle, Predictor
 from proto_model.model.answer import Answer
 from proto_model.model.rows import coded_rows
-from proto_model.parameters import EXPLAINER, ROWS, Parameters, Signature, parameters_of
+from proto_model.parameters import EXPLAINER, FILE, ROWS, Parameters, Signature, parameters_of
+from proto_model.serving.mlflow.columns import leave_rows_unchecked
 
 Params = dict[str, Any] | None
 
@@ -53,6 +54,8 @@ class MLPythonModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read schema and forest; nothing is unpickled."""
+        if self._signature != FILE:
+            leave_rows_unchecked()
         self.use(Bundle.load(Path(context.artifacts["bundle"])))
 
     def use(self, bundle: Bundle) -> None:

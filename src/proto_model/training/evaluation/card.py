@@ -71,7 +71,7 @@ def judge(result: SearchResult, data: TrainingData, random_state: int) -> Verdic
 
 
 def _groupings(data: TrainingData) -> pd.DataFrame:
-    """Columns of the test rows to group by: texts as they are, booleans as JSON spells them."""
+    """Columns of the test rows to group by: protected ones first; booleans as JSON spells them."""
     spelt = {0.0: "false", 1.0: "true"}
     columns = {
         feature.name: data.X_test[feature.name].map(spelt)
@@ -80,7 +80,14 @@ def _groupings(data: TrainingData) -> pd.DataFrame:
         for feature in data.schema.features
         if feature.type in ("boolean", "string")
     }
-    return pd.DataFrame(columns, index=data.X_test.index)
+    return data.protected_test.map(_spelt).assign(**columns)
+
+
+def _spelt(value: object) -> object:
+    """Cell of a protected column as a report shows it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) and value == value else value
 
 
 def library_versions() -> dict[str, str]:

@@ -34,6 +34,7 @@ def facts():
         y_train=np.array(LABELS, dtype=object).repeat([30, 10]),
         X_test=pd.DataFrame(),
         y_test=np.array(LABELS, dtype=object)[y],
+        protected_test=pd.DataFrame(),
         train_hashes=np.array([], dtype=np.uint64),
         test_hashes=np.array([], dtype=np.uint64),
         split_digest="0123456789abcdef",
