@@ -18,13 +18,13 @@ import orjson
 from mapper import errors
 from mapper.errors import Finding
 from mapper.http.body import Answer, Request, check_media_type, decoded_body, parse_body
+from mapper.http.connection import ClientGoneError as RequestCutError
+from mapper.http.connection import RefusedError
 from mapper.http.docs import docs_page
 from mapper.http.metrics import CONTENT_TYPE, Metrics
 from mapper.http.openapi import openapi_document
 from mapper.http.problem import MEDIA_TYPE, Problem, problem_of, problem_of_status
 from mapper.http.readiness import Readiness
-from mapper.http.server import ClientGoneError as RequestCutError
-from mapper.http.server import RefusedError
 from mapper.http.settings import MapperSettings
 from mapper.mapping.interfaces import TangoModel
 from mapper.mapping.model import TabularModel
@@ -49,6 +49,7 @@ REFUSED: dict[int, type[errors.MapperError]] = {
 }
 HEALTH = "/healthz"  # answered even when too many connections are open
 ENDING = "The mapper is stopping. Send the request again."
+GONE = "The request had to wait, and nothing more could come from its client. Send it again."
 CANCELLED = 499  # what nginx logs for a client that has gone; nobody gets to see it
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -121,7 +122,8 @@ class MapperService:
                 answer, outcome = await self._answer(request, request_id)
             status = answer.status
         except errors.ClientGoneError:
-            answer = Answer(b"")  # nobody reads it
+            # If the client only closed its own direction, somebody reads it.
+            answer, _ = _answer_of(problem_of(errors.BusyError(GONE), request_id))
         except asyncio.CancelledError:
             answer, outcome = _answer_of(problem_of(errors.BusyError(ENDING), request_id))
             status = answer.status
@@ -264,7 +266,10 @@ def _answer_of(problem: Problem) -> tuple[Answer, str]:
 
 
 def _refused(error: RefusedError, request_id: str) -> tuple[Answer, str]:
-    problem = problem_of(REFUSED[error.status](str(error)), request_id)
+    if error.status in REFUSED:
+        problem = problem_of(REFUSED[error.status](str(error)), request_id)
+    else:  # 421, 501, 505
+        problem = problem_of_status(error.status, str(error), request_id)
     problem.headers["Connection"] = "close"  # what is still to come of the request is not wanted
     return _answer_of(problem)
 

@@ -196,8 +196,8 @@ def _check_classification(schema: ModelSchema) -> Check:
     return check
 
 
-def _check_nothing(row: Any, item: dict[str, Any]) -> None:
-    """An explainer's row has no probabilities to compare."""
+def _no_check(row: Any, item: dict[str, Any]) -> None:
+    """An explainer gives one probability, which nothing else in its row can contradict."""
 
 
 def _probabilities_document(schema: ModelSchema) -> dict[str, Any]:
@@ -284,12 +284,12 @@ class AnswerMapper:
         fields = [(field, field.reader(schema)) for field in ROW_FIELDS[schema.task] if field.reader]
         self._explained = tuple((field.name, read) for field, read in fields)
         self._plain = tuple((field.name, read) for field, read in fields if not field.is_optional)
+        self._check = ROW_CHECKS[schema.task](schema)
         always = {field.name for field, _ in fields if field.by_explainer}
         self._by_explainer = {
             readers: tuple((name, read) for name, read in readers if name in always)
             for readers in (self._explained, self._plain)
         }
-        self._check = ROW_CHECKS[schema.task](schema)
         self.model: dict[str, Any] = {"name": schema.model_name, "version": version}
 
     def map(
@@ -317,7 +317,7 @@ class AnswerMapper:
             explain = explain or ("explanation" in first if request is None else request.explain)
             readers, check = self._explained if explain else self._plain, self._check
             if "explanation" in first and not any(name.startswith(PROBABILITY) for name in first):
-                readers, check = self._by_explainer[readers], _check_nothing
+                readers, check = self._by_explainer[readers], _no_check
             result["predictions"] = _map_rows(rows, readers, check)
         if request is None:
             result["warnings"], result["warning_count"] = [], 0

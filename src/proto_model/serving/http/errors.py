@@ -14,6 +14,10 @@ class MediaTypeError(ProtoModelError):
     """The body is of a type that is not understood."""
 
 
+class EncodingError(ProtoModelError):
+    """The body is compressed in a way that is not understood."""
+
+
 class LengthError(ProtoModelError):
     """The body has more bytes, or the table more rows, than this server takes."""
 
@@ -50,6 +54,7 @@ STATUS: dict[type[Exception], tuple[int, str]] = {
     MethodError: (405, "ENDPOINT_NOT_FOUND"),
     LengthError: (413, "RESOURCE_LIMIT_EXCEEDED"),
     MediaTypeError: (415, "BAD_REQUEST"),
+    EncodingError: (415, "BAD_REQUEST"),
     EndingError: (503, "TEMPORARILY_UNAVAILABLE"),
     OverloadError: (503, "TEMPORARILY_UNAVAILABLE"),
     SlowAnswerError: (504, "DEADLINE_EXCEEDED"),
