@@ -187,7 +187,7 @@ class _Run:
         with contextlib.closing(Download(source, deadline)) as download:
             try:
                 name = source.url.path
-                return score(download, name, spool, self._task, lambda n_rows: deadline.check())
+                return score(download, name, spool, self._task, check=deadline.check)
             finally:
                 self._bytes_in, self._checks = download.n_bytes, download.checks
 

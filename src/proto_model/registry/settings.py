@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from proto_model.registry.tracking import is_url, shown_url
 
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 _MAX_SEED = 2**32 - 1
+_BACKGROUNDS = ("synthetic", "rows")
 
 
 def _text(text: str) -> str:
@@ -60,6 +61,13 @@ def _columns(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 
+def _background(text: str) -> str:
+    kind = text.strip().lower()
+    if kind not in _BACKGROUNDS:
+        raise ValueError(f"{text!r} given, {' or '.join(_BACKGROUNDS)} expected")
+    return kind
+
+
 def _setting(default: Any, read: Callable[[str], Any], help_text: str) -> Any:
     return field(default=default, metadata={"read": read, "help": help_text})
 
@@ -86,6 +94,10 @@ class TrainingSettings:
     file_management: bool = _setting(
         False, _flag, "true trains models that take presigned URLs of files instead of rows"
     )
+    background: Literal["synthetic", "rows"] = _setting(
+        "synthetic", _background,
+        "what explanations compare a row with: synthetic rows, or rows: training rows, in every version",
+    )  # fmt: skip
 
     def as_params(self) -> dict[str, str]:
         """Texts that `mlflow run` logs for these settings, but for what may be secret in a URL."""

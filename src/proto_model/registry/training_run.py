@@ -21,6 +21,7 @@ from proto_model.registry.tracking import check_store
 from proto_model.registry.versions import CHALLENGER, explainer_name, register_version, set_alias
 from proto_model.table import RawTable, TrainingData, prepare
 from proto_model.training import VARIANTS, SearchResult, leader_board, search_progress, searches
+from proto_model.training.background import StoredBackground
 from proto_model.training.evaluation import judge
 from proto_model.training.leader_board import Standing
 
@@ -44,6 +45,7 @@ class _Task:
 
     settings: TrainingSettings
     data: TrainingData
+    background: StoredBackground
     parent_run_id: str
     bundles: Path
 
@@ -82,13 +84,14 @@ def train(settings: TrainingSettings, load: Callable[[], RawTable], console: Con
             mlflow.set_tag("mlflow.note.content", f"Failed: {error}")
             raise
         _announce(data, console)
-        task = _Task(settings, data, parent.info.run_id, Path(bundles))
+        background = StoredBackground.of(data, settings.background, settings.random_state)
+        task = _Task(settings, data, background, parent.info.run_id, Path(bundles))
         results, standings, model_uris = _log_variants(task, console)
         best = standings[0]
         with mlflow.start_run(run_id=best.run_id, nested=True):
             pipeline = results[best.variant].pipeline
-            explainer = log_explainer(pipeline, data, bundle=task.bundle(best.variant))
-            record.log_example_explanations(pipeline, data)
+            explainer = log_explainer(pipeline, data, bundle=task.bundle(best.variant), background=background)
+            record.log_example_explanations(pipeline, data, background)
         versions = _register(task, standings, model_uris)
         _register_explainer(task, best, versions[best.variant], explainer.model_uri)
         record.log_leader_board(standings, data)
@@ -146,9 +149,13 @@ def _log_variant(
         mlflow.log_params(task.settings.as_params())
         record.log_search(result)
         record.log_inputs(inputs)
-        verdict = judge(result, task.data, task.settings.random_state)
+        verdict = judge(result, task.data, task.settings.random_state, task.background)
         model = log_forest_model(
-            result.pipeline, task.data, signature_kind=task.signature_kind, bundle=task.bundle(result.variant)
+            result.pipeline,
+            task.data,
+            signature_kind=task.signature_kind,
+            bundle=task.bundle(result.variant),
+            background=task.background,
         )
         record.log_verdict(result, verdict, model.model_id, inputs["testing"])
         mlflow.set_tags({"variant": result.variant, "mlflow.note.content": record.note(verdict.card)})
@@ -212,6 +219,7 @@ def _tags(task: _Task, standing: Standing) -> dict[str, str]:
         "variant": standing.variant,
         "dataset": task.data.name,
         "signature": task.signature_kind,
+        "background": task.background.kind,
         "split_run_id": task.parent_run_id,
         "split_digest": task.data.split_digest,
         "schema_digest": task.data.schema.digest,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from proto_model.errors import DataError
 from proto_model.schema import Feature, FeatureType, ModelSchema
 from proto_model.table.columns import Column, read_columns
+from proto_model.table.ranges import shown_median, shown_range
 from proto_model.table.roles import (
     PROTECTED,
     DroppedColumn,
@@ -31,10 +32,10 @@ class TrainingData:
 
     Rows are in the order of their hashes, so that the same rows in another order give the same model. Frames
     are canonical (see `proto_model.values`), labels objects (str), int64, bool or float64, hashes uint64. In
-    the schema, categories and ranges are those of the training rows; a feature is nullable when any row lacks
-    it. `n_rows` counts the table's rows, the `n_unlabelled` ones without a class label included, which are
-    left out. Split digests are equal when and only when the test rows are. `protected_test` holds the test
-    rows' protected columns, which no model sees and no hash covers.
+    the schema, categories and (rounded) ranges are those of the training rows; a feature is nullable when any
+    row lacks it. `n_rows` counts the table's rows, the `n_unlabelled` ones without a class label included,
+    which are left out. Split digests are equal when and only when the test rows are. `protected_test` holds
+    the test rows' protected columns, which no model sees and no hash covers.
     """
 
     name: str
@@ -135,14 +136,12 @@ def _feature(column: Column, is_train: NDArray[np.bool_]) -> Feature:
         most_frequent = categories[int(counts.argmax())]
         return Feature(column.name, "string", nullable, categories, most_frequent=most_frequent)
     kind: FeatureType = column.type  # type: ignore[assignment]  # dates and others are dropped by now
-    return Feature(
-        column.name,
-        kind,
-        nullable,
-        minimum=float(values.min()),
-        maximum=float(values.max()),
-        median=float(np.median(values)),
-    )
+    if kind == "boolean":
+        low, high, median = float(values.min()), float(values.max()), float(np.median(values))
+    else:
+        low, high = shown_range(values, kind == "long")
+        median = shown_median(values, kind == "long")
+    return Feature(column.name, kind, nullable, minimum=low, maximum=high, median=median)
 
 
 def _frame(columns: Sequence[Column], rows: NDArray[np.bool_]) -> pd.DataFrame:

@@ -196,7 +196,7 @@ def test_faults_of_an_upload_that_pass_leave_no_trace(store, model, settings, rc
         (b"id\n1\n", {}, "Columns missing in the file: 'age'"),
         (b"id,age\n1,2\n", {"passthrough": ["name"]}, "'name'"),
         (b"", {}, "empty"),
-        (FILES["rows.parquet"][:-20], {}, "Cannot read the file as parquet"),
+        (FILES["rows.parquet"][:-20], {}, "Parquet file has no footer"),
         (FILES["rows.csv.gz"][:-20], {}, "damaged or cut"),
     ],
 )

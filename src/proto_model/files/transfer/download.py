@@ -123,6 +123,8 @@ class Download(io.RawIOBase):
                 skip = self.n_bytes
             elif first != self.n_bytes:
                 raise TransferError(f"{self._endpoint}: expected byte {self.n_bytes}, got byte {first}.")
+            elif not _is_rest(header(response, "Content-Range"), first, self.total_bytes):
+                raise TransferError(f"{self._endpoint}: expected the rest of the file, got a part of it.")
         else:
             self._learn(response)
         self._response = response
@@ -140,7 +142,7 @@ class Download(io.RawIOBase):
         return self._endpoint.answer(connection)
 
     def _learn(self, response: http.client.HTTPResponse) -> None:
-        """Take length, ETag and type from the first answer."""
+        """Take length, ETag and type from the first answer, which has to be the whole file."""
         length = header(response, "Content-Length")
         chunked = (header(response, "Transfer-Encoding") or "").lower() == "chunked"
         if not chunked and not (length or "").isdigit():
@@ -149,6 +151,12 @@ class Download(io.RawIOBase):
             )
         self.total_bytes = None if chunked else int(length or 0)
         self._has_length = not chunked
+        said = header(response, "Content-Range")
+        if (response.status == 206 or said is not None) and not _is_rest(said, 0, None):
+            raise TransferError(
+                f"{self._endpoint}: answered {response.status} with a part of the file ({said or 'no range'}) "
+                "where the whole was asked for. Does the URL sign a Range, or is there a proxy in between?"
+            )
         self._limit(self.total_bytes or 0)
         self.etag = header(response, "ETag")
         self._last_modified = header(response, "Last-Modified")
@@ -238,6 +246,15 @@ class Download(io.RawIOBase):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _is_rest(content_range: str | None, first: int, total_bytes: int | None) -> bool:
+    """Whether a range is known to be all of a file from a byte on."""
+    found = _RANGE.fullmatch(content_range or "")
+    if found is None:
+        return False
+    size = total_bytes if found[3] == "*" else int(found[3])
+    return int(found[1]) == first and int(found[2]) + 1 == size and total_bytes in (None, size)
 
 
 def _first_byte(response: http.client.HTTPResponse) -> int | None:

@@ -65,11 +65,13 @@ class App:
         self.settings = settings
         self.metrics = metrics
         self._service = Service(model, settings, metrics.set_jobs)
+        schema = orjson.dumps(model.schema.to_dict(), option=orjson.OPT_INDENT_2)
         self._pages: dict[str, Callable[[], bytes]] = {
             "/ping": lambda: b"\n",
             "/health": lambda: b"\n",
             "/version": model.mlflow_version.encode,
             "/metrics": metrics.text,
+            "/v1/schema": lambda: schema,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

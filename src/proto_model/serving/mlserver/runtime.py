@@ -128,6 +128,11 @@ class ForestRuntime(MLModel):  # type: ignore[misc]  # mlserver is not installed
         """Version of the MLflow that logged the model."""
         return Response(self.served.mlflow_version, media_type=JSON)
 
+    @custom_handler(rest_path="/v1/schema", rest_method="GET")  # type: ignore[untyped-decorator]
+    async def schema(self) -> Response:
+        """The model schema, as the lean server and the mapper give it."""
+        return Response(orjson.dumps(self.served.schema.to_dict()), media_type=JSON)
+
 
 def _after_signal(seconds: float, end: Any) -> None:
     """Call a function some time after the signal that ends the server.
