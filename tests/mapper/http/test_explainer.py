@@ -171,6 +171,7 @@ def test_the_table_of_predictions_goes_without_the_classes(explainer_server, sch
     [
         {"prediction": "Gentoo", "probability": 0.75},  # neither a model nor an explainer
         {**EXPLAINED, "probability_Gentoo": 0.75},  # some classes only
+        {**EXPLAINED, "probability_Emu": 0.75},  # a class of another model
         {"prediction": "Gentoo", "explanation": EXPLANATION},
         {**EXPLAINED, "prediction": "Emu"},
     ],
