@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from proto_model.errors import InputError
 from proto_model.files.formats.arrow import batch_rows, plan_typed_columns, rows_of_batch
 from proto_model.files.formats.base import Format, Writer
-from proto_model.files.formats.parquet_pages import Leaf, PageGuard, leaves_of
+from proto_model.files.formats.parquet_pages import Leaf, PageGuard, check_columns, leaves_of
 from proto_model.files.formats.thrift import Compact, Fields
 from proto_model.files.rows import Rows, Watch
 from proto_model.files.transfer import FileSettings, LimitError
@@ -51,7 +51,9 @@ class ParquetReader:
         _check_footer(metadata, settings)
         file_schema = metadata.schema.to_arrow_schema()
         self.plan = plan_typed_columns(file_schema, schema, options, settings)
+        check_columns(metadata, file.seek(0, os.SEEK_END), self.plan.needed, check)
         leaves = leaves_of(metadata, self.plan.needed)
+        _check_alone(file, metadata, leaves)
         # Text stays dictionary-encoded, or one long value repeated could fill the memory.
         texts = [leaf.path for leaf in leaves if leaf.is_coded and not _is_view(file_schema, leaf)]
         self._guard = PageGuard(file, metadata, leaves, settings.max_batch_bytes, check)
@@ -138,8 +140,9 @@ def open_footer(file: IO[bytes], max_bytes: int, check: Callable[[], None]) -> p
         raise InputError("The Parquet file has no footer. Was it cut, or its writer not closed?")
     if n_footer > max_bytes // _FOOTER_SHARE:
         raise LimitError(
-            f"The footer of the Parquet file has {n_footer} bytes. The limit is {max_bytes // _FOOTER_SHARE}, "
-            f"1/{_FOOTER_SHARE} of PROTO_MODEL_FILES_MAX_BATCH_BYTES. Write fewer row groups or columns."
+            f"The footer of the Parquet file has {n_footer} bytes. The limit is "
+            f"{max_bytes // _FOOTER_SHARE}, 1/{_FOOTER_SHARE} of PROTO_MODEL_FILES_MAX_BATCH_BYTES. Write "
+            "fewer row groups or columns."
         )
     footer_at = n_file - 8 - n_footer
     try:
@@ -155,7 +158,6 @@ def open_footer(file: IO[bytes], max_bytes: int, check: Callable[[], None]) -> p
         raise InputError("The name of a column is not UTF-8 text: is the file damaged?") from None
     except IndexError:
         raise InputError("The footer of the Parquet file is damaged.") from None
-    _check_alone(file, metadata, footer_at)
     return metadata
 
 
@@ -175,27 +177,25 @@ def _check_depth(footer: Fields) -> None:
             raise InputError(f"A column of the Parquet file is nested more than {_MOST_LEVELS} levels deep.")
 
 
-def _check_alone(file: IO[bytes], metadata: pq.FileMetaData, footer_at: int) -> None:
+def _check_alone(file: IO[bytes], metadata: pq.FileMetaData, leaves: list[Leaf]) -> None:
     """Raise InputError for two files one after the other: the last footer knows only its own rows.
 
-    Its places count from where its file began, which is as far from the start as its data is from it.
+    Its places count from where its own file begins. Where that is can be no further from the start than the
+    footer is from the data it knows.
     """
-    ends = [4]
-    for group in range(metadata.num_row_groups):
-        row_group = metadata.row_group(group)
-        for index in {0, row_group.num_columns - 1} if row_group.num_columns else set():
-            column = row_group.column(index)
+    end = len(_MAGIC)
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in (group.column(leaf.index) for leaf in leaves):
             first = min(column.data_page_offset, column.dictionary_page_offset or column.data_page_offset)
-            ends.append(first + column.total_compressed_size)
-    n_left, before, at = footer_at - max(ends) + len(_MAGIC), b"", 0
+            end = max(end, first + column.total_compressed_size)
+    footer_at = file.seek(0, os.SEEK_END) - 8 - metadata.serialized_size
+    n_left, before = footer_at - end + len(_MAGIC), b""
     file.seek(0)
     while n_left > 0 and (data := file.read(min(n_left, _READ_BYTES))):
         n_left -= len(data)
-        found = (before + data).find(_MAGIC + _MAGIC)
-        if found >= 0:
+        if _MAGIC + _MAGIC in before + data:
             raise InputError("The file is several Parquet files one after the other. Send each on its own.")
-        before = (before + data)[-2 * len(_MAGIC) + 1 :]
-        at += len(data)
+        before = data[-2 * len(_MAGIC) + 1 :]
 
 
 def _is_view(schema: pa.Schema, leaf: Leaf) -> bool:
