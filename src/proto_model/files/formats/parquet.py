@@ -54,58 +54,68 @@ class ParquetReader:
         check_columns(metadata, file.seek(0, os.SEEK_END), self.plan.needed, check)
         leaves = leaves_of(metadata, self.plan.needed)
         _check_alone(file, metadata, leaves)
-        # Text stays dictionary-encoded, or one long value repeated could fill the memory.
-        texts = [leaf.path for leaf in leaves if leaf.is_coded and not _is_view(file_schema, leaf)]
+        self._file, self._metadata, self.n_rows = file, metadata, metadata.num_rows
         self._guard = PageGuard(file, metadata, leaves, settings.max_batch_bytes, check)
-        self._parquet = _open(file, read_dictionary=texts, metadata=metadata)
-        read_schema = self._parquet.schema_arrow
+        self._paths = frozenset(leaf.path for leaf in leaves if not _is_view(file_schema, leaf))
+        read_schema = self._reader(frozenset(leaf.path for leaf in leaves if leaf.is_coded)).schema_arrow
         self.passthrough_fields = [
             (read_schema if pa.types.is_dictionary(file_schema.field(column).type) else file_schema)
             .field(column)
             .with_name(name)
             for name, column in self.plan.passthrough.items()
         ]
-        self._metadata, self.n_rows = metadata, metadata.num_rows
         self._batch_rows = batch_rows(len(self.plan.needed), len(schema.features), options)
 
     def blocks(self) -> Iterator[pa.RecordBatch]:
         """Record batches, in order."""
         n_rows = 0
-        for groups in self._runs():
-            starts = np.cumsum([0, *(self._metadata.row_group(group).num_rows for group in groups)])
-            step = self._guard.rows_at_once(groups[0], self._batch_rows)
-            batches = self._parquet.iter_batches(
-                step, row_groups=groups, columns=self.plan.needed, use_threads=False
-            )
-            n_checked, n_read = 1, 0
-            while True:
-                # Row groups of which the next batch may have rows.
-                while n_checked < len(groups) and starts[n_checked] <= n_read + step:
-                    if self._guard.rows_at_once(groups[n_checked], step) < step:
-                        raise InputError("The Parquet file is damaged: its footer says less than its pages.")
-                    n_checked += 1
-                batch = next(batches, None)
-                if batch is None:
-                    break
-                n_read += batch.num_rows
+        for groups, coded in self._runs():
+            for batch in self._batches(groups, coded):
+                n_rows += batch.num_rows
                 yield batch.select(self.plan.needed)
-            n_rows += n_read
         if n_rows != self.n_rows:
             raise InputError(f"The Parquet file has {n_rows} rows, but its footer says {self.n_rows}.")
 
-    def _runs(self) -> Iterator[list[int]]:
-        """Row groups to read in one go: those that are small, and each other one alone."""
+    def _runs(self) -> Iterator[tuple[list[int], frozenset[str]]]:
+        """Row groups to read in one go: those that are small, and each other one alone; and what is coded."""
         run: list[int] = []
+        last: frozenset[str] = frozenset()
         for group in range(self._metadata.num_row_groups):
-            if self._guard.is_small(group):
+            coded = self._guard.coded(group) & self._paths
+            is_small = self._guard.is_small(group, coded)
+            if run and (not is_small or coded != last):
+                yield run, last
+                run = []
+            last = coded
+            if is_small:
                 run.append(group)
-                continue
-            if run:
-                yield run
-            run = []
-            yield [group]
+            else:
+                yield [group], coded
         if run:
-            yield run
+            yield run, last
+
+    def _batches(self, groups: list[int], coded: frozenset[str]) -> Iterator[pa.RecordBatch]:
+        """Batches of some row groups, whose pages are looked at before they are read."""
+        starts = np.cumsum([0, *(self._metadata.row_group(group).num_rows for group in groups)])
+        step = self._guard.rows_at_once(groups[0], self._batch_rows, coded)
+        batches = self._reader(coded).iter_batches(
+            step, row_groups=groups, columns=self.plan.needed, use_threads=False
+        )
+        n_checked, n_read = 1, 0
+        while True:
+            while n_checked < len(groups) and starts[n_checked] <= n_read + step:
+                if self._guard.rows_at_once(groups[n_checked], step, coded) < step:
+                    raise InputError("The Parquet file is damaged: its footer says less than its pages.")
+                n_checked += 1
+            batch = next(batches, None)
+            if batch is None:
+                return
+            n_read += batch.num_rows
+            yield batch
+
+    def _reader(self, coded: frozenset[str]) -> pq.ParquetFile:
+        """Parquet's reader; one long text repeated could fill the memory if it were not read as coded."""
+        return _open(self._file, read_dictionary=sorted(coded & self._paths), metadata=self._metadata)
 
     def parse(self, block: pa.RecordBatch) -> Rows:
         """Rows of a batch; called by several threads at once."""

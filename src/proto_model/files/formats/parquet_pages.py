@@ -43,7 +43,7 @@ class Leaf:
     path: str
     width: int  # of a value in bytes; 0 for texts and the like, which have any
     is_nested: bool
-    is_coded: bool  # whether it is read as indices and a dictionary, whatever it is in the file
+    is_coded: bool  # whether it can be read as indices and a dictionary
 
 
 @dataclass(frozen=True)
@@ -158,25 +158,38 @@ class PageGuard:
         self._max_bytes, self._check = max_bytes, check
         self._batch_bytes = max_bytes // BATCH_SHARE
 
-    def is_small(self, group: int) -> bool:
+    def coded(self, group: int) -> frozenset[str]:
+        """Paths of the leaves to read as indices and a dictionary.
+
+        Not those whose texts stand in the pages themselves: the reader would collect all of them.
+        """
+        row_group = self._metadata.row_group(group)
+        columns = ((leaf, row_group.column(leaf.index)) for leaf in self._leaves if leaf.is_coded)
+        return frozenset(
+            leaf.path
+            for leaf, column in columns
+            if column.has_dictionary_page and column.total_uncompressed_size <= self._batch_bytes
+        )
+
+    def is_small(self, group: int, coded: frozenset[str]) -> bool:
         """Whether a whole row group is in memory within the limit, as far as the footer says."""
         if any(leaf.is_nested for leaf in self._leaves):
             return False
         row_group, total = self._metadata.row_group(group), 0
         for leaf in self._leaves:
             column = row_group.column(leaf.index)
-            if not (leaf.width or leaf.is_coded):
+            if not leaf.width and leaf.path not in coded and column.has_dictionary_page:
                 return False
             total += 2 * column.total_uncompressed_size + column.num_values * (leaf.width + _VALUE_BYTES)
         return total <= self._batch_bytes
 
-    def rows_at_once(self, group: int, most: int) -> int:
+    def rows_at_once(self, group: int, most: int, coded: frozenset[str]) -> int:
         """Rows that may be read at a time, at most so many.
 
         Raises LimitError where even one row at a time takes too much memory, and InputError where the pages
         are not what the footer says.
         """
-        chunks = [self._chunk(group, leaf) for leaf in self._leaves]
+        chunks = [self._chunk(group, leaf, leaf.path in coded) for leaf in self._leaves]
         held = sum(chunk.held_bytes for chunk in chunks)
         nested = sum(
             float(chunk.most_bytes.sum())
@@ -196,11 +209,11 @@ class PageGuard:
             )
         return n_rows
 
-    def _chunk(self, group: int, leaf: Leaf) -> _Chunk:
+    def _chunk(self, group: int, leaf: Leaf, is_coded: bool) -> _Chunk:
         row_group = self._metadata.row_group(group)
         column = row_group.column(leaf.index)
         n_values, most, most_value = [], [], []
-        dictionary = largest = 0
+        dictionary = largest = collected = 0
         for page in self._pages(column.data_page_offset, column.dictionary_page_offset, column):
             kind, unpacked, packed = (page[number] for number in (1, 2, 3))
             assert isinstance(unpacked, int)
@@ -212,10 +225,11 @@ class PageGuard:
             if values is None:
                 continue
             n, encoding = values
-            value_bytes = _VALUE_BYTES + (leaf.width or _text_bytes(leaf, encoding, unpacked, dictionary))
+            value_bytes = _VALUE_BYTES + (leaf.width or _text_bytes(is_coded, encoding, unpacked, dictionary))
             total = n * value_bytes
             if not leaf.width and encoding in (_PLAIN, _DELTA_LENGTH):
                 total = unpacked + n * _VALUE_BYTES
+                collected += unpacked * is_coded
             n_values.append(n)
             most.append(total)
             most_value.append(value_bytes)
@@ -223,7 +237,7 @@ class PageGuard:
             np.array(n_values, dtype=np.int64),
             np.array(most, dtype=np.float64),
             np.array(most_value, dtype=np.float64),
-            largest + 2 * dictionary,
+            largest + 2 * (dictionary + collected),
         )
         n_found = int(chunk.n_values.sum())
         if n_found != column.num_values or not (leaf.is_nested or n_found == row_group.num_rows):
@@ -282,8 +296,8 @@ def _data_page(page: Fields) -> tuple[int, int] | None:
     raise Damaged("The Parquet file is damaged: the head of a page cannot be read.")
 
 
-def _text_bytes(leaf: Leaf, encoding: int, page_bytes: int, dictionary_bytes: int) -> int:
+def _text_bytes(is_coded: bool, encoding: int, page_bytes: int, dictionary_bytes: int) -> int:
     """Most bytes that one text of a page may have."""
     if encoding in (_PLAIN_DICTIONARY, _RLE_DICTIONARY):
-        return 0 if leaf.is_coded else dictionary_bytes
+        return 0 if is_coded else dictionary_bytes
     return page_bytes
