@@ -10,7 +10,8 @@ from collections.abc import Callable
 from collections.abc import Mapping as Table
 from typing import Any
 
-from mapper.application.expression import Expression, NotComputableError
+from mapper.application.expression import Expression
+from mapper.application.functions import NotComputableError
 from mapper.application.mapping import Field, Mapping
 from mapper.errors import Findings, InvalidRequestError, shown
 from mapper.mapping.parameters import FEATURES, ORDERED, PARAMETERS
