@@ -3,6 +3,7 @@
 It knows the model by its `schema.json` alone, and loads none of the model's libraries.
 """
 
+from mapper.application.model import MappedModel, check_mapping
 from mapper.errors import InvalidRequestError, MapperError
 from mapper.mapping.answer import ModelAnswer, TangoResponse
 from mapper.mapping.interfaces import (
@@ -22,6 +23,7 @@ from mapper.registry import MlflowRegistryConnector
 __all__ = [
     "ExplainableTangoModel",
     "InvalidRequestError",
+    "MappedModel",
     "MapperError",
     "MlflowRegistryConnector",
     "ModelAnswer",
@@ -38,6 +40,7 @@ __all__ = [
     "TangoResponse",
     "WorkingSession",
     "__version__",
+    "check_mapping",
 ]
 
 __version__ = "0.2.0"

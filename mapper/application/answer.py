@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping as Table
 from typing import Any
 
-from mapper.application.expression import NotComputableError, Value, spelled
+from mapper.application.functions import NotComputableError, Value, spelled
 from mapper.application.mapping import AnswerField, Field, Mapping, class_text
 from mapper.errors import ModelServerAnswerError
 from mapper.mapping.answer import AnswerMapper, TangoResponse

@@ -44,11 +44,17 @@ class Code:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the class's name and its modules; of an installed class, over its module."""
+        """SHA-256 over the class's name and its modules; of an installed class, over its module.
+
+        Raises MappingError if that module is not installed.
+        """
         sha = hashlib.sha256(self.name.encode())
         files = self.files
         if not files:
-            spec = importlib.util.find_spec(self.name.partition(":")[0])
+            try:
+                spec = importlib.util.find_spec(self.name.partition(":")[0])
+            except (ImportError, ValueError) as error:
+                raise MappingError(f"Cannot load {self.name}: {type(error).__name__}: {error}") from error
             origin = Path(spec.origin) if spec is not None and spec.origin else None
             files = {origin.name: origin.read_bytes()} if origin is not None and origin.is_file() else {}
         for name in sorted(files):

@@ -36,7 +36,7 @@ class Document(NamedTuple):
         known = path
         while known and known not in self.lines:
             known = known[:-1]
-        name = ".".join(map(str, path))
+        name = ".".join("".join(c if c.isprintable() else "?" for c in str(part)[:100]) for part in path)
         return f"line {self.lines.get(known, 1)}{', ' if name else ''}{name}"
 
 

@@ -7,26 +7,20 @@ import math
 from collections.abc import Mapping as Table
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import Any, NoReturn
+from typing import Any
 
 from mapper.application.document import Document, Path, read_document
-from mapper.application.expression import (
-    Expression,
-    ExpressionError,
-    Kind,
-    NotComputableError,
-    parse,
-    spelled,
-)
+from mapper.application.expression import Expression, ExpressionError, parse
+from mapper.application.functions import Kind, NotComputableError, spelled
 from mapper.application.mapping import PARTS, AnswerField, Field, Mapping, Unit, class_text
-from mapper.errors import LIST_LIMIT, MappingError, shown
+from mapper.application.notes import Notes
+from mapper.errors import shown
 from mapper.mapping.schema import Feature, Label, ModelSchema, Value
 from mapper.mapping.values import LARGEST, compile_fields
 
 VERSIONS = (1, 1.0, "1", "1.0")
 KINDS: dict[str, Kind] = {"double": "number", "long": "number", "boolean": "boolean", "string": "text"}
 TYPES = {"number": "double", "integer": "long", "boolean": "boolean", "text": "string"}
-MAX_NAME = 100
 MAX_FIELDS = 2000
 DIRECT = ("feature", "unit", "lookup", "otherwise", "default", "text")
 TYPED = ("type", "choices", "minimum", "maximum", "optional", "default", "example", "text")
@@ -39,77 +33,72 @@ def read_mapping(text: bytes, schema: ModelSchema) -> Mapping:
     return replace(mapping, digest=hashlib.sha256(text).hexdigest())
 
 
-class _Fault(Exception):
-    """A part that cannot be read; its fault is noted."""
-
-
-class _Reader:
+class _Reader(Notes):
     """Reads the parts of one document, and notes what is wrong with them."""
 
     def __init__(self, document: Document, schema: ModelSchema) -> None:
-        self._document = document
+        super().__init__(document)
         self._schema = schema
         self._features = {feature.name: feature for feature in schema.features}
         self._rules = {rule.name: rule for rule in compile_fields(schema)}
-        self._faults: list[str] = []
         self._units: dict[str, Unit] = {}
 
     def mapping(self) -> Mapping:
-        content = self._document.content
+        content = self.document.content
         parts = ("mapping", "text", "units", "request", "features", "answer")
         if not isinstance(content, dict):
-            self._note((), f"{shown(content)} given, keys expected: {', '.join(parts)}")
-            self._end()
-        self._known_keys(content, (), parts)
+            self.note((), f"{shown(content)} given, keys expected: {', '.join(parts)}")
+            self.end()
+        self.known_keys(content, (), parts)
         if content.get("mapping") not in VERSIONS or isinstance(content.get("mapping"), bool):
-            self._note(("mapping",), "write `mapping: 1`, the version of this form")
-        text = self._text(content, (), "text")
-        for name, item in self._table(content, (), "units").items():
-            self._try(self._unit, name, item)
-        read = (self._try(self._field, *pair) for pair in self._table(content, (), "request").items())
+            self.note(("mapping",), "write `mapping: 1`, the version of this form")
+        text = self.text(content, (), "text")
+        for name, item in self.table(content, (), "units").items():
+            self.attempt(self._unit, name, item)
+        read = (self.attempt(self._field, *pair) for pair in self.table(content, (), "request").items())
         fields = [found for found in read if found is not None]
-        given = self._table(content, (), "features")
+        given = self.table(content, (), "features")
         fields += self._unmentioned(fields, given)
         kinds = {found.name: KINDS[found.outside.type] for found in fields}
         constants: dict[str, Value] = {}
         computed: dict[str, Expression] = {}
         for name, item in given.items():
-            self._try(self._feature, name, item, kinds, constants, computed)
-        words, answer = self._answer(self._table(content, (), "answer"))
+            self.attempt(self._feature, name, item, kinds, constants, computed)
+        words, answer = self._answer(self.table(content, (), "answer"))
         self._check_features(fields, given)
-        if self._faults:
-            self._end()
+        if self.faults:
+            self.end()
         return Mapping(self._schema, tuple(fields), constants, computed, words, answer, text)
 
     # Units, fields, features.
 
     def _unit(self, name: str, item: Any) -> None:
         path: Path = ("units", name)
-        keys = self._keys(item, path, ("factor", "offset"))
+        keys = self.keys(item, path, ("factor", "offset"))
         factor = self._number(keys, path, "factor", None)
         offset = self._number(keys, path, "offset", 0.0)
         if factor <= 0:
-            self._fail((*path, "factor"), f"{shown(factor)} given; it must be above 0. Use an expression.")
+            self.fail((*path, "factor"), f"{shown(factor)} given; it must be above 0. Use an expression.")
         self._units[name] = Unit(name, factor, offset)
 
     def _field(self, name: str, item: Any) -> Field:
         path: Path = ("request", name)
-        self._check_name(path, name)
+        self.check_name(path, name)
         if isinstance(item, str):
             item = {"feature": item}
         if isinstance(item, dict) and "type" in item:
-            return self._typed_field(name, self._keys(item, path, TYPED), path)
-        keys = self._keys(item, path, DIRECT)
+            return self._typed_field(name, self.keys(item, path, TYPED), path)
+        keys = self.keys(item, path, DIRECT)
         feature_name = keys.get("feature", name)
         feature = self._features.get(feature_name) if isinstance(feature_name, str) else None
         if feature is None:
             hint = "Give `feature`, or the `type` of a field that expressions read."
-            self._fail(path, f"{self._no_feature(feature_name)} {hint}")
-        text = self._text(keys, path, "text")
+            self.fail(path, f"{self._no_feature(feature_name)} {hint}")
+        text = self.text(keys, path, "text")
         if "unit" in keys and "lookup" in keys:
-            self._fail(path, "give a unit or a lookup, not both")
+            self.fail(path, "give a unit or a lookup, not both")
         if "otherwise" in keys and "lookup" not in keys:
-            self._fail(path, "`otherwise` is for a lookup")
+            self.fail(path, "`otherwise` is for a lookup")
         nullable = feature.nullable or "default" in keys
         outside = replace(feature, name=name, nullable=nullable, text=text)
         field = Field(outside, feature.name)
@@ -122,7 +111,7 @@ class _Reader:
     def _converted(self, field: Field, unit_name: Any, feature: Feature, path: Path) -> Field:
         unit = self._unit_called(unit_name, path)
         if feature.type not in ("double", "long"):
-            self._fail((*path, "unit"), f"{shown(feature.name)} is a {feature.type}, which has no unit")
+            self.fail((*path, "unit"), f"{shown(feature.name)} is a {feature.type}, which has no unit")
         low, high, middle = map(unit.outward, (feature.minimum, feature.maximum, feature.median))
         text = ", ".join(filter(None, (f"in {unit.name}", field.outside.text)))
         outside = replace(field.outside, type="double", text=text, minimum=low, maximum=high, median=middle)
@@ -131,12 +120,12 @@ class _Reader:
     def _looked_up(self, field: Field, keys: dict[str, Any], feature: Feature, path: Path) -> Field:
         given = keys["lookup"]
         if not isinstance(given, dict) or not given:
-            self._fail((*path, "lookup"), "a table expected: what a client sends, and what the model gets")
+            self.fail((*path, "lookup"), "a table expected: what a client sends, and what the model gets")
         table = {
             key: self._value_of(feature.name, value, (*path, "lookup", key)) for key, value in given.items()
         }
         if len({key.strip() for key in table} - {""}) < len(table):
-            self._fail((*path, "lookup"), "a key is empty, or two differ in white space only")
+            self.fail((*path, "lookup"), "a key is empty, or two differ in white space only")
         otherwise: Value = None
         if "otherwise" in keys:
             otherwise = self._value_of(feature.name, keys["otherwise"], (*path, "otherwise"))
@@ -158,21 +147,21 @@ class _Reader:
         kind = TYPES.get(keys["type"]) if isinstance(keys["type"], str) else None
         if kind is None:
             known = ", ".join(TYPES)
-            self._fail((*path, "type"), f"{shown(keys['type'])} given, one of {known} expected")
+            self.fail((*path, "type"), f"{shown(keys['type'])} given, one of {known} expected")
         optional = keys.get("optional", False)
         if not isinstance(optional, bool):
-            self._fail((*path, "optional"), f"{shown(optional)} given, true or false expected")
+            self.fail((*path, "optional"), f"{shown(optional)} given, true or false expected")
         allowed = {"string": ("choices",), "double": ("minimum", "maximum"), "long": ("minimum", "maximum")}
         for key in ("choices", "minimum", "maximum"):
             if key in keys and key not in allowed.get(kind, ()):
-                self._fail((*path, key), f"not for the type {keys['type']}")
+                self.fail((*path, key), f"not for the type {keys['type']}")
         low = self._number(keys, path, "minimum", -LARGEST)
         high = self._number(keys, path, "maximum", LARGEST)
         if low > high:
-            self._fail((*path, "minimum"), f"{shown(low)} is above the maximum")
+            self.fail((*path, "minimum"), f"{shown(low)} is above the maximum")
         choices = keys.get("choices", [])
         if not isinstance(choices, list) or ("choices" in keys and not choices):
-            self._fail((*path, "choices"), "a list of texts expected")
+            self.fail((*path, "choices"), "a list of texts expected")
         categories = tuple(dict.fromkeys(spelled(c).strip() for c in choices if c is not None))
         is_closed = bool(categories) or {"minimum", "maximum"} & keys.keys()
         outside = Feature(
@@ -183,13 +172,13 @@ class _Reader:
             minimum=0.0 if kind == "boolean" else low,
             maximum=1.0 if kind == "boolean" else high,
             values="closed" if is_closed else "open",
-            text=self._text(keys, path, "text"),
+            text=self.text(keys, path, "text"),
         )
         example = keys.get("example", keys.get("default", categories[0] if categories else None))
         if example is None and kind == "boolean":
             example = False
         if example is None:
-            self._fail(path, "give an `example`, a typical value for the page and the documentation")
+            self.fail(path, "give an `example`, a typical value for the page and the documentation")
         example = self._read(outside, example, (*path, "example" if "example" in keys else "default"))
         typical: dict[str, Any] = (
             {"most_frequent": example} if kind == "string" else {"median": float(example)}
@@ -210,7 +199,7 @@ class _Reader:
         for feature in left:
             if feature.name in names:
                 message = f"{shown(feature.name)} is another field's name and a feature that nothing gives"
-                self._note(("request", feature.name), f"{message}; give it under `features`")
+                self.note(("request", feature.name), f"{message}; give it under `features`")
         return [Field(feature, feature.name) for feature in left if feature.name not in names]
 
     def _feature(
@@ -223,10 +212,10 @@ class _Reader:
     ) -> None:
         path: Path = ("features", name)
         if name not in self._features:
-            self._fail(path, self._no_feature(name))
-        keys = self._keys(item, path, ("value", "expression"))
+            self.fail(path, self._no_feature(name))
+        keys = self.keys(item, path, ("value", "expression"))
         if len({"value", "expression"} & keys.keys()) != 1:
-            self._fail(path, "give either `value` or `expression`")
+            self.fail(path, "give either `value` or `expression`")
         if "value" in keys:
             constants[name] = self._value_of(name, keys["value"], (*path, "value"))
             return
@@ -235,7 +224,7 @@ class _Reader:
         fits = ("boolean", "number") if kind == "boolean" else (KINDS[kind],)
         if expression.kind not in fits:
             message = f"it gives a {expression.kind}, and the feature {shown(name)} is a {kind}"
-            self._fail((*path, "expression"), message)
+            self.fail((*path, "expression"), message)
         computed[name] = expression
 
     def _check_features(self, fields: list[Field], given: Table[str, Any]) -> None:
@@ -246,106 +235,111 @@ class _Reader:
             other = "features" if field.feature in given else sources.get(field.feature)
             if other is not None:
                 message = f"the feature {shown(field.feature)} is given twice, by {other} as well"
-                self._note(("request", field.name), message)
+                self.note(("request", field.name), message)
             sources[field.feature] = field.name
         if len(fields) > MAX_FIELDS:
-            self._note(("request",), f"{len(fields)} fields; the limit is {MAX_FIELDS}")
+            self.note(("request",), f"{len(fields)} fields; the limit is {MAX_FIELDS}")
 
     # Answers.
 
     def _answer(self, item: dict[str, Any]) -> tuple[dict[str, Label], tuple[AnswerField, ...] | None]:
         schema = self._schema
         words: dict[str, Label] = dict(zip(schema.class_texts, schema.classes, strict=True))
-        self._known_keys(item, ("answer",), ("classes", "fields"))
-        for text, word in self._table(item, ("answer",), "classes").items():
+        self.known_keys(item, ("answer",), ("classes", "fields"))
+        for text, word in self.table(item, ("answer",), "classes").items():
             path = ("answer", "classes", text)
             if text not in words:
                 near = get_close_matches(text, words, 1)
                 hint = f"did you mean {shown(near[0])}?" if near else f"known: {', '.join(words)}"
-                self._note(path, f"the model has no such class; {hint}")
+                self.note(path, f"the model has no such class; {hint}")
             elif not isinstance(word, str | int | float):
-                self._note(path, f"{shown(word)} given, a text, a number or a truth value expected")
+                self.note(path, f"{shown(word)} given, a text, a number or a truth value expected")
             else:
                 words[text] = word
         texts = [class_text(word) for word in words.values()]
         if len(set(texts)) < len(texts):
-            self._note(("answer", "classes"), "two classes get the same name")
+            self.note(("answer", "classes"), "two classes get the same name")
         if "fields" not in item:
             return words, None
         kinds: dict[str, Kind] = {"prediction": _kind_of(words.values()), "probability": "number"}
         kinds |= {f"probability_{text}": "number" for text in texts}
-        given = self._table(item, ("answer",), "fields")
-        read = [self._try(self._answer_field, *pair, kinds) for pair in given.items()]
+        given = self.table(item, ("answer",), "fields")
+        read = [self.attempt(self._answer_field, *pair, kinds) for pair in given.items()]
         if not given:
-            self._note(("answer", "fields"), "at least one field expected")
+            self.note(("answer", "fields"), "at least one field expected")
         parts = [field.part for field in read if field is not None]
         if parts.count("explanation") > 1 or ("explanation" in given and "explanation" not in parts):
-            self._note(("answer", "fields"), "`explanation` is the name of one field, the explanation")
+            self.note(("answer", "fields"), "`explanation` is the name of one field, the explanation")
         return words, tuple(field for field in read if field is not None)
 
     def _answer_field(self, name: str, item: Any, kinds: Table[str, Kind]) -> AnswerField:
         path: Path = ("answer", "fields", name)
-        self._check_name(path, name)
+        self.check_name(path, name)
         if isinstance(item, str):
             item = {"from": item}
-        keys = self._keys(item, path, ("from", "value", "expression", "unit", "digits", "text"))
+        keys = self.keys(item, path, ("from", "value", "expression", "unit", "digits", "text"))
         if len({"from", "value", "expression"} & keys.keys()) != 1:
-            self._fail(path, "give one of `from`, `value` and `expression`")
-        field = AnswerField(name, text=self._text(keys, path, "text"))
+            self.fail(path, "give one of `from`, `value` and `expression`")
+        field = AnswerField(name, text=self.text(keys, path, "text"))
         is_number = False
         if "from" in keys:
             if keys["from"] not in PARTS:
                 known = ", ".join(PARTS)
-                self._fail((*path, "from"), f"{shown(keys['from'])} given, one of {known} expected")
+                self.fail((*path, "from"), f"{shown(keys['from'])} given, one of {known} expected")
             field = replace(field, part=keys["from"])
             is_number = keys["from"] in ("probability", "probabilities")
         elif "value" in keys:
             if isinstance(keys["value"], dict | list):
-                self._fail((*path, "value"), "a text, a number, true, false or null expected")
+                self.fail((*path, "value"), "a text, a number, true, false or null expected")
             field = replace(field, value=keys["value"])
         else:
             expression = self._expression(keys["expression"], kinds, (*path, "expression"))
             field = replace(field, expression=expression)
             is_number = expression.kind == "number"
         if not is_number and ("unit" in keys or "digits" in keys):
-            self._fail(path, "`unit` and `digits` are for numbers")
+            self.fail(path, "`unit` and `digits` are for numbers")
         if "unit" in keys:
             field = replace(field, unit=self._unit_called(keys["unit"], path))
         digits = keys.get("digits")
         if digits is not None and (type(digits) is not int or not 0 <= digits <= 10):
-            self._fail((*path, "digits"), f"{shown(digits)} given, a whole number from 0 to 10 expected")
+            self.fail((*path, "digits"), f"{shown(digits)} given, a whole number from 0 to 10 expected")
         return replace(field, digits=digits)
 
     # Parts of all of them.
 
     def _expression(self, source: Any, kinds: Table[str, Kind], path: Path) -> Expression:
         if not isinstance(source, str | int | float):
-            self._fail(path, f"{shown(source)} given, an expression expected")
+            self.fail(path, f"{shown(source)} given, an expression expected")
         try:
             expression = parse(spelled(source), kinds)
         except ExpressionError as error:
-            self._fail(path, str(error))
+            self.fail(path, str(error))
         if expression.kind is None:
-            self._fail(path, "it is always missing")
+            self.fail(path, "it is always missing")
         return expression
 
     def _unit_called(self, name: Any, path: Path) -> Unit:
         unit = self._units.get(name) if isinstance(name, str) else None
         if unit is None:
             known = ", ".join(self._units) or "none"
-            self._fail((*path, "unit"), f"no unit {shown(name)} under `units`; known: {known}")
+            self.fail((*path, "unit"), f"no unit {shown(name)} under `units`; known: {known}")
         return unit
+
+    def _no_feature(self, name: object) -> str:
+        near = get_close_matches(str(name)[:200], self._features, 1)
+        hint = f" Did you mean {shown(near[0])}?" if near else ""
+        return f"the model has no feature {shown(name)}.{hint}"
 
     def _value_of(self, feature: str, value: Any, path: Path) -> Value:
         """A value as the model gets it; one that training never saw is likely a mistake."""
         rule = self._rules[feature]
         if isinstance(value, dict | list):
-            self._fail(path, f"{shown(value)} given, a value expected")
+            self.fail(path, f"{shown(value)} given, a value expected")
         if rule.accepts(value):
             return value  # type: ignore[no-any-return]  # accepted by the rule
         verdict = rule.read(value)
         if (verdict.is_fault and verdict.kind) or verdict.kind == "unseen_category":
-            self._fail(path, f"the feature {shown(feature)}: {verdict.message}")
+            self.fail(path, f"the feature {shown(feature)}: {verdict.message}")
         return verdict.value  # type: ignore[no-any-return]
 
     def _read(self, outside: Feature, value: Any, path: Path) -> Any:
@@ -355,7 +349,7 @@ class _Reader:
             return value
         verdict = rule.read(value)
         if verdict.value is None:
-            self._fail(path, verdict.message or "a value is required")
+            self.fail(path, verdict.message or "a value is required")
         return verdict.value
 
     def _number(self, keys: dict[str, Any], path: Path, key: str, default: float | None) -> float:
@@ -365,66 +359,10 @@ class _Reader:
             try:
                 value = expression.value({})
             except NotComputableError as error:
-                self._fail((*path, key), str(error))
+                self.fail((*path, key), str(error))
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
-            self._fail((*path, key), f"{shown(value)} given, a number such as 0.001 or 5/9 expected")
+            self.fail((*path, key), f"{shown(value)} given, a number such as 0.001 or 5/9 expected")
         return float(value) if math.isfinite(value) else 0.0
-
-    def _text(self, keys: dict[str, Any], path: Path, key: str) -> str:
-        text = keys.get(key)
-        return "" if text is None else spelled(text) if not isinstance(text, dict | list) else ""
-
-    def _table(self, keys: dict[str, Any], path: Path, key: str) -> dict[str, Any]:
-        table = keys.get(key)
-        if table is None:
-            return {}
-        if not isinstance(table, dict):
-            self._note((*path, key), f"{shown(table)} given, a table of names expected")
-            return {}
-        return table
-
-    def _keys(self, item: Any, path: Path, known: tuple[str, ...]) -> dict[str, Any]:
-        if item is None:
-            item = {}
-        if not isinstance(item, dict):
-            self._fail(path, f"{shown(item)} given, keys expected: {', '.join(known)}")
-        self._known_keys(item, path, known)
-        return item
-
-    def _known_keys(self, item: dict[str, Any], path: Path, known: tuple[str, ...]) -> None:
-        for key in sorted(item.keys() - set(known)):
-            near = get_close_matches(key, known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-            self._note((*path, key), f"no such key; {hint}")
-
-    def _check_name(self, path: Path, name: str) -> None:
-        if not 0 < len(name) <= MAX_NAME or not name.isprintable() or name != name.strip():
-            self._fail(path, f"a name of 1 to {MAX_NAME} printable characters expected")
-
-    def _no_feature(self, name: object) -> str:
-        near = get_close_matches(str(name)[:200], self._features, 1)
-        hint = f" Did you mean {shown(near[0])}?" if near else ""
-        return f"the model has no feature {shown(name)}.{hint}"
-
-    def _try(self, read: Any, *given: Any) -> Any:
-        """What `read` gives, or None when it notes a fault."""
-        try:
-            return read(*given)
-        except _Fault:
-            return None
-
-    def _note(self, path: Path, message: str) -> None:
-        self._faults.append(f"{self._document.where(path)}: {message}")
-
-    def _fail(self, path: Path, message: str) -> NoReturn:
-        self._note(path, message)
-        raise _Fault
-
-    def _end(self) -> NoReturn:
-        count = len(self._faults)
-        listed = "\n".join(f"  {fault}" for fault in self._faults[:LIST_LIMIT])
-        more = f"\n  ... and {count - LIST_LIMIT} more" if count > LIST_LIMIT else ""
-        raise MappingError(f"The mapping has {count} fault{'' if count == 1 else 's'}:\n{listed}{more}")
 
 
 def _kind_of(labels: Any) -> Kind:

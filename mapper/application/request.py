@@ -10,7 +10,8 @@ from collections.abc import Callable
 from collections.abc import Mapping as Table
 from typing import Any
 
-from mapper.application.expression import Expression, NotComputableError
+from mapper.application.expression import Expression
+from mapper.application.functions import NotComputableError
 from mapper.application.mapping import Field, Mapping
 from mapper.errors import Findings, InvalidRequestError, shown
 from mapper.mapping.parameters import FEATURES, ORDERED, PARAMETERS
@@ -163,7 +164,8 @@ def _conversion(field: Field, *, is_whole: bool) -> Callable[[Any], Value] | Non
 
 def _checked(rule: Rule, column: list[Any], field: Field, given: list[Any], faults: Findings) -> list[Any]:
     """A converted column as the model takes it; warnings were given in the client's units."""
-    if all(value is None or rule.accepts(value) for value in column):
+    accepts = rule.accepts
+    if all(map(accepts, column)) or all(value is None or accepts(value) for value in column):
         return column
     checked = []
     for row, value in enumerate(column):

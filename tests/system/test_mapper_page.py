@@ -78,14 +78,17 @@ def model_server(frame, folder):
 
 
 @contextmanager
-def mapper(model_server_url, folder):
+def mapper(model_server_url, folder, *flags):
     """URL of the mapper's page."""
     command = [sys.executable, "-m", "mapper", "serve", "--port", "0", "--model-server-url", model_server_url]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAPPER_")}
     log = folder / "mapper.log"
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            [*command, "--schema", str(folder / "schema.json")], stderr=stderr, cwd=ROOT, env=environment
+            [*command, "--schema", str(folder / "schema.json"), *flags],
+            stderr=stderr,
+            cwd=ROOT,
+            env=environment,
         )
     try:
         deadline = time.monotonic() + 30
@@ -115,6 +118,75 @@ def people(tmp_path_factory):
     folder = tmp_path_factory.mktemp("people")
     with model_server(frame, folder) as url, mapper(url, folder) as page:
         yield page
+
+
+MAPPING = """
+mapping: 1
+units: {cm: {factor: 0.1}, "%": {factor: 1/100}}
+request:
+  length: {feature: size, unit: cm, text: of the parcel}
+  house: {feature: owner, lookup: {own: true, rented: false}}
+  born: {type: integer, minimum: 1920, maximum: 2010, example: 1980}
+features: {age: {expression: 2026 - born}, job: {value: nurse}}
+answer:
+  fields: {decision: prediction, certainty: {from: probability, unit: "%", digits: 1}, by: {value: desk 4}}
+"""
+CODE = """
+class Own:
+    def __init__(self, model):
+        self.model = model
+
+    def form(self):
+        record = {
+            "type": "object",
+            "required": ["length"],
+            "properties": {
+                "length": {"type": "number", "description": "of the parcel"},
+                "owner": {"type": "boolean"},
+                "kind": {"enum": ["small", "large"]},
+            },
+            "examples": [{"length": 2, "owner": True, "kind": "large"}],
+        }
+        answer = {"type": "object", "properties": {"decision": {"type": "string"}}}
+        return {"record": record, "answer": answer}
+
+    def map_request(self, tango_request, session=None):
+        given = tango_request["data"]
+        if not isinstance(given["length"], int | float) or given["length"] < 0:
+            raise ValueError("the length has to be a number above 0")
+        record = {"size": given["length"], "owner": given["owner"], "age": None, "job": "nurse"}
+        return self.model.map_request({"data": record}, session)
+
+    def map_response(self, response):
+        answer = self.model.map_response(response)
+        rows = answer["predictions"]
+        own = [{"decision": row["prediction"], "why": row.get("explanation")} for row in rows]
+        return {**answer, "predictions": own}
+"""
+
+
+@pytest.fixture(scope="module")
+def own_words(tmp_path_factory):
+    """Pages of one model in the words of a mapping, and in those of a class."""
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame(
+        {
+            "size": rng.normal(size=300).round(3),
+            "age": pd.array(np.where(rng.random(300) < 0.1, None, rng.integers(18, 90, 300)), dtype="Int64"),
+            "owner": rng.random(300) < 0.5,
+            "job": rng.choice(["clerk", "nurse"], 300),
+        }
+    )
+    frame["loan"] = np.where(frame["size"] + frame["owner"] > 0.4, "granted", "refused")
+    served, mapped, coded = (tmp_path_factory.mktemp(name) for name in ("served", "mapped", "coded"))
+    with model_server(frame, served) as url:
+        for folder in (mapped, coded):
+            shutil.copy(served / "schema.json", folder)
+        (mapped / "mapping.yaml").write_text(MAPPING)
+        (coded / "own.py").write_text(CODE)
+        (coded / "code.json").write_text(json.dumps({"class": "own:Own", "files": ["own.py"]}))
+        with mapper(url, mapped) as page, mapper(url, coded, "--allow-mapper-code") as other:
+            yield page, other
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +292,59 @@ def test_another_row_gives_another_prediction(browser, people):
     press(browser, "Predict")
 
     assert wait_for(browser, ".verdict strong").text == "refused"
+
+
+def test_a_mapping_gives_the_form_and_the_answer_its_words(browser, own_words):
+    page, _ = own_words
+    open_page(browser, page)
+    assert texts(browser, "#fields label") == ["length", "house", "born"]
+    assert "in cm, of the parcel" in texts(browser, "#fields .quiet")[0]
+    fill(browser, "length", "20")
+    fill(browser, "house", "own")
+    press(browser, "Explain")
+
+    wait_for(browser, ".premises li")
+    assert texts(browser, ".own dt") == ["decision", "certainty", "by"]
+    decision, certainty, by = texts(browser, ".own dd")
+    assert (decision, by) == ("granted", "desk 4")
+    assert certainty.endswith(" %")
+    assert any("length" in text for text in texts(browser, ".premises li"))
+    assert all("gives refused" in text for text in texts(browser, "ol.card > li"))
+
+
+def test_a_fault_is_told_at_the_mappings_field(session, own_words):
+    session.get_log("browser")
+    open_page(session, own_words[0])
+    fill(session, "house", "castle")
+    press(session, "Predict")
+
+    wait_for(session, ".problem")
+    assert focused(session) == field(session, "house")
+    assert [entry["source"] for entry in session.get_log("browser")] == ["network"]  # the 422 itself
+
+
+def test_a_class_gives_the_form_its_own_json_schema(browser, own_words):
+    _, page = own_words
+    open_page(browser, page)
+    assert texts(browser, "#fields label") == ["length", "owner", "kind"]
+    assert field(browser, "length").get_attribute("value") == "2"
+    press(browser, "Explain")
+
+    wait_for(browser, ".premises li")
+    assert texts(browser, ".own dd") == ["granted"]
+    assert browser.execute_script(LABELLED)
+
+
+@pytest.mark.parametrize("width", [1280, 800, 400])
+def test_pages_with_own_words_fit_every_width(browser, own_words, width):
+    for page in own_words:
+        browser.set_window_size(width, 900)
+        open_page(browser, page)
+        press(browser, "Explain")
+        wait_for(browser, ".premises li")
+        overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert browser.execute_script(overflow) <= 0
+    browser.set_window_size(1280, 900)
 
 
 def test_an_explanation_has_a_rule_and_counterfactuals(browser, people):

@@ -1,6 +1,7 @@
 """A class that maps: only where it is allowed, under its digest, and without a trace of it to clients."""
 
 import logging
+import re
 import sys
 import textwrap
 
@@ -161,6 +162,13 @@ def test_a_failure_of_map_response_is_the_mappers(application):
 def test_a_class_that_cannot_be_loaded_is_told_at_the_start(code, words):
     with pytest.raises(MappingError, match=words):
         load_class(Code("model:Penguins", {"model.py": textwrap.dedent(code).encode()}))
+
+
+@pytest.mark.parametrize("name", ["nosuch.module:Own", ".x:Own", "nosuch:Own", "no class", "os:system"])
+def test_a_name_of_no_installed_class_is_told_at_the_start(schema, name):
+    for digest in ("", "0" * 64):
+        with pytest.raises((MappingError, SettingsError), match=re.escape(name)):
+            application_of(schema, {}, Permission(name, digest=digest))
 
 
 @pytest.mark.parametrize(

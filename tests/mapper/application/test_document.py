@@ -50,6 +50,7 @@ def test_keys_are_texts_and_lines_are_known():
     assert document.content == {"request": {"no": "a", "1": ["x", {"unit": "g"}]}}
     assert document.where(("request", "1", 1, "unit")) == "line 5, request.1.1.unit"
     assert document.where(("request", "gone")) == "line 1, request.gone"
+    assert document.where(("a\nERROR forged", "x" * 500)) == f"line 1, a?ERROR forged.{'x' * 100}"
 
 
 def test_json_is_a_form_of_it():

@@ -7,14 +7,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mapper.application.expression import (
+from mapper.application.expression import ExpressionError, parse
+from mapper.application.functions import (
     FUNCTIONS,
     MAX_NUMBER,
     MAX_TEXT_CHARACTERS,
     SPECIAL,
-    ExpressionError,
     NotComputableError,
-    parse,
 )
 
 KINDS = {"a": "number", "b": "number", "t": "text", "yes": "boolean", "mean radius": "number"}

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 
 from mapper import ModelSchema
 from mapper.application.document import read_document
+from mapper.application.functions import FUNCTIONS, SPECIAL
 from mapper.application.model import check_mapping
 from mapper.application.reader import read_mapping
 from mapper.errors import MappingError
 from tests.mapper.application.conftest import MAPPING
+from tests.mapper.conftest import SCHEMA as PENGUINS
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = json.loads((ROOT / "schemas" / "mapping.schema.json").read_text())
@@ -236,6 +239,29 @@ def test_any_mapping_is_refused_or_maps_its_example(units, request, features, cl
     again = ModelSchema.from_dict(json.loads(json.dumps(mapped.schema.content)))
     assert again.features == mapped.schema.features
     assert mapped.map_request({"data": again.typical_record}).n_rows == 1
+
+
+def test_the_mapping_of_the_documentation_fits_a_model_with_its_features():
+    [text] = re.findall(r"```yaml\n(mapping: 1.*?)```", (ROOT / "docs" / "mapper.md").read_text(), re.DOTALL)
+    number = {"nullable": False, "minimum": 0, "maximum": 10, "median": 5}
+    kinds = {"mass": "double", "age": "long", "ringed": "boolean", "nest": "boolean"}
+    island = {"name": "island", "type": "string", "nullable": True, "categories": ["Biscoe", "Dream"]}
+    features = [{"name": name, "type": kind, **number} for name, kind in kinds.items()]
+    features.append({**island, "most_frequent": "Dream"})
+    schema = ModelSchema.from_dict({**PENGUINS, "features": features})
+
+    mapped = check_mapping(text.encode(), schema)
+
+    jsonschema.validate(read_document(text.encode()).content, SCHEMA)
+    record = {"weight": 4200, "site": "TO", "tag": True, "born": 2020}
+    expected = {"mass": [4.2], "age": [6], "ringed": [True], "nest": [False], "island": ["Biscoe"]}
+    assert mapped.map_request({"data": record}) == {"inputs": expected}
+
+
+def test_the_functions_of_the_documentation_are_those_there_are():
+    text = (ROOT / "docs" / "mapper.md").read_text()
+
+    assert all(re.search(rf"`[^`]*\b{name}\b[^`]*`", text) for name in [*FUNCTIONS, *SPECIAL])
 
 
 def test_the_digest_is_that_of_the_text(schema):

@@ -180,6 +180,20 @@ def test_an_allowed_class_maps_under_its_digest_with_a_form_of_its_own(own, mode
     assert "grams" in own.call("/docs")[1]
 
 
+def test_an_installed_class_is_named_by_a_variable(start_service, model_server, schema_path, tmp_path):
+    (tmp_path / "own_desk.py").write_text(CODE.replace("from . import words", "words = None"))
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    flags = ("--model-server-url", model_server.url, "--schema", str(schema_path))
+
+    with start_service(*flags, MAPPER_MODEL="own_desk:Penguins", PYTHONPATH=path) as service:
+        assert service.call("/v1/predict", {"data": {"grams": 4200}})[0] == 500  # it has no words
+        assert model_server.requests[-1] == {"inputs": {"mass": [4.2], "ringed": [True]}}
+        assert "class own_desk:Penguins (installed here) sha256=" in service.log.read_text()
+    done = serve("serve", "--schema", str(schema_path), MAPPER_MODEL="nosuch.module:Own")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "Cannot load nosuch.module:Own: ModuleNotFoundError" in done.stderr
+
+
 def test_a_failing_class_gives_clean_problems(own):
     problem = expect_problem(own.call("/v1/predict", {"data": {"grams": -1}}), 422, "invalid-request")
     assert problem["errors"][0]["message"] == "grams has to be above 0"

@@ -15,7 +15,7 @@ def test_a_relative_path_is_looked_for_in_every_folder_and_the_class_stays(tmp_p
 
     assert located_mapping("own.py:Own", folders) == f"{tmp_path}/b/own.py:Own"
     assert located_mapping(f"{tmp_path}/b/own.py", folders) == f"{tmp_path}/b/own.py"
-    with pytest.raises(DataError, match="No mapping none.yaml in"):
+    with pytest.raises(DataError, match=r"No mapping none\.yaml in"):
         located_mapping("none.yaml", folders)
 
 
@@ -38,5 +38,5 @@ def test_a_mapping_for_files_or_without_a_mapper_is_refused(tmp_path, mixed_data
     with pytest.raises(DataError, match="does not apply to files"):
         checked_mapping(TrainingSettings(mapping="m", file_management=True), mixed_data.schema, tmp_path)
     monkeypatch.setattr(mapping, "find_spec", lambda name: None)
-    with pytest.raises(DataError, match="pip install ./mapper"):
+    with pytest.raises(DataError, match=r"pip install \./mapper"):
         checked_mapping(TrainingSettings(mapping="m"), mixed_data.schema, tmp_path)
