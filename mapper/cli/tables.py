@@ -38,7 +38,8 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequ
 
 def is_usual(predictions: Sequence[dict[str, Any]]) -> bool:
     """Whether predictions have the usual fields, not those of an application's own mapping."""
-    return all({"prediction", "probability", "probabilities"} <= item.keys() for item in predictions)
+    known = {"prediction", "probability", "probabilities", "explanation"}  # an explainer has no third
+    return all({"prediction", "probability"} <= item.keys() <= known for item in predictions)
 
 
 def own_table(predictions: Sequence[dict[str, Any]], first_row: int) -> str:
