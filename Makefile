@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 LISTS := pyproject.toml mapper/pyproject.toml constraints.txt requirements.txt
 
-.PHONY: help demo test quick install install-dev lock wheels format lint types all clean
+.PHONY: help demo test quick sequence spark fuzz soak install install-dev lock wheels format lint types all clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,8 +20,22 @@ demo: $(VENV)/.installed ## set up and run every step once: train, promote, serv
 test: $(VENV)/.installed-dev ## set up and run every test, those with real servers included
 	$(BIN)/python -m pytest
 
+fuzz: $(VENV)/.installed-dev ## every parser for FUZZ_MINUTES (15) in all: build/fuzz
+	$(PIP) install -q -c constraints.txt -e ".[fuzz]"
+	$(BIN)/python -m tests.fuzz --minutes $${FUZZ_MINUTES:-15}
+
+soak: $(VENV)/.installed-dev ## the servers under load, kills, faults and crowds at once, for SOAK_MINUTES (60): build/soak.md
+	$(BIN)/python -m scripts.soak --minutes $${SOAK_MINUTES:-60}
+
 quick: $(VENV)/.installed-dev ## the tests that start no servers
 	$(BIN)/python -m pytest -m "not system"
+
+sequence: $(VENV)/.installed-dev ## the whole way in fresh environments, with pip: a few minutes
+	$(BIN)/python -m pytest -m sequence
+
+spark: $(VENV)/.installed-dev ## the tests of Spark, which need Java 17; installs pyspark into .venv
+	$(PIP) install "pyspark>=4.1,<5"
+	$(BIN)/python -m pytest -m spark
 
 install: $(VENV)/.installed ## both packages, editable, in a virtual environment: all that the README needs
 install-dev: $(VENV)/.installed-dev ## the same, with the tools of the tests
@@ -32,6 +46,9 @@ lock: $(VENV)/.installed-dev ## resolve pyproject.toml anew: uv.lock, constraint
 	{ echo '# Made by `make lock` from uv.lock: the versions that are tested together.'; \
 		$(BIN)/uv export --quiet --locked --all-packages --all-extras --all-groups \
 		--no-hashes --no-emit-workspace --no-annotate --no-header; } > constraints.txt
+	{ echo '# Made by `make lock` from requirements-enable-mlserver.in, which says what it is for.'; \
+		$(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 --no-annotate --no-header \
+		requirements-enable-mlserver.in; } > requirements-enable-mlserver.txt
 
 wheels: $(VENV)/.installed-dev ## both wheels and source archives, in dist/
 	rm -rf dist

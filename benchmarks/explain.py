@@ -38,6 +38,7 @@ from proto_model.forest.pipeline import compiled_forest, forest_columns
 from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
 from proto_model.table import decode, encode, load_table, prepare
+from proto_model.training.background import synthetic_rows
 from proto_model.training.variants import make_pipeline
 
 Matrix = NDArray[np.float64]
@@ -85,6 +86,7 @@ class Table:
     name: str
     schema: ModelSchema
     X_train: Matrix
+    y_train: NDArray[np.int64]
     X_test: Matrix
     pipeline: Any
     forest: CompiledForest
@@ -92,6 +94,22 @@ class Table:
     def predict_proba(self, X: Matrix) -> Matrix:
         """The compiled forest's answer, on one thread."""
         return self.forest.predict_proba(X, n_threads=1)
+
+    def background(self, kind: str, part: Any = slice(None), seed: int = 0) -> Matrix:
+        """Training rows, or synthetic ones drawn from them."""
+        if kind == "rows":
+            return self.X_train[part]
+        return synthetic_rows(self.X_train[part], self.y_train[part], self.schema, seed)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an engine is measured."""
+
+    effort: str
+    n_seeds: int
+    n_backgrounds: int
+    background: str
 
 
 @dataclass
@@ -124,7 +142,13 @@ def load(dataset: str, name: str) -> Table:
     pipeline.set_params(forest__n_estimators=100).fit(frame, y)
     forest = compiled_forest(pipeline, data.schema)
     return Table(
-        name, data.schema, encode(frame, data.schema), encode(data.X_test, data.schema), pipeline, forest
+        name=name,
+        schema=data.schema,
+        X_train=encode(frame, data.schema),
+        y_train=np.unique(y, return_inverse=True)[1],
+        X_test=encode(data.X_test, data.schema),
+        pipeline=pipeline,
+        forest=forest,
     )
 
 
@@ -167,14 +191,14 @@ def jaccard(explanations: list[dict[str, Any]]) -> float:
 
 def measure(
     table: Table, rows: Matrix, make: Callable[[Callable[[Matrix], Matrix], Matrix], Explainer],
-    model: Callable[[Matrix], Matrix], effort: str, n_seeds: int, n_backgrounds: int,
+    model: Callable[[Matrix], Matrix], plan: Plan, X_background: Matrix,
 ) -> dict[str, Any]:  # fmt: skip
-    """All measures of one engine on one table."""
+    """All measures of one engine on one table; what is measured on training rows are real ones throughout."""
     background = Background.from_matrix(table.schema, table.X_train)
     test_labels = table.predict_proba(table.X_test).argmax(axis=1)
     counted = Counted(model)
-    explainer = make(counted, table.X_train)
-    options = Parameters(effort=effort)  # type: ignore[arg-type]
+    explainer = make(counted, X_background)
+    options, n_seeds = Parameters(effort=plan.effort), plan.n_seeds  # type: ignore[arg-type]
     explainer.explain(rows[:1], options)
     per_row: list[dict[str, float]] = []
     for i, x in enumerate(rows):
@@ -228,21 +252,21 @@ def measure(
     result["has_valid"] = float((columns["n_valid"] > 0).mean())
     given = columns["n_given"].sum()
     result["valid"] = float(columns["n_valid"].sum() / given) if given else None
-    result["resampled"] = _resampled(table, rows, make, model, options, n_backgrounds)
+    result["resampled"] = _resampled(table, rows, make, model, options, plan)
     return result
 
 
 def _resampled(
     table: Table, rows: Matrix, make: Callable[[Callable[[Matrix], Matrix], Matrix], Explainer],
-    model: Callable[[Matrix], Matrix], options: Parameters, n_backgrounds: int,
+    model: Callable[[Matrix], Matrix], options: Parameters, plan: Plan,
 ) -> float | None:  # fmt: skip
     """Stability of the rules' features when the background is another half of the training rows each time."""
-    if n_backgrounds < 2:
+    if plan.n_backgrounds < 2:
         return None
     explained = []
-    for k in range(n_backgrounds):
+    for k in range(plan.n_backgrounds):
         half = np.random.default_rng(k).permutation(len(table.X_train))[: max(len(table.X_train) // 2, 2)]
-        explained.append(make(model, table.X_train[half]).explain(rows, options))
+        explained.append(make(model, table.background(plan.background, half, k)).explain(rows, options))
     return float(np.median([jaccard(list(each)) for each in zip(*explained, strict=True)]))
 
 
@@ -295,7 +319,9 @@ def _median(values: NDArray[np.float64]) -> float | None:
     return None if np.isnan(values).all() else float(np.nanmedian(values))
 
 
-def run(table: Table, n_rows: int, n_seeds: int, engines: list[str]) -> dict[str, dict[str, Any]]:
+def run(
+    table: Table, n_rows: int, n_seeds: int, engines: list[str], background: str = "synthetic"
+) -> dict[str, dict[str, Any]]:
     """Measures by engine."""
     rows = chosen_rows(table, n_rows)
     as_frame = FrameModel(table.pipeline.predict_proba, table.schema)
@@ -309,12 +335,13 @@ def run(table: Table, n_rows: int, n_seeds: int, engines: list[str]) -> dict[str
     results = {}
     for name in engines:
         engine, model, effort, seeds, backgrounds = plans[name]
+        plan = Plan(effort, seeds, backgrounds, background)
         print(f"{table.name}: {name} ...", file=sys.stderr, flush=True)
 
         def make(predict: Callable[[Matrix], Matrix], X: Matrix, engine: str = engine) -> Explainer:
-            return make_explainer(engine, table.schema, X, predict)
+            return make_explainer(engine, table.schema, X, predict, background == "synthetic")
 
-        results[name] = measure(table, rows, make, model, effort, seeds, backgrounds)
+        results[name] = measure(table, rows, make, model, plan, table.background(background))
     return results
 
 
@@ -397,6 +424,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rows", type=int, default=MIN_ROWS, help=f"held-out rows per table, at least {MIN_ROWS}"
     )
+    parser.add_argument(
+        "--background", choices=["synthetic", "rows"], default="synthetic", help="what rows are compared with"
+    )
     parser.add_argument("--seeds", type=int, default=5, help="for the stability of our engine's rules")
     parser.add_argument(
         "--engines", nargs="*", default=ENGINES, choices=ENGINES, metavar="ENGINE", help=", ".join(ENGINES)
@@ -433,14 +463,23 @@ def main(argv: list[str] | None = None) -> int:
     tables += [(name, name) for name in args.tables]
     with threadpool_limits(1):
         results = {
-            name: run(load(dataset, name), args.rows, args.seeds, args.engines) for name, dataset in tables
+            name: run(load(dataset, name), args.rows, args.seeds, args.engines, args.background)
+            for name, dataset in tables
         }
     args.json.parent.mkdir(parents=True, exist_ok=True)
-    content = {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "rows": args.rows, "results": results}
+    content = {
+        "machine": machine(),
+        "date": time.strftime("%Y-%m-%d"),
+        "rows": args.rows,
+        "background": args.background,
+        "results": results,
+    }
     args.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     if args.markdown is not None:
         args.markdown.write_text(summary(results), encoding="utf-8")
-    print(f"{machine()}; {args.rows} held-out rows per table\n\n{report(results)}")
+    print(
+        f"{machine()}; {args.rows} held-out rows per table, {args.background} background\n\n{report(results)}"
+    )
     return 0
 
 

@@ -108,7 +108,7 @@ def _make_models(folder: Path) -> dict[str, float]:
         ("rows", "forest.py", rows_signature(data.schema)),
         ("files", "file.py", file_signature()),
     ):
-        example = example_rows(data) if name == "rows" else None
+        example = example_rows(encode(data.X_test, data.schema), data.schema) if name == "rows" else None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             save_model(

@@ -120,7 +120,7 @@ def make_models(folder: Path, dataset: str | int, n_estimators: int = 200, n_row
             bundle=folder / "bundle",
             code=CODE / "forest.py",
             signature=rows_signature(data.schema),
-            input_example=example_rows(data),
+            input_example=example_rows(encode(data.X_test, data.schema), data.schema),
         )
         mlflow.pyfunc.save_model(
             str(folder / "plain"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 LIST_LIMIT = 20
 SHOWN_CHARACTERS = 40
@@ -83,9 +83,17 @@ def shown(value: object) -> str:
 class MapperError(Exception):
     """Base of every error that this package raises on purpose; `str()` is its message alone."""
 
+    #: What a log may say, where the message quotes a model server: answers may hold values of rows.
+    for_log: str = ""
+
     def __str__(self) -> str:
         """The first argument."""
         return str(self.args[0])
+
+    def logged_as(self, text: str) -> Self:
+        """The error itself, of which a log says only a text."""
+        self.for_log = text
+        return self
 
 
 class SettingsError(MapperError):

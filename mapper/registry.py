@@ -123,7 +123,7 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
         else:
             version = self._json("/model-versions/get", "model_version", name=name, version=number)
         number, source = str(version.get("version")), str(version.get("source", ""))
-        tags = {tag.get("key"): tag.get("value") for tag in version.get("tags", ())}
+        tags = _tags(version)
         explains = EXPLAINED in tags
         signature = "rows" if explains else tags.get("signature")
         if source.startswith("models:/m-"):
@@ -141,36 +141,27 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
 
         Raises RegistryError as `fetch` does.
         """
-        explainer = f"{name}_explainer"
         try:
-            for candidate in self._numbers(explainer):
-                if self._store is not None:
-                    version = self._store.version(explainer, None, candidate)
-                else:
-                    version = self._json(
-                        "/model-versions/get", "model_version", name=explainer, version=candidate
-                    )
-                tags = {tag.get("key"): tag.get("value") for tag in version.get("tags", ())}
-                if tags.get(EXPLAINED) == name and tags.get("explained_version") == number:
-                    return candidate
+            versions = self._versions(f"{name}_explainer")
         finally:
             self._client.close()
-        return None
+        wanted = {EXPLAINED: name, "explained_version": number}.items()
+        found = [int(version["version"]) for version in versions if wanted <= _tags(version).items()]
+        return str(max(found)) if found else None
 
-    def _numbers(self, name: str) -> list[str]:
-        """Numbers of the versions of a registered model, the newest first; none if it is not registered."""
+    def _versions(self, name: str) -> list[dict[str, Any]]:
+        """Versions of a registered model; none if it is not registered."""
         if self._store is not None:
-            return self._store.numbers(name)
+            return self._store.versions(name)
         if {"'", '"'} <= set(name):
             return []  # MLflow's filters cannot say such a name
-        quote_mark = '"' if "'" in name else "'"
-        query = urlencode({"filter": f"name={quote_mark}{name}{quote_mark}", "max_results": 1000})
+        mark = '"' if "'" in name else "'"
+        query = urlencode({"filter": f"name={mark}{name}{mark}", "max_results": 1000})
         reply = self._get(f"{API}/model-versions/search?{query}", name)
         try:
-            found = [int(item["version"]) for item in orjson.loads(reply.body).get("model_versions", ())]
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            return list(orjson.loads(reply.body).get("model_versions", ()))
+        except (AttributeError, TypeError, ValueError) as error:
             raise RegistryError(f"{self._client.url} is not an MLflow server: wrong answer.") from error
-        return list(map(str, sorted(found, reverse=True)))
 
     def _logged(self, model_id: str) -> PublishedModel:
         """Schema and mapping of a logged model."""
@@ -244,6 +235,10 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
                 f"{what}: the MLflow server at {url} answered {reply.status}{_reason(reply.body)}"
             )
         return reply
+
+
+def _tags(version: Mapping[str, Any]) -> dict[str, str]:
+    return {tag.get("key"): tag.get("value") for tag in version.get("tags", ())}
 
 
 def find_model(source: str, registry_url: str, environ: Mapping[str, str]) -> PublishedModel:

@@ -68,22 +68,29 @@ class SqliteStore:
                     known = ", ".join(sorted(aliases)) or "none"
                     self._refuse(f"{name} has no version with the alias {alias!r}; its aliases: {known}")
                 number = str(aliases[alias])
-            columns = ["source", "current_stage"]
-            found = rows("model_versions", columns, name=name, version=int(number))
-            if not found or found[0][1] == "Deleted_Internal":
-                self._refuse(f"{name} has no version {number}")
-            tags = rows("model_version_tags", ["key", "value"], name=name, version=int(number))
-        return {
-            "version": number,
-            "source": found[0][0],
-            "tags": [{"key": key, "value": value} for key, value in tags],
-        }
+            versions = self._versions(rows, name, version=int(number))
+        if not versions:
+            self._refuse(f"{name} has no version {number}")
+        return versions[0]
 
-    def numbers(self, name: str) -> list[str]:
-        """Numbers of the versions of a registered model, if there is one, the newest first."""
+    def versions(self, name: str) -> list[dict[str, Any]]:
+        """Versions of a registered model; none if it is not registered."""
         with self._opened() as rows:
-            found = rows("model_versions", ["version", "current_stage"], name=name)
-        return [str(number) for number, stage in sorted(found, reverse=True) if stage != "Deleted_Internal"]
+            return self._versions(rows, name)
+
+    @staticmethod
+    def _versions(rows: Any, name: str, **where: int) -> list[dict[str, Any]]:
+        found = rows("model_versions", ["version", "source", "current_stage"], name=name, **where)
+        tags = rows("model_version_tags", ["version", "key", "value"], name=name, **where)
+        return [
+            {
+                "version": str(number),
+                "source": source,
+                "tags": [{"key": key, "value": value} for of, key, value in tags if of == number],
+            }
+            for number, source, stage in found
+            if stage != "Deleted_Internal"
+        ]
 
     def file_of_version(self, name: str, number: str, path: str) -> bytes:
         """A file of a version."""

@@ -97,7 +97,7 @@ def model_payload(
     schema, takes_files = published.schema, published.signature == "file"
     if not published.version:
         raise SettingsError("The model has no version number. Give --version, or a model in the registry.")
-    model_code = facts.model_code or schema.model_name
+    model_code = facts.model_code or published.name or schema.model_name
     verb = "Explains predictions of" if published.explains else "Predicts"
     realtime = not takes_files if facts.realtime_execution is None else facts.realtime_execution
     return {

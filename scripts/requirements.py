@@ -25,20 +25,23 @@ def derived_files() -> dict[Path, str]:
     mapper_list = _lines(
         "All that the mapper needs.", "mapper/pyproject.toml", mapper["project"]["dependencies"]
     )
+    mlserver_list = _lines(
+        "MLServer, to serve together with the requirements.txt of a logged model. MLflow has no\n"
+        "# --enable-mlserver since 3.13; `python -m proto_model mlserver --serve <model URI>` does the same.",
+        "pyproject.toml",
+        model["dependency-groups"]["mlserver"],
+    )
     return {
         ROOT / "mapper" / "requirements.txt": mapper_list,
         ROOT / "src" / "proto_model" / "registry" / "mapper_requirements.txt": mapper_list,
-        ROOT / "requirements-dev-modelserver.txt": _lines(
-            "MLServer. It needs a virtual environment of its own, with the logged model's requirements.txt.",
-            "pyproject.toml",
-            model["dependency-groups"]["mlserver"],
-        ),
+        ROOT / "requirements-dev-modelserver.txt": mlserver_list,
+        ROOT / "src" / "proto_model" / "serving" / "mlserver" / "requirements.txt": mlserver_list,
         ROOT / "src" / "python_env.yaml": "\n".join(
             (
                 "# For `mlflow run --env-manager virtualenv` or `uv`, which install this list.",
-                "# `--env-manager local` uses the environment that it is called from.",
+                "# `--env-manager local` uses the environment that it is called from.\n"
+                "# Without `python`, MLflow takes the version that it runs on, so none has to be built.",
                 _MADE.format("pyproject.toml"),
-                'python: "3.11"',
                 "build_dependencies:",
                 "  - pip",
                 "dependencies:",

@@ -42,6 +42,8 @@ class Exchange:
         *,
         edit_request: Callable[[bytes], bytes] = bytes,
         edit_head: Callable[[bytes], bytes] = bytes,
+        edit_sent: Callable[[bytes], bytes] = bytes,
+        edit_answered: Callable[[bytes], bytes] = bytes,
         request_bytes: int | None = None,
         body_bytes: int | None = None,
         then: Callable[[], None] = lambda: None,
@@ -54,7 +56,7 @@ class Exchange:
             sent = 0
             while True:
                 body = body[: total - sent]
-                store.sendall(body)
+                store.sendall(edit_sent(body))
                 sent += len(body)
                 if sent >= total or not (body := self.client.recv(65536)):
                     break
@@ -71,7 +73,7 @@ class Exchange:
             relayed = 0
             while rest or (rest := store.recv(65536)):  # a head may come without the body's beginning
                 rest = rest if body_bytes is None else rest[: body_bytes - relayed]
-                self.client.sendall(rest)
+                self.client.sendall(edit_answered(rest))
                 relayed += len(rest)
                 if body_bytes is not None and relayed >= body_bytes:
                     then()
@@ -232,6 +234,20 @@ def drip_head(exchange: Exchange) -> None:
     exchange.client.sendall(b"HTTP/1.1 200 OK\r\nX-Padding: ")
     while not exchange.released.wait(0.02):
         exchange.client.sendall(b"1")
+
+
+def _first_bit_flipped(data: bytes) -> bytes:
+    return bytes([data[0] ^ 1]) + data[1:] if data else data
+
+
+def damage_upload(exchange: Exchange) -> None:
+    """Some bits of the request's body are not those that were sent."""
+    exchange.forward(edit_sent=_first_bit_flipped)
+
+
+def damage_download(exchange: Exchange) -> None:
+    """Some bits of the answer's body are not those that the store sent."""
+    exchange.forward(edit_answered=_first_bit_flipped)
 
 
 def edited(pattern: bytes, replacement: bytes) -> Fault:

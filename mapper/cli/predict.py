@@ -32,6 +32,7 @@ EXPIRY_MARGIN_S = 3600
 
 EXPLAIN_PARAMETERS = {parameter.name: parameter for parameter in PARAMETERS if parameter.use == "explain"}
 FILE_PARAMETERS = {parameter.name: parameter for parameter in PARAMETERS if parameter.use == "file"}
+REGISTRY_HELP = "MLflow server or sqlite:/// URI (default: MLFLOW_TRACKING_URI, or mlflow.db in this folder)"
 FILE_FLAGS = ("out", "store", "endpoint_url", *FILE_PARAMETERS, "file_id", "session", "keep")
 
 
@@ -61,7 +62,7 @@ def add_target_flags(command: argparse.ArgumentParser) -> None:
     add("--url", help=f"a running mapper service (default: {DEFAULT_URL})")
     models = "schema.json, model folder, name@alias, models:/name/3 or runs:/id/model"
     add("--schema", "--model", dest="schema", metavar="MODEL", help=models)
-    add("--registry-url", default="", metavar="URL", help="MLflow server (default: MLFLOW_TRACKING_URI)")
+    add("--registry-url", default="", metavar="URL", help=REGISTRY_HELP)
 
 
 def _add_row_flags(command: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ import sys
 from dataclasses import fields, replace
 from urllib.parse import quote
 
+from mapper.cli.predict import REGISTRY_HELP
 from mapper.cli.tables import print_json
 from mapper.mapping.interfaces import INTERFACES, PACKAGE, installed_version, interfaces_text
 from mapper.registry import MlflowRegistryConnector, PublishedModel, find_model, find_registry
@@ -46,7 +47,7 @@ def _add_deployment(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add = deployment.add_argument
     add("--key", required=True, help="name of the deployment; the platform never lets it change")
-    add("--registry-url", default="", metavar="URL", help="MLflow server (default: MLFLOW_TRACKING_URI)")
+    add("--registry-url", default="", metavar="URL", help=REGISTRY_HELP)
     server = os.environ.get("MAPPER_MODEL_SERVER_URL", "http://127.0.0.1:5001")
     add("--model-server-url", default=server, metavar="URL", help="model server (default: %(default)s)")
     deployment.set_defaults(run=_print_deployment)
@@ -62,7 +63,7 @@ def _add_model(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     add = model.add_argument
     models = "schema.json, model folder, name@alias, models:/name/3 or runs:/id/model (default: %(default)s)"
     add("--model", "--schema", dest="model", default=MODEL, metavar="MODEL", help=models)
-    add("--registry-url", default="", metavar="URL", help="MLflow server (default: MLFLOW_TRACKING_URI)")
+    add("--registry-url", default="", metavar="URL", help=REGISTRY_HELP)
     add("--version", default="", help="version number (default: the registry's)")
     add("--signature", choices=("rows", "file"), help="what it takes (default: what the registry says)")
     add("--model-code", default="", metavar="CODE", help="identifier (default: the model's name)")
@@ -119,7 +120,7 @@ def _explainer(args: argparse.Namespace, published: PublishedModel, facts: Model
     if not source:
         return None
     explainer = replace(find_model(source, args.registry_url, os.environ), explains=True)
-    code = f"{facts.model_code or published.schema.model_name}_explainer"
+    code = f"{facts.model_code}_explainer" if facts.model_code else ""
     name = f"{facts.name}-explainer" if facts.name else ""
     return model_payload(explainer, replace(facts, model_code=code, name=name, description=""))
 

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import orjson
 
 from mapper.errors import ContentEncodingError, MediaTypeError, NotJsonError, TooLargeError
+from mapper.http.connection import read_body
 from mapper.http.problem import ENCODINGS
-from mapper.http.server import read_body
 
 JSON = "application/json"
 
-UTF_8 = ("", "utf-8", "utf8", "us-ascii")
+UTF_8 = ("utf-8", "utf8", "us-ascii")
 HUGE = 1 << 1024  # stands for whole numbers of more digits than a float can have
 GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # whichever its first bytes say
 
@@ -38,8 +38,9 @@ class Request:
         return self.headers.get(name, b"").decode("latin-1")
 
     def is_wanted(self) -> bool:
-        """Whether the client is still there."""
-        return not self._scope["connection"].transport.is_closing()
+        """Whether the client is still there: one that has closed its direction is most likely gone."""
+        connection = self._scope["connection"]
+        return not (connection.is_half_closed or connection.transport.is_closing())
 
     async def body(self, max_bytes: int) -> bytes:
         """Body as it was sent, which may be compressed; raises what `read_body` does."""
@@ -56,15 +57,18 @@ class Answer(NamedTuple):
 
 
 def check_media_type(request: Request) -> None:
-    """Nothing, when the body is JSON in UTF-8; raises MediaTypeError when its header says otherwise."""
+    """Nothing, when the body is JSON in UTF-8; raises MediaTypeError when its header does not say so."""
     if request.headers.get(b"content-type") == b"application/json":
         return
-    given = request.header(b"content-type") or "none"
-    media_type, _, parameters = given.partition(";")
-    names = [p.partition("=") for p in parameters.split(";")]
-    charset = next((value.strip(' "') for name, _, value in names if name.strip().lower() == "charset"), "")
-    if media_type.strip().lower() != JSON or charset.lower() not in UTF_8:
-        raise MediaTypeError(f"Content-Type {given[:100]!r} given, application/json expected.")
+    given = request.header(b"content-type")
+    kind, *parameters = (part.strip().lower() for part in given.split(";"))
+    if kind != JSON:
+        shown = f"Content-Type {given[:80]!r}" if given else "No Content-Type"
+        raise MediaTypeError(f"{shown} given, {JSON} expected.")
+    for parameter in filter(None, parameters):
+        name, _, value = (part.strip() for part in parameter.partition("="))
+        if name != "charset" or value.strip('"') not in UTF_8:
+            raise MediaTypeError(f"Content-Type {given[:80]!r} given, only charset=utf-8 is understood.")
 
 
 def decoded_body(request: Request, body: bytes, max_bytes: int) -> bytes:

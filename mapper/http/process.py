@@ -14,7 +14,9 @@ from pathlib import Path
 from mapper.application.files import MAPPING, read_file
 from mapper.application.service import Application, Permission, application_of
 from mapper.errors import SettingsError
-from mapper.http.server import Limits, beside, bind, freeze, run, supervise
+from mapper.http.connection import Limits
+from mapper.http.hosts import Hosts
+from mapper.http.server import beside, bind, freeze, run, supervise
 from mapper.http.settings import MapperSettings
 from mapper.mapping.interfaces import interfaces_text
 from mapper.registry import PublishedModel, find_model
@@ -110,9 +112,12 @@ def _serve(
     from mapper.http.service import MapperService
 
     service = MapperService(settings, published, application)
-    limits = Limits(settings.max_connections, settings.body_timeout_s, settings.drain_s)
-    listener.listen(BACKLOG)
     host, port = listener.getsockname()[:2]
+    hosts = Hosts(settings.host, host, settings.allowed_hosts.split(","))
+    limits = Limits(settings.max_connections, settings.body_timeout_s, settings.drain_s, hosts)
+    listener.listen(BACKLOG)
+    if hosts.warning:
+        logger.warning(hosts.warning)
     logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
     run(service, limits, listener, service.close, supervisor)
     logger.info("stopped")

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import time
+import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from importlib.resources import files
@@ -15,16 +16,17 @@ from typing import Any, cast
 import orjson
 
 from mapper import errors
+from mapper.application.model import tabular_model
 from mapper.application.service import Application
 from mapper.errors import Finding
 from mapper.http.body import Answer, Request, check_media_type, decoded_body, parse_body
+from mapper.http.connection import ClientGoneError as RequestCutError
+from mapper.http.connection import RefusedError
 from mapper.http.docs import docs_page
 from mapper.http.metrics import CONTENT_TYPE, Metrics
 from mapper.http.openapi import openapi_document
 from mapper.http.problem import MEDIA_TYPE, Problem, problem_of, problem_of_status
 from mapper.http.readiness import Readiness
-from mapper.http.server import ClientGoneError as RequestCutError
-from mapper.http.server import RefusedError
 from mapper.http.settings import MapperSettings
 from mapper.mapping.interfaces import TangoModel
 from mapper.mapping.model import TabularModel
@@ -49,6 +51,7 @@ REFUSED: dict[int, type[errors.MapperError]] = {
 }
 HEALTH = "/healthz"  # answered even when too many connections are open
 ENDING = "The mapper is stopping. Send the request again."
+GONE = "The request had to wait, and nothing more could come from its client. Send it again."
 CANCELLED = 499  # what nginx logs for a client that has gone; nobody gets to see it
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -67,7 +70,12 @@ class MapperService:
     server of their own if the settings name one.
     """
 
-    def __init__(self, settings: MapperSettings, published: PublishedModel, application: Application) -> None:
+    def __init__(
+        self, settings: MapperSettings, published: PublishedModel, application: Application | None = None
+    ) -> None:
+        if application is None:
+            model = tabular_model(published.schema, published.files, published.version, settings.max_rows)
+            application = Application(model)
         self._settings = settings
         self._takes = settings.signature or published.signature or ("rows" if application.is_own else None)
         self._application = application
@@ -124,7 +132,8 @@ class MapperService:
                 answer, outcome = await self._answer(request, request_id)
             status = answer.status
         except errors.ClientGoneError:
-            answer = Answer(b"")  # nobody reads it
+            # If the client only closed its own direction, somebody reads it.
+            answer, _ = _answer_of(problem_of(errors.BusyError(GONE), request_id))
         except asyncio.CancelledError:
             answer, outcome = _answer_of(problem_of(errors.BusyError(ENDING), request_id))
             status = answer.status
@@ -189,9 +198,9 @@ class MapperService:
                     self._metrics.fault(fault.kind)
             problem = problem_of(error, request_id)
             if problem.status >= 500:
-                logger.warning("id=%s %s", request_id, error)
-        except Exception:
-            logger.exception("id=%s failed", request_id)
+                logger.warning("id=%s %s", request_id, error.for_log or error)
+        except Exception as error:
+            logger.error("id=%s failed: %s in\n%s", request_id, *_origin_of(error))
             problem = problem_of_status(500, "The mapper failed. Its log says why.", request_id)
         return _answer_of(problem)
 
@@ -243,7 +252,8 @@ class MapperService:
         try:
             await self._readiness.check()
         except errors.MapperError as error:
-            raise errors.ModelServerDownError(f"Not ready. {error}") from error
+            for_log = f"Not ready. {error.for_log}" if error.for_log else ""
+            raise errors.ModelServerDownError(f"Not ready. {error}").logged_as(for_log) from error
         answer = {"status": "ready", "model": self._model.answers.model}
         if self._readiness.explainer_state is not None:
             answer["explainer"] = self._readiness.explainer_state
@@ -266,7 +276,10 @@ def _answer_of(problem: Problem) -> tuple[Answer, str]:
 
 
 def _refused(error: RefusedError, request_id: str) -> tuple[Answer, str]:
-    problem = problem_of(REFUSED[error.status](str(error)), request_id)
+    if error.status in REFUSED:
+        problem = problem_of(REFUSED[error.status](str(error)), request_id)
+    else:  # 421, 501, 505
+        problem = problem_of_status(error.status, str(error), request_id)
     problem.headers["Connection"] = "close"  # what is still to come of the request is not wanted
     return _answer_of(problem)
 
@@ -274,6 +287,11 @@ def _refused(error: RefusedError, request_id: str) -> tuple[Answer, str]:
 def _http_problem(request: Request, status: int, request_id: str) -> Problem:
     detail = f"{request.method} {request.path[:200]}: {HTTPStatus(status).phrase}."
     return problem_of_status(status, detail, request_id)
+
+
+def _origin_of(error: BaseException) -> tuple[str, str]:
+    """What an unforeseen error is, and where; not its text, which may quote values of rows."""
+    return type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
 
 
 def _page_file(name: str) -> Answer:

@@ -69,6 +69,11 @@ class MapperSettings:
     )
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(8080, "port to listen on", may_be_0=True)
+    allowed_hosts: str = _setting(
+        "",
+        "names besides the address under which clients ask, with commas between them; *.example.com for all "
+        "below a name, * for whatever",
+    )
     workers: int = _setting(1, "number of processes")
     max_connections: int = _setting(
         800,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any, TypedDict
 
 import orjson
@@ -21,6 +20,7 @@ from mapper.mapping.request import ModelRequest
 from mapper.mapping.schema import ModelSchema
 
 Readers = tuple[tuple[str, Callable[[Any], Any]], ...]
+Check = Callable[[Any, dict[str, Any]], None]
 
 MAX_MESSAGE_CHARACTERS = 2000
 MAX_RETRY_AFTER_S = 3600
@@ -68,14 +68,16 @@ def read_answer(status: int, retry_after: str | None, body: bytes) -> dict[str, 
     said = f": {message}" if message else "."
     if status in (400, 422) and message and not (isinstance(content, dict) and "stack_trace" in content):
         raise errors.RefusedByModelError(f"The model refused the request: {message}")
+    for_log = f"The model server answered with status {status}."
     if status in (429, 503):
         seconds = int(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else 1
-        raise errors.ModelServerDownError(
-            f"The model server is unavailable ({status}){said}", min(max(seconds, 1), MAX_RETRY_AFTER_S)
-        )
+        text = f"The model server is unavailable ({status}){said}"
+        raise errors.ModelServerDownError(text, min(max(seconds, 1), MAX_RETRY_AFTER_S)).logged_as(for_log)
     if status == 504:
-        raise errors.ModelServerTimeoutError(f"The model server timed out{said}")
-    raise errors.ModelServerAnswerError(f"The model server answered with status {status}{said}")
+        raise errors.ModelServerTimeoutError(f"The model server timed out{said}").logged_as(for_log)
+    raise errors.ModelServerAnswerError(f"The model server answered with status {status}{said}").logged_as(
+        for_log
+    )
 
 
 def message_of(content: object) -> str:
@@ -119,37 +121,83 @@ class AnswerField:
     by_explainer: bool = True
 
 
-SHARE = {"type": "number", "minimum": 0, "maximum": 1.0000001}
+LARGEST_SHARE = 1.0000001
+SHARE = {"type": "number", "minimum": 0, "maximum": LARGEST_SHARE}
+OUTSIDE = "a probability is not between 0 and 1"
+ROUNDING = 1e-6  # of a model server that computes in 32 bits
+PROBABILITY = "probability_"  # what the columns of classes begin with
 
 
 def _share(value: Any) -> Any:
-    if not 0 <= value <= SHARE["maximum"]:
-        raise ValueError("a probability is not between 0 and 1")
+    if type(value) is bool:
+        raise TypeError
+    if not 0 <= value <= LARGEST_SHARE:
+        raise ValueError(OUTSIDE)
     return value
 
 
 def _read_label(schema: ModelSchema) -> Callable[[Any], Any]:
-    labels = dict(zip(schema.classes, schema.classes, strict=True))  # 1.0 finds 1, which is how it is sent on
+    # 1.0 finds 1, which is how it is sent on; true is no 1.
+    labels = {(label, type(label) is bool): label for label in schema.classes}
 
     def read(row: Any) -> Any:
         label = row["prediction"]
-        if label not in labels:
+        key = label, type(label) is bool
+        if key not in labels:
             raise ValueError(f"the schema has no class {shown(label)}")
-        return labels[label]
+        return labels[key]
 
     return read
 
 
 def _read_probabilities(schema: ModelSchema) -> Callable[[Any], Any]:
-    columns = tuple((text, f"probability_{text}") for text in schema.class_texts)
+    columns = tuple((text, f"{PROBABILITY}{text}") for text in schema.class_texts)
 
     def read(row: Any) -> dict[str, Any]:
         probabilities = {text: row[column] for text, column in columns}
-        _share(min(probabilities.values()))
-        _share(max(probabilities.values()))
+        values = probabilities.values()
+        if bool in set(map(type, values)):
+            raise TypeError
+        if not (0 <= min(values) and max(values) <= LARGEST_SHARE):
+            raise ValueError(OUTSIDE)
+        total = sum(values)
+        if not abs(total - 1) <= ROUNDING:  # nor is NaN
+            raise ValueError(f"they sum to {total:.6g}, not to 1")
         return probabilities
 
     return read
+
+
+def _read_explanation(row: Any) -> Any:
+    explanation = row["explanation"]
+    if not isinstance(explanation, dict):
+        raise TypeError
+    return explanation
+
+
+def _check_classification(schema: ModelSchema) -> Check:
+    """What has to hold among the fields of a row that each can be read; raises ValueError."""
+    texts = dict(zip(schema.classes, schema.class_texts, strict=True))
+    known = {f"{PROBABILITY}{text}" for text in schema.class_texts}
+    n_fields = len(known) + 2  # prediction, probability
+
+    def check(row: Any, item: dict[str, Any]) -> None:
+        probabilities = item["probabilities"]
+        own, given = probabilities[texts[item["prediction"]]], item["probability"]
+        if given != own and not abs(given - own) <= ROUNDING:
+            raise ValueError("its probability is not that of the predicted class")
+        if max(probabilities.values()) - own > ROUNDING:
+            raise ValueError("another class than the predicted one is more probable")
+        if len(row) > n_fields:
+            unknown = [name for name in row if name.startswith(PROBABILITY) and name not in known]
+            if unknown:
+                raise ValueError(f"the schema has no class for {shown(unknown[0])}")
+
+    return check
+
+
+def _no_check(row: Any, item: dict[str, Any]) -> None:
+    """An explainer gives one probability, which nothing else in its row can contradict."""
 
 
 def _probabilities_document(schema: ModelSchema) -> dict[str, Any]:
@@ -201,9 +249,11 @@ ROW_FIELDS: dict[str, tuple[AnswerField, ...]] = {
             _read_probabilities,
             by_explainer=False,
         ),
-        F("explanation", WHY, lambda _: {"type": "object"}, lambda _: itemgetter("explanation"), OPTIONAL),
+        F("explanation", WHY, lambda _: {"type": "object"}, lambda _: _read_explanation, OPTIONAL),
     ),
 }
+#: What must hold among the fields of a row, by the task of the model.
+ROW_CHECKS: dict[str, Callable[[ModelSchema], Check]] = {"classification": _check_classification}
 #: Fields of every answer.
 ANSWER_FIELDS: tuple[AnswerField, ...] = (
     F("model", "name and version of the model", lambda _: MODEL),
@@ -235,6 +285,7 @@ class AnswerMapper:
         fields = [(field, field.reader(schema)) for field in ROW_FIELDS[schema.task] if field.reader]
         self._explained = tuple((field.name, read) for field, read in fields)
         self._plain = tuple((field.name, read) for field, read in fields if not field.is_optional)
+        self._check = ROW_CHECKS[schema.task](schema)
         always = {field.name for field, _ in fields if field.by_explainer}
         self._columns = frozenset(f"probability_{text}" for text in schema.class_texts)
         self._by_explainer = {
@@ -251,7 +302,7 @@ class AnswerMapper:
         Without the request, the answer itself shows whether it is a file's summary or is explained; with
         `explain` it has to be one of them.
         """
-        rows = answer.get("predictions") if isinstance(answer, Mapping) else None
+        rows = answer.get("predictions") if isinstance(answer, (dict, Mapping)) else None
         if not isinstance(rows, list):
             raise errors.ModelServerAnswerError("The model server's answer has no list of predictions.")
         first = rows[0] if rows and isinstance(rows[0], dict) else {}
@@ -266,10 +317,10 @@ class AnswerMapper:
             result["file"] = _map_summary(first, first.get("file_id"))
         else:
             explain = explain or ("explanation" in first if request is None else request.explain)
-            readers = self._explained if explain else self._plain
+            readers, check = self._explained if explain else self._plain, self._check
             if "explanation" in first and self._columns.isdisjoint(first):
-                readers = self._by_explainer[readers]
-            result["predictions"] = _map_rows(rows, readers)
+                readers, check = self._by_explainer[readers], _no_check
+            result["predictions"] = _map_rows(rows, readers, check)
         if request is None:
             result["warnings"], result["warning_count"] = [], 0
             return result
@@ -280,7 +331,7 @@ class AnswerMapper:
         return result
 
 
-def _map_rows(rows: list[Any], readers: Readers) -> list[dict[str, Any]]:
+def _map_rows(rows: list[Any], readers: Readers, check: Check) -> list[dict[str, Any]]:
     """Predictions in the mapper's words."""
     mapped: list[dict[str, Any]] = []
     name, row = "", None
@@ -289,15 +340,17 @@ def _map_rows(rows: list[Any], readers: Readers) -> list[dict[str, Any]]:
             item = {}
             for name, read in readers:
                 item[name] = read(row)
+            name = ""
+            check(row, item)
             mapped.append(item)
     except (KeyError, TypeError, ValueError) as error:
         reason = f"it is {shown(row)}, not an object"
         if isinstance(row, dict):
-            reason = f"its {name} cannot be read: {_reason(error)}"
-        raise errors.ModelServerAnswerError(
-            f"Row {len(mapped)} of the model server's answer does not fit the schema: {reason}. "
-            "Does it serve the version whose schema the mapper has?"
-        ) from error
+            reason = f"its {name} cannot be read: {_reason(error)}" if name else str(error)
+        begin = f"Row {len(mapped)} of the model server's answer does not fit the schema"
+        end = "Does it serve the version whose schema the mapper has?"
+        for_log = f"{begin}: its {name}. {end}" if name else f"{begin}. {end}"
+        raise errors.ModelServerAnswerError(f"{begin}: {reason}. {end}").logged_as(for_log) from error
     return mapped
 
 

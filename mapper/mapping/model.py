@@ -104,9 +104,11 @@ class TabularExplainer(TangoModel):
 
 def _answer(response: Any) -> tuple[Any, ModelRequest | None]:
     """The content of a model server's answer, and the request if it is known."""
+    if isinstance(response, ModelAnswer):
+        return response, response.request
     if isinstance(response, Bytes):
         try:
             return orjson.loads(response), None
         except orjson.JSONDecodeError as error:
             raise ModelServerAnswerError(f"The model server's answer is not JSON: {error}.") from error
-    return response, response.request if isinstance(response, ModelAnswer) else None
+    return response, None

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from datetime import date, time
 from enum import Enum
-from typing import Any
+from typing import Any, TypeGuard
 from uuid import UUID
 
 import orjson
@@ -45,7 +45,7 @@ def request_content(request: object) -> object:
             return orjson.loads(request)
         except orjson.JSONDecodeError as error:
             raise NotJsonError(f"The request is not JSON: {error}.") from error
-    if isinstance(request, (*_PLAIN, list, tuple, dict)):
+    if isinstance(request, _PLAIN) or _is_list(request):
         return request
     if isinstance(request, Mapping):
         return dict(request)
@@ -73,7 +73,7 @@ def plain(value: object, depth: int = 0) -> Any:
         return plain(value.value, depth + 1)
     if isinstance(value, Mapping):
         return {key: plain(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+    if _is_list(value):
         return [plain(item, depth + 1) for item in value]
     fields = _fields(value)
     return {name: plain(item, depth + 1) for name, item in fields.items()} if fields else value
@@ -89,7 +89,16 @@ def _parts(request: object) -> dict[str, Any]:
     found = {part: getattr(request, part, None) for part in PARTS}
     if found["data"] is None and found["file"] is None:
         return {}
-    return {part: plain(value) for part, value in found.items() if value is not None}
+    try:
+        return {part: plain(value) for part, value in found.items() if value is not None}
+    except ValueError as error:
+        fault = Finding("bad_request", f"the {type(request).__name__} cannot be read: {error}")
+        raise InvalidRequestError("The request has 1 fault; nothing was predicted.", [fault]) from error
+
+
+def _is_list(value: Any) -> TypeGuard[list[Any] | tuple[Any, ...]]:
+    """Whether it is an array of JSON; a named tuple is an object."""
+    return isinstance(value, list | tuple) and not hasattr(value, "_fields")
 
 
 def _fields(value: object) -> dict[str, Any]:

@@ -41,11 +41,11 @@ class Gate:
         self._places = asyncio.Semaphore(max_concurrent)
         self._left = max_waiting
 
-    async def __aenter__(self) -> None:
-        """Wait for a place; raises BusyError when too many wait already."""
+    async def __aenter__(self) -> bool:
+        """Wait for a place; whether there was none at once. Raises BusyError when too many wait already."""
         if not self._places.locked():
             await self._places.acquire()
-            return
+            return False
         if self._left == 0:
             raise errors.BusyError("Too many requests are waiting for the model server. Try again shortly.")
         self._left -= 1
@@ -53,6 +53,7 @@ class Gate:
             await self._places.acquire()
         finally:
             self._left += 1
+        return True
 
     async def __aexit__(self, *_: object) -> None:
         """Give the place to the next one."""
@@ -91,8 +92,9 @@ class ModelServer:
     ) -> ModelAnswer:
         """The model server's answer, with the request attached to it.
 
-        `is_wanted` is asked when the request's turn comes. Once it is sent it goes on, wanted or not: the
-        model server works on it either way, and must not be given more at once than it is meant to get.
+        `is_wanted` is asked when a request that had to wait has its turn. Once it is sent it goes on, wanted
+        or not: the model server works on it either way, and must not be given more at once than it is meant
+        to get.
 
         Raises BusyError if too many requests wait already, ClientGoneError if nobody waits for the answer any
         more, and the errors of `read_answer`, also where there is no answer.
@@ -103,8 +105,8 @@ class ModelServer:
         name = b"X-Request-ID: %b\r\n" % request_id.encode("ascii") if request_id else b""
         message = b"%b%bContent-Length: %d\r\n\r\n%b" % (self._head, name, len(body), body)
         try:
-            async with asyncio.timeout(timeout_s), self._gates[kind]:
-                if not is_wanted():
+            async with asyncio.timeout(timeout_s), self._gates[kind] as has_waited:
+                if has_waited and not is_wanted():
                     raise errors.ClientGoneError("The client disconnected while its request was waiting.")
                 started = time.perf_counter()
                 answer = await self._send(message, may_repeat=not request.is_file)

@@ -41,7 +41,8 @@ class Feature:
     categories : tuple of str or None
         The known categories of a `string` feature, sorted; None for the others.
     minimum, maximum, median : float or None
-        Over the training rows, in its own unit; None for a `string` feature. Booleans count as 0 and 1.
+        Over the training rows, in round numbers, so that nobody's own value shows: `minimum` may be lower,
+        `maximum` higher. None for a `string` feature. Booleans count as 0 and 1.
     most_frequent : str or None
         The commonest category of a `string` feature; None for the others.
     """

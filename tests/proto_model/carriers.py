@@ -8,6 +8,7 @@ sound row. The code that reads is the real one; only the forest is left out.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -37,7 +38,21 @@ from proto_model.values import TRUTH
 CASES = json.loads((Path(__file__).parents[2] / "schemas/cases/values.json").read_text(encoding="utf-8"))
 SCHEMA = ModelSchema.from_dict(CASES["schema"])
 FEATURES = {feature.name: feature for feature in SCHEMA.features}
-PAYLOAD = RowPayload(Predictor(Bundle(Path(), SCHEMA, None)), 10)  # nothing is predicted here
+# Models that take rows without column names, and the one of all features, which does not.
+SCHEMA_OF_KIND = {
+    is_text: dataclasses.replace(
+        SCHEMA, features=tuple(f for f in SCHEMA.features if (f.type == "string") == is_text)
+    )
+    for is_text in (False, True)
+}
+
+
+def payload_of(schema: ModelSchema) -> RowPayload:
+    return RowPayload(Predictor(Bundle(Path(), schema, None)), 10)  # nothing is predicted here
+
+
+PAYLOAD = payload_of(SCHEMA)
+PAYLOAD_OF_KIND = {is_text: payload_of(schema) for is_text, schema in SCHEMA_OF_KIND.items()}
 GOOD: dict[str, Any] = {
     "number": 1.5,
     "required number": 2.5,
@@ -60,16 +75,18 @@ def sound(row: dict[str, Any]) -> NDArray[np.float64]:
     return np.array([index[name].get(value, value) for name, value in row.items()], dtype=np.float64)
 
 
-def outcome_of(read: Callable[[], Any], name: str) -> Outcome:
+def outcome_of(read: Callable[[], Any], name: str, schema: ModelSchema = SCHEMA) -> Outcome:
     """Code of the value, or the message; what stands beside the value has to arrive as it is."""
     try:
         matrix = read()
     except InputError as error:
         return str(error)
-    assert matrix.shape == (1, len(FEATURES))
-    beside = [place for place, other in enumerate(FEATURES) if other != name]
-    np.testing.assert_array_equal(matrix[0, beside], sound(GOOD)[beside])
-    return float(matrix[0, list(FEATURES).index(name)])
+    names = schema.feature_names
+    assert matrix.shape == (1, len(names))
+    beside = [place for place, other in enumerate(names) if other != name]
+    codes = sound({other: GOOD[other] for other in names})
+    np.testing.assert_array_equal(matrix[0, beside], codes[beside])
+    return float(matrix[0, names.index(name)])
 
 
 def is_scalar(value: Any) -> bool:
@@ -123,6 +140,65 @@ def tensor_carrier(name: str, value: Any) -> Outcome:
         inputs.append({"name": column, "shape": [1, 1], "datatype": datatype, "data": [cell]})
     body = json.dumps({"inputs": inputs}).encode()
     return outcome_of(lambda: Inference(PAYLOAD, SCHEMA.model_name).read(body).question.rows, name)
+
+
+# Rows without column names ---------------------------------------------------------------------------------
+
+
+def unnamed_row(name: str, value: Any) -> tuple[list[Any], bool]:
+    """A sound row with a value, of a model whose columns are of the kind of the value's feature."""
+    is_text = FEATURES[name].type == "string"
+    names = SCHEMA_OF_KIND[is_text].feature_names
+    return [value if other == name else GOOD[other] for other in names], is_text
+
+
+def matrix_carrier(form: str) -> Carrier:
+    def carry(name: str, value: Any) -> Outcome:
+        row, is_text = unnamed_row(name, value)
+        body = json.dumps({form: [row]}).encode()
+        read = Invocations(PAYLOAD_OF_KIND[is_text]).read
+        return outcome_of(lambda: read(body, "application/json").rows, name, SCHEMA_OF_KIND[is_text])
+
+    return carry
+
+
+def mlflow_matrix_carrier(form: str) -> Carrier:
+    """The same where NumPy makes one type of all values first; those that it changes are left out."""
+
+    def carry(name: str, value: Any) -> Outcome:
+        row, is_text = unnamed_row(name, value)
+        if not is_scalar(value) or (is_text and not isinstance(value, str | None)):
+            return None
+        if isinstance(value, bool) and FEATURES[name].type != "boolean":
+            return None
+        data, _ = scoring_server._split_data_and_params(json.dumps({form: [row]}))
+        parsed = scoring_server.infer_and_parse_data(data)
+        schema = SCHEMA_OF_KIND[is_text]
+        return outcome_of(lambda: coded_rows(parsed, schema), name, schema)
+
+    return carry
+
+
+def table_tensor_carrier(nested: bool) -> Carrier:
+    """V2 in JSON, one tensor for all columns; its datatype is that of the value."""
+
+    def carry(name: str, value: Any) -> Outcome:
+        row, is_text = unnamed_row(name, value)
+        if not is_scalar(value) or isinstance(value, bool) or (is_text and not isinstance(value, str | None)):
+            return None
+        texts = is_text or isinstance(value, str)
+        if texts:
+            row = [cell if cell is None or isinstance(cell, str) else json.dumps(cell) for cell in row]
+        else:
+            row = [float(cell) if isinstance(cell, bool) else cell for cell in row]
+        datatype = "BYTES" if texts else "FP64"
+        data = [row] if nested else row
+        tensor = {"name": "rows", "shape": [1, len(row)], "datatype": datatype, "data": data}
+        body = json.dumps({"inputs": [tensor]}).encode()
+        read = Inference(PAYLOAD_OF_KIND[is_text], SCHEMA.model_name).read
+        return outcome_of(lambda: read(body).question.rows, name, SCHEMA_OF_KIND[is_text])
+
+    return carry
 
 
 # CSV -------------------------------------------------------------------------------------------------------
@@ -277,6 +353,12 @@ CARRIERS: dict[str, Carrier] = {
     "text/csv": csv_body_carrier,
     "Parquet body": parquet_body_carrier,
     "V2": tensor_carrier,
+    "inputs of rows": matrix_carrier("inputs"),
+    "instances of rows": matrix_carrier("instances"),
+    "V2 in one tensor": table_tensor_carrier(nested=False),
+    "V2 in one nested tensor": table_tensor_carrier(nested=True),
+    "MLflow inputs of rows": mlflow_matrix_carrier("inputs"),
+    "MLflow instances of rows": mlflow_matrix_carrier("instances"),
     **{f"MLflow {form}": mlflow_json_carrier(form) for form in FORMS},
     "MLflow text/csv": mlflow_csv_carrier,
     "MLflow Parquet": mlflow_parquet_carrier,

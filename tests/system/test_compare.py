@@ -471,16 +471,26 @@ def test_a_model_of_another_make_is_compared_by_its_labels(folder, register, run
 @pytest.mark.filterwarnings("ignore:.*An input example was not provided:UserWarning")  # of a file model
 @pytest.mark.parametrize("kinds", [("file", "rows"), ("rows", "file")], ids=["champion", "challenger"])
 def test_logged_models_are_compared_alike_whether_they_take_rows_or_files(
-    register, run_compare, good, bad, kinds
+    client, register, run_compare, good, bad, kinds
 ):
     for model, kind, alias in zip((bad, good), kinds, (CHAMPION, CHALLENGER), strict=True):
         with mlflow.start_run(experiment_id="1") as run:
             info = log_forest_model(model.pipeline, model.data, signature_kind=kind)
         tags = model.tags | {"signature": kind}
         register(SimpleNamespace(uri=info.model_uri, run_id=run.info.run_id, tags=tags), alias)
-    status, verdict, _ = run_compare()
+    before = everything(client, register.name)
+    status, verdict, talk = run_compare()
+
+    # Clients of the champion would get nothing but errors, so a better model is not enough.
+    assert (status, verdict["verdict"]) == (2, "failed")
+    assert "presigned URLs of files" in talk
+    assert "--allow-signature-change" in talk
+    assert everything(client, register.name) == before
+
+    status, verdict, _ = run_compare("--allow-signature-change")
 
     assert status == 0
+    assert verdict["criteria"]["allow_signature_change"] is True
     assert verdict["verdict"] == "promoted"
     assert tuple(verdict[role]["signature"] for role in ("champion", "challenger")) == kinds
     assert verdict["rows"]["compared"] == len(good.data.y_test)

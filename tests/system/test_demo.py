@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,6 +78,27 @@ def test_the_demo_shows_every_step_avoids_a_busy_port_and_stops_its_servers(
     assert len((tmp_path / "demo" / "predictions.csv").read_text().splitlines()) == 100_001
     assert not any(path.is_file() for path in (tmp_path / "demo" / "store").rglob("*"))
     assert _open_ports(output) == []
+    assert _mapper_with_its_defaults(tmp_path) == (200, {"status": "alive"})
+
+
+def _mapper_with_its_defaults(store: Path) -> tuple[int, Any]:
+    """Answer to a health check by `mapper serve` in the folder of a store; only the port is chosen."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("MAPPER_", "MLFLOW_"))}
+    command = [sys.executable, "-m", "mapper", "serve", "--port", "0"]
+    with subprocess.Popen(command, cwd=store, env=env, stderr=subprocess.PIPE, text=True) as mapper:
+        assert mapper.stderr is not None
+        lines = []
+        try:
+            for line in mapper.stderr:
+                lines.append(line)
+                if "listening on " in line:
+                    with urllib.request.urlopen(
+                        line.split("listening on ")[1].strip() + "/healthz"
+                    ) as answer:
+                        return answer.status, json.load(answer)
+        finally:
+            mapper.terminate()
+    raise AssertionError("".join(lines))
 
 
 def test_ctrl_c_twice_during_the_training_leaves_nothing_running(tmp_path: Path) -> None:

@@ -13,19 +13,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
-import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
+
+from tests.terminal import background, copy_of_the_repository
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(
@@ -46,7 +41,7 @@ DOCUMENTS = (
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Copy of the repository; the documents share it, as a reader's shell does."""
-    return _copy_of_the_repository(tmp_path_factory.mktemp("documents") / "repo")
+    return copy_of_the_repository(tmp_path_factory.mktemp("documents") / "repo")
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +72,7 @@ def test_every_command_works(document: str, workspace: Path, env: dict[str, str]
             if kind == "in":
                 assert (ROOT / argument).is_file(), f"{argument} is to run: {code}"
             elif kind == "server":
-                servers.enter_context(_server([*shell, code], argument, workspace, env, tmp_path))
+                servers.enter_context(background([*shell, code], argument, workspace, env, tmp_path))
             else:
                 _run([*shell, code], workspace, env, int(argument) if kind == "exit" else 0)
 
@@ -86,57 +81,6 @@ def _run(command: list[str], workspace: Path, env: dict[str, str], expected: int
     done = subprocess.run(command, cwd=workspace, env=env, text=True, capture_output=True, timeout=300)
     said = f"{command[-1]}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     assert done.returncode == expected, said
-
-
-def _copy_of_the_repository(folder: Path) -> Path:
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    return folder
-
-
-@contextlib.contextmanager
-def _server(command: list[str], ready_url: str, cwd: Path, env: dict[str, str], logs: Path) -> Iterator[None]:
-    log = logs / f"server-{time.monotonic_ns()}.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=cwd, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    try:
-        deadline = time.monotonic() + 240
-        while not _answers(ready_url):
-            assert process.poll() is None, f"{command[-1]}\n{log.read_text()}"
-            assert time.monotonic() < deadline, f"{command[-1]}\nno answer at {ready_url}\n{log.read_text()}"
-            time.sleep(0.1)
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):  # it has ended, which the test has complained about
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _answers(url: str) -> bool:
-    address = urlsplit(url)
-    try:
-        if address.scheme == "tcp":
-            socket.create_connection((address.hostname, address.port), 5).close()
-            return True
-        with urllib.request.urlopen(url, timeout=5):
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 def _free_ports(count: int) -> list[str]:

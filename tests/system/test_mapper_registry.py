@@ -1,5 +1,6 @@
 """The registry connector against a real MLflow server, with a real model version in it."""
 
+import contextlib
 import json
 import os
 import socket
@@ -126,6 +127,31 @@ def test_every_way_to_name_a_version_gives_its_schema(mlflow_url, model, uri, ve
     assert published.schema.content == SCHEMA
     assert (published.version, published.signature) == (version, signature)
     assert published.files == ({} if uri.endswith("old") else {"mapping.yaml": MAPPING})
+
+
+def test_the_version_that_explains_another_is_found_by_its_tags(mlflow_url, model):
+    client = mlflow.MlflowClient()
+    name = "it's tiny"
+    for registered, tags in (
+        (name, {}),
+        (f"{name}_explainer", {"explained_model": name, "explained_version": "1"}),
+        (f"{name}_explainer", {"explained_model": name, "explained_version": "1", "signature": "file"}),
+        (f"{name}_explainer", {"explained_model": name, "explained_version": "2"}),
+    ):
+        with contextlib.suppress(mlflow.exceptions.MlflowException):
+            client.create_registered_model(registered)
+        source = f"models:/{model['model_id']}"
+        client.create_model_version(registered, source, tags=tags, model_id=model["model_id"])
+    connector = MlflowRegistryConnector(mlflow_url, {})
+
+    assert connector.explainer_of(name, "1") == "2"
+    assert connector.explainer_of(name, "2") == "3"
+    assert connector.explainer_of(name, "9") is None
+    assert connector.explainer_of("tiny", "1") is None
+    explainer = connector.fetch(f"models:/{name}_explainer/2")
+    assert (explainer.signature, explainer.explains) == ("rows", True)
+    tango = connector.get_model(f"models:/{name}_explainer/2")
+    assert tango.map_request({"data": {"a": 0.5}})["params"] == {"explain": True}
 
 
 def test_a_model_from_the_registry_maps_requests(mlflow_url, model):

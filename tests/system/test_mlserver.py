@@ -312,6 +312,59 @@ def test_v2_grpc_gives_the_same_predictions(server, venv, ports, tensors, data, 
     assert json.loads(done.stdout) == expected(data, pipeline)
 
 
+def test_a_model_of_numbers_takes_rows_without_names_and_one_tensor_in_both_protocols(
+    venv, environment, data, pipeline, server, tmp_path
+):
+    row = [[0.5, 40, True, "nurse"]]
+    status, answer = call(f"{server}/invocations", {"inputs": row})
+    assert status == 400
+    assert "takes text for some columns, such as 'job'" in answer["message"]
+
+    names = ["size", "age", "owner"]
+    frame = data.X_train[names].astype({"age": int, "owner": bool}).assign(label=data.y_train)
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    numbers = prepare(RawTable("numbers", "numbers", table), target="label")
+    forest = make_pipeline("random_forest", numbers.schema, 0, n_estimators=5)
+    forest.fit(numbers.X_train, numbers.y_train)
+    mlflow.set_tracking_uri(environment["MLFLOW_TRACKING_URI"])
+    with mlflow.start_run(experiment_id=mlflow.get_experiment_by_name("serve").experiment_id):
+        info = log_forest_model(forest, numbers)
+    environment = environment | free_ports() | {"BUILD_DIR": str(tmp_path / "build")}
+    done = generate(info.model_uri, environment)
+    assert done.returncode == 0, done.stderr
+    rows = [[1.5, 40, 1], [-0.25, 50, 0], [0.125, 60, 1]]
+    tensor = {"name": "rows", "shape": [3, 3], "datatype": "FP64", "data": [v for row in rows for v in row]}
+
+    with serving(venv, environment["BUILD_DIR"], environment, tmp_path) as (url, _):
+        _, named = call(f"{url}/invocations", {"dataframe_split": {"columns": names, "data": rows}})
+        expected = {name: [row[name] for row in named["predictions"]] for name in named["predictions"][0]}
+        for key in ("inputs", "instances"):
+            assert call(f"{url}/invocations", {key: rows}) == (200, named)
+        for changes in ({}, {"data": rows}, {"datatype": "FP32"}):
+            status, answer = call(f"{url}/v2/models/proto_model/infer", {"inputs": [tensor | changes]})
+            assert status == 200, answer
+            assert {output["name"]: output["data"] for output in answer["outputs"]} == expected
+        target = f"127.0.0.1:{environment['MLSERVER_GRPC_PORT']}"
+        request = json.dumps({"inputs": [tensor]})
+        done = subprocess.run([venv, "-c", GRPC, target, request], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == expected
+        for body, words in (
+            ({"inputs": [[1.5, 40.5, 1]]}, "row 0, column 'age': 40.5 given, a whole number expected"),
+            ({"inputs": [[1.5, 40, True], [1.5]]}, "Row 1 has 1 values, lists expected with 3 values each"),
+        ):
+            status, answer = call(f"{url}/invocations", body)
+            assert status == 400
+            assert words in answer["message"]
+        for changes, words in (
+            ({"shape": [9, 1]}, "is not that of all columns in one, [n_rows, 3]"),
+            ({"data": [1.5] * 9}, "row 0, column 'age': 1.5 given, a whole number expected"),
+        ):
+            status, answer = call(f"{url}/v2/models/proto_model/infer", {"inputs": [tensor | changes]})
+            assert status == 400
+            assert words in answer["error"]
+
+
 def test_metadata_names_the_columns_and_their_types(server):
     _, metadata = call(f"{server}/v2/models/proto_model")
 

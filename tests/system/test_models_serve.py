@@ -249,6 +249,60 @@ def test_an_unknown_engine_is_refused_with_those_there_are(server, records):
     )
 
 
+def test_columns_that_mlflow_lists_are_checked_by_the_model_alone(server, store):
+    version = mlflow.MlflowClient(store[0]).get_model_version_by_alias("proto_model", "champion")
+    folder = mlflow.artifacts.download_artifacts(version.source, tracking_uri=store[0])
+    columns = mlflow.models.Model.load(folder).signature.inputs.to_dict()
+
+    assert columns == [
+        {"name": "size", "type": "double", "required": True},
+        {"name": "age", "type": "long", "required": False},
+        {"name": "owner", "type": "boolean", "required": True},
+        {"name": "job", "type": "string", "required": True},
+    ]
+    body = {"dataframe_split": {"columns": ["size", "owner", "job"], "data": [[True, "no", 5]]}}
+    status, answer = post(server, body)
+    assert status == 400
+    for words in (
+        "row 0, column 'size': the boolean true given, a number expected",
+        "row 0, column 'owner': the string \"no\" given, true or false expected",
+        "row 0, column 'job': 5 given, a string expected",
+    ):
+        assert words in answer["message"]
+
+
+def test_rows_without_names_are_answered_where_all_columns_are_of_a_kind(server, store, data, tmp_path):
+    status, answer = post(server, {"inputs": [[1.5, 40, True, "nurse"]]})
+    assert status == 400
+    assert (
+        "takes text for some columns, such as 'job', and not for others, such as 'size'" in answer["message"]
+    )
+
+    names = ["size", "age", "owner"]
+    frame = data.X_train[names].astype({"age": "Int64", "owner": bool}).assign(label=data.y_train)
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    numbers = prepare(RawTable("numbers", "numbers", table), target="label")
+    forest = make_pipeline("random_forest", numbers.schema, 0, n_estimators=5)
+    forest.fit(numbers.X_train, numbers.y_train)
+    mlflow.set_tracking_uri(store[0])
+    try:
+        with mlflow.start_run(run_id=store[1]):
+            info = log_forest_model(forest, numbers, name="numbers")
+    finally:
+        mlflow.set_tracking_uri(None)
+    rows = [[1.5, 40, 1], [-0.25, None, 0]]
+    with serving(info.model_uri, store[0], tmp_path) as url:
+        _, named = post(url, {"dataframe_split": {"columns": names, "data": rows}})
+        for key in ("inputs", "instances"):
+            assert post(url, {key: rows}) == (200, named)
+        status, answer = post(url, {"inputs": [[1.5, 40.5, 2]]})
+
+    assert len(named["predictions"]) == 2
+    assert status == 400
+    assert "row 0, column 'age': 40.5 given, a whole number expected" in answer["message"]
+    assert "row 0, column 'owner': 2 given, true or false expected" in answer["message"]
+
+
 def invocation(*arguments, tracking_uri):
     return subprocess.run(
         [sys.executable, ROOT / "run_proto_model_invocation.py", *arguments],

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PROMOTED, KEPT, NOT_COMPARED = 0, 1, 2
 
-_ONLY_FOR_COMPARING = ("confidence", "min_improvement", "random_state", "report")
+_ONLY_FOR_COMPARING = ("allow_signature_change", "confidence", "min_improvement", "random_state", "report")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,6 +44,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--min-improvement", type=float, default=0.0, help="require at least this difference, e.g. 0.005"
+    )
+    parser.add_argument(
+        "--allow-signature-change",
+        action="store_true",
+        help="let a model for files replace one for rows, or the other way round",
     )
     parser.add_argument(
         "--random-state", type=_seed, default=0, help="seed of the bootstrap (default: %(default)s)"
@@ -116,7 +121,7 @@ def _compare(arguments: argparse.Namespace, console: Console) -> tuple[int, dict
         write_report,
     )
 
-    criteria = Criteria(arguments.min_improvement, arguments.confidence)
+    criteria = Criteria(arguments.min_improvement, arguments.confidence, arguments.allow_signature_change)
     if arguments.report:  # before anything is moved
         try:
             arguments.report.mkdir(parents=True, exist_ok=True)

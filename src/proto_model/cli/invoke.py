@@ -1,41 +1,39 @@
-"""Send a model's example row, or the rows of a file, to a server; show the answer.
+"""Send rows to a served model and show the answer; a model for files gets a file through an object store.
 
-The example row is read from MLflow (see MLFLOW_TRACKING_URI). Exit status:
-0 answered, 1 no answer from the server or MLflow, 2 wrong arguments or file.
+The server is asked first what it serves, and the rows are made from that. A server that does not tell, as
+MLflow's, gets the example row of the first model that there is of runs:/$MLFLOW_RUN_ID/model, the champion
+and the challenger (see MLFLOW_TRACKING_URI). Exit status: 0 answered, 1 no answer from the server, the
+store or MLflow, 2 wrong arguments or file.
 
-Example: python run_proto_model_invocation.py --mapper --explain
+Example: python run_proto_model_invocation.py --explain
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
-import json
-import logging
 import math
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Sequence
+import os
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
 
 from proto_model.errors import InputError, ProtoModelError
-from proto_model.registry.tracking import shown_url
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from proto_model.invocation.answer import answer_table, answered_rows, explanation_text, parsed_rows
+from proto_model.invocation.file_trip import round_trip
+from proto_model.invocation.http import InvocationError, endpoint, invoke, wait_until_up
+from proto_model.invocation.registered import RegisteredModel, candidates, first_registered
+from proto_model.invocation.requests import request_body
+from proto_model.invocation.rows import numbered, read_records, spread_records, write_csv
+from proto_model.invocation.server import Server
+from proto_model.invocation.store import opened
 
 MODEL_SERVER_URL = "http://127.0.0.1:5001"
 MAPPER_URL = "http://127.0.0.1:8080"
+N_SHOWN = 5
+"""Rows of a file whose predictions are shown."""
 
-_PAUSE_S = 0.2
-_MISTYPED = "The URL is not valid. Give one such as http://127.0.0.1:5001."
-
-
-class InvocationError(ProtoModelError):
-    """The server could not be reached, or did not answer with predictions."""
+Say = Callable[[str], None]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,10 +49,16 @@ def build_parser() -> argparse.ArgumentParser:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--data", type=Path, metavar="FILE", help="rows to send: JSON or CSV")
     source.add_argument(
-        "--model-uri",
-        default="models:/proto_model@champion",
-        help="model whose example row is sent (default: %(default)s)",
+        "--model-uri", help="model whose example row is sent (default: what the server tells, see above)"
     )
+    files = parser.add_argument_group("for a model that takes files")
+    files.add_argument(
+        "--store",
+        metavar="S3_URL",
+        help="where the file goes, such as s3://bucket/folder (default: s3://files if AWS_ENDPOINT_URL is "
+        "set, else a store on this machine, started if need be)",
+    )
+    files.add_argument("--endpoint-url", help="address of the store (default: AWS_ENDPOINT_URL, or AWS)")
     parser.add_argument(
         "--wait-s",
         type=_seconds,
@@ -78,17 +82,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     from rich.console import Console
 
+    from proto_model.registry.tracking import quiet_mlflow
+
     arguments = build_parser().parse_args(argv)
+    quiet_mlflow()
     talk = Console(stderr=True)
-    url = arguments.url or (MAPPER_URL if arguments.mapper else MODEL_SERVER_URL)
+    console = Console()
+
+    def say(text: str) -> None:
+        talk.print(text, markup=False, highlight=False, soft_wrap=True)
+
     try:
-        records = read_records(arguments.data) if arguments.data else example_records(arguments.model_uri)
-        path, body = request_body(records, through_mapper=arguments.mapper, explain=arguments.explain)
-        rows = answered_rows(invoke(endpoint(url, path), body, wait_s=arguments.wait_s))
+        rows = _answered(arguments, say)
     except ProtoModelError as error:
         talk.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         return 2 if isinstance(error, InputError) else 1
-    console = Console()
     console.print(answer_table(rows))
     for number, row in enumerate(rows):
         if "explanation" in row:
@@ -96,176 +104,73 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def example_records(model_uri: str) -> list[dict[str, Any]]:
-    """First row of a model's input example."""
-    import mlflow.models
-    from mlflow.exceptions import MlflowException
-
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    try:
-        info = mlflow.models.get_model_info(model_uri)
-        if info.saved_input_example_info is None:
-            raise InputError(f"{model_uri} has no input example. Send rows of your own with --data.")
-        example: Any = mlflow.models.Model.load(model_uri).load_input_example(model_uri)
-    except (MlflowException, OSError) as error:
-        raise ProtoModelError(f"Cannot load {model_uri}: {error}") from error
-    records: list[dict[str, Any]] = json.loads(example.head(1).to_json(orient="records", double_precision=15))
-    return records
-
-
-def read_records(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSON or CSV file.
-
-    JSON holds one record, a list of records, or `{"columns": [...], "data": [[...], ...]}`. Everything else
-    is read as CSV with a header. An InputError says that there are no rows in it.
-    """
-    try:
-        if path.suffix.lower() == ".json":
-            records = _records(json.loads(path.read_text(encoding="utf-8")))
-        else:
-            import pandas as pd
-
-            frame = pd.read_csv(path, skipinitialspace=True)
-            records = json.loads(frame.to_json(orient="records", double_precision=15))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"Cannot read {path}: {error}") from error
-    if not records:
-        raise InputError(f"{path} has no rows. Give one record, or a list of them.")
-    return records
+def _answered(arguments: argparse.Namespace, say: Say) -> list[dict[str, Any]]:
+    """Rows of the answer to the request that the arguments ask for."""
+    url = arguments.url or (MAPPER_URL if arguments.mapper else MODEL_SERVER_URL)
+    records = (
+        read_records(arguments.data) if arguments.data else []
+    )  # or what is wrong with it, before all else
+    wait_until_up(url, arguments.wait_s)
+    server = Server.asked(url)
+    if server.takes_files:
+        return _file_rows(arguments, server, say)
+    if records:
+        say(f"Rows: those of {arguments.data}")
+    elif server.record is not None and not arguments.model_uri:
+        say(f"Row: made from what {url} tells of its model")
+        records = [server.record]
+    else:
+        records = [_registered(arguments, server, say).record]
+    path, body = request_body(records, through_mapper=server.is_mapper, explain=arguments.explain)
+    return answered_rows(invoke(endpoint(url, path), body, wait_s=arguments.wait_s))
 
 
-def _records(content: Any) -> list[dict[str, Any]]:
-    if isinstance(content, dict) and {"columns", "data"} <= content.keys():
-        return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
-    if isinstance(content, dict):
-        return [content]
-    if isinstance(content, list) and all(isinstance(record, dict) for record in content):
-        return content
-    raise ValueError("one record, a list of records, or columns and data expected")
+def _file_rows(arguments: argparse.Namespace, server: Server, say: Say) -> list[dict[str, Any]]:
+    """The first rows of a file that went through a store."""
+    say(f"{server.url} serves a model for files")
+    with tempfile.TemporaryDirectory() as temporary:
+        file: Path = arguments.data
+        if file is None:
+            file = Path(temporary) / "rows.csv"
+            write_csv(file, numbered(_spread(arguments, server, say)))
+        elif file.suffix.lower() == ".json":
+            file = Path(temporary) / "rows.csv"
+            write_csv(file, numbered(read_records(arguments.data)))
+        with opened(arguments.store, arguments.endpoint_url) as store:
+            trip = round_trip(
+                server,
+                store,
+                file,
+                Path(temporary),
+                explain=arguments.explain,
+                wait_s=arguments.wait_s,
+                say=say,
+            )
+    say(f"checked: {len(trip.rows):,} rows came back in order, each with a prediction")
+    return parsed_rows(trip.rows[:N_SHOWN])
 
 
-def request_body(
-    records: list[dict[str, Any]], *, through_mapper: bool, explain: bool
-) -> tuple[str, dict[str, Any]]:
-    """Path below the server's URL and JSON body of the request for some rows."""
-    if through_mapper:
-        return ("/v1/explain" if explain else "/v1/predict"), {"data": records}
-    columns = list(dict.fromkeys(name for record in records for name in record))
-    body: dict[str, Any] = {
-        "dataframe_split": {
-            "columns": columns,
-            "data": [[record.get(name) for name in columns] for record in records],
-        }
-    }
-    if explain:
-        body["params"] = {"explain": True}
-    return "/invocations", body
+def _spread(arguments: argparse.Namespace, server: Server, say: Say) -> list[dict[str, Any]]:
+    """Rows over the range of what the model was trained on."""
+    if server.schema is not None and not arguments.model_uri:
+        say(f"Rows: made from what {server.url} tells of its model")
+        return spread_records(server.schema)
+    return spread_records(_registered(arguments, server, say).schema)
 
 
-def endpoint(server: str, path: str) -> str:
-    """URL of a path below a server's; what stands behind a `?` there stays at the end."""
-    try:
-        parts = urlsplit(server)
-    except ValueError as error:
-        raise InvocationError(_MISTYPED) from error
-    return parts._replace(path=parts.path.rstrip("/") + path).geturl()
-
-
-def invoke(url: str, body: dict[str, Any], *, wait_s: float, timeout_s: float = 60.0) -> Any:
-    """Parsed answer to a POST, sent again until a server that is starting has come up.
-
-    For `wait_s` seconds it goes on while nothing listens there, or the answer is 503. An InvocationError says
-    that nothing answers in time, or, in the server's own words, that the answer is an error or not JSON.
-    """
-    if not url.startswith(("http://", "https://")):
-        raise InvocationError(_MISTYPED)
-    shown = shown_url(url)
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    end = time.monotonic() + wait_s
-    while True:
+def _registered(arguments: argparse.Namespace, server: Server, say: Say) -> RegisteredModel:
+    """The model that was named, or the first that may be the one behind the server."""
+    if arguments.model_uri:
+        found = first_registered([arguments.model_uri])
+    else:
+        uris = candidates(os.environ, server.model_name or "proto_model")
         try:
-            with urllib.request.urlopen(request, timeout=timeout_s) as response:
-                return json.loads(response.read())
-        except urllib.error.HTTPError as error:
-            text = error.read().decode(errors="replace")
-            if error.code != 503 or time.monotonic() >= end:
-                raise InvocationError(f"{shown} answered {error.code}: {_said(text)}") from error
-        except OSError as error:  # urllib's URLError is one
-            if time.monotonic() >= end:
-                raise InvocationError(
-                    f"No answer from {shown} within {wait_s:g} s: {getattr(error, 'reason', error)}. "
-                    "Is the server running?"
-                ) from error
-        except http.client.InvalidURL as error:
-            raise InvocationError(_MISTYPED) from error
-        except http.client.HTTPException as error:
-            raise InvocationError(f"{shown} is not an HTTP server. Check the port.") from error
-        except ValueError as error:
-            raise InvocationError(f"The answer from {shown} is not JSON: {error}") from error
-        time.sleep(_PAUSE_S)
-
-
-def answered_rows(answer: Any) -> list[dict[str, Any]]:
-    """Predictions in an answer of the model server or the mapper, one dictionary per row."""
-    rows = answer.get("predictions") if isinstance(answer, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or not rows:
-        raise InvocationError(f"No predictions in the answer: {json.dumps(answer)[:500]}")
-    return rows
-
-
-def _said(text: str) -> str:
-    """What an error body says: MLflow's `message`, MLServer's `error`, or a problem with its faults."""
-    try:
-        content = json.loads(text)
-    except ValueError:
-        return text[:2000]
-    if not isinstance(content, dict):
-        return text[:2000]
-    said = content.get("message") or content.get("error") or content.get("detail") or content.get("title")
-    faults = content.get("errors")
-    return "\n".join(
-        [str(said or text)[:4000], *(json.dumps(f) for f in (faults if isinstance(faults, list) else []))]
-    )
-
-
-def answer_table(rows: list[dict[str, Any]]) -> Table:
-    """Predictions and probabilities, a line per row."""
-    from rich.table import Table
-
-    table = Table(title="Predictions")
-    flat = [_flat(row) for row in rows]
-    columns = list(dict.fromkeys(name for row in flat for name in row))
-    table.add_column("row", justify="right")
-    for name in columns:
-        table.add_column(name, justify="left" if name == "prediction" else "right")
-    for number, row in enumerate(flat):
-        table.add_row(str(number), *(_cell(row.get(name)) for name in columns))
-    return table
-
-
-def explanation_text(number: int, explanation: dict[str, Any]) -> str:
-    """Rule and counterfactuals of a row, in words."""
-    lines = [f"Why row {number}: {explanation['rule']['text']}"]
-    for counterfactual in explanation["counterfactuals"]:
-        doubt = "" if counterfactual["valid"] else " (not confirmed by the model)"
-        lines.append(f"  {counterfactual['text']}{doubt}")
-    if not explanation["counterfactuals"]:
-        lines.append("  no counterfactual found")
-    return "\n".join(lines + [f"  note: {note}" for note in explanation["notes"]])
-
-
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """Row without its explanation; the mapper's probabilities as columns of their own."""
-    cells: dict[str, Any] = {}
-    for name, value in row.items():
-        if isinstance(value, dict) and name != "explanation":
-            cells |= {f"{name} {key}": item for key, item in value.items()}
-        elif name != "explanation":
-            cells[name] = value
-    return cells
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    return "" if value is None or value == [] else str(value)
+            found = first_registered(uris)
+        except ProtoModelError as error:
+            raise InvocationError(
+                f"{server.url} does not tell which columns its model takes, and MLflow has none of "
+                f"{', '.join(uris)}. Send rows of your own with --data, or name a model with --model-uri.\n"
+                f"{error}"
+            ) from error
+    say(f"Row: the example of {found.model_uri}")
+    return found

@@ -16,6 +16,7 @@ COMMANDS = {
     "train": ("train all variants on a table and register them", "train"),
     "compare": ("promote the challenger if it is better than the champion", "train"),
     "serve": ("serve a model over HTTP, without loading MLflow", "serve,files"),
+    "mlserver": ("configure MLServer for a model, and start it", "train"),
     "score": ("predict a file of any size", "files"),
     "invoke": ("send rows to a served model and show the answer", "train"),
 }

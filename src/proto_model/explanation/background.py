@@ -21,10 +21,11 @@ JsonValue = str | int | float | bool | None
 
 @dataclass(frozen=True, eq=False)
 class Background:
-    """Training rows as a coded matrix, with ranges, spreads and cut points per feature."""
+    """Rows like those of training as a coded matrix, with ranges, spreads and cut points per feature."""
 
     schema: ModelSchema  # its ranges and categories bound what an explanation may propose
     matrix: Floats  # (n_rows, n_features)
+    synthetic: bool  # whether its rows are drawn, not training rows themselves
     numeric: Bools  # whether it is a number
     whole: Bools  # whether only whole numbers are possible, as for booleans and category codes, too
     directed: Bools  # whether more and less mean something, as for numbers and booleans
@@ -40,8 +41,8 @@ class Background:
         return len(self.schema.features)
 
     @classmethod
-    def from_matrix(cls, schema: ModelSchema, matrix: Floats) -> Background:
-        """Background of a schema and coded training rows, of which at most `MAX_ROWS` are kept."""
+    def from_matrix(cls, schema: ModelSchema, matrix: Floats, synthetic: bool = False) -> Background:
+        """Background of a schema and coded rows, of which at most `MAX_ROWS` are kept."""
         n_features = len(schema.features)
         if matrix.ndim != 2 or matrix.shape[1] != n_features or not len(matrix):
             raise ArtifactError(
@@ -72,6 +73,7 @@ class Background:
         return cls(
             schema=schema,
             matrix=matrix,
+            synthetic=synthetic,
             numeric=numeric,
             whole=np.array([kind != "double" for kind in types]),
             directed=np.array([kind != "string" for kind in types]),

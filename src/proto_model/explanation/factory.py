@@ -15,7 +15,7 @@ ENGINES = tuple(_EXPLAINERS)
 
 
 def make_explainer(
-    engine: str, schema: ModelSchema, background: Floats, predict_proba: PredictProba
+    engine: str, schema: ModelSchema, background: Floats, predict_proba: PredictProba, synthetic: bool = False
 ) -> Explainer:
     """Explainer of a model.
 
@@ -26,9 +26,12 @@ def make_explainer(
     schema : ModelSchema
         Features and classes of the model.
     background : ndarray of shape (n_rows, n_features)
-        Sample of the training rows as a coded matrix.
+        Coded matrix of rows like those that the model was trained on.
     predict_proba : callable
         The model: coded matrix to class probabilities. See `FrameModel` for models over data frames.
+    synthetic : bool
+        Whether the background's rows are drawn, such as by `proto_model.training.background`, and not a
+        sample of the training rows.
 
     Raises
     ------
@@ -39,4 +42,4 @@ def make_explainer(
     """
     if engine not in _EXPLAINERS:
         raise InputError(f"engine {engine!r} given, one of {', '.join(ENGINES)} expected.")
-    return _EXPLAINERS[engine](schema, background, predict_proba)
+    return _EXPLAINERS[engine](schema, background, predict_proba, synthetic)

@@ -38,13 +38,15 @@ _lock = threading.RLock()
 class LoreSaExplainer:
     """Explains rows with the library's random generator (effort `fast`) or its genetic one (`thorough`)."""
 
-    def __init__(self, schema: ModelSchema, background: Floats, predict_proba: PredictProba) -> None:
+    def __init__(
+        self, schema: ModelSchema, background: Floats, predict_proba: PredictProba, synthetic: bool = False
+    ) -> None:
         if importlib.util.find_spec("lore_sa") is None:
             raise InputError(
                 "engine 'lore_sa' is not installed here. Install it with "
                 "`pip install 'proto-model-turbo[lore-sa]'`, or use engine 'lore'."
             )
-        self.background = Background.from_matrix(schema, background)
+        self.background = Background.from_matrix(schema, background, synthetic)
         self.predict_proba = predict_proba
         self._typical = _typical(self.background.matrix)
         self._built: dict[str, _Lore] = {}

@@ -6,6 +6,8 @@ import contextlib
 import dataclasses
 import logging
 import socket
+import traceback
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -69,6 +71,7 @@ class Summary:
     seconds: float = 0.0
     etag: str | None = None  # what the store calls the output
     sha256: str | None = None  # of the output
+    verified: str | None = None  # what shows that both files arrived as they were, see docs/files.md
     notes: str | None = None  # what the caller should know of a job that is done
     error: str | None = None
     error_type: ErrorType | None = None  # see docs/files.md
@@ -106,7 +109,8 @@ def run_jobs(
 ) -> list[Summary]:
     """Summaries of jobs, in their order; what fails in one stands in its summary.
 
-    One job is scored at a time, on all cores; its upload goes on while the next one is scored. `go_on` is
+    One job is scored at a time, on all cores; its upload goes on while the next one is scored, and the one
+    after it waits for it, so that few files are open however many jobs there are. `go_on` is
     called now and then, by several threads; it ends the jobs, which have failed then, by raising.
 
     Raises
@@ -117,9 +121,18 @@ def run_jobs(
     parse_format(parameters.input_format, "input_format")
     parse_format(parameters.output_format, "output_format")
     task = Task(model, parameters, settings, explain)
+    summaries: list[Summary] = []
+    uploading: deque[Future[Summary]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="upload") as uploads:
-        running = [_Run(job, task, go_on, outside).start(uploads) for job in jobs]
-        return [future.result() for future in running]
+        for job in jobs:
+            while len(uploading) > 1:
+                summaries.append(uploading.popleft().result())
+            uploading.append(_Run(job, task, go_on, outside).start(uploads))
+        return summaries + [future.result() for future in uploading]
+
+
+def _listed(checks: tuple[str, ...]) -> str:
+    return ", ".join(checks) or "nothing"
 
 
 class _Run:
@@ -131,20 +144,23 @@ class _Run:
         self._started_at = outside.now()
         self._urls: list[PresignedUrl] = []
         self._bytes_in: int | None = None
+        self._checks: tuple[str, ...] = ()
 
     def start(self, uploads: ThreadPoolExecutor) -> Future[Summary]:
         """Download and score; the upload and the summary come later."""
-        file = open_unnamed(self._settings)
-        try:
-            source, target, deadline = self._check()
-            spool = Spool(file, self._settings.max_output_bytes)
-            scored = self._score(source, deadline, spool)
-            return uploads.submit(self._finish, target, deadline, spool, scored)
-        except Exception as error:  # one job must not undo the others
-            file.close()
-            failed: Future[Summary] = Future()
-            failed.set_result(self._failed(error))
-            return failed
+        with contextlib.ExitStack() as stack:
+            try:
+                source, target, deadline = self._check()
+                file = stack.enter_context(open_unnamed(self._settings))
+                spool = Spool(file, self._settings.max_output_bytes)
+                scored = self._score(source, deadline, spool)
+                uploading = uploads.submit(self._finish, target, deadline, spool, scored)
+                stack.pop_all()  # the upload closes the file
+                return uploading
+            except Exception as error:  # one job must not undo the others
+                failed: Future[Summary] = Future()
+                failed.set_result(self._failed(error))
+                return failed
 
     def _check(self) -> tuple[Endpoint, Endpoint, Deadline]:
         """Find out what can be known before the work: form, expiry, signed headers, where the URLs lead."""
@@ -171,16 +187,16 @@ class _Run:
         with contextlib.closing(Download(source, deadline)) as download:
             try:
                 name = source.url.path
-                return score(download, name, spool, self._task, lambda n_rows: deadline.check())
+                return score(download, name, spool, self._task, check=deadline.check)
             finally:
-                self._bytes_in = download.n_bytes
+                self._bytes_in, self._checks = download.n_bytes, download.checks
 
     def _finish(self, target: Endpoint, deadline: Deadline, spool: Spool, scored: Scored) -> Summary:
         """Upload what was scored."""
         with spool.file:
             try:
                 content = Content(spool.file, spool.n_bytes, spool.md5, scored.output_format.media_type)
-                etag = upload(target, content, deadline)
+                stored = upload(target, content, deadline)
             except Exception as error:  # one job must not undo the others
                 return self._failed(error)
         summary = Summary(
@@ -193,25 +209,28 @@ class _Run:
             input_format=str(scored.input_format),
             output_format=str(scored.output_format),
             seconds=self._seconds(),
-            etag=etag,
+            etag=stored.etag,
             sha256=spool.sha256,
+            verified=f"input: {_listed(self._checks)}; output: {_listed(stored.checks)}",
             notes="; ".join(scored.notes) or None,
         )
         logger.info(
             "file job %s: done, %d rows, %d rejected, %.3f s",
-            *(self._job.file_id, scored.n_rows, scored.n_rejected, summary.seconds),
+            *(self._shown_id(), scored.n_rows, scored.n_rejected, summary.seconds),
         )
         return summary
 
     def _failed(self, error: Exception) -> Summary:
         kind: ErrorType = next((name for cls, name in _ERROR_TYPES if isinstance(error, cls)), "internal")
         message = str(error) if isinstance(error, ProtoModelError) else f"{type(error).__name__}: {error}"
-        for url in self._urls:
-            message = url.redact(message)
-        logger.log(
-            logging.ERROR if kind == "internal" else logging.INFO,
-            *("file job %s: failed (%s): %s", self._job.file_id, kind, message),
-        )
+        message = self._redacted(message)
+        if kind == "internal":
+            where = "".join(traceback.format_tb(error.__traceback__))
+            logger.error("file job %s: %s in\n%s", self._shown_id(), type(error).__name__, where)
+        else:
+            # What is wrong with a file quotes its values, which belong into the answer alone.
+            told = "the answer says what is wrong with the file" if kind == "input" else message
+            logger.info("file job %s: failed (%s): %s", self._shown_id(), kind, told)
         return Summary(
             file_id=self._job.file_id,
             status="failed",
@@ -220,6 +239,15 @@ class _Run:
             error=message,
             error_type=kind,
         )
+
+    def _redacted(self, text: str) -> str:
+        for url in self._urls:
+            text = url.redact(text)
+        return text
+
+    def _shown_id(self) -> str:
+        """The client's name of the job, on one line of the log."""
+        return self._redacted(f"{self._job.file_id!r:.200}")
 
     def _seconds(self) -> float:
         return round((self._outside.now() - self._started_at).total_seconds(), 3)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import compress
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,11 @@ from proto_model.schema import ModelSchema
 from proto_model.table.arrow_values import read_arrow, to_numbers
 from proto_model.values import RuleBook, fault_text
 
+T = TypeVar("T")
+
 _SHOWN = 20
+_MOST_REASONS = 3
+_CHECK_EVERY = 256
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,35 @@ class Fault:
     reason: str
 
     def __str__(self) -> str:
-        """As a message without the place of the row."""
-        return f"column {self.column!r}: {self.reason}" if self.column else self.reason
+        """As a message without the place of the row; half a surrogate pair is no text, so it is spelt out."""
+        text = f"column {self.column!r}: {self.reason}" if self.column else self.reason
+        return text.encode(errors="backslashreplace").decode()
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a reader has to think of while it looks at rows one by one, which may take long."""
+
+    check: Callable[[], None] = lambda: None  # called often, by several threads; ends the job by raising
+    marking: bool = True  # whether each bad row gets its reasons; else the first one ends the job
+
+    def each(self, items: Iterable[T]) -> Iterator[T]:
+        """The items, with a check now and then."""
+        for number, item in enumerate(items):
+            if number % _CHECK_EVERY == 0:
+                self.check()
+            yield item
+
+    def are_shown(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of many faults anybody will see, by the row of each in ascending order."""
+        rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        return rank < _MOST_REASONS if self.marking else np.arange(len(rows)) == 0
+
+    def shown(self, faults: Iterable[Fault]) -> list[Fault]:
+        """Of faults in any order those that anybody will see, by row."""
+        ordered = sorted(faults, key=lambda fault: fault.row)
+        are_shown = self.are_shown(np.array([fault.row for fault in ordered], dtype=np.int64))
+        return list(compress(ordered, are_shown))
 
 
 @dataclass(frozen=True)
@@ -84,7 +116,7 @@ class Rows:
 
     matrix: NDArray[np.float64]  # (n_rows, n_features), coded as `proto_model.values` says
     passthrough: list[pa.Array]  # columns to copy, in the order of the request
-    faults: list[Fault] = field(default_factory=list)  # by row
+    faults: list[Fault] = field(default_factory=list)  # by row; each bad row's first ones, or only the first
     # Line within the block on which each row of a text file begins; None where there are no faults.
     lines: NDArray[np.int64] | None = None
     n_lines: int = 0  # of the block
@@ -95,6 +127,7 @@ def coded_matrix(
     columns: Mapping[str, pa.Array],
     book: RuleBook,
     n_rows: int,
+    watch: Watch,
     matrix: NDArray[np.float64] | None = None,
     filled: Sequence[int] = (),
 ) -> tuple[NDArray[np.float64], list[Fault]]:
@@ -105,15 +138,7 @@ def coded_matrix(
     """
     if matrix is None:
         matrix = np.empty((n_rows, len(book.rules)))
-    found: list[tuple[int, int, Fault]] = []
-
-    def add(position: int, faults: NDArray[np.uint8], values: Any) -> None:
-        feature = book.rules[position].feature
-        for row in np.flatnonzero(faults).tolist():
-            value = values[row].as_py() if isinstance(values, pa.Array) else values[row]
-            fault = Fault(row, feature.name, fault_text(value, feature, int(faults[row])))
-            found.append((row, position, fault))
-
+    found: dict[int, tuple[NDArray[np.uint8], Any]] = {}
     numbers = list(filled)
     for position, rule in enumerate(book.rules):
         column = columns.get(rule.feature.name)
@@ -121,15 +146,44 @@ def coded_matrix(
             continue
         if column is None:
             matrix[:, position], fault = rule.missing
-            add(position, np.full(n_rows, fault, np.uint8), [None] * n_rows)
+            if fault:
+                found[position] = np.full(n_rows, fault, np.uint8), None
         elif not rule.is_category and pa.types.is_floating(column.type):
             matrix[:, position] = to_numbers(column)
             numbers.append(position)
         else:
             matrix[:, position], faults = read_arrow(column, rule)
-            add(position, faults, column)
+            found[position] = faults, column
     if numbers and n_rows and not book.accepts(matrix):
         for position in numbers:
             values = matrix[:, position]
-            add(position, book.rules[position].number_faults(values), values)
-    return matrix, [fault for _, _, fault in sorted(found, key=lambda item: item[:2])]
+            found[position] = book.rules[position].number_faults(values), values
+    return matrix, _named(found, book, watch)
+
+
+def _named(found: Mapping[int, tuple[NDArray[np.uint8], Any]], book: RuleBook, watch: Watch) -> list[Fault]:
+    """Faults in words, by row and then by feature, of codes for each feature's rows and what was given there.
+
+    A block of two megabytes can have as many faults, so none is put into words that nobody will see, and a
+    value that is many rows' is put into words once.
+    """
+    places = {position: np.flatnonzero(codes) for position, (codes, _) in found.items()}
+    positions = np.repeat(list(places), [len(rows) for rows in places.values()]).astype(np.int64)
+    rows = np.concatenate([*places.values(), np.empty(0, np.int64)])
+    order = np.lexsort((positions, rows))
+    order = order[watch.are_shown(rows[order])]
+    known: dict[tuple[int, int, int], str] = {}
+    faults = []
+    for row, position in watch.each(zip(rows[order].tolist(), positions[order].tolist(), strict=True)):
+        (codes, values), feature = found[position], book.rules[position].feature
+        code = int(codes[row])
+        index = values.indices[row].as_py() if isinstance(values, pa.DictionaryArray) else None
+        reason = None if index is None else known.get((position, code, index))
+        if reason is None:
+            value = None if values is None else values[row]
+            value = value.as_py() if isinstance(value, pa.Scalar) else value
+            reason = fault_text(value, feature, code)
+        if index is not None:
+            known[position, code, index] = reason
+        faults.append(Fault(row, feature.name, reason))
+    return faults

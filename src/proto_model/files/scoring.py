@@ -7,7 +7,7 @@ import dataclasses
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
@@ -23,12 +23,14 @@ from proto_model.files.formats.base import Reader, Writer
 from proto_model.files.output import output_batch, output_schema
 from proto_model.files.rows import Rows
 from proto_model.files.stream import Spool, first_line, open_stream
-from proto_model.files.transfer import Download, FileSettings, LimitError
+from proto_model.files.transfer import Download, FileSettings, LimitError, check_descriptors
 from proto_model.model import Answer, answer_fields
 from proto_model.parameters import FILE, Parameters
 from proto_model.schema import ModelSchema
 
-_MOST_REASONS = 3
+_PART_ROWS = 1 << 14  # to predict between two looks at the time
+_EXPLAINED_PART_ROWS = 32
+_WAIT_S = 0.2  # for a block, between two looks at the time
 
 Explain = Callable[[NDArray[np.float64]], list[dict[str, Any]]]
 T = TypeVar("T")
@@ -125,11 +127,13 @@ def score(
     spool: Spool,
     task: Task,
     progress: Callable[[int], None] = lambda n_rows: None,
+    check: Callable[[], None] = lambda: None,
 ) -> Scored:
     """Score a file; the spool then holds a complete one.
 
     `source` is a download or an unbuffered file, `name` its name or the path of its URL, which may say what
-    format it has. `progress` is called with the number of rows written so far.
+    format it has. `progress` is called with the number of rows written so far, `check` often and by several
+    threads, for it to end the job by raising.
 
     Raises InputError if the file is not what the model takes; the message names line or row, column and
     value. Raises TransferError if the download fails, and LimitError if something is too large.
@@ -137,9 +141,10 @@ def score(
     with contextlib.ExitStack() as stack:
         stream, input_format = open_stream(source, name, task.parameters.input_format, task.settings, stack)
         try:
-            run = _Run(stream, input_format, spool, task)
+            run = _Run(stream, input_format, spool, task, check)
             run.write(progress)
         except (pa.ArrowException, OSError, EOFError) as error:
+            check_descriptors(error)
             raise InputError(f"Cannot read the file as {input_format}: {first_line(error)}") from error
     notes = [f"column {name!r} is not in the file; taken as missing in every row" for name in run.absent]
     return Scored(run.n_rows, run.n_rejected, input_format, run.output_format, tuple(notes))
@@ -159,12 +164,14 @@ class _Block:
 class _Run:
     """One file on its way from its reader to its writer."""
 
-    def __init__(self, stream: Any, input_format: FileFormat, spool: Spool, task: Task) -> None:
+    def __init__(
+        self, stream: Any, input_format: FileFormat, spool: Spool, task: Task, check: Callable[[], None]
+    ) -> None:
         asked, schema = task.parameters, task.model.schema
         self.output_format = parse_format(asked.output_format, "output_format") or input_format
         self.n_rows = self.n_rejected = 0
-        self._task, self._spool = task, spool
-        self._reader: Reader = input_format.format.reader(stream, schema, asked, task.settings)
+        self._task, self._spool, self._check = task, spool, check
+        self._reader: Reader = input_format.format.reader(stream, schema, asked, task.settings, check)
         self.absent = self._reader.plan.absent
         self._fields = answer_fields(schema, asked, FILE)
         copied = self._reader.passthrough_fields
@@ -178,9 +185,16 @@ class _Run:
         """Score all blocks and write them, in order."""
         line, settings = self._reader.first_line, self._task.settings
         try:
-            scored = in_order(self._score_block, self._reader.blocks(), settings.workers)
+            scored = in_order(
+                self._score_block,
+                self._reader.blocks(),
+                settings.workers,
+                check=self._check,
+                max_bytes=settings.max_batch_bytes,
+            )
             with contextlib.closing(scored):  # a failure here has to end the threads now, not some time
                 for block in scored:
+                    self._check()
                     if block.first_fault is not None:
                         self._fail(block.first_fault, line)
                     if block.encoded is not None:
@@ -214,12 +228,32 @@ class _Run:
         bad = np.zeros(n_rows, dtype=bool)
         bad[[fault.row for fault in rows.faults]] = True
         rows.matrix[bad] = 0.0
-        probabilities = task.model.predict_proba(rows.matrix)
-        explanations = _explained(rows, bad, task.explain) if task.parameters.explain else None
+        probabilities = self._predicted(rows.matrix)
+        explanations = self._explained(rows, bad) if task.parameters.explain else None
         errors = _reasons(rows) if marking else None
         answer = Answer(self._fields, probabilities, explanations, errors)
         batch = output_batch(rows, answer, bad, self._columns, task.settings.max_batch_bytes)
         return _Block(self._writer.encode(batch), n_rows, int(bad.sum()), rows.n_lines)
+
+    def _predicted(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        parts = []
+        for start in range(0, len(matrix), _PART_ROWS):
+            self._check()
+            parts.append(self._task.model.predict_proba(matrix[start : start + _PART_ROWS]))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _explained(self, rows: Rows, bad: NDArray[np.bool_]) -> list[str | None]:
+        """Explanation of each row as JSON, None for the bad ones."""
+        if self._task.explain is None:
+            raise InputError("This model has no explainer. Leave out explain.")
+        sound = np.flatnonzero(~bad)
+        found: list[str | None] = [None] * len(bad)
+        for start in range(0, len(sound), _EXPLAINED_PART_ROWS):
+            self._check()
+            part = sound[start : start + _EXPLAINED_PART_ROWS]
+            for row, explanation in zip(part, self._task.explain(rows.matrix[part]), strict=True):
+                found[row] = orjson.dumps(explanation).decode()
+        return found
 
     def _fail(self, fault: tuple[int, str], line: int) -> None:
         at, reason = fault
@@ -229,23 +263,42 @@ class _Run:
         )
 
 
-def in_order(work: Callable[[Any], T], blocks: Iterator[Any], n_workers: int) -> Generator[T]:
+def in_order(
+    work: Callable[[Any], T],
+    blocks: Iterator[Any],
+    n_workers: int,
+    *,
+    check: Callable[[], None] = lambda: None,
+    max_bytes: int = 1 << 62,
+) -> Generator[T]:
     """Results of the work on each block in the blocks' order, while later ones are read and worked on.
 
     The caller's thread reads and writes, `n_workers` threads work; at most `n_workers + 2` blocks are in
-    memory.
+    memory, and beside the last one read at most `max_bytes` of them. `check` is called now and then; the work
+    that has begun must end soon once it raises.
     """
-    running: deque[Future[T]] = deque()
+    running: deque[tuple[Future[T], int]] = deque()
+
+    def oldest() -> T:
+        future, _ = running.popleft()
+        while not future.done():
+            wait([future], _WAIT_S)
+            check()
+        return future.result()
+
     with ThreadPoolExecutor(n_workers, thread_name_prefix="scorer") as pool:
         try:
             for block in blocks:
-                running.append(pool.submit(work, block))
-                while len(running) > n_workers + 1 or (running and running[0].done()):
-                    yield running.popleft().result()
+                n_bytes = len(block) if isinstance(block, bytearray) else block.nbytes
+                while running and sum(n for _, n in running) + n_bytes > max_bytes:
+                    yield oldest()
+                running.append((pool.submit(work, block), n_bytes))
+                while len(running) > n_workers + 1 or (running and running[0][0].done()):
+                    yield oldest()
             while running:
-                yield running.popleft().result()
+                yield oldest()
         finally:
-            for future in running:
+            for future, _ in running:
                 future.cancel()
 
 
@@ -254,14 +307,4 @@ def _reasons(rows: Rows) -> list[str | None]:
     reasons: dict[int, list[str]] = {}
     for fault in rows.faults:
         reasons.setdefault(fault.row, []).append(str(fault))
-    return [
-        "; ".join(reasons[row][:_MOST_REASONS]) if row in reasons else None for row in range(len(rows.matrix))
-    ]
-
-
-def _explained(rows: Rows, bad: NDArray[np.bool_], explain: Explain | None) -> list[str | None]:
-    """Explanation of each row as JSON, None for the bad ones."""
-    if explain is None:
-        raise InputError("This model has no explainer. Leave out explain.")
-    explanations = iter([] if bad.all() else explain(rows.matrix[~bad]))
-    return [None if is_bad else orjson.dumps(next(explanations)).decode() for is_bad in bad]
+    return ["; ".join(reasons[row]) if row in reasons else None for row in range(len(rows.matrix))]

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from proto_model.errors import InputError
 from proto_model.files.formats import FileFormat, codec_of, find_format, parse_format
-from proto_model.files.transfer import Download, FileSettings, LimitError
+from proto_model.files.transfer import Download, FileSettings, LimitError, check_descriptors
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -181,7 +181,14 @@ def first_line(error: BaseException) -> str:
 
 def open_unnamed(settings: FileSettings) -> IO[bytes]:
     """An empty file without a name, gone when it is closed or the process ends, however it ends."""
-    return tempfile.TemporaryFile(dir=settings.temp_dir or None, buffering=0)
+    try:
+        return tempfile.TemporaryFile(dir=settings.temp_dir or None, buffering=0)
+    except OSError as error:  # it worked when the server started
+        check_descriptors(error)
+        raise LimitError(
+            f"The server cannot create temporary files any more: {error.strerror}. Its operator can check "
+            "PROTO_MODEL_FILES_TEMP_DIR."
+        ) from error
 
 
 class Spool(io.RawIOBase):

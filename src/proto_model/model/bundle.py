@@ -5,7 +5,7 @@
 | `schema.json`     | features, target and classes                                      |
 | `forest.npz`      | the compiled forest, which answers                                |
 | `pipeline.skops`  | the fitted scikit-learn pipeline, for whoever wants to go on with it |
-| `background.npz`  | a sample of the training rows, coded, for explanations            |
+| `background.npz`  | coded rows for explanations: synthetic ones, or training rows     |
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 MAX_BACKGROUND_ROWS = 2000
 
+BackgroundKind = Literal["synthetic", "rows"]
+BACKGROUND_KINDS: tuple[BackgroundKind, ...] = get_args(BackgroundKind)
+"""What explanations compare a row with: rows that are nobody's, or a sample of the training rows."""
+
 SCHEMA_FILE = "schema.json"
 PIPELINE_FILE = "pipeline.skops"
 BACKGROUND_FILE = "background.npz"
@@ -38,7 +42,11 @@ TRUSTED_TYPES = ["sklearn.tree._tree.Tree"]
 
 
 def write_bundle(
-    folder: Path, pipeline: Pipeline, schema: ModelSchema, X_background: NDArray[np.float64]
+    folder: Path,
+    pipeline: Pipeline,
+    schema: ModelSchema,
+    X_background: NDArray[np.float64],
+    background_kind: BackgroundKind = "rows",
 ) -> None:
     """Write the files of a served model.
 
@@ -51,7 +59,9 @@ def write_bundle(
     schema : ModelSchema
         Of the table that the pipeline was fitted on.
     X_background : ndarray of shape (n_rows, n_features)
-        Training rows as a coded matrix; of more than `MAX_BACKGROUND_ROWS`, evenly spread ones are kept.
+        Coded rows for explanations; of more than `MAX_BACKGROUND_ROWS`, evenly spread ones are kept.
+    background_kind : {"rows", "synthetic"}
+        Whether they are training rows.
 
     Raises
     ------
@@ -62,12 +72,12 @@ def write_bundle(
 
     fault = _fault(X_background, schema)
     if fault:
-        raise ArtifactError(f"The background is not a sample of the coded training rows: {fault}.")
+        raise ArtifactError(f"The background does not fit the schema: {fault}.")
     folder.mkdir(parents=True, exist_ok=True)
     KINDS[schema.task].save(pipeline, schema, folder)
     schema.write(folder / SCHEMA_FILE)
     skops.io.dump(pipeline, folder / PIPELINE_FILE)
-    np.savez_compressed(folder / BACKGROUND_FILE, rows=background_rows(X_background))
+    np.savez_compressed(folder / BACKGROUND_FILE, rows=background_rows(X_background), kind=background_kind)
 
 
 def background_rows(X: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -83,7 +93,7 @@ class Bundle:
         self.folder = folder
         self.schema = schema
         self.engine = engine
-        self._background: NDArray[np.float64] | None = None
+        self._background: tuple[NDArray[np.float64], BackgroundKind] | None = None
         self._loading = threading.Lock()
 
     @classmethod
@@ -105,7 +115,15 @@ class Bundle:
 
     @property
     def background(self) -> NDArray[np.float64]:
-        """Sample of the training rows as a coded matrix; raises ArtifactError if it is not one."""
+        """Coded rows for explanations; raises ArtifactError if they do not fit the schema."""
+        return self._stored_background()[0]
+
+    @property
+    def background_kind(self) -> BackgroundKind:
+        """Whether the background's rows are synthetic or training rows."""
+        return self._stored_background()[1]
+
+    def _stored_background(self) -> tuple[NDArray[np.float64], BackgroundKind]:
         with self._loading:
             if self._background is None:
                 self._background = _read_background(self.folder / BACKGROUND_FILE, self.schema)
@@ -119,10 +137,11 @@ class Bundle:
         return skops.io.load(self.folder / PIPELINE_FILE, trusted=TRUSTED_TYPES)
 
 
-def _read_background(path: Path, schema: ModelSchema) -> NDArray[np.float64]:
+def _read_background(path: Path, schema: ModelSchema) -> tuple[NDArray[np.float64], BackgroundKind]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             rows: NDArray[np.float64] = content["rows"]
+            named = str(content["kind"]) if "kind" in content else "rows"  # up to 0.2.0, they all were
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ArtifactError(
             f"Cannot read {path}: {error}. Download the whole model, or log it again."
@@ -130,7 +149,13 @@ def _read_background(path: Path, schema: ModelSchema) -> NDArray[np.float64]:
     fault = _fault(rows, schema)
     if fault:
         raise ArtifactError(f"{path} does not fit {SCHEMA_FILE}: {fault}. Log the model again.")
-    return rows
+    for kind in BACKGROUND_KINDS:
+        if kind == named:
+            return rows, kind
+    raise ArtifactError(
+        f"{path} has a background of the kind {named!r}, one of {', '.join(BACKGROUND_KINDS)} expected. "
+        "Use the release of this package that wrote the model."
+    )
 
 
 def _fault(rows: NDArray[np.float64], schema: ModelSchema) -> str | None:

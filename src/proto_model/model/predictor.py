@@ -87,7 +87,11 @@ class Predictor:
         with self._making:
             if engine not in self._explainers:
                 self._explainers[engine] = make_explainer(
-                    engine, self.schema, self.bundle.background, self.bundle.predict_proba
+                    engine,
+                    self.schema,
+                    self.bundle.background,
+                    self.bundle.predict_proba,
+                    self.bundle.background_kind == "synthetic",
                 )
             return self._explainers[engine]
 

@@ -1,25 +1,25 @@
 """Rows of a request as a coded matrix, or one error that names all that is wrong with them.
 
 `coded_rows` takes whatever MLflow makes of JSON, CSV or Parquet: data frames, dictionaries of arrays or
-lists, lists of records. `RowReader` takes parsed JSON, and knows a short way for rows without faults: their
-numbers are packed as doubles in C, which refuses strings and nulls, and what remains is asked of the whole
-matrix at once. All others take the long way through `coded_rows`; both accept the same rows and code them
-the same way. Columns come in any order, further ones are ignored, and a nullable feature may be absent.
+lists, lists of records, rows without names. `RowReader` takes parsed JSON, and knows a short way for rows
+without faults: their numbers are packed as doubles in C, which refuses strings and nulls, and what remains is
+asked of the whole matrix at once. All others take the long way through `coded_rows`; both accept the same
+rows and code them the same way. Named columns come in any order, further ones are ignored, and a nullable
+feature may be absent.
 
-MLflow makes NumPy arrays of `inputs` by column and of `instances` before any model sees them, and NumPy gives
-all values of a column one type. Where a column of several rows mixes strings with numbers or booleans, all
-have become strings, and where it mixes numbers with booleans, all numbers. MLflow's own server also reads a
-CSV body by pandas, which turns texts of a category that look like numbers, booleans or missing values into
-these (`007` becomes 7). What is not text any more is refused for a category, never taken for another one.
-All other carriers keep every value.
+MLflow makes NumPy arrays of `inputs` by column, of `instances` and of rows without names before any model
+sees them, and NumPy gives all values of a column, or of such rows, one type. Where several mix strings with
+numbers or booleans, all have become strings, and where they mix numbers with booleans, all numbers. MLflow's
+own server also reads a CSV body by pandas, which turns texts of a category that look like numbers, booleans
+or missing values into these (`007` becomes 7). What is not text any more is refused for a category, never
+taken for another one. All other carriers keep every value.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import starmap
 from operator import itemgetter
 from typing import Any
@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.errors import InputError, listed
+from proto_model.errors import InputError
+from proto_model.model.columns import columns_of, kind_of, needs_names, refuse_repeated, refuse_unnamed
 from proto_model.schema import ModelSchema
 from proto_model.values import RuleBook, expected, fault_text, plain_numbers
 
@@ -56,6 +57,7 @@ class RowReader:
                 if rule.feature.nullable:
                     codes[None] = math.nan
                 self._codes.append((position, codes))
+        self._needs_names = needs_names(schema)
         self._is_number = np.array([feature.type in ("double", "long") for feature in schema.features])
 
     def table(self, columns: Any, rows: Any) -> Matrix:
@@ -67,12 +69,12 @@ class RowReader:
             As for `coded_rows`, or if a row is not a list as long as the names.
         """
         if not isinstance(rows, list):
-            raise InputError(f"data is {_kind(rows)}, a list of rows expected, each a list of values.")
+            raise InputError(f"data is {kind_of(rows)}, a list of rows expected, each a list of values.")
         if not rows:
             return np.empty((0, len(self._names)))
         if not isinstance(columns, list):
             raise InputError(
-                f"columns is {_kind(columns)}, a list of names expected, such as {self._names[:3]}."
+                f"columns is {kind_of(columns)}, a list of names expected, such as {self._names[:3]}."
             )
         if set(map(type, rows)) == {list} and set(map(len, rows)) == {len(columns)}:
             matrix = self._quick_table(columns, rows)
@@ -103,6 +105,42 @@ class RowReader:
             matrix = None
         return _coded_rows(columns, self._book) if matrix is None else matrix
 
+    def matrix(self, rows: Sequence[Any]) -> Matrix:
+        """Coded matrix of at least one row without names: a list of values in the schema's order.
+
+        Raises
+        ------
+        InputError
+            As for `coded_rows`; if a row is not a list of a value per feature; or if the model takes no rows
+            without names.
+        """
+        if self._needs_names:
+            refuse_unnamed(self.schema)
+        matrix = None
+        if set(map(type, rows)) == {list} and set(map(len, rows)) == {len(self._names)}:
+            try:
+                matrix = self._coded(rows)
+            except _UNUSUAL:
+                matrix = None
+        return _coded_rows(rows, self._book) if matrix is None else matrix
+
+    def tensor(self, values: Sequence[Any], n_rows: int) -> Matrix:
+        """The same of one value after the other, row by row; all of one type, numbers or nulls."""
+        if self._needs_names:
+            refuse_unnamed(self.schema)
+        if n_rows == 0:
+            return np.empty((0, len(self._names)))
+        if not self._codes and type(values[0]) is not bool:
+            try:
+                matrix = np.frombuffer(struct.pack(f"{len(values)}d", *values)).reshape(n_rows, -1)
+            except _UNUSUAL:  # texts, nulls, or beyond every float
+                pass
+            else:
+                if self._book.accepts(matrix):
+                    return matrix
+        width = len(self._names)
+        return self.matrix([list(values[start : start + width]) for start in range(0, len(values), width)])
+
     def _quick_table(self, columns: list[str], rows: list[list[Any]]) -> Matrix | None:
         """Matrix of rows as long as the names; None if they need a closer look."""
         known, pick = self._last_columns
@@ -120,7 +158,7 @@ class RowReader:
     def _slow_table(self, columns: list[Any], rows: list[Any]) -> Matrix:
         for number, row in enumerate(rows):
             if not isinstance(row, list):
-                raise InputError(f"Row {number} is {_kind(row)}, a list of values expected.")
+                raise InputError(f"Row {number} is {kind_of(row)}, a list of values expected.")
             if len(row) != len(columns):
                 raise InputError(f"Row {number} has {len(row)} values, {len(columns)} columns are named.")
         names = [name if isinstance(name, str) else repr(name) for name in columns]
@@ -187,7 +225,7 @@ def coded_rows(data: Any, schema: ModelSchema) -> Matrix:
 
 def _coded_rows(data: Any, book: RuleBook) -> Matrix:
     schema = book.schema
-    columns, n_rows = _columns(data, schema)
+    columns, n_rows = columns_of(data, schema)
     if isinstance(columns, np.ndarray):
         if n_rows == 0 or book.accepts(columns):
             return columns
@@ -235,90 +273,6 @@ def _as_error(sentences: Sequence[str], n_faults: int) -> InputError:
     return InputError(f"{count} in the request (rows count from 0):\n" + "\n".join(shown) + more)
 
 
-def refuse_repeated(names: Iterable[Any], schema: ModelSchema) -> None:
-    """Raise an InputError that names the features given more than once."""
-    counts = Counter(names)
-    twice = [name for name in schema.feature_names if counts[name] > 1]
-    if twice:
-        raise InputError(f"Columns given more than once: {listed(twice)}. Send each of them once.")
-
-
-def _columns(data: Any, schema: ModelSchema) -> tuple[Any, int]:
-    """Values of each feature that is there (or one matrix, where all are numbers), and the number of rows."""
-    if hasattr(data, "iloc"):
-        return _frame_columns(data, schema)
-    if isinstance(data, Mapping):
-        columns = {name: _values(data[name]) for name in schema.feature_names if name in data}
-        if not columns and data:
-            columns = {"": _values(next(iter(data.values())))}
-        return columns, len(next(iter(columns.values()))) if columns else 0
-    if isinstance(data, np.ndarray) and data.dtype == object and data.ndim == 1:
-        data = data.tolist()
-    if isinstance(data, Sequence) and not isinstance(data, str):
-        if all(isinstance(record, Mapping) for record in data):
-            return _record_columns(data, schema), len(data)
-    elif isinstance(data, np.ndarray) and data.size == 0:
-        return {}, 0
-    raise InputError(
-        "Rows without column names given. Send them as dataframe_split, dataframe_records, CSV with a "
-        'header, Parquet, or inputs/instances such as [{"column": value, ...}]. '
-        f"The model takes the columns {listed(schema.feature_names)}."
-    )
-
-
-def _frame_columns(frame: Any, schema: ModelSchema) -> tuple[Any, int]:
-    """Columns of a pandas data frame; in one piece where it is small or all numbers, since pandas is slow."""
-    names = frame.columns.tolist()
-    index = {name: position for position, name in enumerate(names)}
-    if len(index) != len(names):
-        refuse_repeated(names, schema)
-    present = [name for name in schema.feature_names if name in index]
-    n_rows = len(frame)
-    if n_rows * len(names) > 50_000:
-        return {name: _plain(frame.iloc[:, index[name]]) for name in present}, n_rows
-    values = frame.to_numpy()
-    is_matrix = values.dtype == np.float64 and all(f.categories is None for f in schema.features)
-    if is_matrix and len(present) == len(schema.features):
-        return np.ascontiguousarray(values[:, [index[name] for name in present]]), n_rows
-    if values.dtype == object:
-        values = frame.to_numpy(dtype=object, na_value=None)
-    return {name: values[:, index[name]] for name in present}, n_rows
-
-
-def _plain(series: Any) -> NDArray[Any]:
-    """NumPy array of a pandas column, None for what pandas calls NA."""
-    array: NDArray[Any] = series.to_numpy()
-    if array.dtype == object or not isinstance(series.dtype, np.dtype):
-        array = series.to_numpy(dtype=object, na_value=None)
-    return array
-
-
-def _record_columns(records: Sequence[Mapping[str, Any]], schema: ModelSchema) -> dict[str, list[Any]]:
-    """Columns of a list of records; a feature that no record has is left out."""
-    return {
-        name: [_scalar(record.get(name)) for record in records]
-        for name in schema.feature_names
-        if any(name in record for record in records)
-    }
-
-
-def _values(values: Any) -> NDArray[Any] | Sequence[Any]:
-    """Values of one column, which keep their types; one value alone is a column of one."""
-    if isinstance(values, np.ndarray):
-        if values.ndim == 1 and values.dtype != object:
-            return values
-        values = values.tolist() if values.ndim else [values[()]]
-    if isinstance(values, (list, tuple)):
-        wrapped = np.ndarray in set(map(type, values))
-        return [_scalar(value) for value in values] if wrapped else values
-    return [values]
-
-
-def _scalar(value: Any) -> Any:
-    """MLflow wraps single values into arrays without a dimension."""
-    return value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
-
-
 def _getter(keys: Sequence[Any]) -> Any:
     """Function that picks the values of several keys as a tuple."""
     return itemgetter(*keys) if len(keys) > 1 else lambda row: (row[keys[0]],)
@@ -326,15 +280,3 @@ def _getter(keys: Sequence[Any]) -> Any:
 
 def _nulls_as_nan(row: Sequence[Any]) -> list[Any]:
     return [math.nan if value is None else value for value in row]
-
-
-def _kind(value: Any) -> str:
-    """JSON's name for the type of a value.
-
-    Examples
-    --------
-    >>> _kind({}), _kind(None)
-    ('an object', 'null')
-    """
-    names: dict[type, str] = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
-    return "null" if value is None else names.get(type(value), "a number")

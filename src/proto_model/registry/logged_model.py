@@ -2,6 +2,7 @@
 
 A model's folder holds `MLmodel` with signature and input example, pinned requirements, the code of this
 package, the bundle as an artifact, and `mapper/`: what the mapper of this version needs, to be fetched alone.
+A version also holds what MLServer needs to serve its folder.
 """
 
 from __future__ import annotations
@@ -9,21 +10,26 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import mlflow.pyfunc
+import numpy as np
 import pandas as pd
 from mlflow.models import Model, ModelSignature
-from mlflow.models.model import ModelInfo
+from mlflow.models.model import MLMODEL_FILE_NAME, ModelInfo
+from numpy.typing import NDArray
 
 import proto_model
 from proto_model.model.bundle import SCHEMA_FILE, write_bundle
+from proto_model.registry.mlserver_files import write_mlserver_files
 from proto_model.registry.signature import explainer_signature, file_signature, rows_signature
 from proto_model.schema import ModelSchema
-from proto_model.table import TrainingData, encode
+from proto_model.table import TrainingData, decode
+from proto_model.training.background import StoredBackground
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -45,32 +51,43 @@ def log_forest_model(
     signature_kind: SignatureKind = "rows",
     name: str = "model",
     bundle: Path | None = None,
+    background: StoredBackground | None = None,
 ) -> ModelInfo:
     """Log the model that predicts to the active run.
 
     One of the kind "rows" takes a column per feature, one of the kind "file" jobs of an `input_url` and an
     `output_url`. `bundle` is the folder of the bundle, written there if it is not there yet: for more than
-    one model of the same pipeline, since writing takes longer than anything else here.
+    one model of the same pipeline, since writing takes longer than anything else here. `background` is what
+    explanations need and examples are taken from, by default a synthetic one.
     """
-    if signature_kind == "file":
-        # No input example: MLflow would try it, and these URLs would be someone's.
-        return _log(name, pipeline, data, bundle, "file", file_signature(), None)
-    signature = rows_signature(data.schema)
-    return _log(name, pipeline, data, bundle, "forest", signature, example_rows(data))
+    background = background or StoredBackground.of(data)
+    with _written(bundle, pipeline, data, background) as folder:
+        if signature_kind == "file":
+            # No input example: MLflow would try it, and these URLs would be someone's.
+            return _log(name, folder, "file", file_signature(), None)
+        example = example_rows(background.rows, data.schema)
+        return _log(name, folder, "forest", rows_signature(data.schema), example)
 
 
 def log_explainer(
-    pipeline: Pipeline, data: TrainingData, *, name: str = "explainer", bundle: Path | None = None
+    pipeline: Pipeline,
+    data: TrainingData,
+    *,
+    name: str = "explainer",
+    bundle: Path | None = None,
+    background: StoredBackground | None = None,
 ) -> ModelInfo:
     """Log the model that explains to the active run; parameters as for `log_forest_model`."""
-    signature = explainer_signature(data.schema)
-    return _log(name, pipeline, data, bundle, "explainer", signature, example_rows(data))
+    background = background or StoredBackground.of(data)
+    with _written(bundle, pipeline, data, background) as folder:
+        example = example_rows(background.rows, data.schema)
+        return _log(name, folder, "explainer", explainer_signature(data.schema), example)
 
 
-def example_rows(data: TrainingData) -> pd.DataFrame:
-    """Some test rows as a client would send them: whole numbers and truth values as such."""
-    rows = data.X_test.head(N_EXAMPLE_ROWS).reset_index(drop=True)
-    return pd.DataFrame({f.name: _as_sent(rows[f.name], f.type) for f in data.schema.features})
+def example_rows(matrix: NDArray[np.float64], schema: ModelSchema) -> pd.DataFrame:
+    """The first coded rows as a client would send them: whole numbers and truth values as such."""
+    rows = decode(matrix[:N_EXAMPLE_ROWS], schema)
+    return pd.DataFrame({f.name: _as_sent(rows[f.name], f.type) for f in schema.features})
 
 
 def _as_sent(column: pd.Series[Any], kind: str) -> pd.Series[Any]:
@@ -83,35 +100,37 @@ def _as_sent(column: pd.Series[Any], kind: str) -> pd.Series[Any]:
     return pd.Series([None if value != value else native(value) for value in column], dtype=object)
 
 
-def _log(
-    name: str,
-    pipeline: Pipeline,
-    data: TrainingData,
-    bundle: Path | None,
-    code: str,
-    signature: ModelSignature,
-    input_example: pd.DataFrame | None,
-) -> ModelInfo:
-    """Write the bundle, unless it is there, and log a model over it."""
+@contextmanager
+def _written(
+    bundle: Path | None, pipeline: Pipeline, data: TrainingData, background: StoredBackground
+) -> Iterator[Path]:
+    """Folder of the bundle, which is written unless it is there."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = bundle or Path(temporary) / "bundle"
         if not folder.exists():
-            write_bundle(folder, pipeline, data.schema, encode(data.X_train, data.schema))
-        # MLflow tries the model where it lies before it uploads the folder; no `__pycache__` is to go along.
-        before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-        try:
-            info: ModelInfo = Model.log(
-                artifact_path=None,
-                name=name,
-                flavor=_Flavor,
-                bundle=folder,
-                code=CODE / f"{code}.py",
-                signature=signature,
-                input_example=input_example,
-            )
-        finally:
-            sys.dont_write_bytecode = before
-        return info
+            write_bundle(folder, pipeline, data.schema, background.rows, background.kind)
+        yield folder
+
+
+def _log(
+    name: str, bundle: Path, code: str, signature: ModelSignature, input_example: pd.DataFrame | None
+) -> ModelInfo:
+    """Log a model over a bundle."""
+    # MLflow tries the model where it lies before it uploads the folder; no `__pycache__` is to go along.
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        info: ModelInfo = Model.log(
+            artifact_path=None,
+            name=name,
+            flavor=_Flavor,
+            bundle=bundle,
+            code=CODE / f"{code}.py",
+            signature=signature,
+            input_example=input_example,
+        )
+    finally:
+        sys.dont_write_bytecode = before
+    return info
 
 
 class _Flavor:
@@ -122,6 +141,9 @@ class _Flavor:
     @staticmethod
     def save_model(path: str, mlflow_model: Model, **parts: Any) -> None:
         save_model(Path(path), mlflow_model=mlflow_model, **parts)
+        # Not in a folder that a user saves: `mlserver start build` would find a second model in it.
+        schema = ModelSchema.read(parts["bundle"] / SCHEMA_FILE)
+        write_mlserver_files(Path(path), schema.model_name)
 
 
 def save_model(
@@ -139,17 +161,21 @@ def save_model(
     code); `mlflow_model` is the identity of a model that is being logged.
     """
     schema = ModelSchema.read(bundle / SCHEMA_FILE)
+    mlflow_model = mlflow_model if mlflow_model is not None else Model()
     mlflow.pyfunc.save_model(
         path=str(path),
         python_model=str(code),
         artifacts={"bundle": str(bundle)},
         code_paths=[str(Path(proto_model.__file__).parent)],
-        signature=signature,
+        # MLflow would check the example by the columns, and takes no whole numbers of which some are missing.
+        signature=ModelSignature(outputs=signature.outputs, params=signature.params),
         input_example=input_example,
         pip_requirements=pinned_requirements(),
-        mlflow_model=mlflow_model if mlflow_model is not None else Model(),
+        mlflow_model=mlflow_model,
         metadata={"features": {feature.name: feature.type for feature in schema.features}},
     )
+    mlflow_model.signature = signature
+    mlflow_model.save(str(path / MLMODEL_FILE_NAME))
     mapper = path / "mapper"
     mapper.mkdir()
     schema.write(mapper / SCHEMA_FILE)

@@ -24,12 +24,12 @@ from sklearn.pipeline import Pipeline
 from proto_model.explanation import make_explainer
 from proto_model.explanation.figure import example_figures
 from proto_model.forest.pipeline import compiled_forest
-from proto_model.model import background_rows
 from proto_model.plotting import save
 from proto_model.registry.versions import found
 from proto_model.table import BUILT_IN, TrainingData, encode
 from proto_model.table.split import HASH_COLUMN, split_digest
 from proto_model.training import SearchResult, leader_board
+from proto_model.training.background import StoredBackground
 from proto_model.training.evaluation import Verdict, library_versions, metric_suffixes
 from proto_model.training.leader_board import Standing
 
@@ -106,10 +106,17 @@ def log_inputs(inputs: Mapping[str, PandasDataset]) -> None:
 
 
 def log_split(data: TrainingData) -> None:
-    """Test rows, the hash of every row and what became of the columns, as `split/` of the active run."""
+    """Test rows, the hash of every row and what became of the columns, as `split/` of the active run.
+
+    Protected columns get a file of their own, row by row beside the test rows: whoever scores those must not
+    see them.
+    """
     with _artifact_folder("split") as folder:
         tests = data.X_test.assign(**{data.schema.target: data.y_test, HASH_COLUMN: data.test_hashes})
         tests.to_parquet(folder / "test_rows.parquet", index=False)
+        if len(data.protected_test.columns):
+            protected = data.protected_test.assign(**{HASH_COLUMN: data.test_hashes})
+            protected.to_parquet(folder / "protected.parquet", index=False)
         hashes = np.concatenate([data.train_hashes, data.test_hashes])
         parts = np.repeat(["train", "test"], [len(data.train_hashes), len(data.test_hashes)])
         pd.DataFrame({"row_hash": hashes, "part": parts}).to_parquet(folder / "rows.parquet", index=False)
@@ -159,11 +166,11 @@ def note(card: str) -> str:
     return card[: card.rindex("\n", 0, MAX_TAG_VAL_LENGTH - len(end))] + end
 
 
-def log_example_explanations(pipeline: Pipeline, data: TrainingData) -> None:
+def log_example_explanations(pipeline: Pipeline, data: TrainingData, background: StoredBackground) -> None:
     """One figure per class, of a typical test row that gets it, as `explanations/` of the active run."""
     forest = compiled_forest(pipeline, data.schema)
-    background = background_rows(encode(data.X_train, data.schema))
-    explainer = make_explainer("lore", data.schema, background, forest.predict_proba)
+    synthetic = background.kind == "synthetic"
+    explainer = make_explainer("lore", data.schema, background.rows, forest.predict_proba, synthetic)
     X = encode(data.X_test, data.schema)
     figures = example_figures(explainer, data.schema, X, forest.predict_proba(X))
     with _artifact_folder("explanations") as folder:
@@ -182,5 +189,6 @@ def log_leader_board(standings: Sequence[Standing], data: TrainingData) -> None:
     mlflow.set_tag(
         "mlflow.note.content",
         f"{leader_board.markdown(standings)}\n\nTrained on {len(data.y_train):,} rows of {data.name}, tested "
-        f"on {len(data.y_test):,} others. To serve it: `mlflow models serve -m runs:/{best.run_id}/model`",
+        f"on {len(data.y_test):,} others. To serve it: "
+        f"`mlflow models serve -m runs:/{best.run_id}/model -p 5001 --env-manager local`",
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from proto_model.registry.tracking import is_url, shown_url
 
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 _MAX_SEED = 2**32 - 1
+_BACKGROUNDS = ("synthetic", "rows")
 
 
 def _text(text: str) -> str:
@@ -53,6 +55,19 @@ def _flag(text: str) -> bool:
     return flag in _TRUE
 
 
+def _columns(text: str) -> tuple[str, ...]:
+    """Names of columns between commas; one that holds a comma stands in double quotes."""
+    names = next(csv.reader([text], skipinitialspace=True), [])
+    return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+
+
+def _background(text: str) -> str:
+    kind = text.strip().lower()
+    if kind not in _BACKGROUNDS:
+        raise ValueError(f"{text!r} given, {' or '.join(_BACKGROUNDS)} expected")
+    return kind
+
+
 def _setting(default: Any, read: Callable[[str], Any], help_text: str) -> Any:
     return field(default=default, metadata={"read": read, "help": help_text})
 
@@ -71,11 +86,18 @@ class TrainingSettings:
     target: str = _setting("", str.strip, "column to predict; empty for target, class, label or y")
     test_size: float = _setting(0.2, _fraction, "fraction of rows held out for testing, above 0 and below 1")
     random_state: int = _setting(0, _seed, "seed of searches and forests; the split does not depend on it")
+    protected: tuple[str, ...] = _setting(
+        (), _columns, "columns that are no features, such as sex,race; they stay beside the test rows"
+    )
     n_candidates: int = _setting(8, _count, "hyperparameter settings that each variant tries")
     registered_model_name: str = _setting("proto_model", _model_name, "model that gets the versions")
     file_management: bool = _setting(
         False, _flag, "true trains models that take presigned URLs of files instead of rows"
     )
+    background: Literal["synthetic", "rows"] = _setting(
+        "synthetic", _background,
+        "what explanations compare a row with: synthetic rows, or rows: training rows, in every version",
+    )  # fmt: skip
     mapping: str = _setting(
         "", str.strip,
         "mapping.yaml, or path/to/module.py:Class, that the mapper of these versions uses; empty for none",
@@ -85,4 +107,8 @@ class TrainingSettings:
         """Texts that `mlflow run` logs for these settings, but for what may be secret in a URL."""
         texts = {setting.name: str(getattr(self, setting.name)) for setting in fields(self)}
         dataset = shown_url(self.dataset) if is_url(self.dataset) else self.dataset
-        return texts | {"dataset": dataset, "file_management": str(self.file_management).lower()}
+        return texts | {
+            "dataset": dataset,
+            "protected": ",".join(self.protected),
+            "file_management": str(self.file_management).lower(),
+        }

@@ -22,6 +22,7 @@ from proto_model.registry.tracking import check_store
 from proto_model.registry.versions import CHALLENGER, explainer_name, register_version, set_alias
 from proto_model.table import RawTable, TrainingData, prepare
 from proto_model.training import VARIANTS, SearchResult, leader_board, search_progress, searches
+from proto_model.training.background import StoredBackground
 from proto_model.training.evaluation import judge
 from proto_model.training.leader_board import Standing
 
@@ -45,6 +46,7 @@ class _Task:
 
     settings: TrainingSettings
     data: TrainingData
+    background: StoredBackground
     parent_run_id: str
     bundles: Path
     mapping: Path | None = None  # folder of an application's own mapping, as it goes into versions
@@ -74,20 +76,25 @@ def train(settings: TrainingSettings, load: Callable[[], RawTable], console: Con
         record.log_missing_params(settings.as_params())
         try:
             data = prepare(
-                load(), settings.target or None, settings.test_size, settings.registered_model_name
+                load(),
+                settings.target or None,
+                settings.test_size,
+                settings.registered_model_name,
+                settings.protected,
             )
             mapping = checked_mapping(settings, data.schema, Path(bundles, "mapping"))
         except ProtoModelError as error:
             mlflow.set_tag("mlflow.note.content", f"Failed: {error}")
             raise
         _announce(data, console)
-        task = _Task(settings, data, parent.info.run_id, Path(bundles), mapping)
+        background = StoredBackground.of(data, settings.background, settings.random_state)
+        task = _Task(settings, data, background, parent.info.run_id, Path(bundles), mapping)
         results, standings, model_uris = _log_variants(task, console)
         best = standings[0]
         with mlflow.start_run(run_id=best.run_id, nested=True):
             pipeline = results[best.variant].pipeline
-            explainer = log_explainer(pipeline, data, bundle=task.bundle(best.variant))
-            record.log_example_explanations(pipeline, data)
+            explainer = log_explainer(pipeline, data, bundle=task.bundle(best.variant), background=background)
+            record.log_example_explanations(pipeline, data, background)
         versions = _register(task, standings, model_uris)
         _register_explainer(task, best, versions[best.variant], explainer.model_uri)
         record.log_leader_board(standings, data)
@@ -145,9 +152,13 @@ def _log_variant(
         mlflow.log_params(task.settings.as_params())
         record.log_search(result)
         record.log_inputs(inputs)
-        verdict = judge(result, task.data, task.settings.random_state)
+        verdict = judge(result, task.data, task.settings.random_state, task.background)
         model = log_forest_model(
-            result.pipeline, task.data, signature_kind=task.signature_kind, bundle=task.bundle(result.variant)
+            result.pipeline,
+            task.data,
+            signature_kind=task.signature_kind,
+            bundle=task.bundle(result.variant),
+            background=task.background,
         )
         if task.mapping is not None:
             attach_mapping(model.model_id, task.mapping)
@@ -190,7 +201,11 @@ def _register_explainer(task: _Task, best: Standing, explained: ModelVersion, mo
         run_id=best.run_id,
         description=f"Explains version {explained.version} of {explained.name} ({best.variant}).",
         tags=_tags(task, best)
-        | {"explained_model": explained.name, "explained_version": str(explained.version)},
+        | {
+            "signature": "rows",
+            "explained_model": explained.name,
+            "explained_version": str(explained.version),
+        },
         alias=CHALLENGER,
     )
 
@@ -209,9 +224,11 @@ def _tags(task: _Task, standing: Standing) -> dict[str, str]:
         "variant": standing.variant,
         "dataset": task.data.name,
         "signature": task.signature_kind,
+        "background": task.background.kind,
         "split_run_id": task.parent_run_id,
         "split_digest": task.data.split_digest,
         "schema_digest": task.data.schema.digest,
+        **({"protected": ",".join(names)} if (names := list(task.data.protected_test.columns)) else {}),
         "cv_balanced_accuracy": f"{standing.cv_balanced_accuracy:.6f}",
         "test_balanced_accuracy": f"{standing.metrics['balanced_accuracy']:.6f}",
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,6 +11,9 @@ from numpy.typing import NDArray
 
 from proto_model.schema import Feature
 from proto_model.values import MISSING_MARKERS, SPACES, Codes, Rule, expected
+
+
+_PART_BYTES = 8 << 20
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -41,11 +46,28 @@ def read_arrow(column: pa.Array, rule: Rule) -> Codes:
     if not pa.types.is_dictionary(column.type):
         numbers = to_numbers(column)
         return numbers, rule.number_faults(numbers)
-    # Each distinct text is read once.
-    codes, faults = rule.read_texts([*column.dictionary.to_pylist(), None])
+    # Each distinct text is read once, and only if a row has it: the rows may be few of a large table.
+    column = _used(column)
+    read = [rule.read_texts(part.to_pylist()) for part in _parts(column.dictionary)]
+    read.append(rule.read_texts([None]))
+    codes, faults = (np.concatenate(found) for found in zip(*read, strict=True))
     places = to_numbers(column.indices)
     index = np.where(np.isnan(places), len(codes) - 1, places).astype(np.int64)
     return codes[index], faults[index]
+
+
+def _used(column: pa.DictionaryArray) -> pa.DictionaryArray:
+    """The same values with a dictionary of no more values than there are rows."""
+    if len(column.dictionary) <= len(column):
+        return column
+    used = column.indices.dictionary_encode()
+    return pa.DictionaryArray.from_arrays(used.indices, column.dictionary.take(used.dictionary))
+
+
+def _parts(texts: pa.Array) -> Iterator[pa.Array]:
+    """Texts in parts of some bytes: as objects of Python they take several times as much memory."""
+    step = max(1, len(texts) * _PART_BYTES // max(1, texts.nbytes))
+    return (texts.slice(start, step) for start in range(0, len(texts), step))
 
 
 def has_nan(numbers: pa.Array) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from proto_model.table.split import HASH_COLUMN
 
 #: More distinct texts than this are free text, not categories.
 MAX_CATEGORIES = 1000
+
+#: Reason of a column that the user protects.
+PROTECTED = "protected: no feature; its values are kept beside the test rows"
 
 _USUAL_NAMES = ("target", "class", "label", "y")
 _LARGEST_WHOLE = 2.0**53
@@ -42,6 +46,17 @@ def target_name(names: list[str], target: str | None, shown: str) -> str:
     raise DataError(
         f"Which column should be predicted? {shown} has {problem}. Set target to one of {columns}."
     )
+
+
+def check_protected(protected: Sequence[str], names: list[str], target: str, shown: str) -> None:
+    """Raise a DataError if a protected column is none of the table's columns, or the target."""
+    for name in protected:
+        if name not in names:
+            near = get_close_matches(name, names, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise DataError(f"{shown} has no column {name!r} to protect.{hint}")
+        if name == target:
+            raise DataError(f"Column {name!r} is the target, so it cannot be protected.")
 
 
 def class_labels(column: Column) -> tuple[NDArray[Any], FeatureType]:

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from proto_model.errors import DataError
 from proto_model.schema import Feature, FeatureType, ModelSchema
 from proto_model.table.columns import Column, read_columns
-from proto_model.table.roles import DroppedColumn, class_labels, target_name, usable_columns
+from proto_model.table.ranges import shown_median, shown_range
+from proto_model.table.roles import (
+    PROTECTED,
+    DroppedColumn,
+    check_protected,
+    class_labels,
+    target_name,
+    usable_columns,
+)
 from proto_model.table.source import RawTable, load_table
 from proto_model.table.split import row_hashes, split_digest, test_rows
 
@@ -24,9 +32,10 @@ class TrainingData:
 
     Rows are in the order of their hashes, so that the same rows in another order give the same model. Frames
     are canonical (see `proto_model.values`), labels objects (str), int64, bool or float64, hashes uint64. In
-    the schema, categories and ranges are those of the training rows; a feature is nullable when any row lacks
-    it. `n_rows` counts the table's rows, the `n_unlabelled` ones without a class label included, which are
-    left out. Split digests are equal when and only when the test rows are.
+    the schema, categories and (rounded) ranges are those of the training rows; a feature is nullable when any
+    row lacks it. `n_rows` counts the table's rows, the `n_unlabelled` ones without a class label included,
+    which are left out. Split digests are equal when and only when the test rows are. `protected_test` holds
+    the test rows' protected columns, which no model sees and no hash covers.
     """
 
     name: str
@@ -36,6 +45,7 @@ class TrainingData:
     y_train: NDArray[Any]
     X_test: pd.DataFrame
     y_test: NDArray[Any]
+    protected_test: pd.DataFrame
     train_hashes: NDArray[np.uint64]
     test_hashes: NDArray[np.uint64]
     split_digest: str
@@ -45,33 +55,47 @@ class TrainingData:
 
 
 def load_training_data(
-    dataset: str, target: str | None = None, test_size: float = 0.2, model_name: str = "proto_model"
+    dataset: str,
+    target: str | None = None,
+    test_size: float = 0.2,
+    model_name: str = "proto_model",
+    protected: Sequence[str] = (),
 ) -> TrainingData:
     """Training and test rows of a built-in data set or a file, as `load_table` takes it.
 
     Without a target, the column called target, class, label or y is predicted. `test_size` is the fraction of
-    rows held out, above 0 and below 1; the model's name goes into the schema. A DataError says that the table
-    cannot be read, or that nothing can be learned from it.
+    rows held out, above 0 and below 1; the model's name goes into the schema. The columns `protected` are no
+    features: they stay beside the test rows. A DataError says that the table cannot be read, that it lacks
+    one of these columns, or that nothing can be learned from it.
     """
-    return prepare(load_table(dataset), target, test_size, model_name)
+    return prepare(load_table(dataset), target, test_size, model_name, protected)
 
 
 def prepare(
-    raw: RawTable, target: str | None = None, test_size: float = 0.2, model_name: str = "proto_model"
+    raw: RawTable,
+    target: str | None = None,
+    test_size: float = 0.2,
+    model_name: str = "proto_model",
+    protected: Sequence[str] = (),
 ) -> TrainingData:
     """Training and test rows of a table; parameters and errors as `load_training_data`."""
     columns = read_columns(raw.table)
     by_name = {column.name: column for column in columns}
     chosen = target_name(list(by_name), target, raw.source)
-    if len(columns) == 1:
-        raise DataError(f"{raw.source} has no column to learn {chosen!r} from: it is the only one.")
+    check_protected(protected, list(by_name), chosen, raw.source)
+    if len(columns) == 1 + len(protected):
+        others = " but the protected ones" if protected else ""
+        raise DataError(f"{raw.source} has no column to learn {chosen!r} from: it is the only one{others}.")
     labelled = ~by_name[chosen].missing
     columns = [column.rows(labelled) for column in columns]
     y, target_type = class_labels(by_name[chosen].rows(labelled))
 
-    hashes = row_hashes(columns)
+    # What models see of two rows is the same, whatever their protected columns say: they are twins.
+    hashes = row_hashes([column for column in columns if column.name not in protected])
     order = np.argsort(hashes, kind="stable")
     columns, y, hashes = [column.rows(order) for column in columns], y[order], hashes[order]
+    aside = sorted((c for c in columns if c.name in protected), key=lambda c: protected.index(c.name))
+    columns = [column for column in columns if column.name not in protected]
     is_test = test_rows(hashes, y, test_size)
 
     features, dropped = usable_columns([column for column in columns if column.name != chosen], ~is_test)
@@ -93,10 +117,11 @@ def prepare(
         y_train=y[~is_test],
         X_test=_frame(features, is_test),
         y_test=y[is_test],
+        protected_test=_kept(aside, is_test),
         train_hashes=hashes[~is_test],
         test_hashes=hashes[is_test],
         split_digest=split_digest(hashes[is_test]),
-        dropped=dropped,
+        dropped=(*(DroppedColumn(column.name, PROTECTED) for column in aside), *dropped),
         n_rows=len(labelled),
         n_unlabelled=int((~labelled).sum()),
     )
@@ -111,14 +136,12 @@ def _feature(column: Column, is_train: NDArray[np.bool_]) -> Feature:
         most_frequent = categories[int(counts.argmax())]
         return Feature(column.name, "string", nullable, categories, most_frequent=most_frequent)
     kind: FeatureType = column.type  # type: ignore[assignment]  # dates and others are dropped by now
-    return Feature(
-        column.name,
-        kind,
-        nullable,
-        minimum=float(values.min()),
-        maximum=float(values.max()),
-        median=float(np.median(values)),
-    )
+    if kind == "boolean":
+        low, high, median = float(values.min()), float(values.max()), float(np.median(values))
+    else:
+        low, high = shown_range(values, kind == "long")
+        median = shown_median(values, kind == "long")
+    return Feature(column.name, kind, nullable, minimum=low, maximum=high, median=median)
 
 
 def _frame(columns: Sequence[Column], rows: NDArray[np.bool_]) -> pd.DataFrame:
@@ -129,3 +152,12 @@ def _frame(columns: Sequence[Column], rows: NDArray[np.bool_]) -> pd.DataFrame:
         for column in columns
     }
     return pd.DataFrame(series, columns=[column.name for column in columns])
+
+
+def _kept(columns: Sequence[Column], rows: NDArray[np.bool_]) -> pd.DataFrame:
+    """Protected columns of some rows, truth values as such."""
+    frame = _frame(columns, rows)
+    for column in columns:
+        if column.type == "boolean":
+            frame[column.name] = frame[column.name].map({0.0: False, 1.0: True}).astype(object)
+    return frame if columns else pd.DataFrame(index=range(int(rows.sum())))

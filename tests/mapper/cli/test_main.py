@@ -85,8 +85,9 @@ def test_json_is_taken_in_every_form(service, tmp_path, capsys, content):
         (["serve", "--port", "99999999"], 2, "65535"),
     ],
 )
-def test_what_goes_wrong_is_said_in_a_sentence(argv, status, message, capsys, monkeypatch):
+def test_what_goes_wrong_is_said_in_a_sentence(argv, status, message, capsys, monkeypatch, tmp_path):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)  # which holds no store of MLflow
 
     assert main(argv) == status
     assert message in capsys.readouterr().err

@@ -11,18 +11,13 @@ from pathlib import Path
 
 import pytest
 
+import mapper.http
+import mapper.http.connection as connection_module
 import mapper.http.server as server_module
-import proto_model.serving.http.server as other_side
-from mapper.http.server import (
-    ClientGoneError,
-    GuardedConfig,
-    GuardedServer,
-    Limits,
-    RefusedError,
-    beside,
-    bind,
-    read_body,
-)
+import proto_model.serving.http
+from mapper.http.connection import ClientGoneError, GuardedConfig, Limits, RefusedError, read_body
+from mapper.http.hosts import Hosts
+from mapper.http.server import GuardedServer, beside, bind
 
 POST = b"POST /a?b=c HTTP/1.1\r\nHost: x\r\n"
 BODY = b"Content-Length: 5\r\n\r\nhello"
@@ -33,8 +28,10 @@ MAX_BODY_BYTES = 1_000_000
 ENDLESS = b"x" * 100_000
 
 
-def test_both_sides_have_the_same_server():
-    assert Path(server_module.__file__).read_bytes() == Path(other_side.__file__).read_bytes()
+@pytest.mark.parametrize("name", ["connection.py", "hosts.py", "server.py"])
+def test_both_sides_have_the_same_server(name):
+    here, there = (Path(package.__file__).parent for package in (mapper.http, proto_model.serving.http))
+    assert (here / name).read_bytes() == (there / name).read_bytes()
 
 
 class App:
@@ -133,12 +130,14 @@ async def until(condition):
             await asyncio.sleep(0.01)
 
 
-def play(scenario, max_connections=100, request_timeout_s=30.0, drain_timeout_s=20.0, loop_factory=None):
+def play(
+    scenario, max_connections=100, request_timeout_s=30.0, drain_timeout_s=20.0, loop_factory=None, hosts=None
+):
     """Run a coroutine function that is given a scene; in the end nobody may be left."""
 
     async def run():
         app = App()
-        config = GuardedConfig(app, Limits(max_connections, request_timeout_s, drain_timeout_s))
+        config = GuardedConfig(app, Limits(max_connections, request_timeout_s, drain_timeout_s, hosts))
         config.load()
         server = GuardedServer(config, lambda: None, None)
         with bind("127.0.0.1", 0, shared=False) as listener:
@@ -161,8 +160,7 @@ def play(scenario, max_connections=100, request_timeout_s=30.0, drain_timeout_s=
 
 @pytest.fixture
 def short_times(monkeypatch):
-    monkeypatch.setattr(server_module, "IDLE_TIMEOUT_S", 0.1)
-    monkeypatch.setattr(server_module, "YOUNG_S", 0.1)
+    monkeypatch.setattr(connection_module, "IDLE_TIMEOUT_S", 0.1)
     monkeypatch.setattr(server_module, "SWEEP_S", 0.05)
 
 
@@ -325,6 +323,31 @@ def test_a_client_that_asks_before_it_sends_its_body_is_told_to_go_on():
         (POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         (CHUNKED + b"zz\r\n", 400),
         (b"CONNECT a:1 HTTP/1.1\r\n\r\n", 400),
+        (b"GET /a HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+        (b"GET /a HTTP/1.1\r\nHost : a\r\n\r\n", 400),
+        (b"GET /a HTTP/1.1\r\na\x00b: c\r\n\r\n", 400),
+        (b"GET /a HTTP/1.1\r\na: b\r\n c\r\n\r\n", 400),
+        (b"GET /a HTTP/1.1\na: b\n\n", 400),
+        (b"GET a:80 HTTP/1.1\r\n\r\n", 400),
+        (b"GET /a HTTP/0.9\r\n\r\n", 505),
+        (b"GET /a HTTP/2.0\r\n\r\n", 505),
+        (b"GET /a HTTP/3.7\r\n\r\n", 400),
+        (b"GET /a RTSP/1.0\r\n\r\n", 400),
+        (b"GET /a RTSP/1.1\r\nCSeq: 1\r\n\r\n", 400),
+        (POST + b"Content-Length: +5\r\n\r\nhello", 400),
+        (POST + b"Content-Length: 5, 5\r\n\r\nhello", 400),
+        (POST + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", 400),
+        (POST + b"Content-Length: " + b"9" * 30 + b"\r\n\r\nhello", 400),
+        (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+        (POST + b"Transfer-Encoding: identity\r\n\r\n", 501),
+        (POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (b"POST /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (CHUNKED + b"5\nhello\n0\n\n", 400),
+        (CHUNKED + b"0x5\r\nhello\r\n0\r\n\r\n", 400),
+        (CHUNKED + b"-5\r\nhello\r\n0\r\n\r\n", 400),
+        (CHUNKED + b"5\r\nhelloX\r\n0\r\n\r\n", 400),
+        (CHUNKED + b"10000000000000005\r\nhello\r\n", 400),
+        (CHUNKED + b"5\r\nhello\r\n0\r\nContent-Length: 5\r\n\r\n", 400),
         (b"GET /" + ENDLESS, 431),
         (b"GET /a HTTP/1.1\r\na: " + ENDLESS, 431),
         (b"GET /a HTTP/1.1\r\na: " + ENDLESS + b"\r\n\r\n", 431),
@@ -384,25 +407,57 @@ def test_idle_connections_are_closed_without_a_word(short_times, wire):
     play(scenario, request_timeout_s=0.4)
 
 
-def test_silent_connections_and_slow_heads_make_room_for_others(short_times, monkeypatch):
-    monkeypatch.setattr(server_module, "IDLE_TIMEOUT_S", 75)
+@pytest.mark.parametrize("beginning", [b"", b"GET /a HT"])
+def test_silent_connections_and_slow_heads_give_way_at_once(beginning):
+    async def scenario(scene):
+        used = [await scene.connect(GET) for _ in range(3)]
+        for client in used:
+            await client.answer()
+        for _ in range(100):
+            await scene.connect(beginning)
+
+        for client in [*used, await scene.connect()]:
+            client.send(GET)
+            assert (await client.answer())[0] == 200
+        assert len(scene.connections) <= 10
+
+    play(scenario, max_connections=10)
+
+
+def test_a_connection_whose_request_is_waiting_to_be_read_is_not_silent():
+    async def scenario(scene):
+        first = await scene.connect()
+        for _ in range(9):
+            await scene.connect()
+        await until(lambda: len(scene.connections) == 10)
+        first.send(GET)
+        address = first.writer.get_extra_info("peername")
+        crowd = [socket.create_connection(address) for _ in range(5)]  # before the loop reads the request
+
+        assert (await first.answer())[0] == 200
+        for client in crowd:
+            client.close()
+
+    play(scenario, max_connections=10)
+
+
+def test_bodies_that_no_longer_come_make_room_if_nothing_else_does(monkeypatch):
+    monkeypatch.setattr(connection_module, "STALLED_S", 0.1)
 
     async def scenario(scene):
-        working = await scene.connect(GET)
-        await working.answer()
-        for i in range(20):
-            await scene.connect(b"GET /a HT" if i % 2 else b"")
-        await until(lambda: len(scene.connections) == 21)
+        scene.app.go_on.clear()
+        busy = await scene.connect(GET)
+        stalled = [await scene.connect(POST + b"Content-Length: 5\r\n\r\nh") for _ in range(9)]
+        await until(lambda: len(scene.app.scopes) == 10)
         await asyncio.sleep(0.2)
-        working.send(GET)
-        assert (await working.answer())[0] == 200
 
-        assert (await scene.ask(GET))[0] == 200
-        working.send(GET)
-        assert (await working.answer())[0] == 200
-        await until(lambda: len(scene.connections) <= 21)
+        assert (await scene.ask(b"GET /health HTTP/1.1\r\n\r\n"))[0] == 200
+        await until(lambda: scene.app.gone == 1)
+        assert await stalled[0].end() == b""
+        scene.app.go_on.set()
+        assert (await busy.answer())[0] == 200
 
-    play(scenario, max_connections=21)
+    play(scenario, max_connections=10)
 
 
 def test_health_is_told_when_too_many_connections_are_at_work():
@@ -463,11 +518,12 @@ def test_a_client_that_vanishes_leaves_nothing_behind():
         scene.app.go_on.clear()
         client = await scene.connect(GET)
         await until(lambda: len(scene.app.scopes) == 2)
-        transport = scene.app.scopes[1]["connection"].transport
-        assert not transport.is_closing()
+        connection = scene.app.scopes[1]["connection"]
+        assert not connection.is_half_closed
         client.vanish()
+        await until(lambda: connection.is_half_closed)
+        scene.app.go_on.set()
         await until(lambda: not scene.connections)
-        assert transport.is_closing()
 
     play(scenario)
 
@@ -489,28 +545,160 @@ def test_a_client_that_vanishes_after_sending_ahead_is_no_error(caplog):
     assert not caplog.records
 
 
-def test_stopping_ends_idle_connections_at_once_and_others_with_their_answer():
+def test_a_client_that_has_closed_its_direction_gets_its_answers():
+    async def scenario(scene):
+        for wire, n_answers in (
+            (GET, 1),
+            (POST + BODY, 1),
+            (GET * 3, 3),
+            (GET * 300, 300),
+            (GET + b"GET /a HT", 1),
+            (GET * 2 + POST + b"Content-Length: 5\r\n\r\nh", 2),
+            (POST + b"Content-Length: 5\r\n\r\nh", 0),
+            (b"GET /a HT", 0),
+            (b"", 0),
+        ):
+            scene.app.go_on.clear()
+            n_asked = len(scene.app.scopes)
+            client = await scene.connect(wire)
+            client.writer.write_eof()
+            if n_answers:
+                await until(lambda n=n_asked: len(scene.app.scopes) > n)
+                await asyncio.sleep(0.02)
+            scene.app.go_on.set()
+            for _ in range(n_answers):
+                assert (await client.answer())[0] == 200, wire
+            assert await client.end() == b""
+            await until(lambda: not scene.connections)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_a_body_may_hold_what_looks_like_a_request_of_another_protocol(size):
+    async def scenario(scene):
+        body = b"\r\nGET /a RTSP/1.0\r\n\r\n"
+        wire = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        client = await scene.connect()
+        for piece in (wire, wire, b"GET /a RTSP/1.0\r\n\r\n"):
+            for start in range(0, len(piece), size):
+                client.send(piece[start : start + size])
+                await asyncio.sleep(0)
+        for _ in range(2):
+            assert (await client.answer())[2]["body"] == body.decode()
+        assert (await client.answer())[2]["detail"] == "RTSP given, HTTP/1.1 expected."
+
+    play(scenario)
+
+
+def test_an_answer_is_not_lost_because_requests_follow_the_last_one():
+    async def scenario(scene):
+        scene.app.more_bytes = 500_000
+        for upgrade in (b"", UPGRADE + b"\r\n"):
+            client = await scene.connect(b"GET /first HTTP/1.1\r\n" + upgrade if upgrade else b"")
+            if upgrade:
+                await client.answer()
+            client.send(b"GET /last HTTP/1.1\r\nConnection: close\r\n\r\n" + GET * 100_000)
+            await asyncio.sleep(0.05)
+            _, headers, told = await client.answer()
+            assert (headers["connection"], told["path"]) == ("close", "/last")
+            client.vanish()
+            await until(lambda: not scene.connections)
+
+    play(scenario)
+
+
+HOSTS = Hosts("127.0.0.1", "127.0.0.1", ["model.example"])
+
+
+@pytest.mark.parametrize(
+    ("wire", "status"),
+    [
+        (b"GET /a HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 200),
+        (b"GET /a HTTP/1.1\r\nHost: Model.Example:8080\r\n\r\n", 200),
+        (b"GET http://model.example/a HTTP/1.1\r\nHost: model.example\r\n\r\n", 200),
+        (b"GET /a HTTP/1.0\r\n\r\n", 200),
+        (b"GET /a HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421),
+        (b"GET /a HTTP/1.1\r\nHost: evil.example\r\n" + UPGRADE + b"\r\n", 421),
+        (b"GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421),
+        (b"GET /a HTTP/1.1\r\nHost: 127.0.0.1@evil.example\r\n\r\n", 421),
+        (b"GET /a HTTP/1.1\r\nHost: \xff\r\n\r\n", 421),
+        (b"GET http://evil.example/a HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 421),
+        (b"GET http://127.0.0.1/a HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421),
+        (b"GET /a HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: evil.example\r\n\r\n", 400),
+    ],
+)
+def test_requests_for_other_hosts_are_refused(wire, status):
+    async def scenario(scene):
+        given, _, told = await scene.ask(wire)
+        assert given == status
+        if status == 421:
+            assert "allowed_hosts" in told["detail"]
+
+    play(scenario, hosts=HOSTS)
+
+
+def test_stopping_answers_what_is_at_work_and_what_comes_over_open_connections(monkeypatch):
+    monkeypatch.setattr(connection_module, "PAUSE_S", 1.0)
+    begun = []
+    turn_away = server_module._turn_away
+
+    def connect_before(listener):
+        """Connections that the server has not accepted when it stops."""
+        for _ in range(50):
+            begun.append(socket.create_connection(listener.getsockname()))
+            begun[-1].sendall(b"GET /health HTTP/1.1\r\n\r\n")
+        turn_away(listener)
+
+    monkeypatch.setattr(server_module, "_turn_away", connect_before)
+
     async def scenario(scene):
         scene.app.go_on.clear()
         idle = await scene.connect()
+        used = await scene.connect(b"GET /health HTTP/1.1\r\n\r\n")
+        await used.answer()
         busy = await scene.connect(GET)
         sending = await scene.connect(POST + b"Content-Length: 5\r\n\r\n")
         heading = await scene.connect(b"GET /b HT")
-        await until(lambda: len(scene.app.scopes) == 2 and len(scene.connections) == 4)
-        await asyncio.sleep(0.05)
+        unused = await scene.connect()
+        await until(lambda: len(scene.app.scopes) == 3 and len(scene.connections) == 6)
         scene.server.should_exit = True
+        await until(lambda: not scene.server.servers[0].is_serving())
+        assert len(begun) == 50
+        for client in begun:
+            client.setblocking(False)
+            answer = await asyncio.get_running_loop().sock_recv(client, 1000)
+            assert answer.startswith(b"HTTP/1.1 200 OK")
+            assert b"connection: close" in answer
+            client.close()
 
-        assert await idle.end() == b""
+        idle.send(b"GET /c HTTP/1.1\r\n\r\n")
+        used.send(b"GET /d HTTP/1.1\r\n\r\n")
         sending.send(b"hello")
         heading.send(b"TP/1.1\r\n\r\n")
-        await until(lambda: len(scene.app.scopes) == 3)
+        await until(lambda: len(scene.app.scopes) == 56)
         scene.app.go_on.set()
-        for client, path in ((busy, "/a"), (sending, "/a"), (heading, "/b")):
+        clients = ((busy, "/a"), (sending, "/a"), (heading, "/b"), (idle, "/c"), (used, "/d"))
+        for client, path in clients:
             _, headers, told = await client.answer()
             assert (headers["connection"], told["path"]) == ("close", path)
             assert await client.end() == b""
+        assert await unused.end() == b""
 
     play(scenario)
+
+
+def test_as_many_files_may_be_open_as_connections(monkeypatch, caplog):
+    resource = pytest.importorskip("resource")
+    limits = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, pair: limits.append(pair))
+
+    for n_connections in (100, 1000, 10_000):
+        server_module._allow_files(n_connections)
+
+    assert limits == [(1356, 4096), (4096, 4096)]
+    assert caplog.text.count("10000 connections") == 1
 
 
 def test_workers_share_an_address_that_nobody_else_gets():

@@ -634,3 +634,81 @@ def test_a_model_that_takes_files_says_so(start_service, model_server, schema_pa
         assert problem["errors"][0]["field"] == "data"
         assert service.call("/readyz")[0] == 200
     assert model_server.requests == []
+
+
+MARK = "Zaphod4711"
+WRONG_ANSWERS = [
+    (200, {"predictions": [{"prediction": MARK}]}),
+    (200, {"predictions": [MARK]}),
+    (200, {"predictions": [{"prediction": "Gentoo", "probability": MARK}]}),
+    (
+        200,
+        {
+            "predictions": [
+                {
+                    "prediction": "Gentoo",
+                    "probability": 0.1,
+                    "probability_Adelie": 0.25,
+                    "probability_Gentoo": 0.75,
+                }
+            ]
+        },
+    ),
+    (200, {MARK: MARK}),
+    (200, MARK.encode()),
+    (500, {"message": f"row 0, column 'mass': {MARK} given"}),
+    (400, {"message": MARK, "stack_trace": MARK}),
+    (503, {"error": MARK}),
+    (504, {"detail": MARK}),
+]
+
+
+@pytest.mark.parametrize(("status", "answer"), WRONG_ANSWERS, ids=str)
+def test_a_wrong_answer_is_told_to_the_client_and_its_content_to_no_log(
+    service, model_server, record, status, answer
+):
+    model_server.status, model_server.answer = status, answer
+    begin = len(service.log.read_text())
+
+    given, problem, _ = service.call("/v1/predict", {"data": {**record, "island": MARK}})
+
+    assert given in (502, 503, 504), problem
+    log = service.log.read_text()[begin:]
+    assert f"status={given}" in log
+    assert MARK not in log
+
+
+@pytest.mark.parametrize("path", ["/v1/predict", "/v1/explain", f"/{MARK}"])
+def test_the_log_holds_nothing_that_a_wrong_request_held(service, record, path):
+    bodies = [
+        {"data": {**record, "mass": MARK, "eggs": MARK, "ringed": MARK, "island": [MARK]}},
+        {"data": {**record, MARK: MARK}},
+        {"data": {"columns": [MARK], "rows": [[MARK]]}},
+        {"data": MARK},
+        {MARK: MARK},
+        {"data": record, "parameters": {"seed": MARK, MARK: 1}},
+        {"file": {"input_url": f"https://h/k?{MARK}", "output_url": MARK, MARK: 1}},
+        f'{{"data": {{"mass": "{MARK}'.encode(),
+    ]
+    begin = len(service.log.read_text())
+
+    for body in bodies:
+        status, _, _ = service.call(path, body, {"X-Request-ID": "bad id " + MARK})
+        assert 400 <= status < 500
+
+    log = service.log.read_text()[begin:]
+    assert log.count("status=4") == len(bodies)
+    assert MARK not in log
+
+
+def test_an_unforeseen_error_is_logged_with_its_place_and_without_its_text():
+    from mapper.http.service import _origin_of
+
+    try:
+        int(MARK)
+    except ValueError as error:
+        kind, where = _origin_of(error)
+
+    assert kind == "ValueError"
+    assert "test_service.py" in where
+    assert MARK not in where

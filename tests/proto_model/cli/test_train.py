@@ -33,6 +33,20 @@ def test_usual_spellings_of_a_flag(spelling, value):
 
 
 @pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", ()),
+        ("sex", ("sex",)),
+        (" sex, race ,sex", ("sex", "race")),
+        ('"a, b",c', ("a, b", "c")),
+        (",", ()),
+    ],
+)
+def test_names_of_columns_stand_between_commas(text, names):
+    assert parsed("--protected", text).protected == names
+
+
+@pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (["--test-size", "1"], "argument --test-size: '1' given, a number above 0 and below 1 expected"),
@@ -43,6 +57,7 @@ def test_usual_spellings_of_a_flag(spelling, value):
         (["--random-state", "-1"], "whole number from 0"),
         (["--random-state", str(2**32)], "whole number from 0"),
         (["--file-management", "perhaps"], "'perhaps' given, true or false expected"),
+        (["--background", "none"], "'none' given, synthetic or rows expected"),
         (["--registered-model-name", "a/b"], "without '/' and ':'"),
         (["--dataset", " "], "no value given"),
         (["--nosuch", "1"], "unrecognized arguments: --nosuch 1"),
@@ -55,6 +70,11 @@ def test_wrong_values_end_with_2_and_a_sentence(arguments, complaint, capsys):
 
     assert exit_.value.code == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_the_background_is_synthetic_unless_rows_are_asked_for():
+    assert parsed().background == "synthetic"
+    assert parsed("--background", "Rows").background == "rows"
 
 
 def test_secrets_in_a_url_do_not_become_parameters():

@@ -196,7 +196,7 @@ def test_faults_of_an_upload_that_pass_leave_no_trace(store, model, settings, rc
         (b"id\n1\n", {}, "Columns missing in the file: 'age'"),
         (b"id,age\n1,2\n", {"passthrough": ["name"]}, "'name'"),
         (b"", {}, "empty"),
-        (FILES["rows.parquet"][:-20], {}, "Cannot read the file as parquet"),
+        (FILES["rows.parquet"][:-20], {}, "Parquet file has no footer"),
         (FILES["rows.csv.gz"][:-20], {}, "damaged or cut"),
     ],
 )
@@ -402,3 +402,96 @@ def test_jobs_that_shall_not_go_on_fail_and_leave_nothing(store, model, settings
     assert summaries[0].error == "The server is ending."
     assert not list(rclone.path("").glob("out*"))
     assert not os.listdir(settings.temp_dir)
+
+
+def test_few_files_are_open_however_many_jobs_there_are(store, model, settings, proxy) -> None:
+    waiting = threading.Event()
+    most = 0
+
+    def hold(exchange) -> None:
+        if exchange.method == "PUT":
+            waiting.wait(10)
+        exchange.forward()
+
+    def go_on() -> None:
+        nonlocal most
+        most = max(most, len(os.listdir("/proc/self/fd")))
+
+    if not os.path.exists("/proc/self/fd"):
+        pytest.skip("no /proc here")
+    before = len(os.listdir("/proc/self/fd"))
+    proxy.inject(*[hold] * 200)
+    threading.Timer(2, waiting.set).start()
+    patient = dataclasses.replace(settings, read_timeout_s=20)
+
+    summaries = run_jobs(
+        [job(store, "rows.csv", f"out{n}") for n in range(40)], model, Parameters(), patient, go_on=go_on
+    )
+
+    assert {summary.status for summary in summaries} == {"done"}
+    assert [summary.file_id for summary in summaries] == ["rows.csv"] * 40
+    assert most - before < 40  # the proxy's own sockets are in this process, too
+
+
+def test_too_many_open_files_are_not_the_stores_fault(store, model, settings, rclone) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    settings = dataclasses.replace(settings, allowed_hosts=(f"127.0.0.1:{rclone.port}",))
+    n_open = len(os.listdir("/proc/self/fd"))
+    for spare in range(8):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (n_open + spare, limits[1]))
+        try:
+            [summary] = run_jobs([job(rclone, "rows.parquet")], model, Parameters(), settings)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        if summary.status == "failed":
+            assert (summary.error_type, "too many files open" in str(summary.error)) == ("limit", True), (
+                summary
+            )
+
+
+def test_a_temporary_folder_that_vanishes_fails_its_job_in_a_sentence(
+    store, model, settings, tmp_path
+) -> None:
+    (tmp_path / "gone").mkdir()
+    lost = dataclasses.replace(settings, temp_dir=str(tmp_path / "gone"))
+    (tmp_path / "gone").rmdir()
+
+    [summary, other] = run_jobs(
+        [job(store, "rows.csv"), FileJob("http://169.254.169.254/", "")], model, Parameters(), lost
+    )
+
+    assert (summary.error_type, other.error_type) == ("limit", "url")
+    assert "PROTO_MODEL_FILES_TEMP_DIR" in str(summary.error)
+
+
+def test_a_file_id_stays_on_one_line_of_the_log(store, model, settings, caplog) -> None:
+    forged = dataclasses.replace(
+        job(store, "rows.csv"), file_id="a\nINFO file job b: done\x1b[2J" + "x" * 999
+    )
+
+    with caplog.at_level(logging.INFO):
+        [summary] = run_jobs([forged], model, Parameters(), settings)
+
+    assert summary.file_id == forged.file_id
+    [line] = [record.getMessage() for record in caplog.records if "file job" in record.getMessage()]
+    assert "\n" not in line
+    assert "\x1b" not in line
+    assert len(line) < 400
+
+
+def test_values_of_a_file_are_in_the_answer_and_not_in_the_log(
+    store, model, settings, rclone, caplog
+) -> None:
+    rclone.path("bad").write_bytes(b"age,size\n1,2\nmarker-4711,3\n")
+
+    with caplog.at_level(logging.DEBUG):
+        summary = run(store, model, settings, "bad")
+
+    assert "marker-4711" in str(summary.error)
+    assert "marker-4711" not in caplog.text
+
+
+def test_the_summary_says_what_was_verified(store, model, settings, proxy) -> None:
+    assert run(store, model, settings).verified == "input: length, MD5; output: MD5 sent, MD5 confirmed"
+    proxy.inject(edited(rb"(?i)ETag: [^\r]*", b"X: y"), edited(rb"(?i)ETag: [^\r]*", b"X: y"))
+    assert run(store, model, settings).verified == "input: length; output: MD5 sent"

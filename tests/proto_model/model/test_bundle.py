@@ -36,14 +36,43 @@ def test_the_pipeline_comes_back_as_it_was(forest_model, mixed_pipeline, mixed_d
     assert_array_equal(forest_model.pipeline.predict_proba(rows), mixed_pipeline.predict_proba(rows))
 
 
-def test_the_background_is_training_rows_and_at_most_two_thousand(
+def test_the_background_is_what_was_given_and_at_most_two_thousand_rows(
     tmp_path, mixed_pipeline, mixed_data, forest_model
 ):
     X_train = encode(mixed_data.X_train, mixed_data.schema)
     write_bundle(tmp_path, mixed_pipeline, mixed_data.schema, np.tile(X_train, (10, 1)))
 
     assert_array_equal(forest_model.background, X_train)
+    assert forest_model.background_kind == "rows"
     assert Bundle.load(tmp_path).background.shape == (2000, X_train.shape[1])
+
+
+def test_the_bundle_says_that_its_background_is_synthetic(tmp_path, mixed_pipeline, mixed_data):
+    rows = encode(mixed_data.X_train, mixed_data.schema)[:7]
+    write_bundle(tmp_path, mixed_pipeline, mixed_data.schema, rows, "synthetic")
+
+    bundle = Bundle.load(tmp_path)
+
+    assert bundle.background_kind == "synthetic"
+    assert_array_equal(bundle.background, rows)
+    assert Predictor(bundle).explainer("lore").background.synthetic
+
+
+def test_a_background_without_a_kind_is_training_rows_as_up_to_0_2_0(tmp_path, bundle):
+    for file in bundle.iterdir():
+        Path(tmp_path / file.name).write_bytes(file.read_bytes())
+    np.savez_compressed(tmp_path / "background.npz", rows=Bundle.load(bundle).background)
+
+    assert Bundle.load(tmp_path).background_kind == "rows"
+
+
+def test_a_background_of_an_unknown_kind_is_refused(tmp_path, bundle):
+    for file in bundle.iterdir():
+        Path(tmp_path / file.name).write_bytes(file.read_bytes())
+    np.savez(tmp_path / "background.npz", rows=Bundle.load(bundle).background, kind="borrowed")
+
+    with pytest.raises(ArtifactError, match="kind 'borrowed', one of synthetic, rows expected"):
+        _ = Bundle.load(tmp_path).background
 
 
 @pytest.mark.parametrize("name", ["schema.json", "forest.npz"])

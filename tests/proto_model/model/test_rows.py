@@ -1,5 +1,6 @@
 import io
 import json
+import math
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from proto_model.errors import InputError
-from proto_model.model.rows import coded_rows
+from proto_model.model.rows import RowReader, coded_rows
 from proto_model.schema import Feature, ModelSchema
 from proto_model.table import encode
 from proto_model.values import LARGEST
@@ -163,9 +164,98 @@ def test_columns_of_different_lengths_are_named():
     assert "'age' has 1 values, others have 2" in faults({"size": [1, 2], "age": [3]}, NUMBERS)
 
 
-@pytest.mark.parametrize("rows", [np.zeros((2, 2)), [[1, 2]], 3, "text"])
-def test_rows_without_names_are_refused_with_the_names(rows):
-    assert "'size', 'age'" in faults(rows, NUMBERS)
+@pytest.mark.parametrize("rows", [np.zeros((2, 3)), [[1, 2]], 3, "text"])
+def test_rows_without_names_are_refused_with_the_names_where_they_need_them(rows):
+    assert "'size'" in faults(rows)
+
+
+def test_a_model_of_text_and_numbers_says_which_columns_need_names():
+    for rows in ([[1.5, 40, True, "nurse", "Ulm"]], np.zeros((1, 5))):
+        message = faults(rows)
+
+        assert message.startswith("Rows without column names given.")
+        assert "text for some columns, such as 'job', and not for others, such as 'size'" in message
+
+
+NUMBER_ROWS = st.lists(
+    st.lists(
+        st.one_of(
+            st.none(),
+            st.booleans(),
+            st.integers(-3, 90),
+            st.floats(),
+            st.sampled_from(["1.5", "", "x", 10**400]),
+        ),
+        min_size=2,
+        max_size=2,
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def outcome_of(read, *arguments):
+    try:
+        return read(*arguments)
+    except InputError as error:
+        return str(error)
+
+
+@given(NUMBER_ROWS)
+def test_rows_without_names_are_read_as_with_them(rows):
+    reader = RowReader(NUMBERS)
+    named = outcome_of(reader.table, NUMBERS.feature_names, rows)
+
+    np.testing.assert_equal(outcome_of(reader.matrix, rows), named)
+    np.testing.assert_equal(outcome_of(coded_rows, rows, NUMBERS), named)
+    one_type = [value for row in rows for value in row if value is not None]
+    if len({type(value) for value in one_type}) == 1:
+        flat = [value for row in rows for value in row]
+        np.testing.assert_equal(outcome_of(reader.tensor, flat, len(rows)), named)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int8, np.uint64])
+def test_an_array_of_rows_is_read_in_the_order_of_the_features(dtype):
+    rows = np.array([[1, 40], [2, 50]], dtype=dtype, order="F")
+
+    matrix = coded_rows(rows, NUMBERS)
+
+    assert_array_equal(matrix, [[1.0, 40.0], [2.0, 50.0]])
+    assert matrix.flags.c_contiguous
+    assert not np.shares_memory(matrix, rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "given"),
+    [
+        (np.zeros((2, 3)), "An array of shape [2, 3] given"),
+        (np.zeros((1, 0)), "An array of shape [1, 0] given"),
+        (np.zeros((2, 2, 1)), "An array of shape [2, 2, 1] given"),
+        ([[1, 2], [3]], "Row 1 has 1 values"),
+        ([[]], "Row 0 has 0 values"),
+        ([[1, 2], {"size": 1}], "Row 1 is an object"),
+        ([[1, 2], None], "Row 1 is null"),
+    ],
+)
+def test_rows_of_another_width_are_refused_with_what_was_expected(rows, given):
+    message = faults(rows, NUMBERS)
+
+    assert message.startswith(given)
+    assert "expected with 2 values each, those of 'size', 'age' in this order" in message
+
+
+def test_values_of_rows_without_names_are_refused_by_row_and_column():
+    for rows in ([[1.0, 40], [math.inf, 1.5]], np.array([[1.0, 40], [math.inf, 1.5]])):
+        assert faults(rows, NUMBERS).splitlines()[1:] == [
+            "row 1, column 'size': inf given, a number between -3.4e+38 and 3.4e+38 expected",
+            "row 1, column 'age': 1.5 given, a whole number expected, such as 37",
+        ]
+    assert "row 0, column 'size': the boolean true given" in faults(np.array([[True, False]]), NUMBERS)
+
+
+def test_arrays_without_rows_are_no_rows():
+    for rows in ([], np.zeros((0, 2)), np.array([])):
+        assert coded_rows(rows, NUMBERS).shape == (0, 2)
 
 
 def test_a_matrix_of_numbers_is_checked_at_once():

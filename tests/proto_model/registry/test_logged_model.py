@@ -169,3 +169,12 @@ print(json.dumps([proto_model.__file__, explained, answer["prediction"].tolist()
     assert Path(file).is_relative_to(folder)
     assert explained.startswith("IF ")
     assert prediction in (["no"], ["yes"])
+
+
+def test_mlserver_finds_a_model_and_its_runtime_in_the_folder_of_a_version(folder):
+    settings = json.loads((folder / "model-settings.json").read_text())
+
+    assert (settings["name"], settings["parameters"]) == ("proto_model", {"uri": "."})
+    assert json.loads((folder / "settings.json").read_text())["parallel_workers"] == 0
+    assert (folder / f"{settings['implementation'].split('.')[0]}.py").is_file()
+    assert '"code"' in (folder / "runtime.py").read_text()

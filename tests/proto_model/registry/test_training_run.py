@@ -12,6 +12,8 @@ import pytest
 from mlflow import MlflowClient
 from sklearn.metrics import accuracy_score
 
+from proto_model.model import Bundle
+from proto_model.table import encode, load_table, prepare
 from proto_model.training import VARIANTS
 
 # MLflow's way of storing an input example; it means no caller of this package.
@@ -111,6 +113,7 @@ def test_plots_tables_and_card_are_artifacts_of_every_variant(trained):
     assert len(search) == 1
     assert set(fairness["feature"]) == {"married", "sex"}
     assert "| nation | constant" in card
+    assert "Background `synthetic`: no training row." in card
 
 
 def test_the_best_variant_has_an_example_explanation_of_each_class(trained):
@@ -153,6 +156,7 @@ def test_every_variant_is_a_version_and_the_best_in_cross_validation_the_challen
         assert version.run_id == run.info.run_id
         assert version.tags["split_run_id"] == trained.parent.info.run_id
         assert version.tags["signature"] == "rows"
+        assert version.tags["background"] == "synthetic"
         assert version.tags["dataset"] == "people"
         assert len(version.tags["split_digest"]) == len(version.tags["schema_digest"]) == 16
         cv, test = run.data.metrics["cv_balanced_accuracy"], run.data.metrics["test_balanced_accuracy"]
@@ -168,6 +172,7 @@ def test_the_explainer_is_registered_with_the_version_that_it_explains(trained):
 
     challenger = client.get_model_version_by_alias("proto_model", "challenger")
     assert explainer.tags["explained_version"] == str(challenger.version)
+    assert explainer.tags["background"] == "synthetic"
     assert explainer.run_id == trained.best_id
 
 
@@ -180,6 +185,29 @@ def test_the_logged_model_loads_without_pickle_and_scores_what_was_logged(traine
 
     logged = MlflowClient().get_run(trained.best_id).data.metrics["test_accuracy"]
     assert accuracy_score(tests["income"], answer["prediction"]) == pytest.approx(logged)
+
+
+def test_real_rows_are_in_a_version_only_where_they_were_asked_for(train, trained, people_csv, capsys):
+    code, out, err = train(
+        capsys, "--dataset", str(people_csv), "--target", "income", "--n-candidates", "1",
+        "--background", "rows", "--registered-model-name", "with_rows",
+    )  # fmt: skip
+    assert code == 0, err
+    run_id = out.splitlines()[-1].removeprefix("MLFLOW_RUN_ID=")
+    client = MlflowClient()
+
+    for chosen, kind, model in ((trained.best_id, "synthetic", "proto_model"), (run_id, "rows", "with_rows")):
+        for name in (model, f"{model}_explainer"):
+            assert client.get_model_version_by_alias(name, "challenger").tags["background"] == kind
+        folder = Path(mlflow.artifacts.download_artifacts(f"runs:/{chosen}/model"))
+        bundle = Bundle.load(folder / "artifacts" / "bundle")
+        assert bundle.background_kind == kind
+        data = prepare(load_table(str(people_csv)), "income")
+        known = {row.tobytes() for row in encode(data.X_train, data.schema)}
+        held = [row.tobytes() in known for row in bundle.background]
+        assert all(held) if kind == "rows" else not any(held)
+        assert f"Background `{kind}`" in Path(artifact(chosen, "model_card.md")).read_text(encoding="utf-8")
+        assert client.get_run(chosen).data.params["background"] == kind
 
 
 def test_data_that_cannot_be_used_ends_with_1_a_sentence_and_a_failed_run(train, trained, people_csv, capsys):
@@ -214,3 +242,35 @@ def test_a_run_id_that_does_not_exist_is_passed_over(train, people_csv, capsys, 
 
     assert code == 1
     assert "'wealth'" in err
+
+
+def test_protected_columns_stay_beside_the_test_rows_and_out_of_the_version(train, people_csv, capsys):
+    code, out, err = train(
+        capsys, "--dataset", str(people_csv), "--target", "income", "--n-candidates", "1",
+        "--protected", "sex, married", "--registered-model-name", "fair",
+    )  # fmt: skip
+
+    assert code == 0, err
+    assert "dropped column 'sex': protected" in err
+    client = MlflowClient()
+    run_id = out.splitlines()[-1].removeprefix("MLFLOW_RUN_ID=")
+    version = client.get_model_version_by_alias("fair", "challenger")
+    assert version.tags["protected"] == "sex,married"
+    split_run = version.tags["split_run_id"]
+    assert client.get_run(split_run).data.params["protected"] == "sex,married"
+    tests = pd.read_parquet(artifact(split_run, "split/test_rows.parquet"))
+    aside = pd.read_parquet(artifact(split_run, "split/protected.parquet"))
+    assert list(aside.columns) == ["sex", "married", "__row_hash__"]
+    assert list(aside["__row_hash__"]) == list(tests["__row_hash__"])
+    table = pd.read_csv(people_csv).fillna({"hours": -1})
+    persons = set(table[["hours", "age", "income", "sex"]].itertuples(index=False, name=None))
+    beside = tests.assign(sex=aside["sex"]).fillna({"hours": -1})
+    assert set(beside[["hours", "age", "income", "sex"]].itertuples(index=False, name=None)) <= persons
+    groups = pd.read_csv(artifact(run_id, "tables/fairness.csv"))
+    assert set(groups["feature"]) == {"sex", "married"}
+    assert set(groups["group"]) == {"f", "m", "true", "false"}
+    folder = Path(mlflow.artifacts.download_artifacts("models:/fair@challenger"))
+    schema = json.loads((folder / "artifacts" / "bundle" / "schema.json").read_text())
+    assert [feature["name"] for feature in schema["features"]] == ["hours", "age"]
+    served = [path for path in folder.rglob("*") if path.is_file() and "code" not in path.parts]
+    assert not [path for path in served if b"married" in path.read_bytes()]

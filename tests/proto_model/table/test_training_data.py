@@ -30,9 +30,17 @@ def test_every_kind_of_column_gets_its_type_and_range(mixed_data):
     }
     assert features["job"].categories == ("clerk", "farmer", "nurse", "pilot")
     assert features["job"].most_frequent == mixed_data.X_train["job"].mode()[0]
-    assert features["income"].maximum == mixed_data.X_train["income"].max()
-    assert features["age"].median == mixed_data.X_train["age"].median()
+    assert features["age"].minimum <= mixed_data.X_train["age"].min()
+    assert features["income"].maximum >= mixed_data.X_train["income"].max()
+    assert features["age"].median == pytest.approx(mixed_data.X_train["age"].median(), abs=4)
     assert (features["owner"].minimum, features["owner"].maximum) == (0, 1)
+
+
+def test_no_value_of_one_row_stands_in_the_schema(mixed_data):
+    for feature in mixed_data.schema.features:
+        if feature.type == "double":
+            values = set(mixed_data.X_train[feature.name])
+            assert values.isdisjoint({feature.minimum, feature.maximum, feature.median})
 
 
 def test_frames_are_canonical(mixed_data):
@@ -177,3 +185,52 @@ def test_columns_may_have_any_name_and_labels_may_be_numbers(csv_file):
     assert data.schema.feature_names == ["größe (cm)", "Δ ok?"]
     assert data.schema.classes == (0, 1)
     assert data.y_train.dtype == np.int64
+
+
+def people(n_rows=200):
+    generator = np.random.default_rng(3)
+    return pd.DataFrame(
+        {
+            "age": generator.integers(18, 80, n_rows),
+            "sex": generator.choice(["f", "m", None], n_rows),
+            "married": generator.choice([True, False], n_rows),
+            "class": generator.choice(["no", "yes"], n_rows),
+        }
+    )
+
+
+def test_protected_columns_are_no_features_and_stay_beside_the_test_rows():
+    frame = people()
+    data = from_frame(frame, protected=["sex", "married"])
+
+    assert data.schema.feature_names == list(data.X_test.columns) == ["age"]
+    assert {column.name: column.reason for column in data.dropped}.keys() == {"sex", "married"}
+    kept = data.protected_test.assign(age=data.X_test["age"], **{"class": data.y_test})
+    expected = frame.merge(kept, how="inner").drop_duplicates()
+    assert len(data.protected_test) == len(data.X_test)
+    assert len(expected) == len(kept.drop_duplicates())
+    assert {type(value) for value in data.protected_test["married"]} == {bool}
+    assert set(data.protected_test["sex"]) == {"f", "m", None}
+
+
+def test_a_protected_column_has_no_say_in_the_split():
+    frame = people()
+    changed = frame.assign(sex="f")
+
+    one, other = (from_frame(table, protected=["sex"]) for table in (frame, changed))
+
+    assert_array_equal(one.test_hashes, other.test_hashes)
+    assert one.split_digest == from_frame(frame.drop(columns="sex")).split_digest
+
+
+@pytest.mark.parametrize(
+    ("protected", "complaint"),
+    [
+        (["sxe"], "has no column 'sxe' to protect. Did you mean 'sex'"),
+        (["class"], "'class' is the target"),
+        (["age", "sex", "married"], "the only one but the protected ones"),
+    ],
+)
+def test_columns_that_cannot_be_protected_are_errors(protected, complaint):
+    with pytest.raises(DataError, match=complaint):
+        from_frame(people(), protected=protected)

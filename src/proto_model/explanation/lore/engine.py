@@ -63,15 +63,18 @@ class LoreExplainer:
        https://arxiv.org/abs/1805.10820
     """
 
-    def __init__(self, schema: ModelSchema, background: Floats, predict_proba: PredictProba) -> None:
-        self.background = Background.from_matrix(schema, background)
+    def __init__(
+        self, schema: ModelSchema, background: Floats, predict_proba: PredictProba, synthetic: bool = False
+    ) -> None:
+        self.background = Background.from_matrix(schema, background, synthetic)
         self.predict_proba = predict_proba
         self._knowledge: Knowledge | None = None
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Leave out what can be made again, and the lock."""
-        return LoreExplainer, (self.background.schema, self.background.matrix, self.predict_proba)
+        background = self.background
+        return LoreExplainer, (background.schema, background.matrix, self.predict_proba, background.synthetic)
 
     def explain(self, X: Floats, options: Parameters, progress: Progress | None = None) -> Explanations:
         """One explanation per row; see `Explainer.explain`. Many rows are shared out to the cores."""
@@ -167,7 +170,7 @@ def _notes(rule: Rule, precision: float, found_none: bool) -> tuple[str, ...]:
     notes = {
         weak: precision < 0.9,
         "The rule has no conditions: nearly every row gets this class.": not rule.premises,
-        "No counterfactual was found among the allowed changes to values seen in training.": found_none,
+        "No counterfactual was found among the allowed changes to values like those of training.": found_none,
     }
     return tuple(note for note, applies in notes.items() if applies)
 

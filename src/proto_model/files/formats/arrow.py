@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.ipc
 
 from proto_model.errors import InputError
-from proto_model.files.formats.arrow_messages import MessageStream
+from proto_model.files.formats.arrow_messages import MessageStream, batches_of_footer
 from proto_model.files.formats.base import Format, Writer
-from proto_model.files.rows import ColumnPlan, Rows, coded_matrix, plan_columns
-from proto_model.files.transfer import FileSettings
+from proto_model.files.formats.blocks import most_rows
+from proto_model.files.formats.written import written_bytes
+from proto_model.files.rows import ColumnPlan, Rows, Watch, coded_matrix, plan_columns
+from proto_model.files.transfer import FileSettings, LimitError
 from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
 from proto_model.table.arrow_values import type_fault
@@ -21,6 +23,7 @@ from proto_model.values import RuleBook
 
 _MAGIC = b"ARROW1"
 _MAGIC_BYTES = 8  # at the start, with padding
+_ENDING_BYTES = 10  # length of the footer and magic
 _BATCH_BYTES = 2 << 20
 _EXPLAINED_BATCH_ROWS = 64
 
@@ -33,34 +36,56 @@ class ArrowReader:
     _is_file = False
 
     def __init__(
-        self, source: io.RawIOBase, schema: ModelSchema, options: Parameters, settings: FileSettings
+        self,
+        source: io.RawIOBase,
+        schema: ModelSchema,
+        options: Parameters,
+        settings: FileSettings,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         if self._is_file:
             source.read(_MAGIC_BYTES)
         self._source = MessageStream(source, settings.max_batch_bytes)
-        self._book, self._explain = RuleBook(schema), options.explain
+        self._book, self._watch = RuleBook(schema), Watch(check, options.on_bad_row == "mark")
+        self._max_bytes = settings.max_batch_bytes
         self._stream = pa.ipc.open_stream(pa.PythonFile(self._source, mode="r"))
         self.plan = plan_typed_columns(self._stream.schema, schema, options, settings)
         self.passthrough_fields = [
             self._stream.schema.field(column).with_name(name)
             for name, column in self.plan.passthrough.items()
         ]
+        self._batch_rows = batch_rows(len(self.plan.needed), len(schema.features), options)
 
     def blocks(self) -> Iterator[pa.RecordBatch]:
         """Record batches, in order; large ones in slices."""
+        n_batches = 0
         for batch in self._stream:
+            n_batches += 1
+            self._watch.check()
             needed = batch.select(self.plan.needed)
             needed.validate(full=True)  # offsets and indices lead anywhere in a file that means harm
-            step = batch_rows(needed.num_columns, self._explain)
-            for start in range(0, needed.num_rows, step):
-                yield needed.slice(start, step)
-        ending = self._source.drain()
-        if self._is_file and ending != _MAGIC:
+            for start in range(0, needed.num_rows, self._batch_rows):
+                yield needed.slice(start, self._batch_rows)
+        if self._is_file:
+            self._check_footer(n_batches)
+        else:
+            self._source.check_end()
+
+    def _check_footer(self, n_batches: int) -> None:
+        """Raise InputError where the file is cut, or has more batches than were read."""
+        footer = self._source.rest()
+        n_bytes = int.from_bytes(footer[-_ENDING_BYTES : -len(_MAGIC)], "little")
+        if not footer.endswith(_MAGIC):
             raise InputError("The Arrow file has no end. Was it cut, or its writer not closed?")
+        if n_bytes != len(footer) - _ENDING_BYTES or batches_of_footer(footer) != n_batches:
+            raise InputError(
+                f"The Arrow file has more or less than the {n_batches} batches that its footer should list. "
+                "Is it several files one after the other?"
+            )
 
     def parse(self, block: pa.RecordBatch) -> Rows:
         """Rows of a batch; called by several threads at once."""
-        return rows_of_batch(block, self.plan, self._book)
+        return rows_of_batch(block, self.plan, self._book, self._watch, self._max_bytes)
 
 
 class ArrowFileReader(ArrowReader):
@@ -86,18 +111,30 @@ def plan_typed_columns(
     return plan
 
 
-def batch_rows(n_columns: int, explain: bool) -> int:
+def batch_rows(n_columns: int, n_features: int, options: Parameters) -> int:
     """Rows to work on at a time; fewer when each takes long, for all cores to have some."""
-    if explain:
+    if options.explain:
         return _EXPLAINED_BATCH_ROWS
-    return max(1024, _BATCH_BYTES // (8 * max(1, n_columns)))
+    most = most_rows(n_features, options.on_bad_row == "mark")
+    return min(max(1024, _BATCH_BYTES // (8 * max(1, n_columns))), most)
 
 
-def rows_of_batch(batch: pa.RecordBatch, plan: ColumnPlan, book: RuleBook) -> Rows:
-    """Coded matrix and columns to copy of a record batch."""
+def rows_of_batch(
+    batch: pa.RecordBatch, plan: ColumnPlan, book: RuleBook, watch: Watch, max_bytes: int
+) -> Rows:
+    """Coded matrix and columns to copy of a record batch, which are written out in at most so many bytes."""
     columns = {name: batch.column(column) for name, column in plan.features.items()}
-    matrix, faults = coded_matrix(columns, book, batch.num_rows)
-    return Rows(matrix, [batch.column(column) for column in plan.passthrough.values()], faults)
+    copied = {name: batch.column(column) for name, column in plan.passthrough.items()}
+    views = {name: column for name, column in columns.items() if pa.types.is_string_view(column.type)}
+    n_bytes = {name: written_bytes(column) for name, column in (views | copied).items()}
+    if sum(n_bytes.values()) > max_bytes:
+        raise LimitError(
+            f"Column {max(n_bytes, key=n_bytes.__getitem__)!r}: {batch.num_rows} rows have "
+            f"{sum(n_bytes.values())} bytes, in all columns, once each value is written out. The limit is "
+            f"{max_bytes} (PROTO_MODEL_FILES_MAX_BATCH_BYTES)."
+        )
+    matrix, faults = coded_matrix(columns, book, batch.num_rows, watch)
+    return Rows(matrix, list(copied.values()), faults)
 
 
 class _ArrowWriter(Writer):

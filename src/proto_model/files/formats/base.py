@@ -60,8 +60,8 @@ class Format:
     title: str  # as in documents
     suffixes: tuple[str, ...]  # of file names, without the dot
     media_types: tuple[str, ...]  # all are recognised; the first is sent with an upload whose URL signs it
-    #: Of an unbuffered binary file.
-    reader: Callable[[Any, ModelSchema, Parameters, FileSettings], Reader]
+    #: Of an unbuffered binary file; calls its last argument often, from several threads, which may raise.
+    reader: Callable[[Any, ModelSchema, Parameters, FileSettings, Callable[[], None]], Reader]
     #: Of the output's columns and an Arrow output stream.
     writer: Callable[[pa.Schema, ModelSchema, Any], Writer]
     magic: bytes = b""  # first bytes of each such file; none for text

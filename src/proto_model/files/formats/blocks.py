@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,11 @@ from proto_model.files.transfer import FileSettings, LimitError
 
 _BLOCK_BYTES = 2 << 20
 _EXPLAINED_BLOCK_BYTES = 32 << 10
+_ROWS_BYTES = 64 << 20  # what the rows of a block may become, features and answer
+_ANSWER_BYTES, _REASONS_BYTES = 256, 1536  # of a row, about
 
 _BOM = b"\xef\xbb\xbf"
-_QUOTE, _NEWLINE = 34, 10
+_QUOTE, _NEWLINE, _RETURN = 34, 10, 13
 _FIELD_STARTS = np.frombuffer(b",\r\n", dtype=np.uint8)
 
 
@@ -28,11 +31,13 @@ def cut_blocks(
     last_end: Callable[[bytearray], int],
     settings: FileSettings,
     n_bytes: int,
+    check_last: Callable[[bytearray], None] = lambda block: None,
 ) -> Iterator[bytearray]:
     """Blocks of about a size that hold whole records and together the whole file, without byte order mark.
 
-    `last_end` gives the position after the last record that ends in a block, 0 when none does. Raises
-    LimitError when a record is longer than `max_row_bytes`.
+    `last_end` gives the position after the last record that ends in a block, 0 when none does; `check_last`
+    raises where the file's last block does not end as it should. Raises LimitError when a record is longer
+    than `max_row_bytes`.
     """
     n_bytes = min(n_bytes, settings.max_row_bytes)
     rest, first = b"", True
@@ -52,6 +57,8 @@ def cut_blocks(
                 "Is a closing quote or a line end missing?"
             )
         rest = bytes(memoryview(block)[end:])
+        if ended:
+            check_last(block)
         if end:
             del block[end:]
             first = False
@@ -60,9 +67,35 @@ def cut_blocks(
             return
 
 
+def most_rows(n_features: int, marking: bool) -> int:
+    """Rows to work on at a time, however short they are: a row of three bytes fills a row of the matrix."""
+    answer = _ANSWER_BYTES + _REASONS_BYTES * marking
+    return max(1024, _ROWS_BYTES // (8 * n_features + answer))
+
+
+def split_blocks(
+    blocks: Iterable[bytearray],
+    ends: Callable[[bytearray], NDArray[np.int64]],
+    count: Callable[[bytearray], int],
+    max_rows: int,
+) -> Iterator[bytearray]:
+    """The same records in blocks of at most so many, by the positions of their ends and a count of lines."""
+    for block in blocks:
+        if count(block) <= max_rows:
+            yield block
+            continue
+        places = [0, *(ends(block)[max_rows - 1 :: max_rows] + 1).tolist(), len(block)]
+        yield from (block[start:end] for start, end in pairwise(places) if start < end)
+
+
 def count_lines(block: bytearray) -> int:
     """Number of line ends; `bytearray.count` takes six times as long."""
     return int(np.count_nonzero(np.frombuffer(block, dtype=np.uint8) == _NEWLINE))
+
+
+def line_ends(block: bytes | bytearray) -> NDArray[np.int64]:
+    """Positions of the line ends."""
+    return np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == _NEWLINE)
 
 
 def last_line_end(block: bytearray) -> int:
@@ -70,10 +103,22 @@ def last_line_end(block: bytearray) -> int:
     return block.rfind(b"\n") + 1
 
 
+def count_csv_lines(block: bytearray) -> int:
+    """Number of line ends; a CR alone is one, too."""
+    return count_lines(block) + len(_lone_returns(block))
+
+
+def csv_line_ends(block: bytes | bytearray) -> NDArray[np.int64]:
+    """Positions of the line ends; a CR alone is one, too."""
+    newlines, returns = line_ends(block), _lone_returns(block)
+    return np.sort(np.concatenate([newlines, returns])) if len(returns) else newlines
+
+
 def last_csv_end(block: bytearray) -> int:
     """Position after the last line end outside quotes, 0 when there is none."""
-    if b'"' not in block:
-        return last_line_end(block)
+    end = last_line_end(block)
+    if end and b'"' not in block:
+        return end
     ends = csv_record_ends(block)
     return int(ends[-1]) + 1 if len(ends) else 0
 
@@ -86,37 +131,44 @@ def csv_record_ends(block: bytes | bytearray) -> NDArray[np.int64]:
     >>> csv_record_ends(b'1,"a\nb"\n2,c\n')
     array([ 7, 11])
     """
-    data = np.frombuffer(block, dtype=np.uint8)
-    newlines = np.flatnonzero(data == _NEWLINE)
-    quotes = np.flatnonzero(data == _QUOTE)
-    if len(quotes) == 0:
+    newlines = csv_line_ends(block)
+    if b'"' not in block:
         return newlines
-    opening = quotes[0::2]
-    before = np.where(opening > 0, data[opening - 1], _NEWLINE)
-    if not (np.isin(before, _FIELD_STARTS) | (before == _QUOTE)).all():
-        quotes = _toggling(data, quotes)
-    outside: NDArray[np.int64] = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
+    outside: NDArray[np.int64] = newlines[np.searchsorted(_toggling(block), newlines) % 2 == 0]
     return outside
 
 
-def _toggling(data: NDArray[np.uint8], quotes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Quotes that open or close a field; one inside an unquoted field is only a character."""
-    toggling: list[int] = []
-    inside, skip = False, False
-    following = np.append(quotes[1:], -1)
-    for quote, after in zip(quotes.tolist(), following.tolist(), strict=True):
-        if skip:
-            skip = False
-        elif inside:
-            if after == quote + 1:
-                skip = True
-            else:
-                inside = False
-                toggling.append(quote)
-        elif quote == 0 or data[quote - 1] in _FIELD_STARTS:
-            inside = True
-            toggling.append(quote)
-    return np.array(toggling, dtype=np.int64)
+def open_quote(block: bytes | bytearray) -> int:
+    """Position of the quote that no other one closes, -1 where there is none."""
+    toggling = _toggling(block) if b'"' in block else ()
+    return int(toggling[-1]) if len(toggling) % 2 else -1
+
+
+def _toggling(block: bytes | bytearray) -> NDArray[np.int64]:
+    """Quotes that open or close a field, or both at once, in turn."""
+    data = np.frombuffer(block, dtype=np.uint8)
+    quotes = np.flatnonzero(data == _QUOTE)
+    opening = quotes[0::2]
+    before = np.where(opening > 0, data[opening - 1], _NEWLINE)
+    if (np.isin(before, _FIELD_STARTS) | (before == _QUOTE)).all():
+        return quotes
+    # Some are only characters of unquoted fields. Of quotes in a row, an even number changes nothing. An odd
+    # number at the start of a field opens it or, within quotes, closes them; elsewhere it only closes.
+    begins = np.append(0, np.flatnonzero(np.diff(quotes) > 1) + 1)
+    runs = quotes[begins[np.diff(np.append(begins, len(quotes))) % 2 == 1]]
+    is_start = np.isin(np.where(runs > 0, data[runs - 1], _NEWLINE), _FIELD_STARTS)
+    n_starts = np.cumsum(is_start)
+    n_when_closed = np.maximum.accumulate(np.where(is_start, 0, n_starts))
+    is_inside = (n_starts - n_when_closed) % 2 == 1
+    return runs[np.diff(is_inside, prepend=False)]
+
+
+def _lone_returns(block: bytes | bytearray) -> NDArray[np.int64]:
+    """Positions of the CRs before anything but LF; what follows the last byte is not known."""
+    if b"\r" not in block:
+        return np.empty(0, dtype=np.int64)
+    data = np.frombuffer(block, dtype=np.uint8)
+    return np.flatnonzero((data[:-1] == _RETURN) & (data[1:] != _NEWLINE))
 
 
 def fill(source: io.RawIOBase, block: bytearray, start: int = 0) -> int:

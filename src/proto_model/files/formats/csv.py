@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,17 @@ from proto_model.errors import InputError
 from proto_model.files.formats.base import Format, Writer
 from proto_model.files.formats.blocks import (
     block_bytes,
-    count_lines,
+    count_csv_lines,
+    csv_line_ends,
     csv_record_ends,
     cut_blocks,
     last_csv_end,
+    most_rows,
+    open_quote,
+    split_blocks,
 )
 from proto_model.files.formats.plain_numbers import parse_numbers
-from proto_model.files.rows import Fault, Rows, coded_matrix, plan_columns
+from proto_model.files.rows import Fault, Rows, Watch, coded_matrix, plan_columns
 from proto_model.files.transfer import FileSettings
 from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
@@ -30,6 +35,7 @@ from proto_model.values import MISSING_MARKERS, RuleBook
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 _SHOWN_BYTES = 30
+_ASCII = bytes(range(128)) + b"x" * 128
 _STRUCTURAL = frozenset('",\r\n')
 
 
@@ -39,13 +45,22 @@ class CsvReader:
     place = "line"
 
     def __init__(
-        self, source: io.RawIOBase, schema: ModelSchema, options: Parameters, settings: FileSettings
+        self,
+        source: io.RawIOBase,
+        schema: ModelSchema,
+        options: Parameters,
+        settings: FileSettings,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
-        self._blocks = cut_blocks(source, last_csv_end, settings, block_bytes(options.explain))
-        self._book = RuleBook(schema)
+        self._n_lines = 0  # of what was read, but for the block at hand
+        n_bytes = block_bytes(options.explain)
+        self._blocks = cut_blocks(source, last_csv_end, settings, n_bytes, self._check_last)
+        self._book, self._watch = RuleBook(schema), Watch(check, options.on_bad_row == "mark")
+        self._max_rows = most_rows(len(schema.features), self._watch.marking)
         head = next(self._blocks, bytearray())
         self._names, header_end = _header(head)
-        self.first_line = 1 + head.count(b"\n", 0, header_end)
+        self._n_lines = head.count(b"\n", 0, header_end)
+        self.first_line = 1 + self._n_lines
         self._first = head[header_end:]
         self.plan = plan_columns(self._names, schema, options.passthrough, settings.max_columns)
         self.passthrough_fields = [pa.field(name, pa.string()) for name in options.passthrough]
@@ -79,14 +94,27 @@ class CsvReader:
 
     def blocks(self) -> Iterator[bytearray]:
         """Whole records, in order."""
-        if self._first:
-            yield self._first
-            self._first = bytearray()
-        yield from self._blocks
+        first = [self._first] if self._first else []
+        self._first = bytearray()
+        return split_blocks(chain(first, self._blocks), csv_record_ends, self._count, self._max_rows)
+
+    def _count(self, block: bytearray) -> int:
+        n_lines = count_csv_lines(block)
+        self._n_lines += n_lines
+        return n_lines
+
+    def _check_last(self, block: bytearray) -> None:
+        quote = open_quote(block)
+        if quote >= 0:
+            line = 1 + self._n_lines + count_csv_lines(block[:quote])
+            raise InputError(
+                f"line {line}: the file ends before the quote that closes a value. Was it cut, or is a quote "
+                "too many?"
+            )
 
     def parse(self, block: bytearray) -> Rows:
         """Rows of a block; called by several threads at once."""
-        n_lines = count_lines(block)
+        n_lines = count_csv_lines(block)
         matrix = self._plain_numbers(block, n_lines)
         columns: dict[str, pa.Array] = {}
         passthrough: list[pa.Array] = []
@@ -106,7 +134,7 @@ class CsvReader:
             return self._parse_carefully(block, n_lines)
         filled = () if matrix is None else self._numbers
         n_rows = table.num_rows if matrix is None else len(matrix)
-        matrix, faults = coded_matrix(columns, self._book, n_rows, matrix, filled)
+        matrix, faults = coded_matrix(columns, self._book, n_rows, self._watch, matrix, filled)
         lines = _record_lines(block) if faults else None
         return Rows(matrix, passthrough, faults, lines, n_lines)
 
@@ -137,8 +165,7 @@ class CsvReader:
 
     def _parse_carefully(self, block: bytearray, n_lines: int) -> Rows:
         """Rows of a block in which something is wrong: what fits, and a fault for each that does not."""
-        ragged: list[pa.csv.InvalidRow] = []
-        table = self._read(block, self._as_bytes, ragged)
+        table, ragged = self._read_ragged(block)
         wrong = {row.number - 1: row for row in ragged}
         n_rows = table.num_rows + len(wrong)
         faults = [
@@ -152,18 +179,37 @@ class CsvReader:
         texts: dict[str, pa.Array] = {}
         for name, column in (self.plan.features | self.plan.passthrough).items():
             raw = _single(table[column]).take(index)
-            texts[name], bad = _as_text(raw)
+            texts[name], bad = _as_text(raw, self._watch)
             faults += [
                 Fault(at, name, f"bytes {raw[at].as_py()[:_SHOWN_BYTES]!r} given, UTF-8 text expected")
-                for at in bad
+                for at in self._watch.each(bad)
             ]
         known = {(fault.row, fault.column) for fault in faults}
         columns = {name: texts[name] for name in self.plan.features}
-        matrix, more = coded_matrix(columns, self._book, n_rows)
+        matrix, more = coded_matrix(columns, self._book, n_rows, self._watch)
         faults += [f for f in more if f.row not in wrong and (f.row, f.column) not in known]
-        faults.sort(key=lambda fault: fault.row)
+        faults = self._watch.shown(faults)
         passthrough = [texts[name] for name in self.plan.passthrough]
-        return Rows(matrix, passthrough, faults, _record_lines(block), n_lines)
+        lines = _record_lines(block)
+        if len(lines) != n_rows:
+            raise InputError(
+                f"The quotes of the CSV file are ambiguous: is it {len(lines)} or {n_rows} rows?"
+            )
+        return Rows(matrix, passthrough, faults, lines, n_lines)
+
+    def _read_ragged(self, block: bytearray) -> tuple[pa.Table, list[pa.csv.InvalidRow]]:
+        """Columns of the rows with as many values as the header has, and the other rows."""
+        ragged: list[pa.csv.InvalidRow] = []
+        try:
+            block.decode()
+        except UnicodeDecodeError:
+            # Arrow ends when it shall name a row that is no UTF-8 text. Other bytes do not change the rows.
+            self._read(block.translate(_ASCII), self._as_bytes, ragged)
+            spans = list(_record_spans(block))
+            wrong = {row.number - 1 for row in ragged}
+            sound = b"".join(block[start:end] for at, (start, end) in enumerate(spans) if at not in wrong)
+            return self._read(bytearray(sound), self._as_bytes), ragged
+        return self._read(block, self._as_bytes, ragged), ragged
 
 
 def _header(head: bytearray) -> tuple[list[str], int]:
@@ -174,7 +220,7 @@ def _header(head: bytearray) -> tuple[list[str], int]:
     ends = csv_record_ends(head[start:])
     end = start + int(ends[0]) + 1 if len(ends) else len(head)
     line = bytes(head[start:end])
-    if b"\r" in line.rstrip(b"\r\n"):
+    if len(ends) and line.endswith(b"\r"):
         raise InputError("The lines of the CSV file end in CR alone. Use LF or CR LF.")
     try:
         line.decode("utf-8")
@@ -193,13 +239,17 @@ def _header(head: bytearray) -> tuple[list[str], int]:
     return list(names), end
 
 
-def _as_text(raw: pa.Array) -> tuple[pa.Array, list[int]]:
+def _as_text(raw: pa.Array, watch: Watch) -> tuple[pa.Array, list[int]]:
     """Bytes as text, null where they are none, and the places of those."""
     try:
         return raw.cast(pa.string()), []
     except pa.ArrowInvalid:
         values: list[bytes | None] = raw.to_pylist()
-    bad = [at for at, v in enumerate(values) if v is not None and v.decode(errors="ignore").encode() != v]
+    bad = [
+        at
+        for at, value in watch.each(enumerate(values))
+        if value is not None and value.decode(errors="ignore").encode() != value
+    ]
     for at in bad:
         values[at] = None
     return pa.array(values, pa.binary()).cast(pa.string()), bad
@@ -209,16 +259,20 @@ def _single(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
+def _record_spans(block: bytearray) -> Iterator[tuple[int, int]]:
+    """Where each record begins and where the next one does; blank lines are none."""
+    ends = csv_record_ends(block)
+    if len(ends) == 0 or ends[-1] < len(block) - 1:
+        ends = np.append(ends, len(block) - 1)
+    for start, end in pairwise([0, *(ends + 1).tolist()]):
+        if block[start:end].strip(b"\r\n"):
+            yield start, end
+
+
 def _record_lines(block: bytearray) -> NDArray[np.int64]:
     """Line, within the block, on which each record begins; blank lines are none."""
-    ends = csv_record_ends(block)
-    if not block.endswith(b"\n"):
-        ends = np.append(ends, len(block))
-    starts = np.append(0, ends[:-1] + 1)
-    newlines = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n"))
-    blank = [not block[start:end].strip(b"\r\n") for start, end in zip(starts, ends, strict=True)]
-    lines: NDArray[np.int64] = np.searchsorted(newlines, starts[~np.array(blank, dtype=bool)])
-    return lines
+    starts = np.array([start for start, _ in _record_spans(block)], dtype=np.int64)
+    return np.searchsorted(csv_line_ends(block), starts)
 
 
 class _CsvWriter(Writer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,16 @@ from numpy.typing import NDArray
 
 from proto_model.files.arrays import from_texts
 from proto_model.files.formats.base import Format, Writer
-from proto_model.files.formats.blocks import block_bytes, count_lines, cut_blocks, last_line_end
-from proto_model.files.rows import ColumnPlan, Fault, Rows, coded_matrix
+from proto_model.files.formats.blocks import (
+    block_bytes,
+    count_lines,
+    cut_blocks,
+    last_line_end,
+    line_ends,
+    most_rows,
+    split_blocks,
+)
+from proto_model.files.rows import ColumnPlan, Fault, Rows, Watch, coded_matrix
 from proto_model.files.transfer import FileSettings
 from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
@@ -24,6 +32,10 @@ from proto_model.values import RuleBook, fault_text
 
 #: Marks a text column whose values are JSON.
 JSON_TEXT = {b"content": b"json"}
+
+_OPEN, _CLOSE = b"{}"
+_PART_ROWS = 4096
+_MOST_DIGITS = 25  # of a whole number that may fit in 64 bits
 
 _TYPES = {"double": pa.float64(), "long": pa.float64(), "boolean": pa.bool_(), "string": pa.string()}
 
@@ -35,10 +47,17 @@ class JsonLinesReader:
     first_line = 1
 
     def __init__(
-        self, source: io.RawIOBase, schema: ModelSchema, options: Parameters, settings: FileSettings
+        self,
+        source: io.RawIOBase,
+        schema: ModelSchema,
+        options: Parameters,
+        settings: FileSettings,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
-        self._source = cut_blocks(source, last_line_end, settings, block_bytes(options.explain))
-        self._book = RuleBook(schema)
+        self._book, self._watch = RuleBook(schema), Watch(check, options.on_bad_row == "mark")
+        blocks = cut_blocks(source, last_line_end, settings, block_bytes(options.explain))
+        max_rows = most_rows(len(schema.features), self._watch.marking)
+        self._source = split_blocks(blocks, line_ends, count_lines, max_rows)
         names = schema.feature_names
         self.plan = ColumnPlan(
             dict(zip(names, names, strict=True)), {name: name for name in options.passthrough}, ()
@@ -62,34 +81,42 @@ class JsonLinesReader:
         if not lines:
             empty = np.empty((0, len(self._book.rules)))
             return Rows(empty, [pa.nulls(0, pa.string())] * len(self.plan.passthrough), n_lines=n_lines)
-        matrix, faults = self._at_once(block, len(lines)) or self._by_line(lines)
+        matrix, faults = self._at_once(block, lines) or self._by_line(lines)
         passthrough = self._copied(lines, {fault.row for fault in faults if not fault.column}, faults)
-        faults.sort(key=lambda fault: fault.row)
+        faults = self._watch.shown(faults)
         return Rows(
             matrix, passthrough, faults, _line_numbers(block) if faults else None, n_lines, is_json=True
         )
 
-    def _at_once(self, block: bytearray, n_rows: int) -> tuple[NDArray[np.float64], list[Fault]] | None:
+    def _at_once(
+        self, block: bytearray, lines: list[bytearray]
+    ) -> tuple[NDArray[np.float64], list[Fault]] | None:
         """Coded matrix and faults of lines whose values all have their feature's type, else None."""
+        # Arrow's reader ends the process at `null`, and takes two objects on a line, and one on two lines.
+        if not all((line[0] == _OPEN and line[-1] == _CLOSE) or _is_object(line) for line in lines):
+            return None
         try:
+            block.decode()  # which Arrow's reader does not look at in values that it passes over
             table = pa.json.read_json(
                 pa.py_buffer(block),
                 pa.json.ReadOptions(use_threads=False, block_size=len(block) + 1),
                 self._parse_options,
             )
-        except pa.ArrowInvalid:
+        except (pa.ArrowInvalid, UnicodeDecodeError):
             return None
-        if table.num_rows != n_rows:
+        if table.num_rows != len(lines):
             return None
         columns = {name: table[name].combine_chunks() for name in self.plan.features}
-        return coded_matrix(columns, self._book, n_rows)
+        return coded_matrix(columns, self._book, len(lines), self._watch)
 
     def _by_line(self, lines: list[bytearray]) -> tuple[NDArray[np.float64], list[Fault]]:
         matrix = np.full((len(lines), len(self._book.rules)), np.nan)
         faults: list[Fault] = []
-        for row, line in enumerate(lines):
+        for row, line in self._watch.each(enumerate(lines)):
+            if faults and not self._watch.marking:
+                break
             try:
-                record = json.loads(line, object_pairs_hook=_object)
+                record = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_object)
                 if not isinstance(record, dict):
                     raise ValueError(f"an object expected, {type(record).__name__} given")
             except (ValueError, RecursionError) as error:
@@ -109,19 +136,29 @@ class JsonLinesReader:
         if not names:
             return []
         columns: list[list[str | None]] = [[] for _ in names]
-        for row, line in enumerate(lines):
+        for row, line in self._watch.each(enumerate(lines)):
             record: dict[str, Any] = {}
             if row not in broken:
                 try:
                     record = _loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     faults.append(Fault(row, "", f"not a JSON object ({error})"))
                     broken.add(row)
             for name, column in zip(names, columns, strict=True):
-                if row not in broken and name not in record:
-                    faults.append(Fault(row, name, "no value given, but passthrough names the column"))
-                column.append(orjson.dumps(record[name]).decode() if name in record else None)
+                text, fault = None, ""
+                if name in record:
+                    text, fault = _json_text(record[name])
+                elif row not in broken:
+                    fault = "no value given, but passthrough names the column"
+                column.append(text)
+                if fault:
+                    faults.append(Fault(row, name, fault))
         return [from_texts(column) for column in columns]
+
+
+def _is_object(line: bytearray) -> bool:
+    line = line.strip(b" \t\r")
+    return line.startswith(b"{") and line.endswith(b"}")
 
 
 def _loads(line: bytearray) -> dict[str, Any]:
@@ -129,7 +166,24 @@ def _loads(line: bytearray) -> dict[str, Any]:
     try:
         return dict(orjson.loads(line))
     except ValueError:
-        return dict(json.loads(line))
+        return dict(json.loads(line.decode("utf-8-sig"), parse_int=_number))
+
+
+def _number(digits: str) -> int | float:
+    """A whole number as orjson reads it: as float where 64 bits do not hold it."""
+    if len(digits) < _MOST_DIGITS and -(2**63) <= (number := int(digits)) < 2**64:
+        return number
+    return float(digits)
+
+
+def _json_text(value: Any) -> tuple[str | None, str]:
+    """A value as JSON, or why it cannot be copied."""
+    try:
+        return orjson.dumps(value).decode(), ""
+    except orjson.JSONEncodeError as error:
+        if "ecursion" in str(error):
+            return None, "the value is nested too deeply to be copied"
+        return None, "the value has half of a surrogate pair, which is no Unicode text"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -154,15 +208,18 @@ class _JsonLinesWriter(Writer):
         self._is_json = [field.metadata == JSON_TEXT for field in columns]
 
     def encode(self, batch: pa.RecordBatch) -> bytes:
+        # Rows take many times as much memory as objects of Python as they do as JSON.
+        parts = (batch.slice(start, _PART_ROWS) for start in range(0, batch.num_rows, _PART_ROWS))
+        return b"".join(b"".join(self._lines(part)) for part in parts)
+
+    def _lines(self, batch: pa.RecordBatch) -> Iterator[bytes]:
         values: list[list[Any]] = []
         for column, is_json in zip(batch.columns, self._is_json, strict=True):
             listed = column.to_pylist()
             values.append([None if v is None else orjson.Fragment(v) for v in listed] if is_json else listed)
-        names = self._names
-        return b"".join(
-            orjson.dumps(dict(zip(names, row, strict=True)), default=str, option=orjson.OPT_APPEND_NEWLINE)
-            for row in zip(*values, strict=True)
-        )
+        for row in zip(*values, strict=True):
+            record = dict(zip(self._names, row, strict=True))
+            yield orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE)
 
 
 JSON_LINES = Format(

@@ -1,6 +1,6 @@
 """Files behind presigned URLs: guarded, streamed, resumed, verified."""
 
-from proto_model.files.transfer.connection import Deadline, Endpoint
+from proto_model.files.transfer.connection import Deadline, Endpoint, check_descriptors
 from proto_model.files.transfer.download import Download
 from proto_model.files.transfer.errors import LimitError, SettingsError, TransferError, UrlError
 from proto_model.files.transfer.guard import is_public, vetted_addresses
@@ -19,6 +19,7 @@ __all__ = [
     "SettingsError",
     "TransferError",
     "UrlError",
+    "check_descriptors",
     "check_signed_headers",
     "is_public",
     "upload",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import io
 import logging
@@ -28,9 +29,19 @@ T = TypeVar("T")
 
 _RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 _RETRYABLE_CODES = frozenset(
-    {"RequestTimeout", "SlowDown", "ServerBusy", "InternalError", "OperationAborted"}
+    # The last two: what arrived is not what was sent.
+    {
+        "RequestTimeout",
+        "SlowDown",
+        "ServerBusy",
+        "InternalError",
+        "OperationAborted",
+        "BadDigest",
+        "Md5Mismatch",
+    }
 )
 _ERROR_BODY_BYTES = 16_384
+_SAID_CHARACTERS = 200
 
 
 class RetryableError(Exception):
@@ -70,6 +81,14 @@ class Deadline:
         self.remaining_s()
 
 
+def check_descriptors(error: BaseException) -> None:
+    """Raise LimitError if this process may open no more files: the store is not to blame then."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        raise LimitError(
+            "The server has too many files open. Raise its limit (`ulimit -n`), or send fewer jobs at a time."
+        ) from None
+
+
 class Retry:
     """Counts attempts without progress and waits between them."""
 
@@ -85,6 +104,7 @@ class Retry:
             except RetryableError as error:
                 failure = error.with_traceback(None)  # or a cycle keeps the frames, and what they hold
             except (OSError, http.client.HTTPException) as error:
+                check_descriptors(error)
                 failure = RetryableError(f"the connection broke ({type(error).__name__})")
             after_failure()
             self.wait(failure)
@@ -196,6 +216,7 @@ class Endpoint:
                 ) from None
             except OSError as error:
                 connection.close()
+                check_descriptors(error)
                 failure = f"{type(error).__name__}: {error}"
             else:
                 return connection
@@ -245,8 +266,11 @@ def check_status(endpoint: Endpoint, response: http.client.HTTPResponse, accepte
     body = b""
     with contextlib.suppress(OSError, http.client.HTTPException):
         body = response.read(_ERROR_BODY_BYTES)
-    code, message = (endpoint.url.redact(_element(body, tag)) for tag in (b"Code", b"Message"))
-    said = f"{response.status} {code or response.reason}{f' ({message})' if message else ''}"
+    code, message, reason = (
+        _shown(endpoint, text)
+        for text in (_element(body, b"Code"), _element(body, b"Message"), response.reason or "")
+    )
+    said = f"{response.status} {code or reason}{f' ({message})' if message else ''}"
     if response.status in _RETRYABLE or code in _RETRYABLE_CODES:
         error = RetryableError(f"answered {said}")
         error.retry_after_s = _retry_after(response.headers.get("Retry-After", ""))
@@ -277,8 +301,15 @@ def _host(location: str | None) -> str:
 
 
 def _element(body: bytes, tag: bytes) -> str:
-    found = re.search(rb"<%s>([^<]{1,200})" % tag, body)
-    return " ".join(found[1].decode("utf-8", "replace").split()) if found else ""
+    found = re.search(rb"<%s>([^<]+)" % tag, body)
+    return found[1].decode("utf-8", "replace") if found else ""
+
+
+def _shown(endpoint: Endpoint, text: str) -> str:
+    """A store's words on one line, cut after its secrets are hidden: the rest of one would not be found."""
+    words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    hidden = endpoint.url.redact(words)
+    return hidden if len(hidden) <= _SAID_CHARACTERS else f"{hidden[:_SAID_CHARACTERS]}..."
 
 
 def _retry_after(text: str) -> float | None:

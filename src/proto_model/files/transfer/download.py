@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import io
 import re
@@ -18,6 +19,7 @@ from proto_model.files.transfer.connection import (
     cut_off_after,
     header,
 )
+from proto_model.files.transfer.digests import digests
 from proto_model.files.transfer.errors import LimitError, TransferError
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ class Download(io.RawIOBase):
         self.total_bytes: int | None = None
         self.etag: str | None = None
         self.content_type = ""
+        self._theirs: list[bytes] = []
+        self._md5 = hashlib.md5(usedforsecurity=False)
         self._retry.run(self._open, self._start_anew)
 
     def readable(self) -> bool:
@@ -83,6 +87,13 @@ class Download(io.RawIOBase):
                 return data if len(data) == n_bytes else b""
         return b""
 
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """What shows that all bytes arrived as they were: from "length", "TLS" and "MD5"."""
+        secure = self._endpoint.url.scheme == "https"
+        found = {"length": self._has_length, "TLS": secure, "MD5": bool(self._theirs)}
+        return tuple(name for name, is_checked in found.items() if is_checked)
+
     def close(self) -> None:
         """Close the connection."""
         self._drop()
@@ -112,6 +123,8 @@ class Download(io.RawIOBase):
                 skip = self.n_bytes
             elif first != self.n_bytes:
                 raise TransferError(f"{self._endpoint}: expected byte {self.n_bytes}, got byte {first}.")
+            elif not _is_rest(header(response, "Content-Range"), first, self.total_bytes):
+                raise TransferError(f"{self._endpoint}: expected the rest of the file, got a part of it.")
         else:
             self._learn(response)
         self._response = response
@@ -129,7 +142,7 @@ class Download(io.RawIOBase):
         return self._endpoint.answer(connection)
 
     def _learn(self, response: http.client.HTTPResponse) -> None:
-        """Take length, ETag and type from the first answer."""
+        """Take length, ETag and type from the first answer, which has to be the whole file."""
         length = header(response, "Content-Length")
         chunked = (header(response, "Transfer-Encoding") or "").lower() == "chunked"
         if not chunked and not (length or "").isdigit():
@@ -137,10 +150,19 @@ class Download(io.RawIOBase):
                 f"{self._endpoint}: the answer has no length, so a broken download would go unnoticed."
             )
         self.total_bytes = None if chunked else int(length or 0)
+        self._has_length = not chunked
+        said = header(response, "Content-Range")
+        if (response.status == 206 or said is not None) and not _is_rest(said, 0, None):
+            raise TransferError(
+                f"{self._endpoint}: answered {response.status} with a part of the file ({said or 'no range'}) "
+                "where the whole was asked for. Does the URL sign a Range, or is there a proxy in between?"
+            )
         self._limit(self.total_bytes or 0)
         self.etag = header(response, "ETag")
         self._last_modified = header(response, "Last-Modified")
         self.content_type = header(response, "Content-Type") or ""
+        if self._endpoint.url.scheme == "http":  # TLS finds what changes on the way, at no cost here
+            self._theirs = digests(response, self._endpoint.url.kind)
 
     def _differs(self, response: http.client.HTTPResponse) -> bool:
         """Whether an answer is about another version of the file, or cannot be told to be about the same."""
@@ -157,10 +179,17 @@ class Download(io.RawIOBase):
         self._since_failure += len(data)
         if self._since_failure > self._settings.min_bytes_per_s * self._settings.read_timeout_s:
             self._retry.failures = 0  # a byte now and then does not count
+        if self._theirs:
+            self._md5.update(data)
         if not data:
             self.total_bytes = self.n_bytes  # the last chunk of a chunked answer has come
         elif self._complete():
             self._check_end()
+        if self._complete() and any(digest != self._md5.digest() for digest in self._theirs):
+            raise TransferError(
+                f"{self._endpoint}: other bytes came than the store says it holds (MD5 differs). "
+                "Send the request again, and use https."
+            )
         return data
 
     def _check_end(self) -> None:
@@ -217,6 +246,15 @@ class Download(io.RawIOBase):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _is_rest(content_range: str | None, first: int, total_bytes: int | None) -> bool:
+    """Whether a range is known to be all of a file from a byte on."""
+    found = _RANGE.fullmatch(content_range or "")
+    if found is None:
+        return False
+    size = total_bytes if found[3] == "*" else int(found[3])
+    return int(found[1]) == first and int(found[2]) + 1 == size and total_bytes in (None, size)
 
 
 def _first_byte(response: http.client.HTTPResponse) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import socket
 from collections.abc import Callable, Iterable
@@ -85,12 +87,22 @@ def _look_up(url: PresignedUrl, name: str, resolve: Resolver) -> list[Address]:
     try:
         found = [ip_address(entry[4][0]) for entry in resolve(url.host, url.port, type=socket.SOCK_STREAM)]
     except (OSError, UnicodeError) as error:
+        if not _may_open_files():
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from None  # getaddrinfo says less
         raise TransferError(f"{name} {url}: cannot look up the host name ({error}).") from error
     except ValueError as error:  # an address with a zone, such as fe80::1%eth0
         raise UrlError(f"{name} {url}: the host has a link-local address.") from error
     if not found:
         raise TransferError(f"{name} {url}: the host name has no address.")
     return list(dict.fromkeys(found))
+
+
+def _may_open_files() -> bool:
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        return False
+    return True
 
 
 def _embedded(address: Address) -> IPv4Address | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import ssl
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -58,7 +60,8 @@ class FileSettings:
         Raises
         ------
         SettingsError
-            If a variable with our prefix is not known, or its value cannot be read.
+            If a variable with our prefix is not known, its value cannot be read, or the folder or file that
+            it names cannot be used: better at the start than in the first job.
         """
         fields = {PREFIX + field.name.upper(): field for field in dataclasses.fields(cls)}
         values: dict[str, object] = {}
@@ -72,7 +75,25 @@ class FileSettings:
                 values[field.name] = _read(field.name, str(field.type), text.strip())
             except (KeyError, ValueError) as error:
                 raise SettingsError(f"{variable}={text!r}: expected {field.type}.") from error
-        return cls(**values)  # type: ignore[arg-type]  # every value was read by the field's own type
+        settings = cls(**values)  # type: ignore[arg-type]  # every value was read by the field's own type
+        settings._check_paths()
+        return settings
+
+    def _check_paths(self) -> None:
+        try:
+            tempfile.TemporaryFile(dir=self.temp_dir or None).close()
+        except OSError as error:
+            folder = repr(self.temp_dir) if self.temp_dir else "the system's folder"
+            raise SettingsError(
+                f"{PREFIX}TEMP_DIR: cannot write temporary files to {folder}: {error.strerror}."
+            ) from error
+        try:
+            if self.ca_file:
+                ssl.create_default_context(cafile=self.ca_file)
+        except OSError as error:  # of which ssl.SSLError is one
+            raise SettingsError(
+                f"{PREFIX}CA_FILE={self.ca_file!r}: cannot read certificates there: {error.strerror}."
+            ) from error
 
     @property
     def workers(self) -> int:

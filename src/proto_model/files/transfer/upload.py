@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import http.client
-import re
 from dataclasses import dataclass
 from typing import IO
 
@@ -18,11 +17,15 @@ from proto_model.files.transfer.connection import (
     check_status,
     header,
 )
+from proto_model.files.transfer.digests import digests
 from proto_model.files.transfer.errors import TransferError, UrlError
 
 _OK = frozenset({200, 201, 204})
-_MD5_ETAG = re.compile(r'"?([0-9a-fA-F]{32})"?')
 _SEND_BYTES = 1 << 18
+
+# Kinds of signature that let other headers along: the store then refuses what is damaged on its way, instead
+# of replacing the object by it. The older ones cover `Content-MD5` even where it is absent.
+_TAKE_MD5 = frozenset({"s3v4", "gcs", "azure"})
 
 # What a signed URL may ask for that follows from the file itself.
 _KNOWN = frozenset({"content-type", "content-length", "content-md5", "x-amz-content-sha256"})
@@ -48,8 +51,19 @@ def check_signed_headers(endpoint: Endpoint) -> None:
         )
 
 
-def upload(endpoint: Endpoint, content: Content, deadline: Deadline) -> str | None:
-    """Upload a file; its ETag, which was checked where it is an MD5.
+@dataclass(frozen=True)
+class Stored:
+    """What a store says of an uploaded file: its ETag, and what shows that all bytes arrived as they were.
+
+    `checks` are from "TLS", "MD5 sent" (the store refuses other bytes) and "MD5 confirmed" (by its answer).
+    """
+
+    etag: str | None
+    checks: tuple[str, ...]
+
+
+def upload(endpoint: Endpoint, content: Content, deadline: Deadline) -> Stored:
+    """Upload a file.
 
     Raises TransferError if the store does not accept the file or received other bytes than were sent,
     UrlError if the URL leads to a place that is not allowed or signs headers that are not known.
@@ -57,9 +71,10 @@ def upload(endpoint: Endpoint, content: Content, deadline: Deadline) -> str | No
     return Retry(endpoint, deadline).run(lambda: _attempt(endpoint, content, deadline))
 
 
-def _attempt(endpoint: Endpoint, content: Content, deadline: Deadline) -> str | None:
+def _attempt(endpoint: Endpoint, content: Content, deadline: Deadline) -> Stored:
+    headers = _headers(endpoint, content)
     with contextlib.closing(endpoint.connect()) as connection:
-        endpoint.send_head(connection, "PUT", _headers(endpoint, content))
+        endpoint.send_head(connection, "PUT", headers)
         whole = True
         try:
             _send(connection, content, deadline)
@@ -73,7 +88,16 @@ def _attempt(endpoint: Endpoint, content: Content, deadline: Deadline) -> str | 
             raise RetryableError("the store accepted the file before it had all of it")
         with contextlib.suppress(OSError, http.client.HTTPException):
             response.read(_SEND_BYTES)
-        return _verified_etag(endpoint, response, content)
+        checks = ["TLS"] if endpoint.url.scheme == "https" else []
+        checks += ["MD5 sent"] if "content-md5" in headers else []
+        theirs = digests(response, endpoint.url.kind)
+        if any(digest != content.md5 for digest in theirs):
+            raise RetryableError(
+                "the store received other bytes than were sent (MD5 differs); "
+                "what it holds now may be damaged"
+            )
+        checks += ["MD5 confirmed"] if theirs else []
+        return Stored(header(response, "ETag"), tuple(checks))
 
 
 def _headers(endpoint: Endpoint, content: Content) -> dict[str, str]:
@@ -86,7 +110,9 @@ def _headers(endpoint: Endpoint, content: Content) -> dict[str, str]:
     headers = {"Content-Length": str(content.n_bytes), "Connection": "close"}
     if endpoint.url.kind == "azure":
         headers["x-ms-blob-type"] = "BlockBlob"
-    return headers | {key: values[key] for key in endpoint.url.signed_headers if key in values}
+    sent = set(endpoint.url.signed_headers)
+    sent |= {"content-md5"} if endpoint.url.kind in _TAKE_MD5 else set()
+    return headers | {key: value for key, value in values.items() if key in sent}
 
 
 def _send(connection: Connection, content: Content, deadline: Deadline) -> None:
@@ -99,26 +125,3 @@ def _send(connection: Connection, content: Content, deadline: Deadline) -> None:
             raise TransferError("The temporary file became shorter. Check the disk of the temporary folder.")
         connection.send(block)
         left -= len(block)
-
-
-def _verified_etag(endpoint: Endpoint, response: http.client.HTTPResponse, content: Content) -> str | None:
-    """ETag of the answer; RetryableError when the store names a digest that is not the file's."""
-    etag = header(response, "ETag")
-    encrypted = (header(response, "x-amz-server-side-encryption") or "").startswith("aws:kms")
-    customer_key = header(response, "x-amz-server-side-encryption-customer-algorithm") is not None
-    theirs: list[bytes] = []
-    found = _MD5_ETAG.fullmatch(etag or "")
-    if found and endpoint.url.kind != "azure" and not encrypted and not customer_key:
-        theirs.append(bytes.fromhex(found[1]))
-    for text in (header(response, "Content-MD5"), _goog_md5(response)):
-        if text:
-            with contextlib.suppress(ValueError):
-                theirs.append(base64.b64decode(text, validate=True))
-    if any(digest != content.md5 for digest in theirs):
-        raise RetryableError("the store received other bytes than were sent (MD5 differs)")
-    return etag
-
-
-def _goog_md5(response: http.client.HTTPResponse) -> str | None:
-    found = re.search(r"md5=([A-Za-z0-9+/=]+)", ",".join(response.headers.get_all("x-goog-hash") or []))
-    return found[1] if found else None

@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Address
+from itertools import groupby
+from operator import itemgetter
+from string import ascii_lowercase, ascii_uppercase
 from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
 
@@ -15,8 +18,17 @@ SignatureKind = Literal["s3v4", "s3v2", "gcs", "azure", "none"]
 
 _ALLOWED = re.compile(r"[!-~]+")  # printable ASCII without the space: what may stand in a request line
 _HOST = re.compile(r"[a-z0-9._-]+")
+_BRACKETS = re.compile(r"\[[^][]*\](:\d*)?")
 _LONGEST = 16_384
 _SHOWN = 300
+
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)  # keeps the length, unlike str.lower
+_SHORTEST_SECRET = 6
+_PIECE = 8
+# What a query says in the clear; a store that repeats a part of it, such as a region, gives nothing away.
+_OPEN = re.compile(
+    r"x-(amz|goog)-(algorithm|credential|date|expires|signedheaders|content-sha256)|expires|s[eprtv]|sk[etv]|spr"
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,13 +57,35 @@ class PresignedUrl:
     __repr__ = __str__
 
     def redact(self, text: str) -> str:
-        """Text with every value of the query replaced, in case a store repeats one in its answer."""
-        values = [value for _, value in parse_qsl(self.target.partition("?")[2])]
-        values += [part.partition("=")[2] for part in self.target.partition("?")[2].split("&")]
-        for value in sorted(values, key=len, reverse=True):
-            if len(value) >= 6:
-                text = text.replace(value, "[hidden]")
-        return text
+        """Text without the values of the query, in case a store repeats one in its answer.
+
+        In any case and spelled as in the URL or decoded; of a signature or a token also any eight characters
+        in a row, because a text may be cut anywhere.
+        """
+        lowered, hidden = text.translate(_LOWER), [False] * len(text)
+        for length, pieces in self._pieces().items():
+            for start in range(len(text) - length + 1):
+                if lowered[start : start + length] in pieces:
+                    hidden[start : start + length] = [True] * length
+        runs = groupby(zip(text, hidden, strict=True), key=itemgetter(1))
+        return "".join("[hidden]" if is_hidden else "".join(c for c, _ in run) for is_hidden, run in runs)
+
+    def _pieces(self) -> dict[int, set[str]]:
+        """What to hide, in lower case, by its length."""
+        query = self.target.partition("?")[2]
+        spelled = [part.partition("=")[::2] for part in query.split("&")]
+        pieces: dict[int, set[str]] = {}
+        for name, value in spelled + parse_qsl(query):
+            value = value.translate(_LOWER)
+            if len(value) < _SHORTEST_SECRET:
+                continue
+            length = len(value) if _OPEN.fullmatch(name.lower()) else min(len(value), _PIECE)
+            found = {value[start : start + length] for start in range(len(value) - length + 1)}
+            pieces.setdefault(length, set()).update(found)
+            if name.lower().endswith("-credential"):  # the key's name comes before its scope
+                key = re.split(r"/|%2f", value)[0]
+                pieces.setdefault(len(key), set()).add(key)
+        return pieces
 
     def check_expiry(self, name: str, now: datetime) -> None:
         """Raise UrlError, naming the URL `name`, when its signature has ended."""
@@ -89,7 +123,9 @@ class PresignedUrl:
         if "@" in parts.netloc or "#" in text:
             raise UrlError(f"{name}: the URL must not have a user name, a password or a #fragment.")
         host = parts.hostname
-        if not (_is_ipv6(host) if "[" in parts.netloc else _HOST.fullmatch(host)):
+        # Python 3.11 takes `a[::1]b` for the address within.
+        bracketed = "[" in parts.netloc
+        if not (_BRACKETS.fullmatch(parts.netloc) and _is_ipv6(host) if bracketed else _HOST.fullmatch(host)):
             raise UrlError(f"{name}: the host in the URL is not valid.")
         query = {key.lower(): value for key, value in parse_qsl(parts.query, keep_blank_values=True)}
         kind = _kind(query)

@@ -78,12 +78,14 @@ class Comparison:
 class Criteria:
     """What a challenger has to show to be superior. By default: a higher balanced accuracy.
 
-    At least `min_improvement` higher (0 to 1); with a `confidence`, that interval has to be above zero. An
-    InputError says which is out of range.
+    At least `min_improvement` higher (0 to 1); with a `confidence`, that interval has to be above zero. It
+    takes what the champion takes, rows or files, unless `allow_signature_change`. An InputError says which is
+    out of range.
     """
 
     min_improvement: float = 0.0
     confidence: float | None = None
+    allow_signature_change: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -10,13 +10,14 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import mlflow.artifacts
 import numpy as np
 import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.models.model import MLMODEL_FILE_NAME, Model
 from numpy.typing import NDArray
 
 from proto_model.errors import ArtifactError, DataError, ProtoModelError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from proto_model.model import Bundle
 
 _BUNDLE = Path("artifacts", "bundle")
+_URLS = {"input_url", "output_url"}
 _TEST_ROWS = "split/test_rows.parquet"
 _ROWS = "split/rows.parquet"
 _COLUMNS = {_TEST_ROWS: {HASH_COLUMN}, _ROWS: {"row_hash", "part"}}
@@ -38,9 +40,13 @@ _COLUMNS = {_TEST_ROWS: {HASH_COLUMN}, _ROWS: {"row_hash", "part"}}
 
 @dataclass(frozen=True)
 class Contender:
-    """A model version: its schema, if it has one, and the labels of a frame's rows; columns in any order."""
+    """A model version: its schema, if it has one, what its requests hold, and the labels of a frame's rows.
+
+    The frame's columns come in any order.
+    """
 
     schema: ModelSchema | None
+    takes: Literal["rows", "file"]
     predict: Callable[[pd.DataFrame], Sequence[Label]]
 
 
@@ -82,15 +88,23 @@ def load_contender(name: str, version: str, folder: Path) -> Contender:
             from proto_model.model import Bundle
 
             forest = Bundle.load(path / _BUNDLE)
-            return Contender(forest.schema, functools.partial(forest_labels, forest))
+            return Contender(forest.schema, _taken(path), functools.partial(forest_labels, forest))
         from mlflow.pyfunc import load_model
 
-        return Contender(None, functools.partial(pyfunc_labels, load_model(str(path))))
+        return Contender(None, _taken(path), functools.partial(pyfunc_labels, load_model(str(path))))
     except (MlflowException, OSError, ImportError, ProtoModelError) as error:
         raise ArtifactError(
             f"Cannot load version {version} of {name!r}: {_first_line(error)} If its artifact was moved or "
             "deleted, restore it, or point the alias at another version."
         ) from error
+
+
+def _taken(folder: Path) -> Literal["rows", "file"]:
+    """What a model's requests hold, by its signature: tags and names can be edited."""
+    if not (folder / MLMODEL_FILE_NAME).is_file():
+        return "rows"
+    inputs = Model.load(folder).get_input_schema()  # type: ignore[no-untyped-call]  # mlflow is half typed
+    return "file" if inputs is not None and _URLS <= set(inputs.input_names()) else "rows"
 
 
 def _first_line(error: Exception) -> str:

@@ -47,6 +47,8 @@ from proto_model.table.split import HASH_COLUMN
 
 logger = logging.getLogger(__name__)
 
+_TAKEN = {"rows": "rows", "file": "presigned URLs of files"}
+
 
 def compare_and_promote(
     name: str,
@@ -172,6 +174,12 @@ def _judge(
                 f"Version {challenger.version} cannot replace version {champion.version}, because their "
                 f"schemas differ: {'; '.join(found)} (champion against challenger). Requests for the "
                 "champion would fail. Register the new model under another name."
+            )
+        if ours.takes != theirs.takes and not criteria.allow_signature_change:
+            raise ComparisonError(
+                f"Version {challenger.version} takes {_TAKEN[ours.takes]} and cannot replace version "
+                f"{champion.version}, which takes {_TAKEN[theirs.takes]}: requests for the champion "
+                "would fail. Register the new model under another name, or give --allow-signature-change."
             )
         rows = held_out_rows(challenger, champion, folders["rows"])
         pair = {"champion": (champion, theirs), "challenger": (challenger, ours)}

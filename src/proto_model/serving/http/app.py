@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import socket
@@ -14,21 +15,14 @@ from typing import Any
 import orjson
 
 from proto_model.errors import InputError, ProtoModelError
-from proto_model.serving.http.errors import MethodError, NotFoundError, fault
-from proto_model.serving.http.metrics import Metrics
+from proto_model.serving.http.body import ENCODINGS, decoded, media_type
+from proto_model.serving.http.connection import ClientGoneError, Limits, RefusedError, read_body
+from proto_model.serving.http.errors import EncodingError, MethodError, NotFoundError, fault
+from proto_model.serving.http.hosts import Hosts
+from proto_model.serving.http.metrics import ROUTES, Metrics
 from proto_model.serving.http.payload import JSON
 from proto_model.serving.http.served_model import ServedModel
-from proto_model.serving.http.server import (
-    ClientGoneError,
-    Limits,
-    RefusedError,
-    beside,
-    bind,
-    freeze,
-    read_body,
-    run,
-    supervise,
-)
+from proto_model.serving.http.server import beside, bind, freeze, run, supervise
 from proto_model.serving.http.service import Service
 from proto_model.serving.http.settings import ServerSettings
 
@@ -41,6 +35,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 JSON_HEADER = (b"content-type", JSON.encode())
+ACCEPT_ENCODING = (b"accept-encoding", ", ".join(ENCODINGS).encode())
 # Answered even when too many connections are open.
 HEALTH = ("/ping", "/health", "/v2/health/live", "/v2/health/ready")
 # MLflow's codes of requests that were not read to their end.
@@ -48,8 +43,11 @@ REFUSED = {
     400: "BAD_REQUEST",
     408: "DEADLINE_EXCEEDED",
     413: "RESOURCE_LIMIT_EXCEEDED",
+    421: "BAD_REQUEST",
     431: "BAD_REQUEST",
+    501: "NOT_IMPLEMENTED",
     503: "TEMPORARILY_UNAVAILABLE",
+    505: "BAD_REQUEST",
 }
 # A thread that computes lets go of the interpreter after this time; by default a row waits 5 ms for it.
 SWITCH_INTERVAL_S = 0.0005
@@ -67,11 +65,13 @@ class App:
         self.settings = settings
         self.metrics = metrics
         self._service = Service(model, settings, metrics.set_jobs)
+        schema = orjson.dumps(model.schema.to_dict(), option=orjson.OPT_INDENT_2)
         self._pages: dict[str, Callable[[], bytes]] = {
             "/ping": lambda: b"\n",
             "/health": lambda: b"\n",
             "/version": model.mlflow_version.encode,
             "/metrics": metrics.text,
+            "/v1/schema": lambda: schema,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,6 +82,7 @@ class App:
         n_rows = 0
         header = JSON_HEADER
         is_last = False
+        headers: list[tuple[bytes, bytes]] = []
         try:
             if "fault" in scope and path not in HEALTH:
                 raise RefusedError(*scope["fault"])
@@ -102,7 +103,9 @@ class App:
         except Exception as error:
             status, code, text = fault(error)
             content = _error(is_v2, code, text)
-        headers = [header, (b"content-length", b"%d" % len(content))]
+            if isinstance(error, EncodingError):
+                headers.append(ACCEPT_ENCODING)
+        headers += [header, (b"content-length", b"%d" % len(content))]
         if status == 503:
             headers.append((b"retry-after", b"%d" % self._service.retry_after_s))
         elif status == 405:
@@ -122,7 +125,7 @@ class App:
         if self.settings.access_log:
             logger.info(
                 "route=%s model_name=%s model_version=%s rows=%d status=%d duration_ms=%.3f",
-                route,
+                route if route in ROUTES else "other",  # a path may hold anything, line ends included
                 self.model.schema.model_name,
                 self.model.version or "-",
                 n_rows,
@@ -134,7 +137,7 @@ class App:
         """Answer of `/invocations`, and its number of rows."""
         _require(scope, "POST")
         content_type = _header(scope, b"content-type").decode("latin-1")
-        body = await read_body(scope, receive, self.settings.max_body_bytes)
+        body = await self._body(scope, receive)
         protocol = self._service.invocations
 
         def read() -> Request:
@@ -155,7 +158,8 @@ class App:
             raise InputError(
                 "Binary tensors given; send them as JSON, without Inference-Header-Content-Length."
             )
-        body = await read_body(scope, receive, self.settings.max_body_bytes)
+        body = await self._body(scope, receive)
+        media_type(_header(scope, b"content-type").decode("latin-1"), (JSON,))
 
         def read() -> Request:
             request = protocol.read(body)
@@ -163,6 +167,14 @@ class App:
 
         content: tuple[bytes, int] = await self._service.answer(read, len(body))
         return content
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        """Body of a request as it was before compression."""
+        body = await read_body(scope, receive, self.settings.max_body_bytes)
+        encoding = _header(scope, b"content-encoding").decode("latin-1")
+        if encoding:
+            return await asyncio.to_thread(decoded, body, encoding, self.settings.max_body_bytes)
+        return body
 
     def _page(self, scope: Scope, path: str) -> bytes:
         """Content of a page that is asked for by GET."""
@@ -210,7 +222,10 @@ def serve(model: ServedModel, settings: ServerSettings, listener: socket.socket)
     Workers share the memory of the model; `listener` is from `listen`.
     """
     metrics = Metrics(model.schema, model.version, settings.workers)
-    limits = Limits(settings.max_connections, settings.body_timeout_s, settings.drain_timeout_s)
+    hosts = Hosts(settings.host, listener.getsockname()[0], settings.allowed_hosts)
+    if hosts.warning:
+        logger.warning(hosts.warning)
+    limits = Limits(settings.max_connections, settings.body_timeout_s, settings.drain_timeout_s, hosts)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
     def answer(listener: socket.socket, supervisor: int | None = None) -> None:

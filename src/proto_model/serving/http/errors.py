@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 
 from proto_model.errors import InputError, ProtoModelError
 
@@ -11,6 +12,10 @@ logger = logging.getLogger(__name__)
 
 class MediaTypeError(ProtoModelError):
     """The body is of a type that is not understood."""
+
+
+class EncodingError(ProtoModelError):
+    """The body is compressed in a way that is not understood."""
 
 
 class LengthError(ProtoModelError):
@@ -49,6 +54,7 @@ STATUS: dict[type[Exception], tuple[int, str]] = {
     MethodError: (405, "ENDPOINT_NOT_FOUND"),
     LengthError: (413, "RESOURCE_LIMIT_EXCEEDED"),
     MediaTypeError: (415, "BAD_REQUEST"),
+    EncodingError: (415, "BAD_REQUEST"),
     EndingError: (503, "TEMPORARILY_UNAVAILABLE"),
     OverloadError: (503, "TEMPORARILY_UNAVAILABLE"),
     SlowAnswerError: (504, "DEADLINE_EXCEEDED"),
@@ -61,7 +67,9 @@ def fault(error: Exception) -> tuple[int, str, str]:
         return 415, "BAD_REQUEST", f"This server cannot read that: {error.name} is not installed."
     status, code = STATUS.get(type(error), (500, "INTERNAL_ERROR"))
     if status == 500:
-        logger.error("A request could not be answered", exc_info=error)
+        # Not the text of the error, which may quote values of rows.
+        where = "".join(traceback.format_tb(error.__traceback__))
+        logger.error("A request could not be answered: %s in\n%s", type(error).__name__, where)
     text = str(error) if isinstance(error, ProtoModelError) else "The server failed. Its log says why."
     # Half of a surrogate pair may come in with JSON, but cannot go out.
     return status, code, text.encode(errors="replace").decode()

@@ -49,6 +49,16 @@ class JobReader:
             raise InputError(f"Columns {', '.join(lists)} have different numbers of values.")
         return _jobs(lists)
 
+    def matrix(self, rows: Sequence[Any]) -> list[FileJob]:
+        """Jobs have names for their URLs."""
+        raise InputError(
+            'Rows without column names given, jobs expected: [{"input_url": ..., "output_url": ...}].'
+        )
+
+    def tensor(self, values: Sequence[Any], n_rows: int) -> list[FileJob]:
+        """The same."""
+        return self.matrix(())
+
 
 class FilePayload:
     """Jobs of two presigned URLs; a job that fails says so in its summary."""

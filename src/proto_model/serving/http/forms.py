@@ -38,7 +38,7 @@ def _reason(error: Exception) -> str:
 
 
 class TableReader(Protocol):
-    """Makes something of a table, in the three ways in which JSON can hold one."""
+    """Makes something of a table, in the ways in which JSON can hold one."""
 
     def table(self, columns: Any, rows: Any) -> Any:
         """Rows that are lists, below a list of column names."""
@@ -48,6 +48,12 @@ class TableReader(Protocol):
 
     def columns(self, columns: Mapping[str, Any]) -> Any:
         """Object of columns, each a list of values, or one value."""
+
+    def matrix(self, rows: Sequence[Any]) -> Any:
+        """At least one row without column names, a list of values."""
+
+    def tensor(self, values: Sequence[Any], n_rows: int) -> Any:
+        """Values of rows without column names, all of one type, one row after the other."""
 
 
 class Forms:
@@ -97,9 +103,12 @@ class Forms:
             return self.reader.columns(inputs)
         if isinstance(inputs, list) and set(map(type, inputs)) <= {dict}:
             return self._records(inputs)
+        if isinstance(inputs, list) and isinstance(inputs[0], list):
+            self._refuse_many(inputs)
+            return self.reader.matrix(inputs)
         raise InputError(
-            'inputs and instances must be a list of objects such as [{"column": value, ...}], or an object '
-            'of columns such as {"column": [value, ...], ...}.'
+            'inputs and instances must be a list of objects such as [{"column": value, ...}], an object of '
+            'columns such as {"column": [value, ...], ...}, or a list of rows such as [[value, ...], ...].'
         )
 
     def _instances(self, instances: Any) -> Any:

@@ -19,7 +19,7 @@ from proto_model.parameters import parameters_of
 from proto_model.serving.http.errors import NotFoundError
 from proto_model.serving.http.forms import parsed
 from proto_model.serving.http.payload import Output, Payload, Question
-from proto_model.serving.http.tensors import Tensor, UsualTensors, column_values, metadata
+from proto_model.serving.http.tensors import Tensor, UsualTensors, column_values, metadata, table_values
 
 PLATFORM = "proto_model"
 
@@ -98,8 +98,7 @@ class Inference:
     def request(self, envelope: Envelope) -> InferenceRequest:
         """Request of tensors, wherever they came from; raises InputError or LengthError."""
         outputs = self._output_names(envelope.outputs)
-        rows = self.payload.reader.columns(self._columns(envelope.tensors))
-        question = self.payload.question(rows, _listed(envelope.params), outputs)
+        question = self.payload.question(self._rows(envelope.tensors), _listed(envelope.params), outputs)
         return InferenceRequest(question, envelope.id, outputs)
 
     def outputs(self, request: InferenceRequest, answer: Any) -> list[Output]:
@@ -119,11 +118,20 @@ class Inference:
         ]
         return orjson.dumps(content)
 
+    def _rows(self, tensors: Sequence[Tensor]) -> Any:
+        """Rows of one tensor that is no column of the model and holds all of them, or of one per column."""
+        reader, max_rows = self.payload.reader, self.payload.max_rows
+        usual = self._usual.columns(tensors, max_rows)
+        if usual is not None:
+            return reader.columns(usual)
+        if len(tensors) == 1:
+            tensor = Tensor(*tensors[0])
+            if isinstance(tensor.name, str) and tensor.name not in self.payload.inputs:
+                return reader.tensor(*table_values(tensor, list(self.payload.inputs), max_rows))
+        return reader.columns(self._columns(tensors))
+
     def _columns(self, tensors: Sequence[Tensor]) -> dict[str, list[Any]]:
         """Values of the inputs that are known, by name; others are left out."""
-        usual = self._usual.columns(tensors, self.payload.max_rows)
-        if usual is not None:
-            return usual
         columns: dict[str, list[Any]] = {}
         n_rows = None
         for tensor in itertools.starmap(Tensor, tensors):

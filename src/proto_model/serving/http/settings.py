@@ -64,6 +64,7 @@ class ServerSettings:
     max_waiting_files: int = 16
     file_timeout_s: float = 4 * 3600.0
     access_log: bool = False
+    allowed_hosts: tuple[str, ...] = ()  # besides the address; names, `*.example.com`, or `*`
 
     @classmethod
     def of_numbers(cls, values: Mapping[str, Any], where: str) -> ServerSettings:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from proto_model.errors import InputError
-from proto_model.model.rows import refuse_repeated
+from proto_model.model.columns import refuse_repeated
 from proto_model.schema import ModelSchema
 from proto_model.serving.http.errors import too_many_rows
 from proto_model.values import SPACES

@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol V2: a column of values each."""
+"""Tensors of the Open Inference Protocol V2: a column of values each, or one that holds all columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from proto_model.errors import InputError
+from proto_model.errors import InputError, listed
 from proto_model.schema import FeatureType
 from proto_model.serving.http.errors import too_many_rows
 
@@ -101,33 +101,67 @@ class UsualTensors:
 
 def column_values(tensor: Tensor, takes: Sequence[str], max_rows: int) -> list[Any]:
     """Values of a tensor that has a row per value; raises InputError or LengthError."""
-    name, shape, datatype, data = tensor
+    name, shape, datatype, _ = tensor
     if not isinstance(datatype, str) or datatype not in takes:
         raise InputError(f"Input {name!r}: datatype {datatype!r:.40} given, {takes[0]} expected.")
-    if (
-        not isinstance(shape, list)
-        or len(shape) not in (1, 2)
-        or any(type(side) is not int or side < 0 for side in shape)
-        or shape[1:] not in ([], [1])
-    ):
+    if not _is_shape(shape) or shape[1:] not in ([], [1]):
         raise InputError(f"Input {name!r}: shape {shape!r:.40} given, [n_rows, 1] or [n_rows] expected.")
-    if isinstance(data, np.ndarray):
-        data = data.tolist()
-    if not isinstance(data, list):
-        raise InputError(f"Input {name!r}: data must be a list of {shape[0]} values.")
+    data = _listed(tensor, shape[0])
     if data and isinstance(data[0], list):
         data = [row[0] if isinstance(row, list) and len(row) == 1 else row for row in data]
-    if len(data) != shape[0]:
-        raise InputError(f"Input {name!r}: {len(data)} values given for shape {shape}.")
-    if len(data) > max_rows:
-        raise too_many_rows(len(data), max_rows)
-    holds = _HOLDS[datatype]
-    if not set(map(type, data)) <= {*holds, type(None)}:
-        row = next(i for i, value in enumerate(data) if value is not None and type(value) not in holds)
-        raise InputError(f"Input {name!r}: the value of row {row} is not of datatype {datatype}.")
-    if datatype == "BYTES" and bytes in map(type, data):
-        data = [_text(name, value) for value in data]
+    return _checked(tensor, data, 1, max_rows)
+
+
+def table_values(tensor: Tensor, columns: Sequence[str], max_rows: int) -> tuple[list[Any], int]:
+    """Values of a tensor of all columns, row by row, and the number of rows; raises as above."""
+    name, shape, datatype, _ = tensor
+    width = len(columns)
+    if not _is_shape(shape) or (shape[1:] != [width] and not (shape[1:] == [] and width == 1)):
+        raise InputError(
+            f"Input {name!r:.80} is no column of the model, and its shape {shape!r:.40} is not that of all "
+            f"columns in one, [n_rows, {width}]. Send one tensor for each of {listed(columns)}, or one that "
+            "holds them all in this order."
+        )
+    if not isinstance(datatype, str) or datatype not in _HOLDS:
+        raise InputError(
+            f"Input {name!r}: datatype {datatype!r:.40} given, one of {', '.join(_HOLDS)} expected."
+        )
+    data = _listed(tensor, shape[0] * width)
+    if data and isinstance(data[0], list):
+        for number, row in enumerate(data):
+            if not isinstance(row, list) or len(row) != width:
+                raise InputError(f"Input {name!r}: row {number} is not a list of {width} values.")
+        data = list(chain.from_iterable(data))
+    return _checked(tensor, data, width, max_rows), shape[0]
+
+
+def _is_shape(shape: Any) -> bool:
+    """Whether it is that of a vector or a matrix."""
+    sides = isinstance(shape, list) and len(shape) in (1, 2)
+    return sides and all(type(side) is int and side >= 0 for side in shape)
+
+
+def _listed(tensor: Tensor, n_values: int) -> list[Any]:
+    data = tensor.data.tolist() if isinstance(tensor.data, np.ndarray) else tensor.data
+    if not isinstance(data, list):
+        raise InputError(f"Input {tensor.name!r}: data must be a list of {n_values} values.")
     return data
+
+
+def _checked(tensor: Tensor, data: list[Any], width: int, max_rows: int) -> list[Any]:
+    """Values of `width` per row, as many as the shape says, of the tensor's datatype."""
+    name, (n_rows, *_), datatype, _ = tensor
+    if len(data) != n_rows * width:
+        raise InputError(f"Input {name!r}: {len(data)} values given for shape {tensor.shape}.")
+    if n_rows > max_rows:
+        raise too_many_rows(n_rows, max_rows)
+    holds = _HOLDS[datatype]
+    types = set(map(type, data))
+    if not types <= {*holds, type(None)}:
+        place = next(i for i, value in enumerate(data) if value is not None and type(value) not in holds)
+        where = f"row {place // width}" + (f", column {place % width}" if width > 1 else "")
+        raise InputError(f"Input {name!r}: the value of {where} is not of datatype {datatype}.")
+    return [_text(name, value) for value in data] if bytes in types else data
 
 
 def _text(name: str, value: str | bytes | None) -> str | None:

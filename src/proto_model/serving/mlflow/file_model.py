@@ -14,10 +14,10 @@ from proto_model.files import Summary, run_jobs
 from proto_model.files.transfer import FileSettings
 from proto_model.parameters import FILE
 from proto_model.serving.http.file_payload import COLUMNS, JobReader
-from proto_model.serving.mlflow.pyfunc import RandomForestWrapperModel, as_mlflow_error
+from proto_model.serving.mlflow.pyfunc import MLPythonModel, as_mlflow_error
 
 
-class RandomForestFileModel(RandomForestWrapperModel):
+class RandomForestFileModel(MLPythonModel):
     """A forest that scores files behind presigned URLs.
 
     The environment variables `PROTO_MODEL_FILES_*` are read when the model is loaded.

@@ -14,21 +14,12 @@ from typing import Any, Literal
 from proto_model.errors import ArtifactError
 from proto_model.model import answer_fields
 from proto_model.parameters import FILE, Signature
+from proto_model.registry.mlserver_files import IMPLEMENTATION, MODEL_SETTINGS, SERVER, runtime_text
 from proto_model.schema import FeatureType, ModelSchema
 from proto_model.serving.http.served_model import BUNDLE, signature_of
 from proto_model.serving.http.settings import ServerSettings
 from proto_model.serving.http.tensors import column_datatype, metadata
 
-# A text beside the settings, where MLServer looks for it; the model brings the code.
-RUNTIME = '''"""MLServer runtime of the model in this folder, from the model's own code."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent / "artifact" / "model" / "code"))
-
-from proto_model.serving.mlserver.runtime import ForestRuntime  # noqa: E402, F401
-'''
 SCHEMA = BUNDLE / "schema.json"
 
 # Environment variable, key of settings.json, default.
@@ -80,8 +71,10 @@ def write_mlserver_configs(model: Path, build: Path, environment: Mapping[str, s
         new = Path(temporary) / "new"
         (new / "artifact").mkdir(parents=True)
         shutil.move(model, new / "artifact" / "model")
-        (new / "runtime.py").write_text(RUNTIME, encoding="utf-8")
-        _write_json(new / "model-settings.json", model_settings(schema, signature, limits))
+        # MLServer looks for models in all folders; this file would be that of a second one.
+        (new / "artifact" / "model" / MODEL_SETTINGS).unlink(missing_ok=True)
+        (new / "runtime.py").write_text(runtime_text("artifact", "model"), encoding="utf-8")
+        _write_json(new / MODEL_SETTINGS, model_settings(schema, signature, limits))
         _write_json(new / "settings.json", settings)
         if target.exists():
             target.rename(Path(temporary) / "old")
@@ -101,13 +94,8 @@ def server_settings(environment: Mapping[str, str]) -> dict[str, Any]:
     """Content of `settings.json`.
 
     MLServer lets its file win over its variables, so the variables are read when the file is written.
-    `parallel_workers` is 0 because MLServer's worker processes are slower for a model as quick as this one.
     """
-    settings: dict[str, Any] = {
-        "host": environment.get("MLSERVER_HOST", "127.0.0.1"),
-        "parallel_workers": 0,
-        "debug": False,  # or it writes a line per request, which takes half of the time
-    }
+    settings: dict[str, Any] = {"host": environment.get("MLSERVER_HOST", "127.0.0.1"), **SERVER}
     for variable, key, default in PORTS:
         text = environment.get(variable, str(default))
         if not text.isdecimal() or not 0 < int(text) < 65536:
@@ -139,7 +127,7 @@ def model_settings(schema: ModelSchema, signature: Signature, limits: Mapping[st
         outputs = [(field.name, field.type) for field in answer_fields(schema, None, signature)]
     return {
         "name": schema.model_name,
-        "implementation": "runtime.ForestRuntime",
+        "implementation": IMPLEMENTATION,
         "platform": "proto_model",
         "inputs": [_tensor(name, kind) for name, kind in inputs],
         "outputs": [_tensor(name, kind) for name, kind in outputs],

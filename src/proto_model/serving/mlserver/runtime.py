@@ -24,6 +24,7 @@ from mlserver.utils import get_model_uri
 from starlette.requests import Request
 from starlette.responses import Response
 
+from proto_model.serving.http.body import decoded, media_type
 from proto_model.serving.http.errors import fault
 from proto_model.serving.http.inference import PLATFORM, Envelope
 from proto_model.serving.http.payload import JSON
@@ -82,6 +83,9 @@ class ForestRuntime(MLModel):  # type: ignore[misc]  # mlserver is not installed
             return request.question, write
 
         try:
+            headers = (payload.parameters and payload.parameters.headers) or {}
+            if "host" in headers:  # REST, not gRPC; MLServer reads JSON whatever its type
+                media_type(headers.get("content-type", ""), (JSON,))
             response, _ = await self._service.answer(read, 0)
         except Exception as error:
             status, _, text = fault(error)
@@ -96,6 +100,9 @@ class ForestRuntime(MLModel):  # type: ignore[misc]  # mlserver is not installed
         protocol = self._service.invocations
         try:
             body = await request.body()
+            encoding = request.headers.get("content-encoding", "")
+            if encoding:
+                body = await asyncio.to_thread(decoded, body, encoding, ServerSettings.max_body_bytes)
             content, _ = await self._service.answer(
                 lambda: (protocol.read(body, content_type), protocol.write), len(body)
             )
@@ -120,6 +127,11 @@ class ForestRuntime(MLModel):  # type: ignore[misc]  # mlserver is not installed
     async def version_of_mlflow(self) -> Response:
         """Version of the MLflow that logged the model."""
         return Response(self.served.mlflow_version, media_type=JSON)
+
+    @custom_handler(rest_path="/v1/schema", rest_method="GET")  # type: ignore[untyped-decorator]
+    async def schema(self) -> Response:
+        """The model schema, as the lean server and the mapper give it."""
+        return Response(orjson.dumps(self.served.schema.to_dict()), media_type=JSON)
 
 
 def _after_signal(seconds: float, end: Any) -> None:

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from proto_model.forest.pipeline import compiled_forest
 from proto_model.schema import Feature, ModelSchema
 from proto_model.table import TrainingData, encode
+from proto_model.training.background import LEAST, StoredBackground
 from proto_model.training.evaluation import plots
 from proto_model.training.evaluation.metrics import (
     CLASS_METRICS,
@@ -44,7 +45,9 @@ class Verdict:
     card: str
 
 
-def judge(result: SearchResult, data: TrainingData, random_state: int) -> Verdict:
+def judge(
+    result: SearchResult, data: TrainingData, random_state: int, background: StoredBackground
+) -> Verdict:
     """Verdict of the test rows on the pipeline that a search found in the same data."""
     schema, pipeline = data.schema, result.pipeline
     labels = class_names(schema)
@@ -66,12 +69,12 @@ def judge(result: SearchResult, data: TrainingData, random_state: int) -> Verdic
         "permutation_importance.png": plots.importance_plot(importances),
         "search.png": plots.search_plot(scores, stds),
     }
-    card = model_card(result, data, metrics, importances, groups)
+    card = model_card(result, data, background, metrics, importances, groups)
     return Verdict(metrics, importances, groups, figures, card)
 
 
 def _groupings(data: TrainingData) -> pd.DataFrame:
-    """Columns of the test rows to group by: texts as they are, booleans as JSON spells them."""
+    """Columns of the test rows to group by: protected ones first; booleans as JSON spells them."""
     spelt = {0.0: "false", 1.0: "true"}
     columns = {
         feature.name: data.X_test[feature.name].map(spelt)
@@ -80,7 +83,14 @@ def _groupings(data: TrainingData) -> pd.DataFrame:
         for feature in data.schema.features
         if feature.type in ("boolean", "string")
     }
-    return pd.DataFrame(columns, index=data.X_test.index)
+    return data.protected_test.map(_spelt).assign(**columns)
+
+
+def _spelt(value: object) -> object:
+    """Cell of a protected column as a report shows it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) and value == value else value
 
 
 def library_versions() -> dict[str, str]:
@@ -96,6 +106,7 @@ def class_names(schema: ModelSchema) -> list[str]:
 def model_card(
     result: SearchResult,
     data: TrainingData,
+    background: StoredBackground,
     metrics: Mapping[str, float],
     importances: pd.DataFrame,
     groups: pd.DataFrame,
@@ -121,6 +132,8 @@ def model_card(
         f"(split digest `{data.split_digest}`).",
         markdown_table(["class", "training rows", "test rows"], _class_rows(data)),
         *_features(data),
+        "## What a version holds of the data",
+        _held(background),
         "## Hyperparameters",
         f"Best of {len(result.table)} candidates by balanced accuracy in cross-validation on the training "
         f"rows: {result.cv_balanced_accuracy:.4f} ± {result.cv_std:.4f} (standard deviation over the folds).",
@@ -176,6 +189,24 @@ def _features(data: TrainingData) -> list[str]:
             markdown_table(["column", "reason"], ((column.name, column.reason) for column in data.dropped)),
         ]
     return parts
+
+
+def _held(background: StoredBackground) -> str:
+    n_rows = f"{len(background.rows):,}"
+    if background.kind == "rows":
+        held = (
+            f"Background `rows`: **the version carries {n_rows} training rows**. Explanations compare a "
+            "row with them, and the input example is taken from them. Protect the version like the table."
+        )
+    else:
+        held = (
+            f"Background `synthetic`: no training row. Explanations compare a row with {n_rows} rows drawn "
+            f"from bins and groups of at least {LEAST} training rows; the input example is taken from them."
+        )
+    return (
+        f"{held} In every version, the schema names all categories, rare ones included, and rounded ranges; "
+        "the forest holds thresholds and class counts learned from the training rows."
+    )
 
 
 def _feature_row(feature: Feature) -> tuple[object, ...]:

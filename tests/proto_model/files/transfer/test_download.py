@@ -24,6 +24,7 @@ from tests.fault_proxy import (
     Exchange,
     FaultProxy,
     cut_download,
+    damage_download,
     drip_download,
     edited,
     hang_up,
@@ -373,3 +374,64 @@ def test_https_checks_the_name_in_the_certificate(
     thread.join()
     listener.close()
     assert names == [host]
+
+
+def test_what_is_damaged_on_its_way_without_tls_is_found(
+    store: ObjectStore, settings: FileSettings, proxy: FaultProxy
+) -> None:
+    proxy.inject(damage_download)
+
+    with pytest.raises(TransferError, match="MD5 differs"):
+        fetch(store, settings)
+
+
+def test_checks_say_what_was_compared(store: ObjectStore, settings: FileSettings, proxy: FaultProxy) -> None:
+    def checks(*faults) -> tuple[str, ...]:
+        proxy.inject(*faults)
+        with Download(Endpoint(signed(store), "input_url", settings), Deadline(20)) as download:
+            assert download.readall() == CONTENT
+            return download.checks
+
+    assert checks() == ("length", "MD5")
+    assert checks(cut_download(1000)) == ("length", "MD5")
+    assert checks(edited(rb"(?i)ETag: [^\r]*", b'ETag: "part-2"')) == ("length",)
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        ("503 {signature}", r"503 \[hidden\]"),
+        ("403 of {signature} it", r"403 of \[hidden\] it"),
+        ("500 {upper}", r"500 \[hidden\]"),
+    ],
+)
+def test_a_reason_phrase_that_repeats_a_secret_is_hidden(
+    store: ObjectStore,
+    settings: FileSettings,
+    proxy: FaultProxy,
+    caplog: pytest.LogCaptureFixture,
+    answer: str,
+    shown: str,
+) -> None:
+    url = signed(store)
+    signature = url.target.rpartition("=")[2]
+    proxy.inject(*[status(answer.format(signature=signature, upper=signature.upper()))] * 5)
+
+    with caplog.at_level("DEBUG"), pytest.raises(TransferError, match=shown) as caught:
+        Download(Endpoint(url, "input_url", settings), Deadline(20))
+
+    assert signature not in (caplog.text + str(caught.value)).lower()
+
+
+def test_a_secret_at_the_end_of_a_long_text_is_hidden_before_it_is_cut(
+    store: ObjectStore, settings: FileSettings, proxy: FaultProxy
+) -> None:
+    url = signed(store)
+    signature = url.target.rpartition("=")[2]
+    body = f"<Error><Code>Odd</Code><Message>{'x ' * 76}{signature}</Message></Error>".encode()
+    proxy.inject(lambda exchange: exchange.answer("418 Teapot", body=body))
+
+    with pytest.raises(TransferError) as caught:
+        Download(Endpoint(url, "input_url", settings), Deadline(20))
+    assert signature[:8] not in str(caught.value)
+    assert "x x x" in str(caught.value)

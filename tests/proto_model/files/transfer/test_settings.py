@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +47,18 @@ def test_each_kind_of_value_is_read() -> None:
 def test_a_value_or_name_that_is_wrong_is_an_error(variable: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"PROTO_MODEL_FILES_{variable}"):
         FileSettings.from_environment({f"PROTO_MODEL_FILES_{variable}": value})
+
+
+@pytest.mark.parametrize(
+    ("variable", "content"),
+    [("TEMP_DIR", None), ("TEMP_DIR", "a file"), ("CA_FILE", None), ("CA_FILE", "no certificate")],
+)
+def test_a_path_that_cannot_be_used_is_found_at_once(
+    tmp_path: Path, variable: str, content: str | None
+) -> None:
+    path = tmp_path / "there"
+    if content is not None:
+        path.write_text(content)
+
+    with pytest.raises(SettingsError, match=f"PROTO_MODEL_FILES_{variable}.*there"):
+        FileSettings.from_environment({f"PROTO_MODEL_FILES_{variable}": str(path)})

@@ -26,7 +26,16 @@ from proto_model.files.transfer import (
     upload,
 )
 from scripts.object_store import ObjectStore
-from tests.fault_proxy import FaultProxy, cut_upload, edited, hang_up, passed, status, status_after_body
+from tests.fault_proxy import (
+    FaultProxy,
+    cut_upload,
+    damage_upload,
+    edited,
+    hang_up,
+    passed,
+    status,
+    status_after_body,
+)
 
 DATA = bytes(range(256)) * 4000
 
@@ -53,7 +62,7 @@ def put(
     store: ObjectStore, settings: FileSettings, what: Content, seconds: float = 20, **signed: str
 ) -> str | None:
     url = PresignedUrl.parse(store.presign("put_object", "out.csv", **signed), "output_url")
-    return upload(Endpoint(url, "output_url", settings), what, Deadline(seconds))
+    return upload(Endpoint(url, "output_url", settings), what, Deadline(seconds)).etag
 
 
 @pytest.mark.parametrize(
@@ -130,6 +139,37 @@ def test_a_signed_md5_is_sent(
     assert rclone.path(key).read_bytes() == DATA
 
 
+def test_what_is_damaged_on_its_way_does_not_replace_the_object(
+    store: ObjectStore, settings: FileSettings, proxy: FaultProxy, file: IO[bytes], rclone: ObjectStore, key
+) -> None:
+    rclone.path(key).write_bytes(b"as before")
+    what = content(file)
+    proxy.inject(*[damage_upload] * settings.max_attempts)
+
+    with pytest.raises(TransferError, match="400 BadDigest"):
+        put(store, settings, what)
+    assert len(proxy.requests) == settings.max_attempts
+    assert rclone.path(key).read_bytes() == b"as before"
+
+    proxy.inject(damage_upload)
+    put(store, settings, what)
+    assert rclone.path(key).read_bytes() == DATA
+
+
+def test_an_older_signature_does_not_cover_a_digest_of_ours(
+    store: ObjectStore, settings: FileSettings, proxy: FaultProxy, file: IO[bytes]
+) -> None:
+    proxy.inject(status("200 OK"))
+    url = f"{store.endpoint}/files/k?AWSAccessKeyId=AKIA&Signature=c2lnbmF0dXJl&Expires=9999999999"
+
+    stored = upload(
+        Endpoint(PresignedUrl.parse(url, "output_url"), "output_url", settings), content(file), Deadline(20)
+    )
+
+    assert b"md5" not in proxy.requests[0].lower()
+    assert stored.checks == ()
+
+
 def test_a_signed_header_that_is_not_known_is_found_before_any_work(store: ObjectStore) -> None:
     url = PresignedUrl.parse(store.presign("put_object", "k", Metadata={"owner": "me"}), "output_url")
     if not url.signed_headers:
@@ -154,7 +194,8 @@ def test_azure_is_told_the_kind_of_blob(
         f"{store.endpoint}/container/blob?sig=abcdef&se=2999-01-01T00:00:00Z", "output_url"
     )
 
-    assert upload(Endpoint(url, "output_url", settings), content(file), Deadline(20)) == '"0x8DE"'
+    stored = upload(Endpoint(url, "output_url", settings), content(file), Deadline(20))
+    assert (stored.etag, stored.checks) == ('"0x8DE"', ("MD5 sent", "MD5 confirmed"))
     assert b"x-ms-blob-type: BlockBlob" in proxy.requests[0]
 
 

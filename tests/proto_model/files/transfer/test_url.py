@@ -58,6 +58,8 @@ def test_kind_expiry_and_signed_headers(query, kind, expires_at, signed_headers)
         "ftp://store.example/k",
         "gopher://127.0.0.1:6379/_x",
         "data:text/csv,a",
+        "https://a[::1]b/k",
+        "https://[2606:4700::1111]b:443/k",
         "//store.example/k",
         "https://",
         "https:///k",
@@ -117,6 +119,38 @@ def test_a_value_of_the_query_is_redacted(secret: str, before: str, after: str) 
     assert quote(secret, safe="") not in url.redact(before + quote(secret, safe="") + after).replace(
         "[hidden]", "\n"
     )
+
+
+SIGNATURE = "5ec4e7c0ffee" * 5 + "0123"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        SIGNATURE,
+        SIGNATURE.upper(),
+        SIGNATURE.title(),
+        SIGNATURE[:48],
+        SIGNATURE[17:30],
+        f"{SIGNATURE[:20]} {SIGNATURE[20:]}",
+        "AKIASECRETKEY",
+        "AKIASECRETKEY%2F20260501",
+        "akiasecretkey/20260501/eu-west-1/s3/aws4_request",
+    ],
+)
+def test_a_secret_is_hidden_in_any_case_and_in_pieces(said: str) -> None:
+    url = parse(
+        "https://store.example/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-SignedHeaders=host"
+        "&X-Amz-Credential=AKIASECRETKEY%2F20260501%2Feu-west-1%2Fs3%2Faws4_request"
+        f"&X-Amz-Date=20260501T115900Z&X-Amz-Expires=120&X-Amz-Signature={SIGNATURE}"
+    )
+
+    hidden = url.redact(f"The store said {said} of eu-west-1.")
+
+    assert hidden.startswith("The store said [hidden]")
+    assert hidden.endswith(" of eu-west-1.")
+    secrets = SIGNATURE + "akiasecretkey"
+    assert not any(secrets[i : i + 8] in hidden.lower() for i in range(len(secrets) - 7))
 
 
 @given(st.text(max_size=60))

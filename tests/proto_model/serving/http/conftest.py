@@ -101,7 +101,7 @@ def model_folder(
             bundle=folder / "bundle",
             code=CODE / "forest.py",
             signature=rows_signature(schema),
-            input_example=example_rows(mixed_data),
+            input_example=example_rows(encode(mixed_data.X_train, schema), schema),
         )
     return folder / "model"
 

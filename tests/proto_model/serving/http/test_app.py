@@ -198,7 +198,9 @@ def test_what_nobody_foresaw_stays_inside(make_app, ask, served, caplog, path):
 
     assert reply.status == 500
     assert b"secret" not in reply.body
-    assert "secret path" in caplog.text
+    assert "RuntimeError in" in caplog.text
+    assert f'File "{__file__}"' in caplog.text  # where
+    assert "secret" not in caplog.text.replace('raise RuntimeError("secret path")', "")  # a line of code
 
 
 def test_metrics_count_routes_statuses_and_rows(make_app, ask):
@@ -237,3 +239,71 @@ def test_a_line_per_request_is_written_when_asked_for(make_app, ask, caplog):
         r"route=invocations model_name=proto_model .* rows=1 status=200 duration_ms=", caplog.text
     )
     assert "nurse" not in caplog.text
+
+
+MARK = "Zaphod4711"
+BAD_ROWS = [
+    {"age": MARK},
+    {"income": MARK, "job": MARK, "owner": MARK},
+    {MARK: MARK},
+    {"owner": [MARK], "children": {MARK: MARK}},
+    {"age": f"{MARK}\ud800"},
+    {"age": 47110815.5, "children": 47110815.5},
+]
+
+
+def bad_bodies(row):
+    """A body of each kind that holds the row; and some that are broken where it stands."""
+    names = list(row)
+    text = json.dumps(row)
+    tensors = [
+        {"name": name, "shape": [1], "datatype": "BYTES", "data": [str(value).replace("\ud800", "")]}
+        for name, value in row.items()
+    ]
+    yield "/invocations", "application/json", json.dumps({"inputs": [row]}).encode()
+    yield "/invocations", "application/json", json.dumps({"dataframe_records": [row] * 300}).encode()
+    split = {"columns": names, "data": [list(row.values()), [MARK]]}
+    yield "/invocations", "application/json", json.dumps({"dataframe_split": split}).encode()
+    yield "/invocations", "application/json", f'{{"inputs": [{text}'.encode()
+    yield "/invocations", "application/json", json.dumps({"inputs": MARK, "params": {MARK: MARK}}).encode()
+    yield "/invocations", "application/json", json.dumps({"inputs": [ROW], "params": {"seed": MARK}}).encode()
+    yield "/invocations", "application/json", json.dumps({MARK: row}).encode()
+    yield "/invocations", f"text/{MARK}", text.encode()
+    yield "/invocations", "text/csv", f"{','.join(names)}\n{MARK},{MARK},{MARK},{MARK}\n".encode()
+    yield "/invocations", "text/csv", f"age,income,job\n{MARK},1,2\n".encode() + b"\xff"
+    yield "/invocations", "application/vnd.apache.parquet", f"PAR1{MARK}".encode()
+    yield "/v2/models/proto_model/infer", "application/json", json.dumps({"inputs": tensors}).encode()
+    yield (
+        "/v2/models/proto_model/infer",
+        "application/json",
+        json.dumps({"id": [MARK], "inputs": []}).encode(),
+    )
+    yield f"/{MARK}%0aforged line", "application/json", text.encode()
+    yield f"/v2/models/{MARK}/infer", "application/json", text.encode()
+
+
+@pytest.mark.parametrize("row", BAD_ROWS, ids=str)
+def test_the_log_holds_nothing_that_a_request_held(make_app, ask, caplog, capfd, row):
+    app = make_app(access_log=True)
+    with caplog.at_level(logging.DEBUG):
+        replies = [
+            asyncio.run(ask(app, "POST", path, body, {"Content-Type": content_type}))
+            for path, content_type, body in bad_bodies(row)
+        ]
+
+    assert all(400 <= reply.status < 500 for reply in replies), [reply.status for reply in replies]
+    assert caplog.text.count("route=") == len(replies)
+    for text in (caplog.text, *capfd.readouterr()):
+        assert MARK not in text
+        assert "47110815" not in text
+        assert "forged" not in text
+
+
+def test_an_error_shows_so_much_of_a_value_and_no_more(call):
+    """40 characters; docs/serving.md says so."""
+    long = "Zaphod" * 100
+    for row in ({**ROW, "age": long}, {**ROW, "age": [long]}, {**ROW, "age": {long: long}}):
+        reply = call("/invocations", {"inputs": [row]})
+
+        assert reply.status == 400
+        assert reply.json["message"].count("Zaphod") <= 7

@@ -34,6 +34,15 @@ def test_the_folder_is_replaced_as_a_whole(downloaded, tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["proto_model"]
 
 
+def test_there_is_one_model_for_mlserver_though_a_version_brings_settings_of_its_own(downloaded, tmp_path):
+    version = downloaded("version")
+    (version / "model-settings.json").write_text("{}")
+
+    target = write_mlserver_configs(version, tmp_path / "build", {})
+
+    assert list((tmp_path / "build").rglob("model-settings.json")) == [target / "model-settings.json"]
+
+
 def test_a_folder_that_is_no_model_of_ours_changes_nothing(downloaded, tmp_path):
     build = tmp_path / "build"
     write_mlserver_configs(downloaded("first"), build, {})

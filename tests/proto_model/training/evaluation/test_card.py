@@ -7,6 +7,7 @@ import pytest
 from proto_model.schema import Feature, ModelSchema
 from proto_model.table import DroppedColumn, TrainingData
 from proto_model.training import SearchResult
+from proto_model.training.background import StoredBackground
 from proto_model.training.evaluation import classification_metrics, metrics_by_group, model_card
 
 LABELS = ("<=50K", ">50K")
@@ -34,6 +35,7 @@ def facts():
         y_train=np.array(LABELS, dtype=object).repeat([30, 10]),
         X_test=pd.DataFrame(),
         y_test=np.array(LABELS, dtype=object)[y],
+        protected_test=pd.DataFrame(),
         train_hashes=np.array([], dtype=np.uint64),
         test_hashes=np.array([], dtype=np.uint64),
         split_digest="0123456789abcdef",
@@ -53,6 +55,7 @@ def facts():
     return {
         "result": result,
         "data": data,
+        "background": StoredBackground("synthetic", np.zeros((3, 2))),
         "metrics": classification_metrics(y, np.eye(2)[predicted] * 0.8 + 0.1, LABELS),
         "importances": pd.DataFrame(
             {"feature": ["age", "a|b"], "importance": [0.2, 0.1], "std": [0.01, 0.01]}
@@ -85,6 +88,23 @@ def test_the_card_says_what_a_reader_asks_for(facts):
         "scikit-learn 1.",
     ):
         assert text in card
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (
+            "synthetic",
+            "Background `synthetic`: no training row. Explanations compare a row with 3 rows drawn",
+        ),
+        ("rows", "Background `rows`: **the version carries 3 training rows**"),
+    ],
+)
+def test_the_card_says_which_background_is_used(facts, kind, text):
+    card = model_card(**facts | {"background": StoredBackground(kind, np.zeros((3, 2)))})
+
+    assert text in card
+    assert "the schema names all categories, rare ones included" in card
 
 
 def test_importance_is_said_to_be_the_drop_of_the_true_class_probability(facts):

@@ -1,0 +1,1 @@
+"""A soak: the real servers under load, kills, rolling restarts, faults, crowds and hostile bytes at once."""

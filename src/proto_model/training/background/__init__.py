@@ -1,0 +1,34 @@
+"""The rows that a version carries so that it can explain: synthetic ones, or training rows on request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proto_model.model import BackgroundKind, background_rows
+from proto_model.table import TrainingData, encode
+from proto_model.training.background.bins import LEAST
+from proto_model.training.background.synthetic import synthetic_rows
+
+__all__ = ["LEAST", "StoredBackground", "synthetic_rows"]
+
+
+@dataclass(frozen=True, eq=False)
+class StoredBackground:
+    """A coded matrix of shape (n_rows, n_features), and what its rows are."""
+
+    kind: BackgroundKind
+    rows: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls, data: TrainingData, kind: BackgroundKind = "synthetic", random_state: int = 0
+    ) -> StoredBackground:
+        """Background of a kind for models of these training rows; the same for the same seed."""
+        X = encode(data.X_train, data.schema)
+        if kind == "rows":
+            return cls(kind, background_rows(X))
+        codes: NDArray[np.int64] = np.unique(data.y_train, return_inverse=True)[1]
+        return cls(kind, synthetic_rows(X, codes, data.schema, random_state))

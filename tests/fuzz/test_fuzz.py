@@ -1,0 +1,97 @@
+"""Fuzzing in short: the saved corpus, then about five seconds of changes of it for each parser.
+
+`make fuzz` is the long form. What it found is below, by name.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz import engines, files
+from tests.fuzz.targets import TARGETS, corpus_of, dump, load
+
+SECONDS = 5.0
+# pyarrow, of a CSV row that has neither the right width nor valid UTF-8: see the last test.
+IGNORED = "ignore:Exception ignored in.*CsvReader:pytest.PytestUnraisableExceptionWarning"
+ROOT = Path(__file__).parents[2]
+
+#: Inputs that failed once, by the parser that they failed in.
+FOUND = [
+    ("urls", b"HTTPS://EXAMPLE.[::ffff:10.0.0.1]0.1]A?B"),
+    ("json_lines", b"null\n"),  # pyarrow's reader ended the process
+    ("json_lines", b'null{"{":[[{}]]}\n'),
+    ("json_lines", b'{"x":1,"c":"\xff"}\n'),
+    ("csv_blocks", b'x,y\nn"1","2""\n1,1"\n'),  # a block that ends with a line end within quotes
+]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_corpus_is_read_as_it_should_be(name: str) -> None:
+    assert corpus_of(name)
+    engines.replay(name)
+
+
+@pytest.mark.filterwarnings(IGNORED)
+@pytest.mark.parametrize("name", TARGETS)
+def test_changes_of_the_corpus_are_read_as_they_should_be(name: str, tmp_path: Path) -> None:
+    result = engines.with_hypothesis(name, SECONDS, tmp_path)
+
+    assert result["executions"] > 20
+    assert not result["findings"], [path.read_text() for path in tmp_path.rglob("*.txt")]
+
+
+@pytest.mark.parametrize(("name", "data"), FOUND)
+def test_what_was_found_stays_found(name: str, data: bytes) -> None:
+    """In a process of its own, because some of them ended it."""
+    code = f"from tests.fuzz.targets import TARGETS; TARGETS[{name!r}].call({data!r})"
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.filterwarnings(IGNORED)
+@pytest.mark.xfail(reason="pyarrow cannot say which row it is", strict=True)
+def test_a_csv_row_of_the_wrong_width_that_is_not_utf_8_is_one_bad_row() -> None:
+    rows = files.read("csv", b"x,y\n1,2\n\xff,2,3\n", files.NUMBERS)
+
+    assert rows is not None
+    assert [is_sound for _, is_sound in rows] == [True, False]
+
+
+def test_a_saved_input_is_text_and_comes_back() -> None:
+    every = bytes(range(256))
+
+    assert load(dump(every)) == every
+    assert dump(every).isascii()
+
+
+def test_a_finding_is_kept_once_for_each_place(tmp_path: Path) -> None:
+    findings = engines.Findings(tmp_path)
+
+    for data in (b"1", b"2"):
+        try:
+            raise AssertionError(data)
+        except AssertionError as error:
+            findings.keep(data, error)
+
+    assert [path.read_bytes() for path in tmp_path.glob("*.bin")] == [b"1"]
+
+
+def test_hypothesis_finds_a_mistake_and_makes_it_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(data: bytes) -> None:
+        assert b"\x00" not in data
+
+    target = TARGETS["csv_body"]
+    monkeypatch.setitem(TARGETS, "csv_body", type(target)(fails, target.words))
+
+    result = engines.with_hypothesis("csv_body", 0.5, tmp_path)
+
+    assert result["findings"] == 1
+    assert (tmp_path / "csv_body" / "findings" / "1.bin").read_bytes() == b"\x00"

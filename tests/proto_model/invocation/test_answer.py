@@ -1,0 +1,47 @@
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from proto_model.invocation.answer import answer_table, answered_rows, explanation_text, parsed_rows
+from proto_model.invocation.http import InvocationError
+
+
+@pytest.mark.parametrize("answer", [{}, [], {"predictions": []}, {"predictions": [1]}, {"predictions": {}}])
+def test_an_answer_without_predictions_is_an_error(answer):
+    with pytest.raises(InvocationError, match="No predictions"):
+        answered_rows(answer)
+
+
+def test_answers_of_both_servers_become_a_table():
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(answer_table([{"prediction": "a", "probability": 0.75, "probability_a": 0.75}]))
+    console.print(answer_table([{"prediction": "b", "probabilities": {"b": 1.0}, "explanation": {}}]))
+    text = console.export_text()
+
+    assert "0.7500" in text
+    assert "probabilities b" in text
+    assert "explanation" not in text
+
+
+def test_an_explanation_is_told_in_sentences():
+    explanation = {
+        "rule": {"text": "IF a > 1 THEN yes"},
+        "counterfactuals": [{"text": "a = 0 gives no", "valid": False}],
+        "notes": ["few rows"],
+    }
+
+    assert explanation_text(2, json.loads(json.dumps(explanation))).splitlines() == [
+        "Why row 2: IF a > 1 THEN yes",
+        "  a = 0 gives no (not confirmed by the model)",
+        "  note: few rows",
+    ]
+
+
+def test_rows_of_a_file_are_read_as_those_of_an_answer():
+    row = {"row": "0", "prediction": "7", "probability": "0.75", "explanation": '{"a": 1}', "error": ""}
+
+    assert parsed_rows([row]) == [
+        {"row": "0", "prediction": "7", "probability": 0.75, "explanation": {"a": 1}}
+    ]

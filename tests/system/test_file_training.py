@@ -1,0 +1,160 @@
+"""Training with `file_management=true`, and then serving, scoring, explaining, promoting."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+
+from proto_model.model import Bundle, Predictor
+from proto_model.table import TrainingData, encode, load_training_data
+from scripts.object_store import ObjectStore
+from tests.file_servers import ROOT, Server, mapping, post, serving
+
+pytestmark = pytest.mark.system
+
+
+@dataclass
+class Trained:
+    """A folder with the MLflow store that a training left, and the challenger's files."""
+
+    folder: Path
+    client: MlflowClient
+    model: Path
+
+    def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a program of the environment in the folder, as a user types it there."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+        programs = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
+        env = kept | {"PATH": programs, "MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db"}
+        return subprocess.run(
+            command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=300, check=False
+        )
+
+    def train(self, file_management: str, *parameters: str) -> None:
+        """Train on irises, as few candidates as there can be."""
+        given = ["dataset=iris", "n_candidates=1", f"file_management={file_management}", *parameters]
+        options = [word for parameter in given for word in ("-P", parameter)]
+        done = self.run("mlflow", "run", "--env-manager", "local", ROOT / "src", *options)
+        assert done.returncode == 0, done.stderr
+
+    def aliased(self, alias: str, name: str = "proto_model") -> ModelVersion:
+        return self.client.get_model_version_by_alias(name, alias)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("trained")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    trained = Trained(folder, MlflowClient(uri), folder / "model")
+    trained.train("true")
+    mlflow.set_tracking_uri(uri)
+    try:
+        mlflow.artifacts.download_artifacts("models:/proto_model@challenger", dst_path=str(trained.model))
+    finally:
+        mlflow.set_tracking_uri(None)
+    return trained
+
+
+@pytest.fixture(scope="module")
+def data() -> TrainingData:
+    return load_training_data("iris")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, data: TrainingData) -> Iterator[ObjectStore]:
+    with ObjectStore.running(tmp_path_factory.mktemp("store")) as store:
+        data.X_test.head(4).to_csv(store.path("in.csv"), index=False)
+        yield store
+
+
+@pytest.fixture(scope="module")
+def server(
+    trained: Trained, store: ObjectStore, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    with serving("mlflow", trained.model, tmp_path_factory.mktemp("server"), **store.settings) as server:
+        yield server
+
+
+def _job(store: ObjectStore, out: str) -> dict[str, str]:
+    return {
+        "input_url": store.presign("get_object", "in.csv"),
+        "output_url": store.presign("put_object", out),
+    }
+
+
+def _rows(store: ObjectStore, out: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in store.path(out).read_text().splitlines()]
+
+
+def test_each_version_says_what_it_takes(trained: Trained) -> None:
+    versions = trained.client.search_model_versions("name = 'proto_model'")
+
+    assert {version.tags["signature"] for version in versions} == {"file"}
+    assert trained.aliased("challenger", "proto_model_explainer").tags["signature"] == "rows"
+
+
+def test_files_are_explained_as_rows_are(trained: Trained, server: Server, store: ObjectStore) -> None:
+    options = {"explain": True, "random_state": 3, "n_counterfactuals": 1}
+
+    [plain] = server.invoke(_job(store, "plain"), output_format="jsonl")
+    [explained] = server.invoke(_job(store, "explained"), output_format="jsonl", **options)
+
+    assert (plain["status"], explained["status"]) == ("done", "done"), (plain, explained)
+    rows = _rows(store, "explained")
+    given = [row.pop("explanation") for row in rows]
+    assert rows == _rows(store, "plain")
+    predictor = Predictor(Bundle.load(trained.model / "artifacts" / "bundle"))
+    matrix = encode(pd.read_csv(store.path("in.csv")), predictor.schema)
+    assert given == predictor.explain(matrix, predictor.parameters(options))
+
+
+def test_a_mapper_asks_for_explanations_of_files_by_the_same_route(
+    trained: Trained, server: Server, store: ObjectStore, tmp_path: Path
+) -> None:
+    with mapping(trained.model, server.url, tmp_path) as url:
+        request = {"file": _job(store, "mapped"), "parameters": {"output_format": "jsonl"}}
+        status, answer = post(f"{url}/v1/explain", request)
+
+    assert status == 200, answer
+    assert answer["file"]["status"] == "done"
+    assert all(row["explanation"]["rule"] for row in _rows(store, "mapped"))
+
+
+def test_a_promotion_keeps_what_the_champion_takes(trained: Trained) -> None:
+    first = trained.run(sys.executable, ROOT / "compare.py")
+    assert first.returncode == 0, first.stderr
+    champion = trained.aliased("champion")
+    assert champion.tags["signature"] == "file"
+    explainer = trained.aliased("champion", "proto_model_explainer")
+    assert explainer.tags["explained_version"] == str(champion.version)
+
+    trained.train("false", "random_state=1")
+    refused = trained.run(sys.executable, ROOT / "compare.py")
+    assert refused.returncode == 2
+    assert "--allow-signature-change" in refused.stderr
+    assert trained.aliased("champion").version == champion.version
+
+    allowed = trained.run(sys.executable, ROOT / "compare.py", "--allow-signature-change")
+    assert json.loads(allowed.stdout)["verdict"] in ("promoted", "kept"), allowed.stderr
+
+
+def test_scores_are_those_of_the_model(trained: Trained, store: ObjectStore, server: Server) -> None:
+    [summary] = server.invoke(_job(store, "scored"), output_format="csv")
+
+    assert summary["status"] == "done"
+    forest = Bundle.load(trained.model / "artifacts" / "bundle")
+    expected = forest.predict_proba(encode(pd.read_csv(store.path("in.csv")), forest.schema))
+    answered = pd.read_csv(store.path("scored"))[list(forest.schema.probability_columns)]
+    assert answered.to_numpy().tolist() == expected.tolist()
