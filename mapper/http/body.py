@@ -13,6 +13,7 @@ import orjson
 from mapper.errors import ContentEncodingError, MediaTypeError, NotJsonError, TooLargeError
 from mapper.http.connection import read_body
 from mapper.http.problem import ENCODINGS
+from mapper.mapping.request import ModelRequest
 
 JSON = "application/json"
 
@@ -105,10 +106,10 @@ def _decompressed(body: bytes, max_bytes: int) -> bytes:
 
 
 def parse_body(body: bytes) -> tuple[Any, NotJsonError | None]:
-    """JSON of a body, and the error to raise if the request turns out to have no other fault.
+    """JSON of a body, and the error to raise if what is unusual in it cannot be sent on (`check_sendable`).
 
-    JSON has no NaN and no infinity, but many programs write them, or numbers of hundreds of digits. Such a
-    body is read all the same, so that the fields that hold them can be named together with all other faults.
+    Many programs write NaN, numbers of hundreds of digits, halves of surrogate pairs, a byte order mark, or
+    UTF-16. The model server reads them, and so does the mapper: values mean what the rule book says.
     Raises NotJsonError if the body is not JSON in any other way.
     """
     try:
@@ -116,28 +117,25 @@ def parse_body(body: bytes) -> tuple[Any, NotJsonError | None]:
     except orjson.JSONDecodeError as error:
         not_json = NotJsonError(f"{error}.")
         not_json.__cause__ = error
-    not_finite: list[str] = []
-
-    def parse_constant(text: str) -> float:
-        not_finite.append(text)
-        return float(text)
-
-    def parse_float(text: str) -> float:
-        number = float(text)
-        return number if math.isfinite(number) else parse_constant(text)
 
     def parse_int(text: str) -> int:
         if math.isfinite(float(text)):
             return int(text)
-        not_finite.append(text)
         return -HUGE if text.startswith("-") else HUGE
 
     try:
-        content = json.loads(
-            body, parse_constant=parse_constant, parse_float=parse_float, parse_int=parse_int
-        )
+        return json.loads(body, parse_int=parse_int), not_json
     except (ValueError, RecursionError):
         raise not_json from None
-    if not not_finite:
-        raise not_json
-    return content, not_json
+
+
+def check_sendable(request: ModelRequest, not_json: NotJsonError) -> None:
+    """Nothing, if a request can be sent on and its session back; else raises the error.
+
+    Not all that Python reads can be written as JSON: NaN in the session would come back as null.
+    """
+    try:
+        orjson.dumps([request, request.session])
+        json.dumps(request.session, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise not_json from None

@@ -45,7 +45,8 @@ MAX_HEAD_BYTES = 32 * 1024
 IDLE_TIMEOUT_S = 75.0  # longer than clients and balancers keep idle connections
 SLICE_BYTES = 2048  # so much is parsed before looking whether a request waits for those before it
 STALLED_S = 1.0  # who has sent part of a body, or has gone, makes room after so long, if nobody else does
-RTSP = b" RTSP/"
+RTSP = b" RTSP/"  # the parser takes its requests for those of HTTP
+SLASH = ord("/")
 PAUSE_S = 2.0  # how long idle connections stay open for requests on their way when the server stops
 LAST_S = 3  # between telling what is still at work to end, so that its client gets an answer, and the end
 
@@ -208,6 +209,8 @@ class GuardedConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._check_head()
         if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise RefusedError(400, "This server is no proxy: CONNECT is not possible.")
             return  # `_parse` starts it anew
         if self._is_one_too_many:
             fault = (503, "Too many open connections. Try again shortly.")
@@ -240,8 +243,6 @@ class GuardedConnection(HttpToolsProtocol):
         version = self.parser.get_http_version()
         if version != "1.1" and version != "1.0":
             raise RefusedError(505, f"HTTP/{version} given, HTTP/1.1 expected.")
-        if self.parser.get_method() == b"CONNECT":
-            raise RefusedError(400, "This server is no proxy: CONNECT is not possible.")
         host = None
         for name, value in self.headers:
             if name == b"host":
@@ -258,18 +259,12 @@ class GuardedConnection(HttpToolsProtocol):
         hosts = self._limits.hosts
         if hosts is None:
             return
-        if not self.url.startswith(b"/"):  # http://host/path: this host counts, but both are checked
-            self._check_host(hosts, self.url.partition(b"://")[2].partition(b"/")[0])
-        if host is not None:
-            self._check_host(hosts, host)
-
-    def _check_host(self, hosts: Hosts, host: bytes) -> None:
         if host and not hosts.includes(host):
-            shown = host[:80].decode("latin-1")
-            raise RefusedError(
-                421,
-                f"This server is not known as {shown!r}. Its setting allowed_hosts can name further hosts.",
-            )
+            raise _misdirected(host)
+        if self.url[0] != SLASH:  # http://host/path, in which the host counts; but both are checked
+            host = self.url.partition(b"://")[2].partition(b"/")[0]
+            if host and not hosts.includes(host):
+                raise _misdirected(host)
 
     def _parse(self, data: bytes | memoryview) -> None:
         """Parse what came, up to a request that has to wait for those before it."""
@@ -281,11 +276,12 @@ class GuardedConnection(HttpToolsProtocol):
                 break
             size = max(SLICE_BYTES, self._missing_bytes()) if len(data) > SLICE_BYTES else SLICE_BYTES
             part = data[:size]
-            if size == SLICE_BYTES and (foreign := self._foreign(part)) >= 0:
-                if foreign == 0 and (self._line or not self._is_reading):
+            if size == SLICE_BYTES and RTSP in (text := self._line + part):
+                start = text.rfind(b"\n", 0, text.find(RTSP)) + 1 - len(self._line)
+                if start <= 0 and (self._line or not self._is_reading):
                     self._refuse(400, "RTSP given, HTTP/1.1 expected.")
                     break
-                part = data[: foreign or size]
+                part = data[: start if start > 0 else size]  # whether a body or a request begins there
             data = data[len(part) :]
             self._unparsed += len(part)
             try:
@@ -303,18 +299,9 @@ class GuardedConnection(HttpToolsProtocol):
                     raise  # a mistake in here
             if self._unparsed > MAX_HEAD_BYTES:
                 self._refuse(431, f"The head of the request is larger than {MAX_HEAD_BYTES} bytes.")
-            in_line = self._is_reading and not self._has_cycle() and not self.headers
-            self._line = (self._line + part)[-len(RTSP) :] if in_line else b""
+            is_line = self._is_reading and not self._has_cycle() and not self.headers
+            self._line = (self._line + part)[-len(RTSP) :] if is_line else b""
         self.held = b"" if self._is_ending else data
-
-    def _foreign(self, part: bytes | memoryview) -> int:
-        """Where a request line of RTSP may begin, which the parser takes for one of HTTP; -1 for nowhere.
-
-        It is one if the parser expects a request line there; a body can have such a line, too.
-        """
-        text = self._line + part
-        place = text.find(RTSP)
-        return place if place < 0 else max(0, text.rfind(b"\n", 0, place) + 1 - len(self._line))
 
     def _missing_bytes(self) -> int:
         """How much of a body of known length is still to come."""
@@ -450,6 +437,13 @@ class GuardedConnection(HttpToolsProtocol):
             connection.transport.abort()
             self.connections.discard(connection)  # it leaves a moment later
         return bool(silent)
+
+
+def _misdirected(host: bytes) -> RefusedError:
+    shown = host[:80].decode("latin-1")
+    return RefusedError(
+        421, f"This server is not known as {shown!r}. Its setting allowed_hosts can name further hosts."
+    )
 
 
 def _without_news(connections: list[GuardedConnection]) -> list[GuardedConnection]:

@@ -19,7 +19,7 @@ from mapper import errors
 from mapper.application.model import tabular_model
 from mapper.application.service import Application
 from mapper.errors import Finding
-from mapper.http.body import Answer, Request, check_media_type, decoded_body, parse_body
+from mapper.http.body import Answer, Request, check_media_type, check_sendable, decoded_body, parse_body
 from mapper.http.connection import ClientGoneError as RequestCutError
 from mapper.http.connection import RefusedError
 from mapper.http.docs import docs_page
@@ -227,9 +227,10 @@ class MapperService:
         content, not_json = parse_body(decoded_body(request, body, self._settings.max_body_bytes))
         self._check_kind(content)
         mapped = model.map_request(content)
+        request_of_model = ModelRequest.of(mapped, explain=request.path == "/v1/explain")
         if not_json is not None:
-            raise not_json
-        return ModelRequest.of(mapped, explain=request.path == "/v1/explain")
+            check_sendable(request_of_model, not_json)
+        return request_of_model
 
     def _check_kind(self, content: object) -> None:
         """Refuse files for a model that takes rows, and rows for one that takes files."""

@@ -287,7 +287,6 @@ class AnswerMapper:
         self._plain = tuple((field.name, read) for field, read in fields if not field.is_optional)
         self._check = ROW_CHECKS[schema.task](schema)
         always = {field.name for field, _ in fields if field.by_explainer}
-        self._columns = frozenset(f"probability_{text}" for text in schema.class_texts)
         self._by_explainer = {
             readers: tuple((name, read) for name, read in readers if name in always)
             for readers in (self._explained, self._plain)
@@ -318,7 +317,7 @@ class AnswerMapper:
         else:
             explain = explain or ("explanation" in first if request is None else request.explain)
             readers, check = self._explained if explain else self._plain, self._check
-            if "explanation" in first and self._columns.isdisjoint(first):
+            if "explanation" in first and not any(name.startswith(PROBABILITY) for name in first):
                 readers, check = self._by_explainer[readers], _no_check
             result["predictions"] = _map_rows(rows, readers, check)
         if request is None:

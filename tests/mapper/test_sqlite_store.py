@@ -71,7 +71,7 @@ def files(tmp_path):
     return make_files(tmp_path / "mlruns" / "0" / "models" / "m-1" / "artifacts")
 
 
-@pytest.mark.parametrize("extra", ["", "workspace"])  # MLflow has it from 3.10 on
+@pytest.mark.parametrize("extra", ["", "workspace"])  # stores of MLflow 3.17 have it
 @pytest.mark.parametrize(
     "uri", [URI, "models:/penguins/2", "models:/m-1", "runs:/r1/model"], ids=["alias", "number", "id", "run"]
 )
@@ -83,6 +83,21 @@ def test_every_way_to_name_a_version_gives_its_schema(tmp_path, files, uri, extr
     assert published.schema.content == SCHEMA
     named = uri.startswith("models:/p")
     assert (published.version, published.signature) == (("2", "rows") if named else (None, None))
+
+
+@pytest.mark.parametrize("uri", [URI, "models:/penguins/2", "runs:/r1/model"])
+def test_a_store_of_mlflow_2_is_read_too(tmp_path, uri):
+    files = make_files(tmp_path / "mlruns" / "0" / "r1" / "artifacts" / "model")
+    store = make_store(tmp_path, "runs:/r1/model")
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        database.execute("DROP TABLE logged_models")
+        database.execute("UPDATE model_versions SET source = storage_location")
+        database.execute("UPDATE runs SET artifact_uri = ?", (str(files.parent),))
+        database.commit()
+
+    assert MlflowRegistryConnector(store, {}).fetch(uri).schema.content == SCHEMA
+    with pytest.raises(RegistryError, match="there is no model m-1"):
+        MlflowRegistryConnector(store, {}).fetch("models:/m-1")
 
 
 def test_nothing_is_written(tmp_path, files):

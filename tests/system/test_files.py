@@ -210,7 +210,7 @@ def test_a_client_that_goes_away_leaves_no_half_output(
     body = json.dumps({"dataframe_records": [_job(signed, "in.csv", "gone")]}).encode()
     address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
     with socket.create_connection(address) as client:
-        head = "POST /invocations HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+        head = "POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         assert held.wait(60)
     assert not signed.path("gone").exists()

@@ -29,6 +29,7 @@ from proto_model.registry.versions import register_version
 from proto_model.table import RawTable, encode, load_training_data, prepare
 from proto_model.training import make_pipeline
 from scripts.object_store import ObjectStore
+from tests.crowd import Crowd
 from tests.fault_proxy import FaultProxy, hold_upload, passed
 
 pytestmark = [
@@ -204,7 +205,7 @@ def test_no_heavy_library_is_imported_by_answering_and_explaining(local_model):
 def test_limits_hold_on_real_connections(port):
     rows = {"dataframe_records": ROWS * 30_000}
     with socket.create_connection(("127.0.0.1", port), timeout=30) as slow:
-        slow.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{")
+        slow.sendall(b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{")
 
         assert post(port, "/invocations", rows)[0] == 413
         assert slow.recv(100).startswith(b"HTTP/1.1 408")
@@ -262,23 +263,68 @@ def test_the_body_of_a_request_that_offers_another_protocol_is_read(port):
     assert (status, len(answer["predictions"])) == (200, 2)
 
 
-def test_silent_connections_make_room_for_others(port):
-    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(60)]
+def test_silent_connections_give_way_at_once(port):
+    established = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    established.request("GET", "/ping")
+    established.getresponse().read()
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(150)]
     try:
-        end = time.monotonic() + 30
-        while True:
-            try:
-                status, _ = post(port, "/invocations", BODY)
-            except OSError:
-                status = None
-            if status == 200:
-                break
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        assert get(port, "/ping") == (200, b"\n")
+        for _ in range(20):
+            assert post(port, "/invocations", BODY)[0] == 200
+        established.request("GET", "/ping")
+        assert established.getresponse().status == 200
     finally:
+        established.close()
         for client in silent:
             client.close()
+
+
+@pytest.mark.parametrize("path", ["/invocations", "/v2/models/proto_model/infer"])
+@pytest.mark.parametrize(
+    ("old", "new", "status"),
+    [
+        (b"", b"", 200),
+        (b"localhost", b"127.0.0.1:1234", 200),
+        (b"application/json", b'APPLICATION/Json; Charset="UTF-8"', 200),
+        (b"localhost", b"evil.example", 421),
+        (b"HTTP/1.1", b"HTTP/0.9", 505),
+        (b"HTTP/1.1", b"HTTP/2.0", 505),
+        (b"HTTP/1.1", b"RTSP/1.0", 400),
+        (b"application/json", b"text/plain", 415),
+        (b"application/json", b"application/json; charset=utf-16", 415),
+        (b"Content-Type: application/json\r\n", b"", 415),
+        (b"Content-Type", b"Transfer-Encoding: gzip, chunked\r\nContent-Type", 400),
+    ],
+)
+def test_a_half_closed_request_gets_its_answer_whatever_its_head_says(port, path, old, new, status):
+    tensors = [
+        {"name": name, "shape": [1], "datatype": kind, "data": [ROWS[0][name]]}
+        for name, kind in (("size", "FP64"), ("age", "INT64"), ("job", "BYTES"))
+    ]
+    body = json.dumps(BODY if path == "/invocations" else {"inputs": tensors}).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n".encode()
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        client.sendall(head.replace(old, new) + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        client.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+
+    assert answer.startswith(b"HTTP/1.1 %d " % status), answer
+
+
+def test_the_names_of_a_server_on_all_addresses_can_be_set(local_model):
+    def status(port, host):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("GET", "/ping", headers={"Host": host})
+        with connection.getresponse() as response:
+            connection.close()
+            return response.status
+
+    hosts = ("10.1.2.3:5001", "model:5001", "model.example", "a.model.example", "evil.example")
+    with serving(local_model, "--host", "0.0.0.0") as (_, port):
+        assert [status(port, host) for host in hosts] == [200, 200, 421, 421, 421]
+    names = "model.example, *.model.example"
+    with serving(local_model, "--host", "0.0.0.0", PROTO_MODEL_ALLOWED_HOSTS=names) as (_, port):
+        assert [status(port, host) for host in hosts] == [200, 421, 200, 200, 421]
 
 
 def test_a_client_that_sends_ahead_and_never_reads_costs_little(local_model):
@@ -306,14 +352,27 @@ def memory_mb(pid):
 
 def test_requests_sent_one_after_the_other_without_waiting_are_answered_in_order(port):
     request = json.dumps(BODY).encode()
-    head = "POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = "POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     message = f"{head}Content-Length: {len(request)}\r\n\r\n".encode() + request
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-        connection.sendall(message + b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        connection.sendall(message + b"GET /v2/health/live HTTP/1.1\r\nConnection: close\r\n\r\n")
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
 
     assert answer.count(b"HTTP/1.1 200") == 2
     assert answer.index(b"predictions") < answer.index(b'"live":true')
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sigterm_under_load_loses_no_request(local_model, workers):
+    body = json.dumps(BODY).encode()
+    head = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with serving(local_model, "--workers", str(workers)) as (server, port):
+        crowd = Crowd(port, head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        crowd.outlast(server.terminate)
+
+        assert server.wait(30) == 0
+    assert crowd.lost == []
+    assert set(crowd.statuses) == {200}
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -389,7 +448,7 @@ def test_a_client_that_goes_away_leaves_the_whole_output(file_model, objects, tm
         "output_url": store.presign("put_object", "out.csv"),
     }
     body = json.dumps({"inputs": job}).encode()
-    head = "POST /invocations HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+    head = "POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with serving(file_model, **store.settings) as (_, port):
         with socket.create_connection(("127.0.0.1", port)) as client:
             client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)

@@ -1,5 +1,7 @@
 """`mlflow models serve` for real: every format, every kind of bad row, and the invocation script."""
 
+import contextlib
+import http.client
 import io
 import json
 import os
@@ -229,6 +231,26 @@ def test_what_mlflow_would_take_silently_is_refused(server, records, value, word
 
     assert status == 400
     assert f"row 0, column 'size': {words}" in answer["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (b'{"inputs": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "application/json", 500),
+        (b'{"inputs": [{"age": ' + b"9" * 5000 + b"}]}", "application/json", 500),
+        (b'{"inputs": [{"age": 1}]}', None, 500),
+        (b'{"dataframe_split": {"columns": [{}], "data": [[1]]}}', "application/json", 400),
+    ],
+    ids=["nested", "digits", "no type", "columns"],
+)
+def test_what_mlflow_answers_before_the_models_code_runs(server, body, content_type, status):
+    """docs/serving.md says so; once MLflow does better, so can it."""
+    host, _, port = server.removeprefix("http://").partition(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=60)
+    connection.request("POST", "/invocations", body, {"Content-Type": content_type} if content_type else {})
+
+    with contextlib.closing(connection):
+        assert connection.getresponse().status == status
 
 
 def test_explanations_come_with_the_predictions(server, records):

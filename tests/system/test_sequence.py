@@ -101,7 +101,7 @@ def tango_interfaces():
 
 @needs_mlserver
 def test_every_block_in_this_environment(tmp_path):
-    way = Way(tmp_path, in_fresh_environments=False, training="-P n_candidates=1")
+    way = Way(tmp_path, in_fresh_environments=False, training="-P n_candidates=1 -P dataset=iris")
     way.user.env["PYTHONPATH"] = f"{tmp_path}/repository/src:{tmp_path}/repository"
 
     walk(way)
@@ -131,7 +131,7 @@ def walk(way):
         files = way.train("-P file_management=true")
         if way.is_fresh:
             way.type("pip install -r requirements-dev-modelserver.txt")
-        serve_and_invoke(way, rows, "probability_benign")
+        serve_and_invoke(way, rows, "probability_")
         if way.is_fresh:
             serve_with_the_flag(way, rows)
         way.type("export PROTO_MODEL_FILES_ALLOWED_HOSTS=127.0.0.1:9000 PROTO_MODEL_FILES_ALLOW_HTTP=true")
@@ -149,9 +149,8 @@ def install(way):
         way.type("pip install -r requirements.txt")
         way.type("pip install -r requirements-dev.txt")
         way.type(f"pip install -e {way.folder}/tango-interfaces/")
-        assert "TangoModel" in way.type(
-            "python -c 'import mapper; print(mapper.TangoModel.__mro__[1].__name__)'"
-        )
+        module = way.type("python -c 'import mapper; print(mapper.TangoModel.__module__)'")
+        assert module.strip() == "tango_interfaces"
 
 
 def serve_and_invoke(way, run, said):
@@ -160,8 +159,6 @@ def serve_and_invoke(way, run, said):
     flag = "mlflow models serve -m runs:/$MLFLOW_RUN_ID/model --enable-mlserver -p 5001"
     assert "No such option" in way.type(flag, expected=2)
     with way.serving("python -m proto_model mlserver --serve runs:/$MLFLOW_RUN_ID/model -p 5001"):
-        assert said in way.type("python run_proto_model_invocation.py --url http://127.0.0.1:5001")
-    with way.serving("mlflow models serve -m runs:/$MLFLOW_RUN_ID/model -p 5001 --env-manager local"):
         assert said in way.type("python run_proto_model_invocation.py --url http://127.0.0.1:5001")
 
 

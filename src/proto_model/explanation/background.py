@@ -23,14 +23,14 @@ JsonValue = str | int | float | bool | None
 class Background:
     """Rows like those of training as a coded matrix, with ranges, spreads and cut points per feature."""
 
-    schema: ModelSchema  # its ranges and categories bound what an explanation may propose
+    schema: ModelSchema  # its categories bound what an explanation may propose
     matrix: Floats  # (n_rows, n_features)
     synthetic: bool  # whether its rows are drawn, not training rows themselves
     numeric: Bools  # whether it is a number
     whole: Bools  # whether only whole numbers are possible, as for booleans and category codes, too
     directed: Bools  # whether more and less mean something, as for numbers and booleans
     n_codes: Ints  # categories (2 for a boolean); 0 for a number
-    low: Floats  # training range; NaN when always missing; codes run from 0 to `n_codes - 1`
+    low: Floats  # range of the rows, a bound, too; NaN when always missing; codes run from 0 to `n_codes - 1`
     high: Floats
     scale: Floats  # unit of distance of a number, see `_spread`; 1 for a category
     cuts: tuple[Floats, ...]  # increasing thresholds between values, with few digits; none for a category
@@ -59,15 +59,14 @@ class Background:
         )
         low, high, scale = np.zeros(n_features), np.zeros(n_features), np.ones(n_features)
         cuts: list[Floats] = []
-        for j, feature in enumerate(schema.features):
+        for j in range(n_features):
             known = np.sort(matrix[~np.isnan(matrix[:, j]), j])
             if not numeric[j]:
                 high[j] = n_codes[j] - 1.0
                 cuts.append(np.empty(0))
                 continue
-            seen = (known[0], known[-1]) if len(known) else (math.nan, math.nan)
-            low[j] = seen[0] if feature.minimum is None else feature.minimum
-            high[j] = seen[1] if feature.maximum is None else feature.maximum
+            # Not the schema's range, which is rounded outwards: few rows or none are near its ends.
+            low[j], high[j] = (known[0], known[-1]) if len(known) else (math.nan, math.nan)
             scale[j] = _spread(known)
             cuts.append(_cuts(known))
         return cls(

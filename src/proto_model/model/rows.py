@@ -124,22 +124,13 @@ class RowReader:
                 matrix = None
         return _coded_rows(rows, self._book) if matrix is None else matrix
 
-    def tensor(self, values: Sequence[Any], n_rows: int) -> Matrix:
-        """The same of one value after the other, row by row; all of one type, numbers or nulls."""
-        if self._needs_names:
-            refuse_unnamed(self.schema)
-        if n_rows == 0:
-            return np.empty((0, len(self._names)))
-        if not self._codes and type(values[0]) is not bool:
-            try:
-                matrix = np.frombuffer(struct.pack(f"{len(values)}d", *values)).reshape(n_rows, -1)
-            except _UNUSUAL:  # texts, nulls, or beyond every float
-                pass
-            else:
-                if self._book.accepts(matrix):
-                    return matrix
+    def tensor(self, values: Sequence[Any] | NDArray[Any], n_rows: int) -> Matrix:
+        """The same of an array, or of one value after the other, row by row; there may be no row."""
+        if isinstance(values, np.ndarray):
+            return _coded_rows(values, self._book)
         width = len(self._names)
-        return self.matrix([list(values[start : start + width]) for start in range(0, len(values), width)])
+        rows = [list(values[start : start + width]) for start in range(0, n_rows * width, width)]
+        return self.matrix(rows) if rows else np.empty((0, width))
 
     def _quick_table(self, columns: list[str], rows: list[list[Any]]) -> Matrix | None:
         """Matrix of rows as long as the names; None if they need a closer look."""

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from proto_model.schema import Feature
 from proto_model.values import MISSING_MARKERS, SPACES, Codes, Rule, expected
 
-
 _PART_BYTES = 8 << 20
 
 

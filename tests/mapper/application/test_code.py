@@ -45,14 +45,7 @@ class Penguins:
 WORDS = 'NAMES = {"Gentoo": "G"}\n'
 FILES = {"model.py": CODE.encode(), "words.py": WORDS.encode()}
 ROW = {"prediction": "Gentoo", "probability": 0.75, "probability_Adelie": 0.25, "probability_Gentoo": 0.75}
-
-
-NAMELESS = {
-    "prediction": "Adelie",
-    "probability": 0.75,
-    "probability_Adelie": 0.75,
-    "probability_Gentoo": 0.25,
-}
+ADELIE = {"prediction": "Adelie", "probability": 0.75, "probability_Adelie": 0.75, "probability_Gentoo": 0.25}
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +146,7 @@ def test_a_failure_of_map_response_is_the_mappers(application):
     request = mapper.map_request({"data": {"grams": 4200}})
 
     with pytest.raises(MapperCodeError):
-        mapper.map_response(ModelAnswer({"predictions": [NAMELESS]}, request))
+        mapper.map_response(ModelAnswer({"predictions": [ADELIE]}, request))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from mapper import TangoModel
+from mapper.application.service import Permission, application_of
 from mapper.cli.main import main
 from mapper.errors import InvalidRequestError
 from mapper.http.service import MapperService
@@ -71,7 +72,10 @@ def ask(service, path, body=None):
 
 
 def made(schema, server, **settings):
-    return MapperService(MapperSettings(model_server_url=server.url, **settings), PublishedModel(schema, "7"))
+    application = application_of(schema, {}, Permission(), "7")
+    return MapperService(
+        MapperSettings(model_server_url=server.url, **settings), PublishedModel(schema, "7"), application
+    )
 
 
 def test_an_explainer_that_is_set_explains_and_predictions_stay(schema, model_server, record):
@@ -167,6 +171,7 @@ def test_the_table_of_predictions_goes_without_the_classes(explainer_server, sch
     [
         {"prediction": "Gentoo", "probability": 0.75},  # neither a model nor an explainer
         {**EXPLAINED, "probability_Gentoo": 0.75},  # some classes only
+        {**EXPLAINED, "probability_Emu": 0.75},  # a class of another model
         {"prediction": "Gentoo", "explanation": EXPLANATION},
         {**EXPLAINED, "prediction": "Emu"},
     ],

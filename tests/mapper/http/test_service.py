@@ -18,6 +18,8 @@ import jsonschema
 import pytest
 from referencing import Registry, Resource
 
+from tests.crowd import Crowd
+
 pytestmark = pytest.mark.system
 
 SCHEMAS = Path(__file__).resolve().parents[3] / "schemas"
@@ -132,7 +134,7 @@ def wire(service, *parts):
 @pytest.mark.parametrize(
     ("request_line", "header", "status", "kind"),
     [
-        (b"nonsense", b"Host: x", 400, "not-http"),
+        (b"nonsense", b"Host: localhost", 400, "not-http"),
         (b"GET / HTTP/1.1", b"no colon", 400, "not-http"),
         (b"GET / HTTP/1.1", b"Cookie: " + b"x" * 100_000, 431, "head-too-large"),
         (b"POST /v1/predict HTTP/1.1", b"Content-Length: 99999999", 413, "too-large"),
@@ -145,6 +147,46 @@ def test_what_is_not_http_is_a_problem_too(service, request_line, header, status
     assert len(problem["detail"]) > 20
     assert answer[2]["Connection"] == "close"
     assert f"id={problem['request_id']} route=" in service.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "status"),
+    [
+        (b"", b"", 200),
+        (b"localhost", b"127.0.0.1:1234", 200),
+        (b"application/json", b'APPLICATION/Json; Charset="UTF-8"', 200),
+        (b"localhost", b"evil.example", 421),
+        (b"HTTP/1.1", b"HTTP/0.9", 505),
+        (b"HTTP/1.1", b"HTTP/2.0", 505),
+        (b"HTTP/1.1", b"RTSP/1.0", 400),
+        (b"application/json", b"text/plain", 415),
+        (b"application/json", b"application/json; charset=utf-16", 415),
+        (b"Content-Type: application/json\r\n", b"", 415),
+        (b"Content-Type", b"Transfer-Encoding: gzip, chunked\r\nContent-Type", 400),
+    ],
+)
+def test_a_half_closed_request_gets_its_answer_whatever_its_head_says(service, record, old, new, status):
+    body = json.dumps({"data": record}).encode()
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    address = urlsplit(service.url)
+    with socket.create_connection((address.hostname, address.port), timeout=20) as client:
+        client.sendall(head.replace(old, new) + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        client.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+
+    assert answer.startswith(b"HTTP/1.1 %d " % status), answer
+    if status != 200:
+        check("problem", json.loads(answer.partition(b"\r\n\r\n")[2]))
+
+
+def test_the_hosts_of_a_service_on_all_addresses_can_be_set(start_service, schema_path):
+    flags = ("--schema", str(schema_path), "--host", "0.0.0.0")
+    hosts = ("10.1.2.3:8080", "mapper:8080", "mapper.example", "evil.example")
+    for names, statuses in (("", [200, 200, 421, 421]), ("mapper.example", [200, 421, 200, 421])):
+        with start_service(*flags, MAPPER_ALLOWED_HOSTS=names) as service:
+            given = [service.call("/healthz", headers={"Host": host})[0] for host in hosts]
+            assert given == statuses
+            assert ("Listening on all addresses" in service.log.read_text()) == (not names)
 
 
 def test_a_session_too_deep_to_send_back_is_422(service, record):
@@ -213,7 +255,10 @@ def test_too_large_bodies_and_too_many_rows_are_413(service, record):
     expect_problem(service.call("/v1/predict", {"data": [record] * 5001}), 413, "too-large")
 
 
-@pytest.mark.parametrize("content_type", ["text/csv", "application/json; charset=latin-1", "application/xml"])
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/csv", "application/json; charset=latin-1", "application/json; version=2", "application/xml"],
+)
 def test_other_content_types_are_415(service, record, content_type):
     answer = service.call("/v1/predict", {"data": record}, {"Content-Type": content_type})
 
@@ -449,6 +494,21 @@ def test_sigterm_ends_what_was_begun_and_then_the_process(start_service, model_s
         assert service.log.read_text().rstrip().endswith("stopped")
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_under_load_loses_no_request(start_service, model_server, schema_path, record, workers):
+    body = json.dumps({"data": record}).encode()
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    flags = ("--model-server-url", model_server.url, "--schema", str(schema_path), "--workers", workers)
+    with start_service(*flags) as service:
+        port = urlsplit(service.url).port
+        crowd = Crowd(port, head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        crowd.outlast(service.process.terminate)
+
+        assert service.process.wait(30) == 0
+    assert crowd.lost == []
+    assert set(crowd.statuses) == {200}
+
+
 def test_a_full_queue_is_503_at_once(start_service, model_server, schema_path, record):
     model_server.delay_s = 0.5
     flags = ("--model-server-url", model_server.url, "--schema", str(schema_path))
@@ -566,7 +626,7 @@ def test_a_slow_client_gets_408(start_service, model_server, schema_path):
         address = urlsplit(service.url)
         with socket.create_connection((address.hostname, address.port), timeout=5) as client:
             client.sendall(
-                b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 b"Content-Length: 9\r\n\r\n{"
             )
             assert client.recv(4096).startswith(b"HTTP/1.1 408 ")

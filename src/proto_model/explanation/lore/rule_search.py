@@ -109,14 +109,14 @@ class RuleSearch:
 
         `extra` are further rows (their bins, and whether they are of the class) that count beside the pool's.
         """
+        if self.pool.bins.background.synthetic:
+            # Drawn rows have fewer exceptions than real ones, so half as many of them may be missed.
+            target = (1 + target) / 2
         mine = self.position[own].astype(np.int64)
         made = self._made if extra is None else self._made.after(self.position[extra[0]], extra[1])
-        # A model is surer of drawn rows than of real ones: they have fewer exceptions to keep out of a rule.
-        missed = (1 - target) / 2 if self.pool.bins.background.synthetic else 1 - target
-        targets = target, 1 - missed
-        return self._widen(self._cut(mine, targets, made), targets, made)
+        return self._widen(self._cut(mine, target, made), target, made)
 
-    def _cut(self, own: Ints, targets: tuple[float, float], made: _Sample) -> Box:
+    def _cut(self, own: Ints, target: float, made: _Sample) -> Box:
         """From everything down to a box that reaches the target, one cut at a time."""
         bins = self.pool.bins
         box = self._everything
@@ -126,7 +126,7 @@ class RuleSearch:
         for _ in range(MAX_CUTS):
             hit, real_hit = made.hit[rows], self._real.hit[real]
             precision, real_precision = _share(hit), _share(real_hit)
-            if len(rows) < ENOUGH or (precision >= targets[0] and real_precision >= targets[1]):
+            if len(rows) < ENOUGH or (precision >= target and real_precision >= target):
                 break
             # A sample of the rows tells good cuts from bad ones; whether to stop is judged on all of them.
             samples = self._root  # counted once: the first cut is the dearest
@@ -155,8 +155,8 @@ class RuleSearch:
             rows, real = made.within(box, j, rows), self._real.within(box, j, real)
         return box
 
-    def _widen(self, box: Box, targets: tuple[float, float], made: _Sample) -> Box:
-        """The box with every side as wide as the targets allow; sides that reach all over are dropped."""
+    def _widen(self, box: Box, target: float, made: _Sample) -> Box:
+        """The box with every side as wide as the target allows; sides that reach all over are dropped."""
         bins = self.pool.bins
         sides = self._sides(box)
         samples = [(sample, [sample.outside(box, j) for j in sides]) for sample in (made, self._real)]
@@ -173,7 +173,7 @@ class RuleSearch:
             made_counts, real_counts = (
                 _free_counts(sample, outside, k, j, first, n_bins) for sample, outside in samples
             )
-            low, high = _widest(made_counts, real_counts, *run, targets)
+            low, high = _widest(made_counts, real_counts, *run, target)
             if (low, high) != run:
                 box = box.with_side(j, low + first, high + first)
                 settled = 1
@@ -266,11 +266,8 @@ def _free_counts(sample: _Sample, outside: list[Bools], k: int, j: int, first: i
     return _Counts.of(sample.columns[j][rows] - first, sample.hit[rows], n_bins)
 
 
-def _widest(
-    counts: _Counts, real: _Counts, low: int, high: int, targets: tuple[float, float]
-) -> tuple[int, int]:
-    """The run from `low` to `high`, or the longer one that holds most rows of the class at the targets."""
-    target, seen_target = targets
+def _widest(counts: _Counts, real: _Counts, low: int, high: int, target: float) -> tuple[int, int]:
+    """The run from `low` to `high`, or the longer one that holds most rows of the class at the target."""
     n = len(counts.rows)
     lows, highs = np.arange(low + 1)[:, np.newaxis], np.arange(high, n)[np.newaxis]
     # All runs around the given one are compared at once, by lowest and highest position.
@@ -278,7 +275,7 @@ def _widest(
         [sums[highs + 1] - sums[lows] for sums in each.sums()] for each in (counts, real)
     )
     # A run without rows counts as good: it may be taken in on the way to a better one.
-    good = (made_hits + target >= target * (made + 1)) & (seen_hits + seen_target >= seen_target * (seen + 1))
+    good = (made_hits + target >= target * (made + 1)) & (seen_hits + target >= target * (seen + 1))
     share = seen_hits / max(real.hits.sum(), 1) + made_hits / max(counts.hits.sum(), 1)
     value = np.where(good, share, -1.0)
     value[low, 0] = max(value[low, 0], 0.0)

@@ -12,7 +12,7 @@ import pyarrow.ipc
 from proto_model.errors import InputError
 from proto_model.files.formats.arrow_messages import MessageStream, batches_of_footer
 from proto_model.files.formats.base import Format, Writer
-from proto_model.files.formats.blocks import most_rows
+from proto_model.files.formats.blocks import BATCH_SHARE, most_rows
 from proto_model.files.formats.written import written_bytes
 from proto_model.files.rows import ColumnPlan, Rows, Watch, coded_matrix, plan_columns
 from proto_model.files.transfer import FileSettings, LimitError
@@ -64,8 +64,10 @@ class ArrowReader:
             self._watch.check()
             needed = batch.select(self.plan.needed)
             needed.validate(full=True)  # offsets and indices lead anywhere in a file that means harm
-            for start in range(0, needed.num_rows, self._batch_rows):
-                yield needed.slice(start, self._batch_rows)
+            n_parts = max(1, BATCH_SHARE * needed.nbytes // self._max_bytes)
+            step = min(self._batch_rows, max(1, needed.num_rows // n_parts))
+            for start in range(0, needed.num_rows, step):
+                yield needed.slice(start, step)
         if self._is_file:
             self._check_footer(n_batches)
         else:

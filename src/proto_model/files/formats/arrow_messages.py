@@ -108,8 +108,8 @@ class MessageStream(io.RawIOBase):
         most = self._max_bytes // _METADATA_SHARE
         if n_bytes > most:
             raise LimitError(
-                f"What the Arrow file says of its columns and batches takes {n_bytes} bytes in one place. The "
-                f"limit is {most}, 1/{_METADATA_SHARE} of PROTO_MODEL_FILES_MAX_BATCH_BYTES."
+                f"What the Arrow file says of its columns or of a batch takes {n_bytes} bytes. The limit is "
+                f"{most}, 1/{_METADATA_SHARE} of PROTO_MODEL_FILES_MAX_BATCH_BYTES."
             )
 
 
@@ -143,7 +143,7 @@ def _too_large(n_bytes: int, max_bytes: int) -> LimitError:
 
 
 def batches_of_footer(footer: bytes) -> int:
-    """Number of record batches that a file's footer lists, by Arrow's File.fbs; -1 where it cannot be read."""
+    """Number of record batches that a file's footer lists, by Arrow's File.fbs; -1 where it is damaged."""
     try:
         (table,) = struct.unpack_from("<I", footer)
         batches_at = _field(footer, table, 3)

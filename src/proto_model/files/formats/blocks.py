@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from proto_model.files.transfer import FileSettings, LimitError
 
+#: Part of `max_batch_bytes` that the rows of one block may take: they are copied several times on their way.
+BATCH_SHARE = 4
+
 _BLOCK_BYTES = 2 << 20
 _EXPLAINED_BLOCK_BYTES = 32 << 10
 _ROWS_BYTES = 64 << 20  # what the rows of a block may become, features and answer
@@ -140,7 +143,9 @@ def csv_record_ends(block: bytes | bytearray) -> NDArray[np.int64]:
 
 def open_quote(block: bytes | bytearray) -> int:
     """Position of the quote that no other one closes, -1 where there is none."""
-    toggling = _toggling(block) if b'"' in block else ()
+    if b'"' not in block:
+        return -1
+    toggling = _toggling(block)
     return int(toggling[-1]) if len(toggling) % 2 else -1
 
 
@@ -160,7 +165,8 @@ def _toggling(block: bytes | bytearray) -> NDArray[np.int64]:
     n_starts = np.cumsum(is_start)
     n_when_closed = np.maximum.accumulate(np.where(is_start, 0, n_starts))
     is_inside = (n_starts - n_when_closed) % 2 == 1
-    return runs[np.diff(is_inside, prepend=False)]
+    toggling: NDArray[np.int64] = runs[np.diff(is_inside, prepend=False)]
+    return toggling
 
 
 def _lone_returns(block: bytes | bytearray) -> NDArray[np.int64]:

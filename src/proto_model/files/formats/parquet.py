@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from proto_model.errors import InputError
 from proto_model.files.formats.arrow import batch_rows, plan_typed_columns, rows_of_batch
 from proto_model.files.formats.base import Format, Writer
-from proto_model.files.formats.parquet_pages import Leaf, PageGuard, leaves_of
+from proto_model.files.formats.parquet_pages import Leaf, PageGuard, check_columns, leaves_of
 from proto_model.files.formats.thrift import Compact, Fields
 from proto_model.files.rows import Rows, Watch
 from proto_model.files.transfer import FileSettings, LimitError
@@ -51,59 +51,71 @@ class ParquetReader:
         _check_footer(metadata, settings)
         file_schema = metadata.schema.to_arrow_schema()
         self.plan = plan_typed_columns(file_schema, schema, options, settings)
+        check_columns(metadata, file.seek(0, os.SEEK_END), self.plan.needed, check)
         leaves = leaves_of(metadata, self.plan.needed)
-        # Text stays dictionary-encoded, or one long value repeated could fill the memory.
-        texts = [leaf.path for leaf in leaves if leaf.is_coded and not _is_view(file_schema, leaf)]
+        _check_alone(file, metadata, leaves)
+        self._file, self._metadata, self.n_rows = file, metadata, metadata.num_rows
         self._guard = PageGuard(file, metadata, leaves, settings.max_batch_bytes, check)
-        self._parquet = _open(file, read_dictionary=texts, metadata=metadata)
-        read_schema = self._parquet.schema_arrow
+        self._paths = frozenset(leaf.path for leaf in leaves if not _is_view(file_schema, leaf))
+        read_schema = self._reader(frozenset(leaf.path for leaf in leaves if leaf.is_coded)).schema_arrow
         self.passthrough_fields = [
             (read_schema if pa.types.is_dictionary(file_schema.field(column).type) else file_schema)
             .field(column)
             .with_name(name)
             for name, column in self.plan.passthrough.items()
         ]
-        self._metadata, self.n_rows = metadata, metadata.num_rows
         self._batch_rows = batch_rows(len(self.plan.needed), len(schema.features), options)
 
     def blocks(self) -> Iterator[pa.RecordBatch]:
         """Record batches, in order."""
         n_rows = 0
-        for groups in self._runs():
-            starts = np.cumsum([0, *(self._metadata.row_group(group).num_rows for group in groups)])
-            step = self._guard.rows_at_once(groups[0], self._batch_rows)
-            batches = self._parquet.iter_batches(
-                step, row_groups=groups, columns=self.plan.needed, use_threads=False
-            )
-            n_checked, n_read = 1, 0
-            while True:
-                # Row groups of which the next batch may have rows.
-                while n_checked < len(groups) and starts[n_checked] <= n_read + step:
-                    if self._guard.rows_at_once(groups[n_checked], step) < step:
-                        raise InputError("The Parquet file is damaged: its footer says less than its pages.")
-                    n_checked += 1
-                batch = next(batches, None)
-                if batch is None:
-                    break
-                n_read += batch.num_rows
+        for groups, coded in self._runs():
+            for batch in self._batches(groups, coded):
+                n_rows += batch.num_rows
                 yield batch.select(self.plan.needed)
-            n_rows += n_read
         if n_rows != self.n_rows:
             raise InputError(f"The Parquet file has {n_rows} rows, but its footer says {self.n_rows}.")
 
-    def _runs(self) -> Iterator[list[int]]:
-        """Row groups to read in one go: those that are small, and each other one alone."""
+    def _runs(self) -> Iterator[tuple[list[int], frozenset[str]]]:
+        """Row groups to read in one go: those that are small, and each other one alone; and what is coded."""
         run: list[int] = []
+        last: frozenset[str] = frozenset()
         for group in range(self._metadata.num_row_groups):
-            if self._guard.is_small(group):
+            coded = self._guard.coded(group) & self._paths
+            is_small = self._guard.is_small(group, coded)
+            if run and (not is_small or coded != last):
+                yield run, last
+                run = []
+            last = coded
+            if is_small:
                 run.append(group)
-                continue
-            if run:
-                yield run
-            run = []
-            yield [group]
+            else:
+                yield [group], coded
         if run:
-            yield run
+            yield run, last
+
+    def _batches(self, groups: list[int], coded: frozenset[str]) -> Iterator[pa.RecordBatch]:
+        """Batches of some row groups, whose pages are looked at before they are read."""
+        starts = np.cumsum([0, *(self._metadata.row_group(group).num_rows for group in groups)])
+        step = self._guard.rows_at_once(groups[0], self._batch_rows, coded)
+        batches = self._reader(coded).iter_batches(
+            step, row_groups=groups, columns=self.plan.needed, use_threads=False
+        )
+        n_checked, n_read = 1, 0
+        while True:
+            while n_checked < len(groups) and starts[n_checked] <= n_read + step:
+                if self._guard.rows_at_once(groups[n_checked], step, coded) < step:
+                    raise InputError("The Parquet file is damaged: its footer says less than its pages.")
+                n_checked += 1
+            batch = next(batches, None)
+            if batch is None:
+                return
+            n_read += batch.num_rows
+            yield batch
+
+    def _reader(self, coded: frozenset[str]) -> pq.ParquetFile:
+        """Parquet's reader; one long text repeated could fill the memory if it were not read as coded."""
+        return _open(self._file, read_dictionary=sorted(coded & self._paths), metadata=self._metadata)
 
     def parse(self, block: pa.RecordBatch) -> Rows:
         """Rows of a batch; called by several threads at once."""
@@ -138,8 +150,9 @@ def open_footer(file: IO[bytes], max_bytes: int, check: Callable[[], None]) -> p
         raise InputError("The Parquet file has no footer. Was it cut, or its writer not closed?")
     if n_footer > max_bytes // _FOOTER_SHARE:
         raise LimitError(
-            f"The footer of the Parquet file has {n_footer} bytes. The limit is {max_bytes // _FOOTER_SHARE}, "
-            f"1/{_FOOTER_SHARE} of PROTO_MODEL_FILES_MAX_BATCH_BYTES. Write fewer row groups or columns."
+            f"The footer of the Parquet file has {n_footer} bytes. The limit is "
+            f"{max_bytes // _FOOTER_SHARE}, 1/{_FOOTER_SHARE} of PROTO_MODEL_FILES_MAX_BATCH_BYTES. Write "
+            "fewer row groups or columns."
         )
     footer_at = n_file - 8 - n_footer
     try:
@@ -155,7 +168,6 @@ def open_footer(file: IO[bytes], max_bytes: int, check: Callable[[], None]) -> p
         raise InputError("The name of a column is not UTF-8 text: is the file damaged?") from None
     except IndexError:
         raise InputError("The footer of the Parquet file is damaged.") from None
-    _check_alone(file, metadata, footer_at)
     return metadata
 
 
@@ -175,27 +187,25 @@ def _check_depth(footer: Fields) -> None:
             raise InputError(f"A column of the Parquet file is nested more than {_MOST_LEVELS} levels deep.")
 
 
-def _check_alone(file: IO[bytes], metadata: pq.FileMetaData, footer_at: int) -> None:
+def _check_alone(file: IO[bytes], metadata: pq.FileMetaData, leaves: list[Leaf]) -> None:
     """Raise InputError for two files one after the other: the last footer knows only its own rows.
 
-    Its places count from where its file began, which is as far from the start as its data is from it.
+    Its places count from where its own file begins. Where that is can be no further from the start than the
+    footer is from the data it knows.
     """
-    ends = [4]
-    for group in range(metadata.num_row_groups):
-        row_group = metadata.row_group(group)
-        for index in {0, row_group.num_columns - 1} if row_group.num_columns else set():
-            column = row_group.column(index)
+    end = len(_MAGIC)
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in (group.column(leaf.index) for leaf in leaves):
             first = min(column.data_page_offset, column.dictionary_page_offset or column.data_page_offset)
-            ends.append(first + column.total_compressed_size)
-    n_left, before, at = footer_at - max(ends) + len(_MAGIC), b"", 0
+            end = max(end, first + column.total_compressed_size)
+    footer_at = file.seek(0, os.SEEK_END) - 8 - metadata.serialized_size
+    n_left, before = footer_at - end + len(_MAGIC), b""
     file.seek(0)
     while n_left > 0 and (data := file.read(min(n_left, _READ_BYTES))):
         n_left -= len(data)
-        found = (before + data).find(_MAGIC + _MAGIC)
-        if found >= 0:
+        if _MAGIC + _MAGIC in before + data:
             raise InputError("The file is several Parquet files one after the other. Send each on its own.")
-        before = (before + data)[-2 * len(_MAGIC) + 1 :]
-        at += len(data)
+        before = data[-2 * len(_MAGIC) + 1 :]
 
 
 def _is_view(schema: pa.Schema, leaf: Leaf) -> bool:

@@ -7,15 +7,20 @@ of a column, but nothing makes it true.
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from proto_model.errors import InputError
+from proto_model.files.formats.blocks import BATCH_SHARE
 from proto_model.files.formats.thrift import Compact, Damaged, Fields
 from proto_model.files.transfer import LimitError
 
@@ -38,7 +43,7 @@ class Leaf:
     path: str
     width: int  # of a value in bytes; 0 for texts and the like, which have any
     is_nested: bool
-    is_coded: bool  # whether it is read as indices and a dictionary, whatever it is in the file
+    is_coded: bool  # whether it can be read as indices and a dictionary
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,52 @@ class _Chunk:
         first = np.arange(len(ends))
         last = np.searchsorted(ends - self.n_values, ends - 1 + n_rows)  # one after the last page
         return float((sums[np.maximum(last, first + 1)] - sums[first]).max())
+
+
+class _NoData(io.RawIOBase):
+    """A file of some size of which nothing can be read."""
+
+    def __init__(self, n_bytes: int) -> None:
+        super().__init__()
+        self._n_bytes, self._position = n_bytes, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        self._position = offset + (self._n_bytes if whence == os.SEEK_END else 0)
+        return self._position
+
+    def read(self, n_bytes: int = -1, /) -> bytes:
+        raise _Reached
+
+
+class _Reached(Exception):
+    """Parquet's reader wants to read pages."""
+
+
+def check_columns(
+    metadata: pq.FileMetaData, n_bytes: int, names: list[str], check: Callable[[], None]
+) -> None:
+    """Raise what Parquet's reader says of a footer that is damaged, for some columns of a file of some size.
+
+    To ask the footer of such a column instead would end the process: `metadata.row_group(0).column(0)` lets
+    no exception through. The reader looks at all columns before the first page of one.
+    """
+    file = pq.ParquetFile(pa.PythonFile(_NoData(n_bytes), mode="r"), metadata=metadata, pre_buffer=False)
+    for group in range(metadata.num_row_groups):
+        check()
+        if metadata.row_group(group).num_columns != metadata.num_columns:
+            raise InputError("The Parquet file is damaged: a row group has not all columns.")
+        batches = file.iter_batches(1, row_groups=[group], columns=names, use_threads=False)
+        with contextlib.suppress(_Reached, StopIteration):
+            next(batches)
 
 
 def leaves_of(metadata: pq.FileMetaData, names: list[str]) -> list[Leaf]:
@@ -105,26 +156,40 @@ class PageGuard:
     ) -> None:
         self._file, self._metadata, self._leaves = file, metadata, leaves
         self._max_bytes, self._check = max_bytes, check
+        self._batch_bytes = max_bytes // BATCH_SHARE
 
-    def is_small(self, group: int) -> bool:
+    def coded(self, group: int) -> frozenset[str]:
+        """Paths of the leaves to read as indices and a dictionary.
+
+        Not those whose texts stand in the pages themselves: the reader would collect all of them.
+        """
+        row_group = self._metadata.row_group(group)
+        columns = ((leaf, row_group.column(leaf.index)) for leaf in self._leaves if leaf.is_coded)
+        return frozenset(
+            leaf.path
+            for leaf, column in columns
+            if column.has_dictionary_page and column.total_uncompressed_size <= self._batch_bytes
+        )
+
+    def is_small(self, group: int, coded: frozenset[str]) -> bool:
         """Whether a whole row group is in memory within the limit, as far as the footer says."""
         if any(leaf.is_nested for leaf in self._leaves):
             return False
         row_group, total = self._metadata.row_group(group), 0
         for leaf in self._leaves:
             column = row_group.column(leaf.index)
-            if not (leaf.width or leaf.is_coded):
+            if not leaf.width and leaf.path not in coded and column.has_dictionary_page:
                 return False
             total += 2 * column.total_uncompressed_size + column.num_values * (leaf.width + _VALUE_BYTES)
-        return total <= self._max_bytes
+        return total <= self._batch_bytes
 
-    def rows_at_once(self, group: int, most: int) -> int:
+    def rows_at_once(self, group: int, most: int, coded: frozenset[str]) -> int:
         """Rows that may be read at a time, at most so many.
 
         Raises LimitError where even one row at a time takes too much memory, and InputError where the pages
         are not what the footer says.
         """
-        chunks = [self._chunk(group, leaf) for leaf in self._leaves]
+        chunks = [self._chunk(group, leaf, leaf.path in coded) for leaf in self._leaves]
         held = sum(chunk.held_bytes for chunk in chunks)
         nested = sum(
             float(chunk.most_bytes.sum())
@@ -133,21 +198,22 @@ class PageGuard:
         )
         flat = [c for c, leaf in zip(chunks, self._leaves, strict=True) if not leaf.is_nested]
         n_rows = most
-        while (taken := max(held, nested + sum(c.batch_bytes(n_rows) for c in flat))) > self._max_bytes:
-            if n_rows == 1 or held > self._max_bytes or nested > self._max_bytes:
-                raise LimitError(
-                    f"Row group {group + 1} of the Parquet file takes {int(taken)} bytes, at once, after "
-                    f"decompression. The limit is {self._max_bytes} (PROTO_MODEL_FILES_MAX_BATCH_BYTES). "
-                    "Write smaller pages; for nested columns, smaller row groups."
-                )
+        while (n_bytes := sum(c.batch_bytes(n_rows) for c in flat)) > self._batch_bytes and n_rows > 1:
             n_rows //= 2
+        n_bytes = max(held, nested + n_bytes)
+        if n_bytes > self._max_bytes:
+            raise LimitError(
+                f"Row group {group + 1} of the Parquet file takes {int(n_bytes)} bytes at once after "
+                f"decompression. The limit is {self._max_bytes} (PROTO_MODEL_FILES_MAX_BATCH_BYTES). Write "
+                "smaller pages; for nested columns, smaller row groups."
+            )
         return n_rows
 
-    def _chunk(self, group: int, leaf: Leaf) -> _Chunk:
+    def _chunk(self, group: int, leaf: Leaf, is_coded: bool) -> _Chunk:
         row_group = self._metadata.row_group(group)
         column = row_group.column(leaf.index)
         n_values, most, most_value = [], [], []
-        dictionary = largest = 0
+        dictionary = largest = collected = 0
         for page in self._pages(column.data_page_offset, column.dictionary_page_offset, column):
             kind, unpacked, packed = (page[number] for number in (1, 2, 3))
             assert isinstance(unpacked, int)
@@ -159,10 +225,11 @@ class PageGuard:
             if values is None:
                 continue
             n, encoding = values
-            value_bytes = _VALUE_BYTES + (leaf.width or _text_bytes(leaf, encoding, unpacked, dictionary))
+            value_bytes = _VALUE_BYTES + (leaf.width or _text_bytes(is_coded, encoding, unpacked, dictionary))
             total = n * value_bytes
             if not leaf.width and encoding in (_PLAIN, _DELTA_LENGTH):
                 total = unpacked + n * _VALUE_BYTES
+                collected += unpacked * is_coded
             n_values.append(n)
             most.append(total)
             most_value.append(value_bytes)
@@ -170,7 +237,7 @@ class PageGuard:
             np.array(n_values, dtype=np.int64),
             np.array(most, dtype=np.float64),
             np.array(most_value, dtype=np.float64),
-            largest + 2 * dictionary,
+            largest + 2 * (dictionary + collected),
         )
         n_found = int(chunk.n_values.sum())
         if n_found != column.num_values or not (leaf.is_nested or n_found == row_group.num_rows):
@@ -229,8 +296,8 @@ def _data_page(page: Fields) -> tuple[int, int] | None:
     raise Damaged("The Parquet file is damaged: the head of a page cannot be read.")
 
 
-def _text_bytes(leaf: Leaf, encoding: int, page_bytes: int, dictionary_bytes: int) -> int:
+def _text_bytes(is_coded: bool, encoding: int, page_bytes: int, dictionary_bytes: int) -> int:
     """Most bytes that one text of a page may have."""
     if encoding in (_PLAIN_DICTIONARY, _RLE_DICTIONARY):
-        return 0 if leaf.is_coded else dictionary_bytes
+        return 0 if is_coded else dictionary_bytes
     return page_bytes

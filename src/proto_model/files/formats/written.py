@@ -56,7 +56,8 @@ def _sizes(column: pa.Array) -> NDArray[np.float64]:
         return _taken(_sizes(column.dictionary), column.indices)
     if types.is_string_view(kind) or types.is_binary_view(kind):
         views = np.frombuffer(column.buffers()[1] or b"", dtype=np.int32)[:: _VIEW_BYTES // 4]
-        return views[column.offset : column.offset + len(column)].astype(np.float64)
+        lengths: NDArray[np.float64] = views[column.offset :][: len(column)].astype(np.float64)
+        return lengths
     if types.is_run_end_encoded(kind):
         ends = to_numbers(column.run_ends)
         places = np.searchsorted(ends, np.arange(column.offset, column.offset + len(column)), side="right")
@@ -66,7 +67,8 @@ def _sizes(column: pa.Array) -> NDArray[np.float64]:
         return np.sum(parts, axis=0) if parts else np.zeros(len(column))
     if types.is_fixed_size_list(kind):
         values = column.values.slice(column.offset * kind.list_size, len(column) * kind.list_size)
-        return _sizes(values).reshape(len(column), -1).sum(axis=1)
+        sums: NDArray[np.float64] = _sizes(values).reshape(len(column), -1).sum(axis=1)
+        return sums
     if types.is_union(kind):
         raise InputError(f"A column of type {kind} cannot be copied.")
     if types.is_nested(kind):

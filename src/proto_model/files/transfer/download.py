@@ -154,8 +154,8 @@ class Download(io.RawIOBase):
         said = header(response, "Content-Range")
         if (response.status == 206 or said is not None) and not _is_rest(said, 0, None):
             raise TransferError(
-                f"{self._endpoint}: answered {response.status} with a part of the file ({said or 'no range'}) "
-                "where the whole was asked for. Does the URL sign a Range, or is there a proxy in between?"
+                f"{self._endpoint}: the whole file was asked for, the answer is {response.status} with "
+                f"{said or 'a part'}. Does the URL sign a Range, or is there a proxy in between?"
             )
         self._limit(self.total_bytes or 0)
         self.etag = header(response, "ETag")

@@ -120,6 +120,8 @@ class PresignedUrl:
             raise UrlError(f"{name}: not a URL.") from None  # its text could hold the query
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UrlError(f"{name}: the URL must start with https:// and a host.")
+        if port == 0:
+            raise UrlError(f"{name}: the URL has port 0. Leave it out, or give the port of the store.")
         if "@" in parts.netloc or "#" in text:
             raise UrlError(f"{name}: the URL must not have a user name, a password or a #fragment.")
         host = parts.hostname

@@ -55,7 +55,7 @@ class JobReader:
             'Rows without column names given, jobs expected: [{"input_url": ..., "output_url": ...}].'
         )
 
-    def tensor(self, values: Sequence[Any], n_rows: int) -> list[FileJob]:
+    def tensor(self, values: Any, n_rows: int) -> list[FileJob]:
         """The same."""
         return self.matrix(())
 

@@ -52,8 +52,8 @@ class TableReader(Protocol):
     def matrix(self, rows: Sequence[Any]) -> Any:
         """At least one row without column names, a list of values."""
 
-    def tensor(self, values: Sequence[Any], n_rows: int) -> Any:
-        """Values of rows without column names, all of one type, one row after the other."""
+    def tensor(self, values: Any, n_rows: int) -> Any:
+        """Rows without column names as an array, or as one value after the other, row by row."""
 
 
 class Forms:

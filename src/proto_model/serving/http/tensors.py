@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from itertools import chain, groupby
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from proto_model.errors import InputError, listed
 from proto_model.schema import FeatureType
@@ -112,8 +114,11 @@ def column_values(tensor: Tensor, takes: Sequence[str], max_rows: int) -> list[A
     return _checked(tensor, data, 1, max_rows)
 
 
-def table_values(tensor: Tensor, columns: Sequence[str], max_rows: int) -> tuple[list[Any], int]:
-    """Values of a tensor of all columns, row by row, and the number of rows; raises as above."""
+def table_values(tensor: Tensor, columns: Sequence[str], max_rows: int) -> tuple[Any, int]:
+    """Values of a tensor of all columns, and the number of rows; raises as above.
+
+    Numbers without gaps are an array, all others a list, row by row.
+    """
     name, shape, datatype, _ = tensor
     width = len(columns)
     if not _is_shape(shape) or (shape[1:] != [width] and not (shape[1:] == [] and width == 1)):
@@ -132,7 +137,23 @@ def table_values(tensor: Tensor, columns: Sequence[str], max_rows: int) -> tuple
             if not isinstance(row, list) or len(row) != width:
                 raise InputError(f"Input {name!r}: row {number} is not a list of {width} values.")
         data = list(chain.from_iterable(data))
+    if datatype in _REAL and len(data) == shape[0] * width and shape[0] <= max_rows:
+        numbers = _packed(data)
+        if numbers is not None:
+            return numbers.reshape(shape[0], width), shape[0]
     return _checked(tensor, data, width, max_rows), shape[0]
+
+
+def _packed(data: list[Any]) -> NDArray[np.float64] | None:
+    """Numbers as an array; None if one is missing, too large or not a number."""
+    try:
+        numbers = np.frombuffer(struct.pack(f"{len(data)}d", *data))
+    except (struct.error, OverflowError):
+        return None
+    # To look for true and false, which pack as 1 and 0, takes longer than all the rest.
+    if ((numbers == 0) | (numbers == 1)).any() and bool in map(type, data):
+        return None
+    return numbers
 
 
 def _is_shape(shape: Any) -> bool:

@@ -24,7 +24,7 @@ from mlserver.utils import get_model_uri
 from starlette.requests import Request
 from starlette.responses import Response
 
-from proto_model.serving.http.body import decoded, media_type
+from proto_model.serving.http.body import media_type
 from proto_model.serving.http.errors import fault
 from proto_model.serving.http.inference import PLATFORM, Envelope
 from proto_model.serving.http.payload import JSON
@@ -100,9 +100,6 @@ class ForestRuntime(MLModel):  # type: ignore[misc]  # mlserver is not installed
         protocol = self._service.invocations
         try:
             body = await request.body()
-            encoding = request.headers.get("content-encoding", "")
-            if encoding:
-                body = await asyncio.to_thread(decoded, body, encoding, ServerSettings.max_body_bytes)
             content, _ = await self._service.answer(
                 lambda: (protocol.read(body, content_type), protocol.write), len(body)
             )

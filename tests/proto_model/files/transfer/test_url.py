@@ -58,6 +58,7 @@ def test_kind_expiry_and_signed_headers(query, kind, expires_at, signed_headers)
         "ftp://store.example/k",
         "gopher://127.0.0.1:6379/_x",
         "data:text/csv,a",
+        "https://store.example:0/k",
         "https://a[::1]b/k",
         "https://[2606:4700::1111]b:443/k",
         "//store.example/k",

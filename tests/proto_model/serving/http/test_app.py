@@ -1,14 +1,19 @@
 """Routes, limits, and what takes long; errors that nobody foresaw stay inside."""
 
 import asyncio
+import gzip
 import json
 import logging
 import re
+import zlib
 
 import pytest
 
 from proto_model.model import Predictor
 from proto_model.serving.http import ServedModel
+from proto_model.serving.http.app import REFUSED
+from proto_model.serving.http.errors import STATUS
+from proto_model.serving.http.metrics import STATUSES
 
 ROW = {"age": 40, "income": 2e4, "job": "nurse", "owner": True, "children": 1}
 JSON = {"Content-Type": "application/json"}
@@ -96,6 +101,64 @@ def test_rows_over_the_limit_are_refused(make_app, ask, body, kind):
         reply = asyncio.run(ask(make_app(max_rows=most), "POST", "/invocations", content, headers))
 
         assert reply.status == status, reply.body
+
+
+TENSORS = [
+    {"name": name, "shape": [1], "datatype": kind, "data": [ROW[name]]}
+    for name, kind in zip(ROW, ("INT64", "FP64", "BYTES", "BOOL", "INT64"), strict=True)
+]
+ENTRIES = {"/invocations": BODY, "/v2/models/proto_model/infer": json.dumps({"inputs": TENSORS}).encode()}
+
+
+@pytest.mark.parametrize("path", ENTRIES)
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ("application/json", 200),
+        ("APPLICATION/JSON", 200),
+        ("application/json;", 200),
+        ("application/json; charset=utf-8", 200),
+        ('application/json ; CHARSET="UTF-8"', 200),
+        ("application/json; charset=utf8", 200),
+        ("application/json; charset=utf-16", 415),
+        ("application/json; charset=", 415),
+        ("application/json; version=2", 415),
+        ("application/jsonp", 415),
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 415),
+        ("multipart/form-data; boundary=x", 415),
+        ("", 415),
+    ],
+)
+def test_every_entry_understands_the_same_content_types(make_app, ask, path, content_type, status):
+    reply = asyncio.run(ask(make_app(), "POST", path, ENTRIES[path], {"Content-Type": content_type}))
+
+    assert reply.status == status, reply.body
+
+
+@pytest.mark.parametrize("path", ENTRIES)
+@pytest.mark.parametrize(
+    ("encoding", "encode", "status"),
+    [
+        ("gzip", gzip.compress, 200),
+        ("GZIP", gzip.compress, 200),
+        ("deflate", zlib.compress, 200),
+        ("identity", bytes, 200),
+        ("gzip", bytes, 400),
+        ("gzip", lambda body: gzip.compress(body)[:-3], 400),
+        ("gzip", lambda body: gzip.compress(body) + b"more", 400),
+        ("gzip", lambda body: gzip.compress(body + b" " * 10_000_000), 413),
+        ("gzip, gzip", lambda body: gzip.compress(gzip.compress(body)), 415),
+        ("br", bytes, 415),
+    ],
+)
+def test_every_entry_unpacks_bodies_up_to_the_limit(make_app, ask, path, encoding, encode, status):
+    app = make_app(max_body_bytes=1_000_000)
+    headers = JSON | {"Content-Encoding": encoding}
+    reply = asyncio.run(ask(app, "POST", path, encode(ENTRIES[path]), headers))
+
+    assert reply.status == status, reply.body
+    assert reply.headers.get("accept-encoding") == ("gzip, deflate" if status == 415 else None)
 
 
 @pytest.mark.parametrize(
@@ -307,3 +370,9 @@ def test_an_error_shows_so_much_of_a_value_and_no_more(call):
 
         assert reply.status == 400
         assert reply.json["message"].count("Zaphod") <= 7
+
+
+def test_every_status_that_is_given_is_counted():
+    given = {200, 500, *REFUSED, *(status for status, _ in STATUS.values())}
+
+    assert given == set(STATUSES)
