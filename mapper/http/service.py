@@ -16,6 +16,7 @@ from typing import Any, cast
 import orjson
 
 from mapper import errors
+from mapper.application.model import tabular_model
 from mapper.application.service import Application
 from mapper.errors import Finding
 from mapper.http.body import Answer, Request, check_media_type, check_sendable, decoded_body, parse_body
@@ -69,7 +70,12 @@ class MapperService:
     server of their own if the settings name one.
     """
 
-    def __init__(self, settings: MapperSettings, published: PublishedModel, application: Application) -> None:
+    def __init__(
+        self, settings: MapperSettings, published: PublishedModel, application: Application | None = None
+    ) -> None:
+        if application is None:
+            model = tabular_model(published.schema, published.files, published.version, settings.max_rows)
+            application = Application(model)
         self._settings = settings
         self._takes = settings.signature or published.signature or ("rows" if application.is_own else None)
         self._application = application
