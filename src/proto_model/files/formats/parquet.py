@@ -82,7 +82,7 @@ class ParquetReader:
         last: frozenset[str] = frozenset()
         for group in range(self._metadata.num_row_groups):
             coded = self._guard.coded(group) & self._paths
-            is_small = self._guard.is_small(group, coded)
+            is_small = self._guard.is_small(group, self._batch_rows, coded)
             if run and (not is_small or coded != last):
                 yield run, last
                 run = []

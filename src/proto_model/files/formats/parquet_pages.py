@@ -171,17 +171,20 @@ class PageGuard:
             if column.has_dictionary_page and column.total_uncompressed_size <= self._batch_bytes
         )
 
-    def is_small(self, group: int, coded: frozenset[str]) -> bool:
-        """Whether a whole row group is in memory within the limit, as far as the footer says."""
+    def is_small(self, group: int, n_rows: int, coded: frozenset[str]) -> bool:
+        """Whether so many rows may be read at a time wherever they are, as far as the footer says."""
         if any(leaf.is_nested for leaf in self._leaves):
             return False
-        row_group, total = self._metadata.row_group(group), 0
+        row_group, held, total = self._metadata.row_group(group), 0, 0
         for leaf in self._leaves:
             column = row_group.column(leaf.index)
             if not leaf.width and leaf.path not in coded and column.has_dictionary_page:
                 return False
-            total += 2 * column.total_uncompressed_size + column.num_values * (leaf.width + _VALUE_BYTES)
-        return total <= self._batch_bytes
+            n_bytes = 2 * column.total_uncompressed_size
+            held += n_bytes
+            total += min(n_rows, column.num_values) * (leaf.width + _VALUE_BYTES)
+            total += 0 if leaf.width else n_bytes
+        return held <= self._max_bytes and total <= self._batch_bytes
 
     def rows_at_once(self, group: int, most: int, coded: frozenset[str]) -> int:
         """Rows that may be read at a time, at most so many.

@@ -49,7 +49,7 @@ class FileSettings:
     max_rows: int = 2_000_000_000
     max_columns: int = 10_000
     max_row_bytes: int = 8 << 20  # the longest line of CSV and JSON Lines
-    max_batch_bytes: int = 256 << 20  # a record batch of an Arrow file, decompressed; it is in memory at once
+    max_batch_bytes: int = 256 << 20  # what is in memory at once of an Arrow or Parquet file, decompressed
     n_workers: int = 0  # threads that parse and predict; 0 for one per core
     temp_dir: str = ""  # of temporary files, which have no name; empty for the system's
 

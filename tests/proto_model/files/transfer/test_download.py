@@ -156,6 +156,49 @@ def test_a_range_that_was_not_asked_for_is_refused(
         fetch(store, settings)
 
 
+@pytest.mark.parametrize(
+    ("line", "content_range"),
+    [
+        ("206 Partial Content", "bytes 0-999/{size}"),
+        ("206 Partial Content", "bytes 0-999/*"),
+        ("206 Partial Content", "bytes 1000-1999/2000"),
+        ("206 Partial Content", None),
+        ("200 OK", "bytes 0-999/{size}"),
+        ("200 OK", "bytes */{size}"),
+    ],
+)
+def test_a_first_answer_with_a_part_is_not_taken_for_the_whole(
+    store: ObjectStore, settings: FileSettings, proxy: FaultProxy, line: str, content_range: str | None
+) -> None:
+    def part(exchange: Exchange) -> None:
+        said = {} if content_range is None else {"Content-Range": content_range.format(size=len(CONTENT))}
+        exchange.answer(line, {"ETag": '"1"', **said}, CONTENT[:1000])
+
+    proxy.inject(part)
+
+    with pytest.raises(TransferError, match="the whole file was asked for"):
+        fetch(store, settings)
+
+
+def test_a_first_answer_with_a_range_that_is_the_whole_is_read(
+    store: ObjectStore, settings: FileSettings, proxy: FaultProxy
+) -> None:
+    said = {"Content-Range": f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT)}"}
+    proxy.inject(lambda exchange: exchange.answer("206 Partial Content", said, CONTENT))
+
+    assert fetch(store, settings) == CONTENT
+
+
+def test_a_resume_that_sends_a_part_of_the_rest_is_refused(
+    store: ObjectStore, settings: FileSettings, proxy: FaultProxy
+) -> None:
+    part = edited(rb"Content-Range: bytes 1000-\d+", b"Content-Range: bytes 1000-1999")
+    proxy.inject(cut_download(1000), part)
+
+    with pytest.raises(TransferError, match="expected the rest of the file, got a part of it"):
+        fetch(store, settings)
+
+
 def test_a_file_without_etag_and_date_is_not_spliced(
     store: ObjectStore, settings: FileSettings, proxy: FaultProxy
 ) -> None:
