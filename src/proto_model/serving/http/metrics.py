@@ -15,7 +15,7 @@ from itertools import accumulate
 from proto_model.schema import ModelSchema
 
 ROUTES = ("invocations", "v2", "ping", "health", "version", "metrics", "other")
-STATUSES = (200, 400, 404, 405, 408, 413, 415, 431, 500, 503, 504)
+STATUSES = (200, 400, 404, 405, 408, 413, 415, 421, 431, 500, 501, 503, 504, 505)
 BUCKETS_S = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1, 2.5, 5, 10, 30, 120, 600, 3600),

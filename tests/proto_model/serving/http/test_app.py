@@ -9,6 +9,9 @@ import pytest
 
 from proto_model.model import Predictor
 from proto_model.serving.http import ServedModel
+from proto_model.serving.http.app import REFUSED
+from proto_model.serving.http.errors import STATUS
+from proto_model.serving.http.metrics import STATUSES
 
 ROW = {"age": 40, "income": 2e4, "job": "nurse", "owner": True, "children": 1}
 JSON = {"Content-Type": "application/json"}
@@ -307,3 +310,7 @@ def test_an_error_shows_so_much_of_a_value_and_no_more(call):
 
         assert reply.status == 400
         assert reply.json["message"].count("Zaphod") <= 7
+
+
+def test_every_status_that_there_is_can_be_counted():
+    assert {200, *REFUSED, *(status for status, _ in STATUS.values()), 500} <= set(STATUSES)
