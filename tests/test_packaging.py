@@ -1,6 +1,7 @@
 """One version, one list of dependencies for each distribution, and what is derived from them."""
 
 import importlib.metadata
+import re
 import runpy
 import subprocess
 import sys
@@ -97,3 +98,10 @@ def test_nothing_changes_the_module_search_path():
     ]
 
     assert patched == []
+
+
+def test_the_tests_that_the_security_page_names_are_there():
+    named = re.findall(r"`((?:tests|schemas)/[^` ]*)`", (ROOT / "SECURITY.md").read_text())
+
+    assert len(named) > 10
+    assert [path for path in named if not (ROOT / path).exists()] == []

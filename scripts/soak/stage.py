@@ -154,7 +154,7 @@ class Server:
             record.unforeseen(f"{self.kind} server", f"ended with {code}")
         if "Traceback" in (text := self.log.read_text(errors="replace")):
             where = text.index("Traceback")
-            record.unforeseen(f"{self.kind} server", "traceback in its log", text[where : where + 2000])
+            record.unforeseen(f"{self.kind} server", "traceback in its log", text[where : where + 1200])
 
     def kill(self) -> None:
         """End it at once."""
