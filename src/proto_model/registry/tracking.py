@@ -26,6 +26,7 @@ _QUIET_VARIABLES = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_UV_AUTO_DETECT": "false",  # or the uv.lock of the current folder goes into every version
 }
 
 #: MLflow by itself tries for minutes to reach a server that is not there.

@@ -244,7 +244,9 @@ def test_a_run_id_that_does_not_exist_is_passed_over(train, people_csv, capsys, 
     assert "'wealth'" in err
 
 
-def test_protected_columns_stay_beside_the_test_rows_and_out_of_the_version(train, people_csv, capsys):
+def test_protected_columns_stay_beside_the_test_rows_and_out_of_the_version(train, store, people_csv, capsys):
+    for name in ("uv.lock", "pyproject.toml"):  # whatever lies in the folder is no part of a version
+        (store / name).write_text("version = 1\n[project]\nname = 'other'\nversion = '1'\n")
     code, out, err = train(
         capsys, "--dataset", str(people_csv), "--target", "income", "--n-candidates", "1",
         "--protected", "sex, married", "--registered-model-name", "fair",
@@ -272,5 +274,6 @@ def test_protected_columns_stay_beside_the_test_rows_and_out_of_the_version(trai
     folder = Path(mlflow.artifacts.download_artifacts("models:/fair@challenger"))
     schema = json.loads((folder / "artifacts" / "bundle" / "schema.json").read_text())
     assert [feature["name"] for feature in schema["features"]] == ["hours", "age"]
+    assert not {path.name for path in folder.iterdir()} & {"uv.lock", "pyproject.toml"}
     served = [path for path in folder.rglob("*") if path.is_file() and "code" not in path.parts]
     assert not [path for path in served if b"married" in path.read_bytes()]
