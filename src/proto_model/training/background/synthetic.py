@@ -18,7 +18,7 @@ from proto_model.schema import ModelSchema
 from proto_model.training.background.bins import LEAST, MISSING, Bins, Bools, Floats, Ints, bins_of
 from proto_model.training.background.groups import groups_of
 
-MIN_ROWS = 1000
+MIN_ROWS = 500
 MAX_ROWS = 2000
 MAX_LEARNED = 20_000  # rows to learn from; more would not show in so few drawn ones
 _MAX_VALUES = 2_000_000
