@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from mapper.mapping.answer import ROW_FIELDS
 from mapper.mapping.schema import ModelSchema
 
 MAX_CLASS_COLUMNS = 6
@@ -38,8 +39,11 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequ
 
 def is_usual(predictions: Sequence[dict[str, Any]]) -> bool:
     """Whether predictions have the usual fields, not those of an application's own mapping."""
-    known = {"prediction", "probability", "probabilities", "explanation"}  # an explainer has no third
-    return all({"prediction", "probability"} <= item.keys() <= known for item in predictions)
+    least, most = (
+        {"prediction", "probability"},
+        {field.name for fields in ROW_FIELDS.values() for field in fields},
+    )
+    return all(least <= item.keys() <= most for item in predictions)
 
 
 def own_table(predictions: Sequence[dict[str, Any]], first_row: int) -> str:

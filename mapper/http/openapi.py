@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from mapper.application.code import Form
@@ -184,9 +185,13 @@ def _trimmed(pattern: str) -> str:
     return f"^[{SPACES}]*({pattern})[{SPACES}]*$"
 
 
-_MISSING = _trimmed(
-    "|".join(map(re.escape, MISSING_MARKERS)).replace("\\ ", " ").replace("\\#", "#").replace("\\-", "-")
-)
+def _one_of(texts: Iterable[str]) -> str:
+    """Pattern of texts, with white space around them."""
+    escaped = "|".join(map(re.escape, texts))
+    return _trimmed(re.sub(r"\\([ #\-&~])", r"\1", escaped))  # what JavaScript's patterns do not escape
+
+
+_MISSING = _one_of(MISSING_MARKERS)
 
 
 def _value(feature: Feature) -> dict[str, Any]:
@@ -225,7 +230,8 @@ def _own_value(feature: Feature, missing: list[dict[str, Any]]) -> dict[str, Any
     plain: list[dict[str, Any]]
     if feature.type == "string" and feature.values == "closed":
         numbers = [{"type": ["number", "boolean"]}] if any(map(_is_like_json, feature.categories)) else []
-        plain = [{"enum": list(feature.categories)}, *numbers]
+        padded = {"type": "string", "pattern": _one_of(feature.categories)}
+        plain = [{"enum": list(feature.categories)}, padded, *numbers]
     elif feature.type == "string":
         plain = [{"type": "string"} if missing else {"type": "string", "not": {"pattern": _MISSING}}]
         plain += [{"type": ["number", "boolean"]}] if feature.categories else []

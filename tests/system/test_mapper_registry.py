@@ -151,7 +151,7 @@ def test_the_version_that_explains_another_is_found_by_its_tags(mlflow_url, mode
     explainer = connector.fetch(f"models:/{name}_explainer/2")
     assert (explainer.signature, explainer.explains) == ("rows", True)
     tango = connector.get_model(f"models:/{name}_explainer/2")
-    assert tango.map_request({"data": {"a": 0.5}})["params"] == {"explain": True}
+    assert tango.map_request({"data": {"share": 50}})["params"] == {"explain": True}
 
 
 def test_a_model_from_the_registry_maps_requests(mlflow_url, model):
