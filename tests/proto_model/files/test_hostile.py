@@ -178,6 +178,13 @@ def test_compressed_files_one_after_the_other_are_read_as_one(scorer) -> None:
                 scorer(b"".join(map(pack, parts)) + tail, "x.csv")
 
 
+def test_a_text_of_parquet_that_is_no_text_is_an_error_of_the_file(scorer) -> None:
+    data = written("parquet").replace(b"clerk", b"cl\xf1rk")
+
+    with pytest.raises(InputError, match="can't decode byte 0xf1"):
+        scorer(data, "x.parquet")
+
+
 def test_no_damage_to_a_footer_ends_the_process(tmp_path: Path) -> None:
     data = written("parquet")
     (tmp_path / "whole.parquet").write_bytes(data)
