@@ -143,7 +143,7 @@ def score(
         try:
             run = _Run(stream, input_format, spool, task, check)
             run.write(progress)
-        except (pa.ArrowException, OSError, EOFError) as error:
+        except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
             check_descriptors(error)
             raise InputError(f"Cannot read the file as {input_format}: {first_line(error)}") from error
     notes = [f"column {name!r} is not in the file; taken as missing in every row" for name in run.absent]

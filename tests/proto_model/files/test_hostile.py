@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -173,6 +176,47 @@ def test_compressed_files_one_after_the_other_are_read_as_one(scorer) -> None:
         for tail in (b"garbage", b"\0" * 512):
             with pytest.raises(InputError, match="damaged or cut"):
                 scorer(b"".join(map(pack, parts)) + tail, "x.csv")
+
+
+def test_a_text_of_parquet_that_is_no_text_is_an_error_of_the_file(scorer) -> None:
+    data = written("parquet").replace(b"clerk", b"cl\xf1rk")
+
+    with pytest.raises(InputError, match="can't decode byte 0xf1"):
+        scorer(data, "x.parquet")
+
+
+def test_no_damage_to_a_footer_ends_the_process(tmp_path: Path) -> None:
+    data = written("parquet")
+    (tmp_path / "whole.parquet").write_bytes(data)
+    n_footer = int.from_bytes(data[-8:-4], "little")
+
+    done = subprocess.run(
+        [sys.executable, "-c", _DAMAGE, str(tmp_path), str(n_footer)], capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stderr[-500:]
+    assert int(done.stdout) > n_footer // 2
+
+
+_DAMAGE = """
+import sys
+from pathlib import Path
+from proto_model.errors import ProtoModelError
+from proto_model.files import score_file
+from tests.proto_model.files.conftest import SumModel
+
+folder, n_footer, n_errors = Path(sys.argv[1]), int(sys.argv[2]), 0
+whole = (folder / "whole.parquet").read_bytes()
+for place in range(len(whole) - 8 - n_footer, len(whole) - 8):
+    damaged = bytearray(whole)
+    damaged[place] ^= 1 << place % 8
+    (folder / "x.parquet").write_bytes(damaged)
+    try:
+        score_file(folder / "x.parquet", folder / "out.csv", SumModel())
+    except ProtoModelError:
+        n_errors += 1
+print(n_errors)
+"""
 
 
 def test_texts_in_any_encoding_of_parquet_are_read(scorer) -> None:

@@ -100,16 +100,17 @@ def check_columns(
     """Raise what Parquet's reader says of a footer that is damaged, for some columns of a file of some size.
 
     To ask the footer of such a column instead would end the process: `metadata.row_group(0).column(0)` lets
-    no exception through. The reader looks at all columns before the first page of one.
+    no exception through. The reader looks at what the footer says of a column before the first of its pages.
     """
     file = pq.ParquetFile(pa.PythonFile(_NoData(n_bytes), mode="r"), metadata=metadata, pre_buffer=False)
     for group in range(metadata.num_row_groups):
         check()
         if metadata.row_group(group).num_columns != metadata.num_columns:
             raise InputError("The Parquet file is damaged: a row group has not all columns.")
-        batches = file.iter_batches(1, row_groups=[group], columns=names, use_threads=False)
-        with contextlib.suppress(_Reached, StopIteration):
-            next(batches)
+        for name in names:
+            batches = file.iter_batches(1, row_groups=[group], columns=[name], use_threads=False)
+            with contextlib.suppress(_Reached, StopIteration):
+                next(batches)
 
 
 def leaves_of(metadata: pq.FileMetaData, names: list[str]) -> list[Leaf]:
