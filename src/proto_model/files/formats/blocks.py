@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from proto_model.errors import InputError
 from proto_model.files.transfer import FileSettings, LimitError
 
 #: Part of `max_batch_bytes` that the rows of one block may take: they are copied several times on their way.
@@ -19,7 +20,7 @@ _EXPLAINED_BLOCK_BYTES = 32 << 10
 _ROWS_BYTES = 64 << 20  # what the rows of a block may become, features and answer
 _ANSWER_BYTES, _REASONS_BYTES = 256, 1536  # of a row, about
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"  # the byte order mark, which a file of text may begin with
 _QUOTE, _NEWLINE, _RETURN = 34, 10, 13
 _FIELD_STARTS = np.frombuffer(b",\r\n", dtype=np.uint8)
 
@@ -34,13 +35,15 @@ def cut_blocks(
     last_end: Callable[[bytearray], int],
     settings: FileSettings,
     n_bytes: int,
+    line_at: Callable[[bytearray], int],
     check_last: Callable[[bytearray], None] = lambda block: None,
 ) -> Iterator[bytearray]:
     """Blocks of about a size that hold whole records and together the whole file, without byte order mark.
 
-    `last_end` gives the position after the last record that ends in a block, 0 when none does; `check_last`
-    raises where the file's last block does not end as it should. Raises LimitError when a record is longer
-    than `max_row_bytes`.
+    `last_end` gives the position after the last record that ends in a block, 0 when none does; `line_at` the
+    line that follows a beginning of the block at hand; `check_last` raises where the file's last block does
+    not end as it should. Raises LimitError when a record is longer than `max_row_bytes`, and InputError at
+    a NUL, which no text has: a row of a text file that was damaged can have swallowed many others.
     """
     n_bytes = min(n_bytes, settings.max_row_bytes)
     rest, first = b"", True
@@ -51,8 +54,14 @@ def cut_blocks(
         filled = fill(source, block, len(rest))
         ended = filled < size
         del block[filled:]
-        if first and block.startswith(_BOM):
-            del block[: len(_BOM)]
+        nul = block.find(b"\0", len(rest))
+        if nul >= 0:
+            raise InputError(
+                f"line {line_at(block[:nul])}: a NUL character (a byte that is 0), which no text has. Is the "
+                "file damaged, in UTF-16, or no text at all?"
+            )
+        if first and block.startswith(BOM):
+            del block[: len(BOM)]
         end = len(block) if ended else last_end(block)
         if not end and len(block) >= settings.max_row_bytes:
             raise LimitError(
@@ -89,6 +98,23 @@ def split_blocks(
             continue
         places = [0, *(ends(block)[max_rows - 1 :: max_rows] + 1).tolist(), len(block)]
         yield from (block[start:end] for start, end in pairwise(places) if start < end)
+
+
+class LineCount:
+    """Number of lines of what was read so far, but for the block at hand."""
+
+    def __init__(self, count: Callable[[bytearray], int]) -> None:
+        self._count, self.n_lines = count, 0
+
+    def add(self, block: bytearray) -> int:
+        """Number of lines of a block, which was read."""
+        n_lines = self._count(block)
+        self.n_lines += n_lines
+        return n_lines
+
+    def line_at(self, beginning: bytearray) -> int:
+        """Line that follows a beginning of the block at hand."""
+        return 1 + self.n_lines + self._count(beginning)
 
 
 def count_lines(block: bytearray) -> int:
