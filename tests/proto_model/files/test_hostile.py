@@ -271,7 +271,10 @@ def test_a_text_of_parquet_that_is_no_text_is_an_error_of_the_file(scorer) -> No
 
 
 def test_no_damage_to_a_footer_ends_the_process(tmp_path: Path) -> None:
-    data = written("parquet")
+    sink = io.BytesIO()
+    notes = [{"x": row, "y": "q"} for row in range(4)]
+    pq.write_table(pa.table({"age": [1, 2, 3, 4], "note": notes}), sink, row_group_size=2)
+    data = sink.getvalue()
     (tmp_path / "whole.parquet").write_bytes(data)
     n_footer = int.from_bytes(data[-8:-4], "little")
 
@@ -288,16 +291,17 @@ import sys
 from pathlib import Path
 from proto_model.errors import ProtoModelError
 from proto_model.files import score_file
+from proto_model.parameters import Parameters
 from tests.proto_model.files.conftest import SumModel
 
 folder, n_footer, n_errors = Path(sys.argv[1]), int(sys.argv[2]), 0
 whole = (folder / "whole.parquet").read_bytes()
 for place in range(len(whole) - 8 - n_footer, len(whole) - 8):
     damaged = bytearray(whole)
-    damaged[place] ^= 1 << place % 8
+    damaged[place] ^= 3 << place % 3
     (folder / "x.parquet").write_bytes(damaged)
     try:
-        score_file(folder / "x.parquet", folder / "out.csv", SumModel())
+        score_file(folder / "x.parquet", folder / "out.arrow", SumModel(), Parameters(passthrough=("note",)))
     except ProtoModelError:
         n_errors += 1
 print(n_errors)

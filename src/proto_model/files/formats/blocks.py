@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -85,36 +86,54 @@ def most_rows(n_features: int, marking: bool) -> int:
     return max(1024, _ROWS_BYTES // (8 * n_features + answer))
 
 
+@dataclass(frozen=True)
+class TextBlock:
+    """Whole records of a text file."""
+
+    data: bytearray
+    n_lines: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes, as of a record batch."""
+        return len(self.data)
+
+
 def split_blocks(
     blocks: Iterable[bytearray],
     ends: Callable[[bytearray], NDArray[np.int64]],
-    count: Callable[[bytearray], int],
+    lines: LineCount,
     max_rows: int,
-) -> Iterator[bytearray]:
-    """The same records in blocks of at most so many, by the positions of their ends and a count of lines."""
+) -> Iterator[TextBlock]:
+    """The same records in blocks of at most so many, by the positions of their ends.
+
+    Lines are counted when a block comes; in a block that is cut, those of its parts anew.
+    """
     for block in blocks:
-        if count(block) <= max_rows:
-            yield block
+        n_lines = lines.add(block)
+        if n_lines <= max_rows:
+            yield TextBlock(block, n_lines)
             continue
         places = [0, *(ends(block)[max_rows - 1 :: max_rows] + 1).tolist(), len(block)]
-        yield from (block[start:end] for start, end in pairwise(places) if start < end)
+        parts = (block[start:end] for start, end in pairwise(places) if start < end)
+        yield from (TextBlock(part, lines.count(part)) for part in parts)
 
 
 class LineCount:
     """Number of lines of what was read so far, but for the block at hand."""
 
     def __init__(self, count: Callable[[bytearray], int]) -> None:
-        self._count, self.n_lines = count, 0
+        self.count, self.n_lines = count, 0
 
     def add(self, block: bytearray) -> int:
         """Number of lines of a block, which was read."""
-        n_lines = self._count(block)
+        n_lines = self.count(block)
         self.n_lines += n_lines
         return n_lines
 
     def line_at(self, beginning: bytearray) -> int:
         """Line that follows a beginning of the block at hand."""
-        return 1 + self.n_lines + self._count(beginning)
+        return 1 + self.n_lines + self.count(beginning)
 
 
 def count_lines(block: bytearray) -> int:

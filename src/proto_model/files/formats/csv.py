@@ -17,6 +17,7 @@ from proto_model.files.formats.base import Format, Writer
 from proto_model.files.formats.blocks import (
     BOM,
     LineCount,
+    TextBlock,
     block_bytes,
     count_csv_lines,
     csv_line_ends,
@@ -95,11 +96,11 @@ class CsvReader:
             column = self.plan.features[schema.features[position].name]
             self._places[self._names.index(column)] = position
 
-    def blocks(self) -> Iterator[bytearray]:
+    def blocks(self) -> Iterator[TextBlock]:
         """Whole records, in order."""
         first = [self._first] if self._first else []
         self._first = bytearray()
-        return split_blocks(chain(first, self._blocks), csv_record_ends, self._lines.add, self._max_rows)
+        return split_blocks(chain(first, self._blocks), csv_record_ends, self._lines, self._max_rows)
 
     def _check_last(self, block: bytearray) -> None:
         quote = open_quote(block)
@@ -110,9 +111,9 @@ class CsvReader:
                 "too many?"
             )
 
-    def parse(self, block: bytearray) -> Rows:
+    def parse(self, text: TextBlock) -> Rows:
         """Rows of a block; called by several threads at once."""
-        n_lines = count_csv_lines(block)
+        block, n_lines = text.data, text.n_lines
         matrix = self._plain_numbers(block, n_lines)
         columns: dict[str, pa.Array] = {}
         passthrough: list[pa.Array] = []

@@ -10,6 +10,7 @@ from proto_model.errors import InputError
 Fields = dict[int, "int | Fields | list[Fields]"]
 
 _STOP, _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(13)
+_NUMBERS = frozenset((_I16, _I32, _I64))
 _MOST_LEVELS = 16
 _CHECK_EVERY = 4096
 
@@ -48,8 +49,13 @@ class Compact:
             if number in seen:
                 raise Damaged(f"The Parquet file is damaged: field {number} appears twice.")
             seen.add(number)
-            if kind in (_I16, _I32, _I64):
-                fields[number] = self._signed()
+            if kind in _NUMBERS:
+                value = data[self.at]
+                if value < 128:  # most are, and heads of pages are many
+                    self.at += 1
+                    fields[number] = (value >> 1) ^ -(value & 1)
+                else:
+                    fields[number] = self._signed()
             elif kind == _BINARY:
                 n_bytes = self._varint()
                 self.at += n_bytes
@@ -78,7 +84,7 @@ class Compact:
         """Pass over a value that is no part of a field's head."""
         if kind in (_TRUE, _FALSE, _BYTE):
             self.at += 1
-        elif kind in (_I16, _I32, _I64):
+        elif kind in _NUMBERS:
             self._varint()
         elif kind == _DOUBLE:
             self.at += 8
