@@ -27,6 +27,10 @@ FOUND = [
     ("json_lines", b'null{"{":[[{}]]}\n'),
     ("json_lines", b'{"x":1,"c":"\xff"}\n'),
     ("csv_blocks", b'x,y\nn"1","2""\n1,1"\n'),  # a block that ends with a line end within quotes
+    (
+        "csv_blocks",
+        b"\xef\xbb\xbf\xef\xbb\xbfx" + 60 * b"y" + b",n\n1,2\n",
+    ),  # a first row longer than a block
 ]
 
 

@@ -61,8 +61,10 @@ def cut_blocks(
                 f"line {line_at(block[:nul])}: a NUL character (a byte that is 0), which no text has. Is the "
                 "file damaged, in UTF-16, or no text at all?"
             )
-        if first and block.startswith(BOM):
-            del block[: len(BOM)]
+        if first and (ended or len(block) >= len(BOM)):
+            first = False  # even if no record ends here: what comes next is not the beginning
+            if block.startswith(BOM):
+                del block[: len(BOM)]
         end = len(block) if ended else last_end(block)
         if not end and len(block) >= settings.max_row_bytes:
             raise LimitError(
