@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc
 
-from tests.fuzz import connection, documents, files, rows
+from tests.fuzz import connection, documents, files, rows, whole
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -84,6 +84,20 @@ TARGETS = {
         files.arrow_messages,
         [b"ARROW1\x00\x00", b"\xff\xff\xff\xff", b"\x00" * 8, b"\xff" * 8, b"\x01\x00\x00\x00"],
     ),
+    "whole_file": Target(
+        whole.whole_file,
+        [
+            b"PAR1",
+            b"ARROW1\x00\x00",
+            b"\xff\xff\xff\xff",
+            b"\x00" * 4,
+            b"\xff" * 4,
+            b"\x15\x02",
+            b"\n",
+            b'"',
+            b",,",
+        ],
+    ),
     "schema_json": Target(
         documents.schema_json,
         _words(
@@ -131,7 +145,8 @@ def corpus_of(name: str) -> list[bytes]:
     """What is saved of a target, and what is made for it here."""
     path = CORPUS / f"{name}.txt"
     saved = [load(line) for line in path.read_text("ascii").splitlines()] if path.exists() else []
-    return [*(_arrow_seeds() if name == "arrow_messages" else ()), *saved]
+    made = {"arrow_messages": _arrow_seeds, "whole_file": whole.seeds}.get(name)
+    return [*(made() if made else ()), *saved]
 
 
 def load(line: str) -> bytes:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from proto_model.errors import InputError
 from proto_model.files.arrays import from_numbers, from_texts, from_truth
-from proto_model.files.formats import Format
+from proto_model.files.formats import FORMATS, Format
 from proto_model.files.formats.jsonl import JSON_TEXT
 from proto_model.files.rows import Rows
 from proto_model.files.transfer import LimitError
@@ -33,7 +33,7 @@ def output_schema(
 ) -> pa.Schema:
     """Columns of the output: those copied, then the fields of the answer.
 
-    Raises InputError if a copied column has the name of one of ours.
+    Raises InputError if a copied column has the name of one of ours, or a type that the output cannot hold.
     """
     fields = [
         pa.field(
@@ -51,6 +51,13 @@ def output_schema(
         else pa.field(field.name, _plain_type(field.type))
         for field in passthrough
     ]
+    for field in copied:
+        if not output.writes(field.type):
+            others = [name for name, known in FORMATS.items() if known.writes(field.type)]
+            raise InputError(
+                f"Column {field.name!r} is of type {field.type}, which cannot be written to {output.title}. "
+                f"Leave it out of passthrough, or choose another output_format: {', '.join(others)}."
+            )
     return pa.schema([*copied, *fields])
 
 

@@ -289,7 +289,7 @@ def in_order(
     with ThreadPoolExecutor(n_workers, thread_name_prefix="scorer") as pool:
         try:
             for block in blocks:
-                n_bytes = len(block) if isinstance(block, bytearray) else block.nbytes
+                n_bytes = block.nbytes
                 while running and sum(n for _, n in running) + n_bytes > max_bytes:
                     yield oldest()
                 running.append((pool.submit(work, block), n_bytes))

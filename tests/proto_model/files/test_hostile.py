@@ -134,6 +134,91 @@ def test_csv_that_ends_within_quotes_is_not_whole(scorer, tail: bytes) -> None:
         scorer(b'age,job\n3,clerk\n4,"pi""lot"\n' + tail, "x.csv")
 
 
+@pytest.mark.parametrize(
+    "head", [b"age", b"age,job", b'"age"', b"\xef\xbb\xbfage,job", b"\r\n\nage", b"age\r"]
+)
+def test_a_csv_header_without_a_line_end_is_a_file_without_rows(scorer, head: bytes) -> None:
+    for output in ("csv", "jsonl", "parquet", "arrow", "arrows", "csv.gz"):
+        out, scored = scorer(head, "x.csv", output_format=output, passthrough=["age"])
+        assert scored.n_rows == 0
+        assert output != "csv" or out == b"age,prediction,probability,probability_no,probability_yes\n"
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.jsonl", "x"])
+@pytest.mark.parametrize("place", [0, 1, 8, 4095, 4096, 70_000, -2, -1])
+def test_a_nul_ends_the_job_wherever_it_stands_in_text(scorer, name: str, place: int) -> None:
+    row = b'{"age":1}\n' if name == "x.jsonl" else b"1,clerk\n"
+    text = (b"" if name == "x.jsonl" else b"age,job\n") + row * 9000
+    place %= len(text)
+    damaged = text[:place] + b"\0" + text[place + 1 :]
+
+    for params in ({}, {"on_bad_row": "mark"}):
+        with pytest.raises(InputError) as caught:
+            scorer(damaged, name, **params)
+        told = str(caught.value)
+        at_head = place < text.index(b"\n") and "neither text nor of a known format" in told
+        assert at_head or f"line {1 + text.count(10, 0, place)}: a NUL character" in told
+
+
+def test_a_byte_order_mark_is_left_out_only_at_the_beginning_of_a_file(scorer) -> None:
+    mark = "\ufeff"
+    text = f"{mark}{mark}job,age\n{mark}clerk,1\n{mark}x,2\n"
+
+    out, _ = scorer(text.encode(), "x.csv", passthrough=[f"{mark}job"], output_format="jsonl")
+
+    assert [row[f"{mark}job"] for row in lines(out)] == [f"{mark}clerk", f"{mark}x"]
+
+
+NESTED = {
+    "list": pa.array([[1]]),
+    "struct": pa.array([{"a": 1}]),
+    "map": pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int8())),
+    "view": pa.array(["a"], pa.string_view()),
+    "union": pa.UnionArray.from_dense(pa.array([0], pa.int8()), pa.array([0], pa.int32()), [pa.array([1])]),
+    "twice": pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], ["a", "a"]),
+    "nothing": pa.array([{}], pa.struct([])),
+    "interval": pa.array([(1, 2, 3)], pa.month_day_nano_interval()),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "refusing"),
+    [
+        *((kind, {"csv"}) for kind in ("list", "struct", "map", "view")),
+        *((kind, {"csv", "parquet"}) for kind in ("union", "nothing", "interval")),
+        ("twice", {"csv", "jsonl"}),
+    ],
+)
+def test_a_column_that_the_output_cannot_hold_is_named_before_the_work(
+    scorer, kind: str, refusing: set[str]
+) -> None:
+    table, sink = pa.table({"age": [1], "note": NESTED[kind]}), io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    data = sink.getvalue()
+    cut_short = data[:-80]  # of which the end would be missed, if it were read first
+
+    for output in ("csv", "jsonl", "parquet", "arrow", "arrows"):
+        if output in refusing:
+            with pytest.raises(
+                InputError, match=r"^Column 'note' is of type .* cannot be written to"
+            ) as caught:
+                scorer(cut_short, "x.arrows", passthrough=["note"], output_format=output)
+            assert "choose another output_format: " in str(caught.value)
+        else:
+            assert scorer(data, "x.arrows", passthrough=["note"], output_format=output)[1].n_rows == 1
+
+
+def test_bytes_that_csv_cannot_hold_are_no_fault_of_the_input(scorer) -> None:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"age": [1], "note": [b"\xff"]}), sink)
+
+    with pytest.raises(
+        InputError, match=r"^Column 'note' has bytes that are not UTF-8 text, so it cannot be"
+    ):
+        scorer(sink.getvalue(), "x", passthrough=["note"], output_format="csv")
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_two_files_one_after_the_other_are_not_taken_for_one(scorer, layout: str) -> None:
     for first, second in ((8, 8), (8, 2), (2, 8), (0, 8), (8, 0)):
@@ -186,7 +271,10 @@ def test_a_text_of_parquet_that_is_no_text_is_an_error_of_the_file(scorer) -> No
 
 
 def test_no_damage_to_a_footer_ends_the_process(tmp_path: Path) -> None:
-    data = written("parquet")
+    sink = io.BytesIO()
+    notes = [{"x": row, "y": "q"} for row in range(4)]
+    pq.write_table(pa.table({"age": [1, 2, 3, 4], "note": notes}), sink, row_group_size=2)
+    data = sink.getvalue()
     (tmp_path / "whole.parquet").write_bytes(data)
     n_footer = int.from_bytes(data[-8:-4], "little")
 
@@ -203,16 +291,17 @@ import sys
 from pathlib import Path
 from proto_model.errors import ProtoModelError
 from proto_model.files import score_file
+from proto_model.parameters import Parameters
 from tests.proto_model.files.conftest import SumModel
 
 folder, n_footer, n_errors = Path(sys.argv[1]), int(sys.argv[2]), 0
 whole = (folder / "whole.parquet").read_bytes()
 for place in range(len(whole) - 8 - n_footer, len(whole) - 8):
     damaged = bytearray(whole)
-    damaged[place] ^= 1 << place % 8
+    damaged[place] ^= 3 << place % 3
     (folder / "x.parquet").write_bytes(damaged)
     try:
-        score_file(folder / "x.parquet", folder / "out.csv", SumModel())
+        score_file(folder / "x.parquet", folder / "out.arrow", SumModel(), Parameters(passthrough=("note",)))
     except ProtoModelError:
         n_errors += 1
 print(n_errors)

@@ -65,6 +65,8 @@ class Format:
     #: Of the output's columns and an Arrow output stream.
     writer: Callable[[pa.Schema, ModelSchema, Any], Writer]
     magic: bytes = b""  # first bytes of each such file; none for text
+    #: Whether a column of this type can be written.
+    writes: Callable[[pa.DataType], bool] = lambda kind: True
     #: For text: whether it can be of this format only, by its first bytes without byte order mark and spaces.
     begins: Callable[[bytes], bool] = lambda text: False
     seekable: bool = False  # the reader moves in the file, so a stream goes through a temporary file

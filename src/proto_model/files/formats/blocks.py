@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from proto_model.errors import InputError
 from proto_model.files.transfer import FileSettings, LimitError
 
 #: Part of `max_batch_bytes` that the rows of one block may take: they are copied several times on their way.
@@ -19,7 +21,7 @@ _EXPLAINED_BLOCK_BYTES = 32 << 10
 _ROWS_BYTES = 64 << 20  # what the rows of a block may become, features and answer
 _ANSWER_BYTES, _REASONS_BYTES = 256, 1536  # of a row, about
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"  # the byte order mark, which a file of text may begin with
 _QUOTE, _NEWLINE, _RETURN = 34, 10, 13
 _FIELD_STARTS = np.frombuffer(b",\r\n", dtype=np.uint8)
 
@@ -34,13 +36,15 @@ def cut_blocks(
     last_end: Callable[[bytearray], int],
     settings: FileSettings,
     n_bytes: int,
+    line_at: Callable[[bytearray], int],
     check_last: Callable[[bytearray], None] = lambda block: None,
 ) -> Iterator[bytearray]:
     """Blocks of about a size that hold whole records and together the whole file, without byte order mark.
 
-    `last_end` gives the position after the last record that ends in a block, 0 when none does; `check_last`
-    raises where the file's last block does not end as it should. Raises LimitError when a record is longer
-    than `max_row_bytes`.
+    `last_end` gives the position after the last record that ends in a block, 0 when none does; `line_at` the
+    line that follows a beginning of the block at hand; `check_last` raises where the file's last block does
+    not end as it should. Raises LimitError when a record is longer than `max_row_bytes`, and InputError at
+    a NUL, which no text has: a row of a text file that was damaged can have swallowed many others.
     """
     n_bytes = min(n_bytes, settings.max_row_bytes)
     rest, first = b"", True
@@ -51,8 +55,16 @@ def cut_blocks(
         filled = fill(source, block, len(rest))
         ended = filled < size
         del block[filled:]
-        if first and block.startswith(_BOM):
-            del block[: len(_BOM)]
+        nul = block.find(b"\0", len(rest))
+        if nul >= 0:
+            raise InputError(
+                f"line {line_at(block[:nul])}: a NUL character (a byte that is 0), which no text has. Is the "
+                "file damaged, in UTF-16, or no text at all?"
+            )
+        if first and (ended or len(block) >= len(BOM)):
+            first = False  # even if no record ends here: what comes next is not the beginning
+            if block.startswith(BOM):
+                del block[: len(BOM)]
         end = len(block) if ended else last_end(block)
         if not end and len(block) >= settings.max_row_bytes:
             raise LimitError(
@@ -76,19 +88,54 @@ def most_rows(n_features: int, marking: bool) -> int:
     return max(1024, _ROWS_BYTES // (8 * n_features + answer))
 
 
+@dataclass(frozen=True)
+class TextBlock:
+    """Whole records of a text file."""
+
+    data: bytearray
+    n_lines: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes, as of a record batch."""
+        return len(self.data)
+
+
 def split_blocks(
     blocks: Iterable[bytearray],
     ends: Callable[[bytearray], NDArray[np.int64]],
-    count: Callable[[bytearray], int],
+    lines: LineCount,
     max_rows: int,
-) -> Iterator[bytearray]:
-    """The same records in blocks of at most so many, by the positions of their ends and a count of lines."""
+) -> Iterator[TextBlock]:
+    """The same records in blocks of at most so many, by the positions of their ends.
+
+    Lines are counted when a block comes; in a block that is cut, those of its parts anew.
+    """
     for block in blocks:
-        if count(block) <= max_rows:
-            yield block
+        n_lines = lines.add(block)
+        if n_lines <= max_rows:
+            yield TextBlock(block, n_lines)
             continue
         places = [0, *(ends(block)[max_rows - 1 :: max_rows] + 1).tolist(), len(block)]
-        yield from (block[start:end] for start, end in pairwise(places) if start < end)
+        parts = (block[start:end] for start, end in pairwise(places) if start < end)
+        yield from (TextBlock(part, lines.count(part)) for part in parts)
+
+
+class LineCount:
+    """Number of lines of what was read so far, but for the block at hand."""
+
+    def __init__(self, count: Callable[[bytearray], int]) -> None:
+        self.count, self.n_lines = count, 0
+
+    def add(self, block: bytearray) -> int:
+        """Number of lines of a block, which was read."""
+        n_lines = self.count(block)
+        self.n_lines += n_lines
+        return n_lines
+
+    def line_at(self, beginning: bytearray) -> int:
+        """Line that follows a beginning of the block at hand."""
+        return 1 + self.n_lines + self.count(beginning)
 
 
 def count_lines(block: bytearray) -> int:

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from proto_model.errors import InputError
 from proto_model.files.formats.base import Format, Writer
 from proto_model.files.formats.blocks import (
+    BOM,
+    LineCount,
+    TextBlock,
     block_bytes,
     count_csv_lines,
     csv_line_ends,
@@ -52,15 +55,16 @@ class CsvReader:
         settings: FileSettings,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        self._n_lines = 0  # of what was read, but for the block at hand
+        self._lines = LineCount(count_csv_lines)
         n_bytes = block_bytes(options.explain)
-        self._blocks = cut_blocks(source, last_csv_end, settings, n_bytes, self._check_last)
+        self._blocks = cut_blocks(
+            source, last_csv_end, settings, n_bytes, self._lines.line_at, self._check_last
+        )
         self._book, self._watch = RuleBook(schema), Watch(check, options.on_bad_row == "mark")
         self._max_rows = most_rows(len(schema.features), self._watch.marking)
         head = next(self._blocks, bytearray())
         self._names, header_end = _header(head)
-        self._n_lines = head.count(b"\n", 0, header_end)
-        self.first_line = 1 + self._n_lines
+        self.first_line = 1 + self._lines.add(head[:header_end])
         self._first = head[header_end:]
         self.plan = plan_columns(self._names, schema, options.passthrough, settings.max_columns)
         self.passthrough_fields = [pa.field(name, pa.string()) for name in options.passthrough]
@@ -92,29 +96,24 @@ class CsvReader:
             column = self.plan.features[schema.features[position].name]
             self._places[self._names.index(column)] = position
 
-    def blocks(self) -> Iterator[bytearray]:
+    def blocks(self) -> Iterator[TextBlock]:
         """Whole records, in order."""
         first = [self._first] if self._first else []
         self._first = bytearray()
-        return split_blocks(chain(first, self._blocks), csv_record_ends, self._count, self._max_rows)
-
-    def _count(self, block: bytearray) -> int:
-        n_lines = count_csv_lines(block)
-        self._n_lines += n_lines
-        return n_lines
+        return split_blocks(chain(first, self._blocks), csv_record_ends, self._lines, self._max_rows)
 
     def _check_last(self, block: bytearray) -> None:
         quote = open_quote(block)
         if quote >= 0:
-            line = 1 + self._n_lines + count_csv_lines(block[:quote])
+            line = self._lines.line_at(block[:quote])
             raise InputError(
                 f"line {line}: the file ends before the quote that closes a value. Was it cut, or is a quote "
                 "too many?"
             )
 
-    def parse(self, block: bytearray) -> Rows:
+    def parse(self, text: TextBlock) -> Rows:
         """Rows of a block; called by several threads at once."""
-        n_lines = count_csv_lines(block)
+        block, n_lines = text.data, text.n_lines
         matrix = self._plain_numbers(block, n_lines)
         columns: dict[str, pa.Array] = {}
         passthrough: list[pa.Array] = []
@@ -155,8 +154,8 @@ class CsvReader:
             return "skip"
 
         return pa.csv.read_csv(
-            pa.py_buffer(block),
-            pa.csv.ReadOptions(use_threads=False, column_names=self._names, block_size=len(block) + 1),
+            _whole(block),
+            pa.csv.ReadOptions(use_threads=False, column_names=self._names, block_size=_block_size(block)),
             pa.csv.ParseOptions(
                 newlines_in_values=b'"' in block, invalid_row_handler=None if ragged is None else skip
             ),
@@ -230,8 +229,8 @@ def _header(head: bytearray) -> tuple[list[str], int]:
         ) from None
     try:
         names = pa.csv.read_csv(
-            pa.py_buffer(line),
-            pa.csv.ReadOptions(use_threads=False, block_size=len(line) + 1),
+            _whole(line if line.endswith((b"\n", b"\r")) else line + b"\n"),
+            pa.csv.ReadOptions(use_threads=False, block_size=_block_size(line)),
             pa.csv.ParseOptions(newlines_in_values=True),
         ).column_names
     except pa.ArrowInvalid as error:
@@ -255,6 +254,16 @@ def _as_text(raw: pa.Array, watch: Watch) -> tuple[pa.Array, list[int]]:
     return pa.array(values, pa.binary()).cast(pa.string()), bad
 
 
+def _whole(block: bytes | bytearray) -> pa.Buffer:
+    """A block for Arrow's reader, which would leave out a byte order mark at its beginning, but only one."""
+    return pa.py_buffer(BOM + block if block.startswith(BOM) else block)
+
+
+def _block_size(block: bytes | bytearray) -> int:
+    """More than Arrow's reader gets, so that it takes the block in one piece."""
+    return len(block) + len(BOM) + 2
+
+
 def _single(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
@@ -273,6 +282,15 @@ def _record_lines(block: bytearray) -> NDArray[np.int64]:
     """Line, within the block, on which each record begins; blank lines are none."""
     starts = np.array([start for start, _ in _record_spans(block)], dtype=np.int64)
     return np.searchsorted(csv_line_ends(block), starts)
+
+
+def _is_writable(kind: pa.DataType) -> bool:
+    """Whether Arrow's writer takes a type; it says no more than that it does not."""
+    try:
+        pa.csv.write_csv(pa.record_batch([pa.nulls(1, kind)], ["x"]), pa.BufferOutputStream())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return False
+    return True
 
 
 class _CsvWriter(Writer):
@@ -299,8 +317,25 @@ class _CsvWriter(Writer):
         buffer = pa.BufferOutputStream()
         if self._unquoted:
             batch = pa.record_batch([_spelt_out(column) for column in batch.columns], batch.schema.names)
-        pa.csv.write_csv(batch, buffer, self._options)
+        try:
+            pa.csv.write_csv(batch, buffer, self._options)
+        except pa.ArrowInvalid as error:
+            raise _no_text(batch) or error from None
         return buffer.getvalue()
+
+
+def _no_text(batch: pa.RecordBatch) -> InputError | None:
+    """What is wrong with the first column whose bytes are no text."""
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+            try:
+                column.cast(pa.large_string())
+            except pa.ArrowInvalid:
+                return InputError(
+                    f"Column {name!r} has bytes that are not UTF-8 text, so it cannot be written to CSV. "
+                    "Leave it out of passthrough, or choose another output_format."
+                )
+    return None
 
 
 def _spelt_out(column: pa.Array) -> pa.Array:
@@ -320,5 +355,6 @@ CSV = Format(
     media_types=("text/csv",),
     reader=CsvReader,
     writer=_CsvWriter,
+    writes=_is_writable,
     begins=lambda text: b"," in text.split(b"\n")[0] and not text.startswith(b"{"),
 )

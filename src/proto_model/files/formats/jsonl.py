@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from proto_model.files.arrays import from_texts
 from proto_model.files.formats.base import Format, Writer
 from proto_model.files.formats.blocks import (
+    LineCount,
+    TextBlock,
     block_bytes,
     count_lines,
     cut_blocks,
@@ -55,9 +57,11 @@ class JsonLinesReader:
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self._book, self._watch = RuleBook(schema), Watch(check, options.on_bad_row == "mark")
-        blocks = cut_blocks(source, last_line_end, settings, block_bytes(options.explain))
+        count = LineCount(count_lines)
+        n_bytes = block_bytes(options.explain)
+        blocks = cut_blocks(source, last_line_end, settings, n_bytes, count.line_at)
         max_rows = most_rows(len(schema.features), self._watch.marking)
-        self._source = split_blocks(blocks, line_ends, count_lines, max_rows)
+        self._source = split_blocks(blocks, line_ends, count, max_rows)
         names = schema.feature_names
         self.plan = ColumnPlan(
             dict(zip(names, names, strict=True)), {name: name for name in options.passthrough}, ()
@@ -70,14 +74,14 @@ class JsonLinesReader:
             unexpected_field_behavior="ignore",
         )
 
-    def blocks(self) -> Iterator[bytearray]:
+    def blocks(self) -> Iterator[TextBlock]:
         """Whole lines, in order."""
         return self._source
 
-    def parse(self, block: bytearray) -> Rows:
+    def parse(self, text: TextBlock) -> Rows:
         """Rows of a block; called by several threads at once."""
+        block, n_lines = text.data, text.n_lines
         lines = [line for line in block.split(b"\n") if line.strip()]
-        n_lines = count_lines(block)
         if not lines:
             empty = np.empty((0, len(self._book.rules)))
             return Rows(empty, [pa.nulls(0, pa.string())] * len(self.plan.passthrough), n_lines=n_lines)
@@ -96,7 +100,9 @@ class JsonLinesReader:
         if not all((line[0] == _OPEN and line[-1] == _CLOSE) or _is_object(line) for line in lines):
             return None
         try:
-            block.decode()  # which Arrow's reader does not look at in values that it passes over
+            _ = (
+                block.isascii() or block.decode()
+            )  # which Arrow's reader does not look at in values that it passes over
             table = pa.json.read_json(
                 pa.py_buffer(block),
                 pa.json.ReadOptions(use_threads=False, block_size=len(block) + 1),
@@ -199,6 +205,13 @@ def _line_numbers(block: bytearray) -> NDArray[np.int64]:
     return np.flatnonzero([bool(line.strip()) for line in block.split(b"\n")]).astype(np.int64)
 
 
+def _is_writable(kind: pa.DataType) -> bool:
+    """Whether objects have each key once."""
+    fields = [kind.field(i) for i in range(kind.num_fields)]
+    twice = pa.types.is_struct(kind) and len({field.name for field in fields}) < len(fields)
+    return not twice and all(_is_writable(field.type) for field in fields)
+
+
 class _JsonLinesWriter(Writer):
     """Writes one object per line."""
 
@@ -236,6 +249,7 @@ JSON_LINES = Format(
     ),
     reader=JsonLinesReader,
     writer=_JsonLinesWriter,
+    writes=_is_writable,
     begins=lambda text: text.startswith(b"{"),
     holds_json=True,
 )

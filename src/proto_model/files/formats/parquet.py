@@ -226,6 +226,15 @@ def _check_footer(metadata: pq.FileMetaData, settings: FileSettings) -> None:
         )
 
 
+def _is_writable(kind: pa.DataType) -> bool:
+    """Whether Parquet has a form for a type."""
+    try:
+        pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([("x", kind)])).close()
+    except pa.ArrowNotImplementedError:
+        return False
+    return True
+
+
 class _ParquetWriter(Writer):
     """Writes row groups of some size, with page checksums."""
 
@@ -260,6 +269,7 @@ PARQUET = Format(
     media_types=("application/vnd.apache.parquet",),
     reader=ParquetReader,
     writer=_ParquetWriter,
+    writes=_is_writable,
     magic=b"PAR1",
     seekable=True,
     compressible=False,

@@ -17,7 +17,6 @@ from typing import IO
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from proto_model.errors import InputError
 from proto_model.files.formats.blocks import BATCH_SHARE
@@ -50,19 +49,21 @@ class Leaf:
 class _Chunk:
     """What the values of a column in a row group may become in memory, page by page."""
 
-    n_values: NDArray[np.int64]
-    most_bytes: NDArray[np.float64]  # of all values of the page
-    most_value_bytes: NDArray[np.float64]  # of one
+    n_values: list[int]
+    most_bytes: list[int]  # of all values of the page
+    most_value_bytes: list[int]  # of one
     held_bytes: int  # the largest page and the dictionary
 
     def batch_bytes(self, n_rows: int) -> float:
         """Bytes that so many rows in a row may take."""
-        if len(self.n_values) == 0:
+        if not self.n_values:
             return 0.0
-        ends = np.cumsum(self.n_values)
-        sums = np.append(0.0, np.cumsum(np.minimum(self.most_bytes, n_rows * self.most_value_bytes)))
+        n_values = np.array(self.n_values, dtype=np.int64)
+        most_value_bytes = np.array(self.most_value_bytes, dtype=np.float64)
+        ends = np.cumsum(n_values)
+        sums = np.append(0.0, np.cumsum(np.minimum(self.most_bytes, n_rows * most_value_bytes)))
         first = np.arange(len(ends))
-        last = np.searchsorted(ends - self.n_values, ends - 1 + n_rows)  # one after the last page
+        last = np.searchsorted(ends - n_values, ends - 1 + n_rows)  # one after the last page
         return float((sums[np.maximum(last, first + 1)] - sums[first]).max())
 
 
@@ -100,17 +101,18 @@ def check_columns(
     """Raise what Parquet's reader says of a footer that is damaged, for some columns of a file of some size.
 
     To ask the footer of such a column instead would end the process: `metadata.row_group(0).column(0)` lets
-    no exception through. The reader looks at what the footer says of a column before the first of its pages.
+    no exception through. The reader looks at what the footer says of all columns before the first page, if
+    it has a buffer; without one it reads each column as it comes to it.
     """
-    file = pq.ParquetFile(pa.PythonFile(_NoData(n_bytes), mode="r"), metadata=metadata, pre_buffer=False)
+    source = pa.PythonFile(_NoData(n_bytes), mode="r")
+    file = pq.ParquetFile(source, metadata=metadata, pre_buffer=False, buffer_size=_HEAD_BYTES[0])
     for group in range(metadata.num_row_groups):
         check()
         if metadata.row_group(group).num_columns != metadata.num_columns:
             raise InputError("The Parquet file is damaged: a row group has not all columns.")
-        for name in names:
-            batches = file.iter_batches(1, row_groups=[group], columns=[name], use_threads=False)
-            with contextlib.suppress(_Reached, StopIteration):
-                next(batches)
+        batches = file.iter_batches(1, row_groups=[group], columns=names, use_threads=False)
+        with contextlib.suppress(_Reached, StopIteration):
+            next(batches)
 
 
 def leaves_of(metadata: pq.FileMetaData, names: list[str]) -> list[Leaf]:
@@ -196,14 +198,13 @@ class PageGuard:
         chunks = [self._chunk(group, leaf, leaf.path in coded) for leaf in self._leaves]
         held = sum(chunk.held_bytes for chunk in chunks)
         nested = sum(
-            float(chunk.most_bytes.sum())
-            for chunk, leaf in zip(chunks, self._leaves, strict=True)
-            if leaf.is_nested
+            sum(chunk.most_bytes) for chunk, leaf in zip(chunks, self._leaves, strict=True) if leaf.is_nested
         )
         flat = [c for c, leaf in zip(chunks, self._leaves, strict=True) if not leaf.is_nested]
-        n_rows = most
-        while (n_bytes := sum(c.batch_bytes(n_rows) for c in flat)) > self._batch_bytes and n_rows > 1:
-            n_rows //= 2
+        n_rows, n_bytes = most, float(sum(sum(chunk.most_bytes) for chunk in flat))
+        if n_bytes > self._batch_bytes:
+            while (n_bytes := sum(c.batch_bytes(n_rows) for c in flat)) > self._batch_bytes and n_rows > 1:
+                n_rows //= 2
         n_bytes = max(held, nested + n_bytes)
         if n_bytes > self._max_bytes:
             raise LimitError(
@@ -237,19 +238,13 @@ class PageGuard:
             n_values.append(n)
             most.append(total)
             most_value.append(value_bytes)
-        chunk = _Chunk(
-            np.array(n_values, dtype=np.int64),
-            np.array(most, dtype=np.float64),
-            np.array(most_value, dtype=np.float64),
-            largest + 2 * (dictionary + collected),
-        )
-        n_found = int(chunk.n_values.sum())
+        n_found = sum(n_values)
         if n_found != column.num_values or not (leaf.is_nested or n_found == row_group.num_rows):
             raise InputError(
                 f"The Parquet file is damaged: column {leaf.name!r} of row group {group + 1} has {n_found} "
                 f"values, but its footer says {column.num_values}, and {row_group.num_rows} rows."
             )
-        return chunk
+        return _Chunk(n_values, most, most_value, largest + 2 * (dictionary + collected))
 
     def _pages(
         self, data_at: int, dictionary_at: int | None, column: pq.ColumnChunkMetaData

@@ -10,6 +10,7 @@ from proto_model.errors import InputError
 Fields = dict[int, "int | Fields | list[Fields]"]
 
 _STOP, _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(13)
+_NUMBERS = frozenset((_I16, _I32, _I64))
 _MOST_LEVELS = 16
 _CHECK_EVERY = 4096
 
@@ -28,7 +29,7 @@ class Compact:
     def struct(self, kept_list: int = 0, levels: int = _MOST_LEVELS) -> Fields:
         """Next structure; of its lists only the one of a field is kept.
 
-        Raises Damaged where a field appears twice, because readers differ on which of the two counts.
+        Raises Damaged where fields do not ascend: one may appear twice, and readers differ on which counts.
         """
         if levels == 0:
             raise Damaged("The Parquet file is damaged: too many levels.")
@@ -36,20 +37,26 @@ class Compact:
         if self._n_structs % _CHECK_EVERY == 0:
             self._check()
         fields: Fields = {}
-        seen: set[int] = set()
-        data, number = self.data, 0
+        data, number = self.data, -1 << 16
         while True:
             head = data[self.at]
             self.at += 1
             kind = head & 15
             if kind == _STOP:
                 return fields
-            number = number + (head >> 4) if head >> 4 else self._signed()
-            if number in seen:
-                raise Damaged(f"The Parquet file is damaged: field {number} appears twice.")
-            seen.add(number)
-            if kind in (_I16, _I32, _I64):
-                fields[number] = self._signed()
+            if head >> 4:
+                number = max(number, 0) + (head >> 4)
+            else:
+                last, number = number, self._signed()
+                if number <= last:
+                    raise Damaged(f"The Parquet file is damaged: field {number} appears after field {last}.")
+            if kind in _NUMBERS:
+                value = data[self.at]
+                if value < 128:  # most are, and heads of pages are many
+                    self.at += 1
+                    fields[number] = (value >> 1) ^ -(value & 1)
+                else:
+                    fields[number] = self._signed()
             elif kind == _BINARY:
                 n_bytes = self._varint()
                 self.at += n_bytes
@@ -78,7 +85,7 @@ class Compact:
         """Pass over a value that is no part of a field's head."""
         if kind in (_TRUE, _FALSE, _BYTE):
             self.at += 1
-        elif kind in (_I16, _I32, _I64):
+        elif kind in _NUMBERS:
             self._varint()
         elif kind == _DOUBLE:
             self.at += 8
