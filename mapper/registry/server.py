@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from mapper.errors import RegistryError
-from mapper.mapping.answer import message_of
+from mapper.model_server.answer import message_of
 from mapper.model_server.proxy import HttpClient, Reply
 
 API = "/api/2.0/mlflow"
