@@ -81,6 +81,12 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"
 
 
+def short_name(name: object) -> str:
+    """A name as given, cut when it is absurdly long, and such that it can be written as JSON."""
+    text = str(name).encode(errors="replace").decode()
+    return text if len(text) <= 100 else text[:99] + "…"
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """The nearest of the known names, or all of them, for a message about one that is not known.
 
