@@ -67,7 +67,7 @@ def folder(kind, tmp_path_factory):
         bundle=folder / "bundle",
         code=CODE / "forest.py",
         signature=rows_signature(data.schema),
-        input_example=example_rows(data),
+        input_example=example_rows(encode(data.X_train, data.schema), data.schema),
     )
     return folder / "model"
 
