@@ -5,8 +5,9 @@ Every message says what is wrong, where, and what to do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Self
 
 LIST_LIMIT = 20
@@ -80,6 +81,25 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"
 
 
+def short_name(name: object) -> str:
+    """A name as given, cut when it is absurdly long, and such that it can be written as JSON."""
+    text = str(name).encode(errors="replace").decode()
+    return text if len(text) <= 100 else text[:99] + "…"
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """The nearest of the known names, or all of them, for a message about one that is not known.
+
+    Examples
+    --------
+    >>> suggestion("wieght", ["weight", "age"]), suggestion("x", ["weight", "age"])
+    ("did you mean 'weight'?", 'known: weight, age')
+    """
+    known = list(known)
+    near = get_close_matches(name[:200], known, 1)
+    return f"did you mean {shown(near[0])}?" if near else f"known: {', '.join(known) or 'none'}"
+
+
 class MapperError(Exception):
     """Base of every error that this package raises on purpose; `str()` is its message alone."""
 
@@ -113,7 +133,7 @@ class MapperCodeError(MapperError):
 
 
 class RegistryError(MapperError):
-    """The MLflow server did not return the files of a model version."""
+    """MLflow's registry, on its server or in its store, did not give a model version."""
 
 
 class NotHttpError(MapperError):

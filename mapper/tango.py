@@ -11,7 +11,7 @@ from mapper.errors import SettingsError
 from mapper.http.openapi import REFERENCE, openapi_document
 from mapper.model_server.proxy import ModelServerProxy, shown_url
 from mapper.registry import MlflowRegistryConnector, PublishedModel, check_registry_url, shown_registry
-from mapper.sqlite_store import sqlite_file
+from mapper.registry.sqlite_store import sqlite_file
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 

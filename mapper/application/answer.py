@@ -12,14 +12,13 @@ from collections.abc import Mapping as Table
 from typing import Any
 
 from mapper.application.functions import NotComputableError, Value, spelled
-from mapper.application.mapping import AnswerField, Field, Mapping, class_text
+from mapper.application.mapping import AnswerField, Field, Mapping
 from mapper.errors import ModelServerAnswerError
 from mapper.mapping.answer import AnswerMapper, TangoResponse
 from mapper.mapping.request import ModelRequest
-from mapper.mapping.schema import Label
+from mapper.mapping.schema import Label, class_text
 
 Explained = dict[str, Any]
-LONG_LIST = 4
 
 
 class MappedAnswers(AnswerMapper):

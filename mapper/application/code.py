@@ -84,7 +84,7 @@ def read_code(source: str) -> Code:
     path, _, name = source.rpartition(":")
     file = Path(path)
     if not MODULE.fullmatch(file.name) or not file.is_file():
-        raise MappingError(f"{source}: path/to/module.py:Class expected, of a file that exists.")
+        raise MappingError(f"{source}: path/to/module.py:Class of an existing file expected.")
     content = file.read_bytes()
     if len(content) > MAX_BYTES:
         raise MappingError(f"{file} has {len(content)} bytes; the limit is {MAX_BYTES}.")

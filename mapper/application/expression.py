@@ -13,7 +13,6 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from mapper.application.functions import (
@@ -28,7 +27,7 @@ from mapper.application.functions import (
     short,
     spelled,
 )
-from mapper.errors import MapperError, shown
+from mapper.errors import MapperError, shown, suggestion
 
 Evaluate = Callable[[Mapping[str, Value]], Value]
 
@@ -134,9 +133,7 @@ class _Compiler:
     def _field(self, name: str) -> Typed:
         kind = self._kinds.get(name)
         if kind is None:
-            near = get_close_matches(name, self._kinds, 1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(self._kinds) or 'none'}"
-            raise ExpressionError(f"there is no {shown(name)}; {hint}")
+            raise ExpressionError(f"there is no {shown(name)}; {suggestion(name, self._kinds)}")
         self.names[name] = None
         if kind == "number":
 
@@ -223,8 +220,7 @@ class _Compiler:
     def _call(self, node: ast.Call, depth: int) -> Typed:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         if name not in FUNCTIONS and name not in SPECIAL:
-            near = get_close_matches(name, [*FUNCTIONS, *SPECIAL], 1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {_names()}"
+            hint = suggestion(name, sorted([*FUNCTIONS, *SPECIAL]))
             raise ExpressionError(f"there is no function `{ast.unparse(node.func)}`; {hint}")
         if node.keywords or any(isinstance(part, ast.Starred) for part in node.args):
             raise ExpressionError(f"{name} takes values only, without names or *")

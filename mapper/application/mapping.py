@@ -8,7 +8,7 @@ from typing import Any
 
 from mapper.application.expression import Expression
 from mapper.mapping.answer import ROW_FIELDS, SHARE
-from mapper.mapping.schema import Feature, Label, ModelSchema, Value
+from mapper.mapping.schema import Feature, Label, ModelSchema, Value, class_text
 
 #: Parts of a prediction that a field of the answer can show.
 PARTS = ("prediction", "probability", "probabilities", "explanation")
@@ -143,11 +143,6 @@ class Mapping:
             explanation = next(f for f in ROW_FIELDS[self.inside.task] if f.name == "explanation")
             properties["explanation"] = {"type": "object", "description": f"{explanation.text}."}
         return {"type": "object", "required": required, "properties": properties}
-
-
-def class_text(label: Label) -> str:
-    """A class as a key of JSON."""
-    return str(label).lower() if isinstance(label, bool) else str(label)
 
 
 def _feature_item(feature: Feature) -> dict[str, Any]:

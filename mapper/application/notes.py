@@ -1,13 +1,23 @@
-"""What is noted while a mapping is read: each fault with its place, so that all are told at once."""
+"""What the parts of a mapping are made of, and what is wrong with them: each fault with its place.
+
+All faults are noted, so that they are told at once.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping as Table
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from mapper.application.document import Document, Path
-from mapper.application.functions import spelled
-from mapper.errors import LIST_LIMIT, MappingError, shown
+from mapper.application.expression import Expression, ExpressionError, parse
+from mapper.application.functions import Kind, NotComputableError, spelled
+from mapper.application.mapping import Unit
+from mapper.errors import LIST_LIMIT, MappingError, shown, suggestion
+from mapper.mapping.schema import Feature, ModelSchema, Value
+from mapper.mapping.values import LARGEST, compile_fields
 
 MAX_NAME = 100
 
@@ -17,16 +27,22 @@ class Fault(Exception):
 
 
 class Notes:
-    """The faults of a document, and how its parts are read."""
+    """The faults of a document, and how its values are read for a model's schema."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, schema: ModelSchema) -> None:
         self.document = document
         self.faults: list[str] = []
+        self.schema = schema
+        self.features = {feature.name: feature for feature in schema.features}
+        self.units: dict[str, Unit] = {}
+        self._rules = {rule.name: rule for rule in compile_fields(schema)}
 
     def text(self, keys: dict[str, Any], path: Path, key: str) -> str:
         """Text of a key, empty if there is none."""
         text = keys.get(key)
-        return "" if text is None else spelled(text) if not isinstance(text, dict | list) else ""
+        if isinstance(text, dict | list):
+            self.note((*path, key), f"{shown(text)} given, a text expected")
+        return "" if text is None or isinstance(text, dict | list) else spelled(text)
 
     def table(self, keys: dict[str, Any], path: Path, key: str) -> dict[str, Any]:
         """Table under a key, empty if there is none."""
@@ -50,14 +66,73 @@ class Notes:
     def known_keys(self, item: dict[str, Any], path: Path, known: tuple[str, ...]) -> None:
         """Note the keys that are not known."""
         for key in sorted(item.keys() - set(known)):
-            near = get_close_matches(key, known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-            self.note((*path, key), f"no such key; {hint}")
+            self.note((*path, key), f"no such key; {suggestion(key, known)}")
 
     def check_name(self, path: Path, name: str) -> None:
         """Fail unless a name can be shown."""
         if not 0 < len(name) <= MAX_NAME or not name.isprintable() or name != name.strip():
             self.fail(path, f"a name of 1 to {MAX_NAME} printable characters expected")
+
+    def expression(self, source: Any, kinds: Table[str, Kind], path: Path) -> Expression:
+        """An expression over fields of these types."""
+        if not isinstance(source, str | int | float):
+            self.fail(path, f"{shown(source)} given, an expression expected")
+        try:
+            expression = parse(spelled(source), kinds)
+        except ExpressionError as error:
+            self.fail(path, str(error))
+        if expression.kind is None:
+            self.fail(path, "it is always missing")
+        return expression
+
+    def unit_called(self, name: Any, path: Path) -> Unit:
+        """The unit of a name."""
+        unit = self.units.get(name) if isinstance(name, str) else None
+        if unit is None:
+            known = ", ".join(self.units) or "none"
+            self.fail((*path, "unit"), f"no unit {shown(name)} under `units`; known: {known}")
+        return unit
+
+    def no_feature(self, name: object) -> str:
+        """The sentence for a feature that the model does not have."""
+        near = get_close_matches(str(name)[:200], self.features, 1)
+        hint = f" Did you mean {shown(near[0])}?" if near else ""
+        return f"the model has no feature {shown(name)}.{hint}"
+
+    def value_of(self, feature: str, value: Any, path: Path) -> Value:
+        """A value as the model gets it; one that training never saw is likely a mistake."""
+        rule = self._rules[feature]
+        if isinstance(value, dict | list):
+            self.fail(path, f"{shown(value)} given, a value expected")
+        if rule.accepts(value):
+            return value  # type: ignore[no-any-return]  # accepted by the rule
+        verdict = rule.read(value)
+        if (verdict.is_fault and verdict.kind) or verdict.kind == "unseen_category":
+            self.fail(path, f"the feature {shown(feature)}: {verdict.message}")
+        return verdict.value  # type: ignore[no-any-return]
+
+    def read(self, outside: Feature, value: Any, path: Path) -> Any:
+        """A value of a field as its expressions and lookups see it."""
+        [rule] = compile_fields(replace(self.schema, features=(outside,)))
+        if rule.accepts(value):
+            return value
+        verdict = rule.read(value)
+        if verdict.value is None:
+            self.fail(path, verdict.message or "a value is required")
+        return verdict.value
+
+    def number(self, keys: dict[str, Any], path: Path, key: str, default: float | None) -> float:
+        """Number under a key, or the value of an expression without fields."""
+        value = keys.get(key, default)
+        if isinstance(value, str):
+            expression = self.expression(value, {}, (*path, key))
+            try:
+                value = expression.value({})
+            except NotComputableError as error:
+                self.fail((*path, key), str(error))
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
+            self.fail((*path, key), f"{shown(value)} given, a number such as 0.001 or 5/9 expected")
+        return float(value) if math.isfinite(value) else 0.0
 
     def attempt(self, read: Any, *given: Any) -> Any:
         """What `read` gives, or None when it notes a fault."""

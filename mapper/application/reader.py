@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping as Table
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any
 
-from mapper.application.document import Document, Path, read_document
-from mapper.application.expression import Expression, ExpressionError, parse
-from mapper.application.functions import Kind, NotComputableError, spelled
-from mapper.application.mapping import PARTS, AnswerField, Field, Mapping, Unit, class_text
+from mapper.application.document import Path, read_document
+from mapper.application.expression import Expression
+from mapper.application.functions import Kind, spelled
+from mapper.application.mapping import PARTS, AnswerField, Field, Mapping, Unit
 from mapper.application.notes import Notes
-from mapper.errors import shown
-from mapper.mapping.schema import Feature, Label, ModelSchema, Value
-from mapper.mapping.values import LARGEST, compile_fields
+from mapper.errors import shown, suggestion
+from mapper.mapping.schema import Feature, Label, ModelSchema, Value, class_text
+from mapper.mapping.values import LARGEST
 
 VERSIONS = (1, 1.0, "1", "1.0")
 KINDS: dict[str, Kind] = {"double": "number", "long": "number", "boolean": "boolean", "string": "text"}
@@ -35,13 +33,6 @@ def read_mapping(text: bytes, schema: ModelSchema) -> Mapping:
 
 class _Reader(Notes):
     """Reads the parts of one document, and notes what is wrong with them."""
-
-    def __init__(self, document: Document, schema: ModelSchema) -> None:
-        super().__init__(document)
-        self._schema = schema
-        self._features = {feature.name: feature for feature in schema.features}
-        self._rules = {rule.name: rule for rule in compile_fields(schema)}
-        self._units: dict[str, Unit] = {}
 
     def mapping(self) -> Mapping:
         content = self.document.content
@@ -68,18 +59,18 @@ class _Reader(Notes):
         self._check_features(fields, given)
         if self.faults:
             self.end()
-        return Mapping(self._schema, tuple(fields), constants, computed, words, answer, text)
+        return Mapping(self.schema, tuple(fields), constants, computed, words, answer, text)
 
     # Units, fields, features.
 
     def _unit(self, name: str, item: Any) -> None:
         path: Path = ("units", name)
         keys = self.keys(item, path, ("factor", "offset"))
-        factor = self._number(keys, path, "factor", None)
-        offset = self._number(keys, path, "offset", 0.0)
+        factor = self.number(keys, path, "factor", None)
+        offset = self.number(keys, path, "offset", 0.0)
         if factor <= 0:
             self.fail((*path, "factor"), f"{shown(factor)} given; it must be above 0. Use an expression.")
-        self._units[name] = Unit(name, factor, offset)
+        self.units[name] = Unit(name, factor, offset)
 
     def _field(self, name: str, item: Any) -> Field:
         path: Path = ("request", name)
@@ -90,10 +81,10 @@ class _Reader(Notes):
             return self._typed_field(name, self.keys(item, path, TYPED), path)
         keys = self.keys(item, path, DIRECT)
         feature_name = keys.get("feature", name)
-        feature = self._features.get(feature_name) if isinstance(feature_name, str) else None
+        feature = self.features.get(feature_name) if isinstance(feature_name, str) else None
         if feature is None:
             hint = "Give `feature`, or the `type` of a field that expressions read."
-            self.fail(path, f"{self._no_feature(feature_name)} {hint}")
+            self.fail(path, f"{self.no_feature(feature_name)} {hint}")
         text = self.text(keys, path, "text")
         if "unit" in keys and "lookup" in keys:
             self.fail(path, "give a unit or a lookup, not both")
@@ -109,7 +100,7 @@ class _Reader(Notes):
         return self._with_default(field, keys, path)
 
     def _converted(self, field: Field, unit_name: Any, feature: Feature, path: Path) -> Field:
-        unit = self._unit_called(unit_name, path)
+        unit = self.unit_called(unit_name, path)
         if feature.type not in ("double", "long"):
             self.fail((*path, "unit"), f"{shown(feature.name)} is a {feature.type}, which has no unit")
         low, high, middle = map(unit.outward, (feature.minimum, feature.maximum, feature.median))
@@ -122,13 +113,13 @@ class _Reader(Notes):
         if not isinstance(given, dict) or not given:
             self.fail((*path, "lookup"), "a table expected: what a client sends, and what the model gets")
         table = {
-            key: self._value_of(feature.name, value, (*path, "lookup", key)) for key, value in given.items()
+            key: self.value_of(feature.name, value, (*path, "lookup", key)) for key, value in given.items()
         }
         if len({key.strip() for key in table} - {""}) < len(table):
             self.fail((*path, "lookup"), "a key is empty, or two differ in white space only")
         otherwise: Value = None
         if "otherwise" in keys:
-            otherwise = self._value_of(feature.name, keys["otherwise"], (*path, "otherwise"))
+            otherwise = self.value_of(feature.name, keys["otherwise"], (*path, "otherwise"))
         typical = next((key for key, value in table.items() if value == feature.typical), next(iter(table)))
         outside = Feature(
             field.name,
@@ -155,8 +146,8 @@ class _Reader(Notes):
         for key in ("choices", "minimum", "maximum"):
             if key in keys and key not in allowed.get(kind, ()):
                 self.fail((*path, key), f"not for the type {keys['type']}")
-        low = self._number(keys, path, "minimum", -LARGEST)
-        high = self._number(keys, path, "maximum", LARGEST)
+        low = self.number(keys, path, "minimum", -LARGEST)
+        high = self.number(keys, path, "maximum", LARGEST)
         if low > high:
             self.fail((*path, "minimum"), f"{shown(low)} is above the maximum")
         choices = keys.get("choices", [])
@@ -179,7 +170,7 @@ class _Reader(Notes):
             example = False
         if example is None:
             self.fail(path, "give an `example`, a typical value for the page and the documentation")
-        example = self._read(outside, example, (*path, "example" if "example" in keys else "default"))
+        example = self.read(outside, example, (*path, "example" if "example" in keys else "default"))
         typical: dict[str, Any] = (
             {"most_frequent": example} if kind == "string" else {"median": float(example)}
         )
@@ -188,14 +179,14 @@ class _Reader(Notes):
     def _with_default(self, field: Field, keys: dict[str, Any], path: Path) -> Field:
         if "default" not in keys:
             return field
-        default = self._read(field.outside, keys["default"], (*path, "default"))
+        default = self.read(field.outside, keys["default"], (*path, "default"))
         return replace(field, default=default)
 
     def _unmentioned(self, fields: list[Field], given: Table[str, Any]) -> list[Field]:
         """Features that the mapping does not speak of are fields of the same name."""
         taken = {field.feature for field in fields} | given.keys()
         names = {field.name for field in fields}
-        left = [feature for feature in self._schema.features if feature.name not in taken]
+        left = [feature for feature in self.schema.features if feature.name not in taken]
         for feature in left:
             if feature.name in names:
                 message = f"{shown(feature.name)} is another field's name and a feature that nothing gives"
@@ -211,16 +202,16 @@ class _Reader(Notes):
         computed: dict[str, Expression],
     ) -> None:
         path: Path = ("features", name)
-        if name not in self._features:
-            self.fail(path, self._no_feature(name))
+        if name not in self.features:
+            self.fail(path, self.no_feature(name))
         keys = self.keys(item, path, ("value", "expression"))
         if len({"value", "expression"} & keys.keys()) != 1:
             self.fail(path, "give either `value` or `expression`")
         if "value" in keys:
-            constants[name] = self._value_of(name, keys["value"], (*path, "value"))
+            constants[name] = self.value_of(name, keys["value"], (*path, "value"))
             return
-        expression = self._expression(keys["expression"], kinds, (*path, "expression"))
-        kind = self._features[name].type
+        expression = self.expression(keys["expression"], kinds, (*path, "expression"))
+        kind = self.features[name].type
         fits = ("boolean", "number") if kind == "boolean" else (KINDS[kind],)
         if expression.kind not in fits:
             message = f"it gives a {expression.kind}, and the feature {shown(name)} is a {kind}"
@@ -243,15 +234,13 @@ class _Reader(Notes):
     # Answers.
 
     def _answer(self, item: dict[str, Any]) -> tuple[dict[str, Label], tuple[AnswerField, ...] | None]:
-        schema = self._schema
+        schema = self.schema
         words: dict[str, Label] = dict(zip(schema.class_texts, schema.classes, strict=True))
         self.known_keys(item, ("answer",), ("classes", "fields"))
         for text, word in self.table(item, ("answer",), "classes").items():
             path = ("answer", "classes", text)
             if text not in words:
-                near = get_close_matches(text, words, 1)
-                hint = f"did you mean {shown(near[0])}?" if near else f"known: {', '.join(words)}"
-                self.note(path, f"the model has no such class; {hint}")
+                self.note(path, f"the model has no such class; {suggestion(text, words)}")
             elif not isinstance(word, str | int | float):
                 self.note(path, f"{shown(word)} given, a text, a number or a truth value expected")
             else:
@@ -293,76 +282,17 @@ class _Reader(Notes):
                 self.fail((*path, "value"), "a text, a number, true, false or null expected")
             field = replace(field, value=keys["value"])
         else:
-            expression = self._expression(keys["expression"], kinds, (*path, "expression"))
+            expression = self.expression(keys["expression"], kinds, (*path, "expression"))
             field = replace(field, expression=expression)
             is_number = expression.kind == "number"
         if not is_number and ("unit" in keys or "digits" in keys):
             self.fail(path, "`unit` and `digits` are for numbers")
         if "unit" in keys:
-            field = replace(field, unit=self._unit_called(keys["unit"], path))
+            field = replace(field, unit=self.unit_called(keys["unit"], path))
         digits = keys.get("digits")
         if digits is not None and (type(digits) is not int or not 0 <= digits <= 10):
             self.fail((*path, "digits"), f"{shown(digits)} given, a whole number from 0 to 10 expected")
         return replace(field, digits=digits)
-
-    # Parts of all of them.
-
-    def _expression(self, source: Any, kinds: Table[str, Kind], path: Path) -> Expression:
-        if not isinstance(source, str | int | float):
-            self.fail(path, f"{shown(source)} given, an expression expected")
-        try:
-            expression = parse(spelled(source), kinds)
-        except ExpressionError as error:
-            self.fail(path, str(error))
-        if expression.kind is None:
-            self.fail(path, "it is always missing")
-        return expression
-
-    def _unit_called(self, name: Any, path: Path) -> Unit:
-        unit = self._units.get(name) if isinstance(name, str) else None
-        if unit is None:
-            known = ", ".join(self._units) or "none"
-            self.fail((*path, "unit"), f"no unit {shown(name)} under `units`; known: {known}")
-        return unit
-
-    def _no_feature(self, name: object) -> str:
-        near = get_close_matches(str(name)[:200], self._features, 1)
-        hint = f" Did you mean {shown(near[0])}?" if near else ""
-        return f"the model has no feature {shown(name)}.{hint}"
-
-    def _value_of(self, feature: str, value: Any, path: Path) -> Value:
-        """A value as the model gets it; one that training never saw is likely a mistake."""
-        rule = self._rules[feature]
-        if isinstance(value, dict | list):
-            self.fail(path, f"{shown(value)} given, a value expected")
-        if rule.accepts(value):
-            return value  # type: ignore[no-any-return]  # accepted by the rule
-        verdict = rule.read(value)
-        if (verdict.is_fault and verdict.kind) or verdict.kind == "unseen_category":
-            self.fail(path, f"the feature {shown(feature)}: {verdict.message}")
-        return verdict.value  # type: ignore[no-any-return]
-
-    def _read(self, outside: Feature, value: Any, path: Path) -> Any:
-        """A value of a field as its expressions and lookups see it."""
-        [rule] = compile_fields(replace(self._schema, features=(outside,)))
-        if rule.accepts(value):
-            return value
-        verdict = rule.read(value)
-        if verdict.value is None:
-            self.fail(path, verdict.message or "a value is required")
-        return verdict.value
-
-    def _number(self, keys: dict[str, Any], path: Path, key: str, default: float | None) -> float:
-        value = keys.get(key, default)
-        if isinstance(value, str):
-            expression = self._expression(value, {}, (*path, key))
-            try:
-                value = expression.value({})
-            except NotComputableError as error:
-                self.fail((*path, key), str(error))
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
-            self.fail((*path, key), f"{shown(value)} given, a number such as 0.001 or 5/9 expected")
-        return float(value) if math.isfinite(value) else 0.0
 
 
 def _kind_of(labels: Any) -> Kind:

@@ -12,6 +12,7 @@ from mapper.application.code import MANIFEST, read_code
 from mapper.application.files import MAPPING, read_file
 from mapper.application.model import check_mapping
 from mapper.application.service import Application
+from mapper.cli.predict import MODEL_HELP, REGISTRY_HELP
 from mapper.cli.tables import schema_table
 from mapper.errors import InvalidRequestError, MapperError, MappingError
 from mapper.mapping.model import TabularModel
@@ -34,11 +35,14 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         epilog="Example: python -m mapper mapping check mapping.yaml --model models:/proto_model@champion",
     )
     check.add_argument("file", metavar="FILE", help="mapping.yaml, or path/to/module.py:Class")
-    models = "schema.json, model folder, name@alias, models:/name/3 or runs:/id/model"
-    check.add_argument("--schema", "--model", dest="schema", metavar="MODEL", required=True, help=models)
-    text = "MLflow server (default: MLFLOW_TRACKING_URI)"
-    check.add_argument("--registry-url", default="", metavar="URL", help=text)
-    check.add_argument("--out", type=Path, metavar="FOLDER", help="write what a version carries of it there")
+    check.add_argument("--schema", "--model", dest="schema", metavar="MODEL", required=True, help=MODEL_HELP)
+    check.add_argument("--registry-url", default="", metavar="URL", help=REGISTRY_HELP)
+    check.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="write what a version carries to this folder",
+    )
     check.set_defaults(run=_check)
 
 

@@ -32,6 +32,7 @@ EXPIRY_MARGIN_S = 3600
 
 EXPLAIN_PARAMETERS = {parameter.name: parameter for parameter in PARAMETERS if parameter.use == "explain"}
 FILE_PARAMETERS = {parameter.name: parameter for parameter in PARAMETERS if parameter.use == "file"}
+MODEL_HELP = "schema.json, model folder, name@alias, models:/name/3 or runs:/id/model"
 REGISTRY_HELP = "MLflow server or sqlite:/// URI (default: MLFLOW_TRACKING_URI, or mlflow.db in this folder)"
 FILE_FLAGS = ("out", "store", "endpoint_url", *FILE_PARAMETERS, "file_id", "session", "keep")
 
@@ -60,8 +61,7 @@ def add_target_flags(command: argparse.ArgumentParser) -> None:
     """Add the flags that say where the model is."""
     add = command.add_argument
     add("--url", help=f"a running mapper service (default: {DEFAULT_URL})")
-    models = "schema.json, model folder, name@alias, models:/name/3 or runs:/id/model"
-    add("--schema", "--model", dest="schema", metavar="MODEL", help=models)
+    add("--schema", "--model", dest="schema", metavar="MODEL", help=MODEL_HELP)
     add("--registry-url", default="", metavar="URL", help=REGISTRY_HELP)
 
 

@@ -8,7 +8,7 @@ import sys
 from dataclasses import fields, replace
 from urllib.parse import quote
 
-from mapper.cli.predict import REGISTRY_HELP
+from mapper.cli.predict import MODEL_HELP, REGISTRY_HELP
 from mapper.cli.tables import print_json
 from mapper.mapping.interfaces import INTERFACES, PACKAGE, installed_version, interfaces_text
 from mapper.registry import MlflowRegistryConnector, PublishedModel, find_model, find_registry
@@ -21,8 +21,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `tango deployment`, `tango model` and `tango check` to the parser."""
     tango = commands.add_parser(
         "tango",
-        help="payloads for the TANGO platform",
-        description="Print what registers a model on the TANGO platform, as JSON.",
+        help="print payloads for the TANGO platform",
+        description="Print the payloads that register a model on the TANGO platform, as JSON.",
         epilog="Example: python -m mapper tango model --model models:/proto_model@champion > model.json",
     )
     kinds = tango.add_subparsers(dest="payload", required=True)
@@ -30,8 +30,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_model(kinds)
     check = kinds.add_parser(
         "check",
-        help="say which interfaces of tango_interfaces are used",
-        description="Say for each interface whether tango_interfaces or this package gives the base. "
+        help="show which interfaces of tango_interfaces are used",
+        description="Show for each interface whether tango_interfaces or this package gives the base. "
         "The status is 1 if tango_interfaces is installed and lacks one.",
     )
     check.set_defaults(run=_check)
@@ -46,7 +46,7 @@ def _add_deployment(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--model-server-url http://models:5001",
     )
     add = deployment.add_argument
-    add("--key", required=True, help="name of the deployment; the platform never lets it change")
+    add("--key", required=True, help="name of the deployment, which cannot be changed later")
     add("--registry-url", default="", metavar="URL", help=REGISTRY_HELP)
     server = os.environ.get("MAPPER_MODEL_SERVER_URL", "http://127.0.0.1:5001")
     add("--model-server-url", default=server, metavar="URL", help="model server (default: %(default)s)")
@@ -57,11 +57,11 @@ def _add_model(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     model = kinds.add_parser(
         "model",
         help="payload of a model version, with its explainer",
-        description="Print the payload of a model version. Its explainer in the registry goes along.",
+        description="Print the payload of a model version, with that of its explainer in the registry.",
         epilog="Example: python -m mapper tango model --model models:/proto_model@champion > model.json",
     )
     add = model.add_argument
-    models = "schema.json, model folder, name@alias, models:/name/3 or runs:/id/model (default: %(default)s)"
+    models = f"{MODEL_HELP} (default: %(default)s)"
     add("--model", "--schema", dest="model", default=MODEL, metavar="MODEL", help=models)
     add("--registry-url", default="", metavar="URL", help=REGISTRY_HELP)
     add("--version", default="", help="version number (default: the registry's)")
@@ -69,7 +69,7 @@ def _add_model(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     add("--model-code", default="", metavar="CODE", help="identifier (default: the model's name)")
     add("--name", default="", help="name for people (default: the identifier)")
     add("--description", default="", metavar="TEXT", help="what it does (default: what it predicts)")
-    add("--workspace", default=ModelFacts.workspace, help="of the platform (default: %(default)s)")
+    add("--workspace", default=ModelFacts.workspace, help="workspace on the platform (default: %(default)s)")
     switch = argparse.BooleanOptionalAction
     answers = "whether it answers at once (default: yes, for rows)"
     add("--realtime-execution", action=switch, default=None, help=answers)
@@ -92,7 +92,7 @@ def _print_deployment(args: argparse.Namespace) -> int:
     if has_login(args.model_server_url):
         _note("the model server's login is left out; put it into server_proxy_url by hand.")
     if registry_url.startswith("sqlite"):
-        _note("the registry is a file on this machine, which only programs on it can read.")
+        _note("the registry is a file, which only programs on this machine can read.")
     return 0
 
 

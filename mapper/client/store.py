@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from mapper.client.progress import Advance
 from mapper.errors import MapperError, SettingsError
-from mapper.mapping.answer import clean_message
+from mapper.model_server.answer import clean_message
 from mapper.model_server.proxy import shown_url
 
 MAX_EXPIRY_S = 7 * 24 * 3600  # of signature version 4

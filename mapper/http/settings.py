@@ -56,13 +56,15 @@ class MapperSettings:
     )
     mapping: str = _setting(
         "",
-        "path of a mapping.yaml, or none to serve the model as it is (default: what the version has)",
+        "path of a mapping.yaml, or none to serve the model as it is (default: the version's, if it has one)",
     )
     model: str = _setting(
-        "", "a class package.module:Class that maps instead (default: none)", flag="--mapper-model"
+        "",
+        "installed class that maps instead, package.module:Class (default: none)",
+        flag="--mapper-model",
     )
     allow_code: bool = _setting(
-        False, "run the class that the version carries in its mapper/", flag="--allow-mapper-code"
+        False, "run the code that the version carries in its mapper/", flag="--allow-mapper-code"
     )
     code_digest: str = _setting(
         "", "run only code with this SHA-256 (default: any that is allowed)", flag="--mapper-code-digest"
@@ -71,8 +73,8 @@ class MapperSettings:
     port: int = _setting(8080, "port to listen on", may_be_0=True)
     allowed_hosts: str = _setting(
         "",
-        "names besides the address under which clients ask, with commas between them; *.example.com for all "
-        "below a name, * for whatever",
+        "further names that clients may use, separated by commas; *.example.com for all names below one, * "
+        "for any (default: none)",
     )
     workers: int = _setting(1, "number of processes")
     max_connections: int = _setting(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from mapper.errors import Findings, shown
+from mapper.errors import Findings, shown, suggestion
 from mapper.mapping.schema import ModelSchema
 
 FILE_FORMATS = (
@@ -165,9 +165,7 @@ def _unknown(name: str, taken: Mapping[str, Kind]) -> str:
         return "only for explanations; send the request to /v1/explain"
     if use == "file":
         return "only for requests with `file`"
-    near = get_close_matches(str(name), taken, 1)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(taken) or 'none here'}"
-    return f"no such parameter; {hint}"
+    return f"no such parameter; {suggestion(str(name), taken)}"
 
 
 def _names(value: object) -> set[str]:

@@ -11,29 +11,19 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypedDict
-from urllib.parse import urlsplit
 
 import orjson
 
-from mapper.errors import Finding, Findings, InvalidRequestError, TooLargeError, shown
+from mapper.errors import Finding, Findings, InvalidRequestError, TooLargeError, short_name, shown
+from mapper.mapping.file_part import FileRequest, read_file_part
 from mapper.mapping.objects import PARTS, Bytes, json_copy, request_content
 from mapper.mapping.parameters import check_parameters
 from mapper.mapping.schema import ModelSchema
 from mapper.mapping.values import Field, compile_fields, plain_column
 
 MAX_ROWS = 10_000
-MAX_URL_CHARACTERS = 8192
-MAX_FILE_ID_CHARACTERS = 256
 
 Columns = dict[str, list[Any]]
-
-
-class FileRequest(TypedDict, total=False):
-    """The `file` part of a request: presigned URLs to read from and to write to."""
-
-    input_url: str
-    output_url: str
-    file_id: str
 
 
 class TangoRequest(TypedDict, total=False):
@@ -131,7 +121,7 @@ class RequestMapper:
             faults.add("bad_request", f'{shown(request)} given, an object expected: {{"data": ...}}')
             raise refusal(faults)
         for part in request.keys() - set(PARTS):
-            faults.add("unknown_part", f"no such part; known: {', '.join(PARTS)}", field=_short(part))
+            faults.add("unknown_part", f"no such part; known: {', '.join(PARTS)}", field=short_name(part))
         is_file = request.get("file") is not None
         if is_file == (request.get("data") is not None):
             both = "both" if is_file else "neither"
@@ -143,7 +133,7 @@ class RequestMapper:
         result.file_id = None
         if is_file:
             result.n_rows = 1
-            result.file_id = _map_file(request["file"], result, faults)
+            result["inputs"], result.file_id = read_file_part(request["file"], faults)
         elif request.get("data") is not None:
             result.n_rows = self._map_data(request["data"], result, faults, warnings)
         try:
@@ -274,7 +264,7 @@ class RequestMapper:
     def _add_unknown(self, name: str, row: int | None, faults: Findings) -> None:
         near = [] if faults.full else get_close_matches(str(name)[:200], self._known, 1)
         hint = f"; did you mean {shown(near[0])}?" if near else ""
-        faults.add("unknown_field", f"{self.unknown}{hint}", row, _short(name))
+        faults.add("unknown_field", f"{self.unknown}{hint}", row, short_name(name))
 
 
 def refusal(faults: Findings) -> InvalidRequestError:
@@ -320,51 +310,3 @@ def fill(result: ModelRequest, columns: Columns, nullable: tuple[Field, ...]) ->
             return
     rows = list(map(list, zip(*columns.values(), strict=True)))
     result["dataframe_split"] = {"columns": list(columns), "data": rows}
-
-
-def _map_file(file: object, result: ModelRequest, faults: Findings) -> str | None:
-    """Put a file job into the result; give its id."""
-    if not isinstance(file, dict):
-        faults.add("bad_request", f"{shown(file)} given, an object expected", field="file")
-        return None
-    for name in file.keys() - {"input_url", "output_url", "file_id"}:
-        message = "no such part; known: input_url, output_url, file_id"
-        faults.add("unknown_part", message, field=f"file.{_short(name)}")
-    for name in ("input_url", "output_url"):
-        complaint = _url_complaint(file.get(name))
-        if complaint is not None:
-            faults.add("bad_url", complaint, field=f"file.{name}")
-    file_id = file.get("file_id")
-    if file_id is not None and not (isinstance(file_id, str) and 0 < len(file_id) <= MAX_FILE_ID_CHARACTERS):
-        message = f"text of 1 to {MAX_FILE_ID_CHARACTERS} characters expected"
-        faults.add("bad_request", message, field="file.file_id")
-    result["inputs"] = {name: [value] for name, value in file.items() if value is not None}
-    return file_id if isinstance(file_id, str) else None
-
-
-def _url_complaint(url: object) -> str | None:
-    """What is wrong with the form of a presigned URL; never the URL itself, whose query is a secret."""
-    if url is None:
-        return "a presigned http or https URL is missing"
-    if not isinstance(url, str):
-        return f"a {type(url).__name__} given, a presigned http or https URL expected"
-    if len(url) > MAX_URL_CHARACTERS:
-        return f"{len(url)} characters given; the limit is {MAX_URL_CHARACTERS}"
-    if not url.isprintable() or " " in url:
-        return "it contains spaces or control characters"
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return "not a URL; check its host and port"
-    if parts.scheme not in ("http", "https") or not host:
-        return "not an absolute http or https URL"
-    if parts.username is not None or parts.password is not None:
-        return "it contains a user name or password; use a presigned URL instead"
-    return "it has a fragment (#...)" if parts.fragment else None
-
-
-def _short(name: object) -> str:
-    """A name as given, cut when it is absurdly long, and such that it can be written as JSON."""
-    text = str(name).encode(errors="replace").decode()
-    return text if len(text) <= 100 else text[:99] + "…"

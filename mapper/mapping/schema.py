@@ -97,8 +97,8 @@ class ModelSchema:
 
     @property
     def class_texts(self) -> tuple[str, ...]:
-        """Classes as in column names and JSON keys: `true` for a boolean, else Python's spelling."""
-        return tuple(str(c).lower() if isinstance(c, bool) else str(c) for c in self.classes)
+        """Classes as in column names and JSON keys."""
+        return tuple(map(class_text, self.classes))
 
     @property
     def typical_record(self) -> dict[str, Value]:
@@ -178,6 +178,11 @@ class ModelSchema:
             ) from error
         except SchemaError as error:
             raise SchemaError(f"{found}: {error}") from error
+
+
+def class_text(label: Label) -> str:
+    """A class in a column's name or as a key of JSON: `true` for a boolean, else Python's spelling."""
+    return str(label).lower() if isinstance(label, bool) else str(label)
 
 
 def _feature(item: Mapping[str, Any]) -> Feature:

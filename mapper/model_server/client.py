@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import orjson
 
 from mapper import errors
-from mapper.mapping.answer import ModelAnswer, read_answer
+from mapper.mapping.answer import ModelAnswer
 from mapper.mapping.request import ModelRequest
+from mapper.model_server.answer import read_answer
 from mapper.model_server.connection import Connection, HttpAnswer
 from mapper.model_server.proxy import basic_login, shown_url
 

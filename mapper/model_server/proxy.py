@@ -13,10 +13,11 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from mapper.errors import ModelServerDownError, ModelServerTimeoutError, SettingsError
-from mapper.mapping.answer import ModelAnswer, read_answer
+from mapper.mapping.answer import ModelAnswer
 from mapper.mapping.interfaces import TangoModelServerProxy
 from mapper.mapping.objects import Bytes, request_kind
 from mapper.mapping.request import ModelRequest
+from mapper.model_server.answer import read_answer
 
 
 def shown_url(url: str) -> str:

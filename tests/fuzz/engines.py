@@ -37,8 +37,7 @@ class Findings:
 
     def keep(self, data: bytes, error: BaseException) -> None:
         """Write an input down unless the same place failed before."""
-        frames = traceback.extract_tb(error.__traceback__)
-        place = f"{frames[-1].filename}:{frames[-1].lineno}:{type(error).__name__}"
+        place = _place(error)
         if place in self.known:
             return
         self.known.add(place)

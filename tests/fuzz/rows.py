@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 import mapper
 from mapper import errors as mapper_errors
 from mapper.http.body import check_sendable, parse_body
-from mapper.mapping.answer import ModelAnswer, read_answer
+from mapper.mapping.answer import ModelAnswer
 from mapper.mapping.request import ModelRequest
+from mapper.model_server.answer import read_answer
 from proto_model.errors import InputError
 from proto_model.model import Bundle, Predictor
 from proto_model.schema import ModelSchema

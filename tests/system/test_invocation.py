@@ -93,7 +93,7 @@ def test_what_a_server_tells_is_enough_for_a_row(store, kind, tmp_path):
         done = invocation("--url", server.url, "--explain", MLFLOW_TRACKING_URI=NOWHERE)
 
     assert done.returncode == 0, done.stderr
-    assert f"Row: made from what {server.url} tells of its model" in done.stderr
+    assert f"Row: made from what {server.url} tells about its model" in done.stderr
     assert "probability_yes" in done.stdout
     assert "Why row 0: " in done.stdout
 
@@ -107,7 +107,7 @@ def test_what_the_mapper_tells_is_enough_for_a_row(store, option, tmp_path):
         done = invocation("--url", url, "--explain", *option, MLFLOW_TRACKING_URI=NOWHERE)
 
     assert done.returncode == 0, done.stderr
-    assert f"Row: made from what {url} tells of its model" in done.stderr
+    assert f"Row: made from what {url} tells about its model" in done.stderr
     assert "probabilities yes" in done.stdout
     assert "Why row 0: " in done.stdout
 

@@ -16,6 +16,7 @@ from mapper import MlflowRegistryConnector
 from mapper.cli.main import main
 from mapper.errors import RegistryError, SchemaError
 from mapper.model_server.proxy import Reply
+from mapper.registry.server import RegistryServer
 
 pytestmark = [
     pytest.mark.system,
@@ -191,7 +192,7 @@ def test_the_command_line_shows_a_schema_from_the_registry(mlflow_url, model, ca
 @pytest.mark.parametrize("uri", ["models:/tiny@champion", "models:/tiny/1", "runs:/abc/model"])
 def test_an_answer_without_what_mlflow_always_gives_is_told(uri, monkeypatch):
     connector = MlflowRegistryConnector("http://127.0.0.1:9", {})
-    monkeypatch.setattr(connector, "_get", lambda path, what: Reply(200, {}, b"{}"))
+    monkeypatch.setattr(RegistryServer, "_get", lambda self, path, what: Reply(200, {}, b"{}"))
 
     with pytest.raises(RegistryError, match="is not an MLflow server"):
         connector.fetch(uri)

@@ -1,9 +1,9 @@
 """Send rows to a served model and show the answer; a model for files gets a file through an object store.
 
-The server is asked first what it serves, and the rows are made from that. A server that does not tell, as
-MLflow's, gets the example row of the first model that there is of runs:/$MLFLOW_RUN_ID/model, the champion
-and the challenger (see MLFLOW_TRACKING_URI). Exit status: 0 answered, 1 no answer from the server, the
-store or MLflow, 2 wrong arguments or file.
+The command asks the server what it serves, and makes rows from the answer. A server that cannot tell, such
+as MLflow's, gets an example row: that of runs:/$MLFLOW_RUN_ID/model, else of the champion, else of the
+challenger (see MLFLOW_TRACKING_URI). Exit status: 0 answered, 1 no answer from the server, the store or
+MLflow, 2 wrong arguments or file.
 
 Example: python run_proto_model_invocation.py --explain
 """
@@ -56,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--store",
         metavar="S3_URL",
         help="where the file goes, such as s3://bucket/folder (default: s3://files if AWS_ENDPOINT_URL is "
-        "set, else a store on this machine, started if need be)",
+        "set, else a store on this machine, which is started if none runs)",
     )
     files.add_argument("--endpoint-url", help="address of the store (default: AWS_ENDPOINT_URL, or AWS)")
     parser.add_argument(
@@ -107,17 +107,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _answered(arguments: argparse.Namespace, say: Say) -> list[dict[str, Any]]:
     """Rows of the answer to the request that the arguments ask for."""
     url = arguments.url or (MAPPER_URL if arguments.mapper else MODEL_SERVER_URL)
-    records = (
-        read_records(arguments.data) if arguments.data else []
-    )  # or what is wrong with it, before all else
+    records = read_records(arguments.data) if arguments.data else []  # before all else: it may be wrong
     wait_until_up(url, arguments.wait_s)
     server = Server.asked(url)
     if server.takes_files:
         return _file_rows(arguments, server, say)
     if records:
-        say(f"Rows: those of {arguments.data}")
+        say(f"Rows: from {arguments.data}")
     elif server.record is not None and not arguments.model_uri:
-        say(f"Row: made from what {url} tells of its model")
+        say(f"Row: made from what {url} tells about its model")
         records = [server.record]
     else:
         records = [_registered(arguments, server, say).record]
@@ -153,7 +151,7 @@ def _file_rows(arguments: argparse.Namespace, server: Server, say: Say) -> list[
 def _spread(arguments: argparse.Namespace, server: Server, say: Say) -> list[dict[str, Any]]:
     """Rows over the range of what the model was trained on."""
     if server.schema is not None and not arguments.model_uri:
-        say(f"Rows: made from what {server.url} tells of its model")
+        say(f"Rows: made from what {server.url} tells about its model")
         return spread_records(server.schema)
     return spread_records(_registered(arguments, server, say).schema)
 

@@ -3,9 +3,9 @@
 Example: python -m proto_model mlserver --serve runs:/$MLFLOW_RUN_ID/model -p 5001
 
 --serve does what `mlflow models serve --enable-mlserver` did up to MLflow 3.12: it writes the configuration,
-makes an environment with MLServer and the model's requirements unless this one has them, and starts. Without
-it, that is left to you, as generate_mlserver_configs.sh does, which also says which environment variables
-set host, ports and limits.
+makes an environment with MLServer and the model's requirements unless this one has them, and starts MLServer.
+Without it, only the configuration is written, as by generate_mlserver_configs.sh, which also says which
+environment variables set host, ports and limits.
 """
 
 from __future__ import annotations

@@ -60,8 +60,8 @@ def build_parser() -> argparse.ArgumentParser:
         type=lambda text: tuple(filter(None, text.replace(",", " ").split())),
         default=os.environ.get("PROTO_MODEL_ALLOWED_HOSTS", ""),
         metavar="NAMES",
-        help="names besides the address under which clients ask, with commas between them; *.example.com for "
-        "all below a name, * for whatever (default: PROTO_MODEL_ALLOWED_HOSTS)",
+        help="further names that clients may use, separated by commas; *.example.com for all below a name, "
+        "* for any (default: PROTO_MODEL_ALLOWED_HOSTS)",
     )
     parser.add_argument("--access-log", action="store_true", help="write a line per request")
     return parser

@@ -53,7 +53,9 @@ def check_registry() -> None:
     uri = mlflow.get_tracking_uri()
     path = sqlite_path(uri)
     if path is not None and not path.exists():
-        raise ProtoModelError(f"There is no MLflow store {path}. MLFLOW_TRACKING_URI names another one.")
+        raise ProtoModelError(
+            f"There is no MLflow store {path}. Set MLFLOW_TRACKING_URI to the one you mean."
+        )
     check_store(uri)
 
 

@@ -4,13 +4,12 @@ Importing this package loads neither mlflow nor pandas nor scikit-learn.
 """
 
 from proto_model.model.answer import Answer, AnswerField
-from proto_model.model.bundle import BACKGROUND_KINDS, BackgroundKind, Bundle, background_rows, write_bundle
+from proto_model.model.bundle import BackgroundKind, Bundle, background_rows, write_bundle
 from proto_model.model.kinds import KINDS, answer_fields
 from proto_model.model.predictor import Predictor
 from proto_model.model.rows import RowReader, coded_rows
 
 __all__ = [
-    "BACKGROUND_KINDS",
     "KINDS",
     "Answer",
     "AnswerField",

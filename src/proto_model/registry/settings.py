@@ -87,7 +87,7 @@ class TrainingSettings:
     test_size: float = _setting(0.2, _fraction, "fraction of rows held out for testing, above 0 and below 1")
     random_state: int = _setting(0, _seed, "seed of searches and forests; the split does not depend on it")
     protected: tuple[str, ...] = _setting(
-        (), _columns, "columns that are no features, such as sex,race; they stay beside the test rows"
+        (), _columns, "columns that no model may see, such as sex,race; results are reported by their groups"
     )
     n_candidates: int = _setting(8, _count, "hyperparameter settings that each variant tries")
     registered_model_name: str = _setting("proto_model", _model_name, "model that gets the versions")
@@ -96,11 +96,11 @@ class TrainingSettings:
     )
     background: Literal["synthetic", "rows"] = _setting(
         "synthetic", _background,
-        "what explanations compare a row with: synthetic rows, or rows: training rows, in every version",
+        "what explanations compare with: synthetic rows, or (rows) training rows, kept in every version",
     )  # fmt: skip
     mapping: str = _setting(
         "", str.strip,
-        "mapping.yaml, or path/to/module.py:Class, that the mapper of these versions uses; empty for none",
+        "an application's own words, for the mapper: a mapping.yaml, or path/to/module.py:Class",
     )  # fmt: skip
 
     def as_params(self) -> dict[str, str]:

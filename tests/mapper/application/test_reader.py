@@ -37,7 +37,8 @@ def faults_of(text, schema):
         ("request: {}", "line 1, mapping: write `mapping: 1`"),
         ("mapping: true", "mapping: write `mapping: 1`"),
         ("mapping: 2", "mapping: write `mapping: 1`"),
-        ("mapping: 1\nrequests: {}", "line 2, requests: no such key; did you mean request?"),
+        ("mapping: 1\ntext: [a]", "line 2, text: a list given, a text expected"),
+        ("mapping: 1\nrequests: {}", "line 2, requests: no such key; did you mean 'request'?"),
         ("mapping: 1\nrequest: [a]", "line 2, request: a list given, a table of names expected"),
         (
             "mapping: 1\nrequest:\n  w: {feature: mas}",
@@ -45,7 +46,7 @@ def faults_of(text, schema):
         ),
         (
             "mapping: 1\nrequest:\n  w:\n    feature: mass\n    unti: g",
-            "line 5, request.w.unti: no such key; did you mean unit?",
+            "line 5, request.w.unti: no such key; did you mean 'unit'?",
         ),
         ("mapping: 1\nrequest: {w: {feature: mass, unit: g}}", "no unit 'g' under `units`; known: none"),
         ("mapping: 1\nunits: {g: {factor: 0}}", "units.g.factor: 0.0 given; it must be above 0"),
@@ -106,7 +107,7 @@ def faults_of(text, schema):
             "mapping: 1\nfeatures: {mass: {expression: eggs + }}",
             "features.mass.expression: not an expression",
         ),
-        ("mapping: 1\nfeatures: {mass: {expression: egs + 1}}", "there is no 'egs'; did you mean eggs?"),
+        ("mapping: 1\nfeatures: {mass: {expression: egs + 1}}", "there is no 'egs'; did you mean 'eggs'?"),
         (
             "mapping: 1\nfeatures: {mass: {expression: island}}",
             "gives a text, and the feature 'mass' is a double",
@@ -129,7 +130,7 @@ def faults_of(text, schema):
         ),
         (
             "mapping: 1\nanswer: {fields: {a: {expression: probability_adelie}}}",
-            "did you mean probability_Adelie?",
+            "did you mean 'probability_Adelie'?",
         ),
         ("mapping: 1\nanswer: {fields: {a: {from: probability, unit: [x]}}}", "no unit a list"),
         ("mapping: 1\nanswer: {fields: {explanation: prediction}}", "`explanation` is the name of one field"),

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mapper import ModelAnswer, ModelSchema, ModelServerProxy, TabularModel
-from mapper.errors import ModelServerAnswerError, ModelServerDownError, RefusedByModelError
-from mapper.mapping.answer import clean_message, read_answer
+from mapper.errors import ModelServerAnswerError, ModelServerDownError
 from tests.mapper.conftest import SCHEMA
 
 ROW = {"prediction": "Gentoo", "probability": 0.75, "probability_Adelie": 0.25, "probability_Gentoo": 0.75}
@@ -82,21 +81,6 @@ def test_labels_come_back_as_in_the_schema(schema):
 
     assert repr(item["prediction"]) == "1"
     assert item["probabilities"] == {"0": 0.1, "1": 0.9}
-
-
-@pytest.mark.parametrize("retry_after", [None, "", "Wed, 21 Oct 2026", "-5", "0", "99999999"])
-def test_retry_after_is_always_a_sensible_number(retry_after):
-    with pytest.raises(ModelServerDownError) as caught:
-        read_answer(503, retry_after, b"")
-
-    assert 1 <= caught.value.retry_after_s <= 3600
-
-
-def test_messages_are_cut_and_cleaned():
-    assert clean_message("Failed to predict data '5'.") == "no reason given"
-    assert len(clean_message("x" * 9000)) == 2001
-    with pytest.raises(RefusedByModelError, match="bad row"):
-        read_answer(422, None, b'{"detail": "bad row"}')
 
 
 def model_of(schema, classes, kind):

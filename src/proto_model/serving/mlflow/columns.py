@@ -1,10 +1,9 @@
 """The columns of a signature, which tell of a model's rows and are not to check them.
 
 MLflow would check columns of these types with less to say than `proto_model.model.rows`, and change values on
-the way: "false" to true, 3.7 to 3. No type of column leaves JSON, CSV, data frames and rows without names
-alone at once: of any type, MLflow reads no CSV and takes a millisecond longer for a row of 30 columns. So a
-model that MLflow has loaded has no input columns to check by; its `MLmodel` names them, for people, for the
-registry and for Spark.
+the way: "false" to true, 3.7 to 3. Columns of any type would refuse CSV and be slower. So a model that MLflow
+has loaded has no input columns to check by; its `MLmodel` names them, for people, for the registry and for
+Spark.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from mapper import MlflowRegistryConnector
 from mapper.cli.main import main
 from mapper.errors import RegistryError, SchemaError, SettingsError
 from mapper.registry import check_registry_url, find_model, find_registry
-from mapper.sqlite_store import COLUMNS, SqliteStore, sqlite_file
+from mapper.registry.sqlite_store import COLUMNS, SqliteStore, sqlite_file
 from tests.mapper.conftest import SCHEMA
 
 URI = "models:/penguins@champion"
@@ -178,6 +178,7 @@ def test_a_store_that_was_moved_says_where_its_files_are_now(tmp_path, files):
         ("runs:/r2/model", "no run r2"),
         ("runs:/r1/other", "not at /nowhere/other"),
         ("penguins", "is not a model URI"),
+        ("models:/penguins/99999999999999999999", "is not a model URI"),
     ],
 )
 def test_what_is_not_there_is_said(tmp_path, files, uri, words):

@@ -16,7 +16,6 @@ from urllib.parse import unquote, urlsplit
 
 from mapper.errors import RegistryError, SettingsError
 
-DEFAULT_FILE = "mlflow.db"  # what MLflow makes in the current folder
 WAIT_S = 5.0  # for a training run that is writing just now
 COLUMNS = {
     "registered_models": {"name"},
@@ -55,6 +54,9 @@ class SqliteStore:
     def __init__(self, uri: str, environ: Mapping[str, str]) -> None:
         self.path = sqlite_file(uri).absolute()
         self._workspace = environ.get("MLFLOW_WORKSPACE") or "default"
+
+    def close(self) -> None:
+        """Nothing stays open between two questions."""
 
     def version(self, name: str, alias: str | None, number: str) -> dict[str, Any]:
         """A version of a registered model, by its alias, or its number if the alias is None."""
@@ -105,20 +107,19 @@ class SqliteStore:
 
     def file_of_model(self, model_id: str, path: str) -> bytes:
         """A file of a logged model."""
+        return self._file(f"model {model_id}", self._location(model_id), path)
+
+    def names_of_model(self, model_id: str, folder: str) -> list[str]:
+        """Names of the files in a folder of a logged model; none if there is no such folder."""
+        place = self._place(f"model {model_id}", self._location(model_id)) / folder
+        return sorted(path.name for path in place.iterdir() if path.is_file()) if place.is_dir() else []
+
+    def _location(self, model_id: str) -> str:
         with self._opened() as rows:
             found = rows("logged_models", ["artifact_location"], model_id=model_id, lifecycle_stage="active")
         if not found:
             self._refuse(f"there is no model {model_id}")
-        return self._file(f"model {model_id}", found[0][0], path)
-
-    def names_of_model(self, model_id: str, folder: str) -> list[str]:
-        """Names of the files in a folder of a logged model."""
-        with self._opened() as rows:
-            found = rows("logged_models", ["artifact_location"], model_id=model_id, lifecycle_stage="active")
-        place = self._place(f"model {model_id}", found[0][0]) / folder if found else None
-        if place is None or not place.is_dir():
-            return []
-        return sorted(path.name for path in place.iterdir() if path.is_file())
+        return str(found[0][0])
 
     def model_of_run(self, run_id: str, name: str) -> str | None:
         """Id of the model that a run logged under a name, unless MLflow 2 did it."""
