@@ -102,6 +102,17 @@ def test_a_compressed_body_is_decompressed(service, record, encode):
     expect_problem(service.call("/v1/predict", bomb, headers), 413, "too-large")
 
 
+@pytest.mark.parametrize("part", [b"[],", b"{},", b"[NaN],", b'[{"a":1}],'])
+def test_lists_and_objects_are_counted_before_they_take_memory(service, part):
+    body = gzip.compress(b'{"data": [' + part * 150_000 + b"1]}")
+
+    problem = expect_problem(
+        service.call("/v1/predict", body, {"Content-Encoding": "gzip"}), 413, "too-large"
+    )
+
+    assert problem["detail"] == "The body has more than 110000 lists and objects. Send fewer rows at a time."
+
+
 @pytest.mark.parametrize(
     "body", [b"\x1f\x8bnot", gzip.compress(b'{"data": 1}')[:-3], gzip.compress(b"{}") + b"more"]
 )

@@ -17,7 +17,7 @@ import orjson
 from proto_model.errors import InputError, ProtoModelError
 from proto_model.serving.http.body import ENCODINGS, decoded, media_type
 from proto_model.serving.http.connection import ClientGoneError, Limits, RefusedError, read_body
-from proto_model.serving.http.errors import EncodingError, MethodError, NotFoundError, fault
+from proto_model.serving.http.errors import EncodingError, MethodError, NotFoundError, fault, forget_frames
 from proto_model.serving.http.hosts import Hosts
 from proto_model.serving.http.metrics import ROUTES, Metrics
 from proto_model.serving.http.payload import JSON
@@ -102,6 +102,7 @@ class App:
             is_last = True
         except Exception as error:
             status, code, text = fault(error)
+            forget_frames(error)
             content = _error(is_v2, code, text)
             if isinstance(error, EncodingError):
                 headers.append(ACCEPT_ENCODING)

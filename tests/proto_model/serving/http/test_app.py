@@ -1,6 +1,7 @@
 """Routes, limits, and what takes long; errors that nobody foresaw stay inside."""
 
 import asyncio
+import gc
 import gzip
 import json
 import logging
@@ -9,11 +10,13 @@ import zlib
 
 import pytest
 
+from proto_model.errors import InputError
 from proto_model.model import Predictor
 from proto_model.serving.http import ServedModel
 from proto_model.serving.http.app import REFUSED
 from proto_model.serving.http.errors import STATUS
 from proto_model.serving.http.metrics import STATUSES
+from proto_model.serving.http.service import SMALL_BODY_BYTES
 
 ROW = {"age": 40, "income": 2e4, "job": "nurse", "owner": True, "children": 1}
 JSON = {"Content-Type": "application/json"}
@@ -159,6 +162,35 @@ def test_every_entry_unpacks_bodies_up_to_the_limit(make_app, ask, path, encodin
 
     assert reply.status == status, reply.body
     assert reply.headers.get("accept-encoding") == ("gzip, deflate" if status == 415 else None)
+
+
+@pytest.mark.parametrize("path", sorted(ENTRIES))
+@pytest.mark.parametrize("part", [b"[],", b"{},", b"[NaN],", b'[{"a":1}],'])
+def test_lists_and_objects_are_counted_before_they_take_memory(make_app, ask, path, part):
+    app = make_app(max_rows=1000)
+    body = gzip.compress(b'{"inputs": [' + part * 200_000 + b"1]}")
+
+    reply = asyncio.run(ask(app, "POST", path, body, JSON | {"Content-Encoding": "gzip"}))
+
+    assert reply.status == 413
+    assert b"more than 102000 lists and objects" in reply.body
+
+
+def test_an_error_from_a_thread_keeps_no_request_in_memory(make_app, ask):
+    app = make_app()
+    body = json.dumps({"inputs": [{**ROW, "age": "old"}] * 1000}).encode()
+    assert len(body) > SMALL_BODY_BYTES
+
+    gc.collect()
+    gc.disable()  # which comes late where most objects are old
+    try:
+        reply = asyncio.run(ask(app, "POST", "/invocations", body, JSON))
+        kept = [item for item in gc.get_objects() if isinstance(item, InputError) and item.__traceback__]
+    finally:
+        gc.enable()
+
+    assert reply.status == 400
+    assert not kept
 
 
 @pytest.mark.parametrize(
