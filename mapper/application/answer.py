@@ -12,7 +12,7 @@ from collections.abc import Mapping as Table
 from typing import Any
 
 from mapper.application.functions import NotComputableError, Value, spelled
-from mapper.application.mapping import AnswerField, Field, Mapping
+from mapper.application.mapping import CLASS_SHARE, AnswerField, Field, Mapping
 from mapper.errors import ModelServerAnswerError
 from mapper.mapping.answer import AnswerMapper, TangoResponse
 from mapper.mapping.request import ModelRequest
@@ -62,11 +62,12 @@ class MappedAnswers(AnswerMapper):
             shares = {class_text(words[text]): share for text, share in row["probabilities"].items()}
             outside["probabilities"] = shares
         if self._answer is not None:
+            is_whole = "probabilities" in outside
             record = self._record(outside)
             outside = {
                 field.name: _shown_number(field, _part(field, outside, record))
                 for field in self._answer
-                if field.part != "explanation" and (field.part in outside or field.part is None)
+                if field.part != "explanation" and (is_whole or field.by_explainer)
             }
         if "explanation" in row:
             outside[self._explanation] = self._explanations.map(row["explanation"])
@@ -76,7 +77,7 @@ class MappedAnswers(AnswerMapper):
         """What expressions of the answer read."""
         prediction = outside["prediction"]
         given = outside.get("probabilities", {})
-        shares = {f"probability_{text}": given.get(text) for text in map(class_text, self._words.values())}
+        shares = {f"{CLASS_SHARE}{text}": given.get(text) for text in map(class_text, self._words.values())}
         is_text = self._is_text and prediction is not None
         return {
             "prediction": spelled(prediction) if is_text else prediction,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import zlib
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from mapper.errors import ContentEncodingError, MediaTypeError, NotJsonError, TooLargeError
-from mapper.http.connection import read_body
+from mapper.http.connection import read_body, reserve
 from mapper.http.problem import ENCODINGS
 from mapper.mapping.request import MAX_ROWS, ModelRequest
 
@@ -24,7 +25,7 @@ GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # whichever its first bytes say
 
 
 class Request:
-    """A request whose head has arrived; `headers` has lower-case names, and the last of two values."""
+    """A request whose head has arrived; `headers` has lower-case names."""
 
     def __init__(
         self, scope: MutableMapping[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]]
@@ -47,6 +48,16 @@ class Request:
     async def body(self, max_bytes: int) -> bytes:
         """Body as it was sent, which may be compressed; raises what `read_body` does."""
         return await read_body(self._scope, self._receive, max_bytes)
+
+    async def decoded_body(self, max_bytes: int) -> bytes:
+        """Body as it was before compression; raises what `body` and `decoded_body` do."""
+        body = await self.body(max_bytes)
+        check_media_type(self)
+        if b"content-encoding" not in self.headers:
+            return decoded_body(self, body, max_bytes)
+        body = await asyncio.to_thread(decoded_body, self, body, max_bytes)
+        reserve(self._scope, len(body))
+        return body
 
 
 class Answer(NamedTuple):

@@ -19,7 +19,7 @@ from mapper import errors
 from mapper.application.model import tabular_model
 from mapper.application.service import Application
 from mapper.errors import Finding
-from mapper.http.body import Answer, Request, check_media_type, check_sendable, decoded_body, parse_body
+from mapper.http.body import Answer, Request, check_sendable, parse_body
 from mapper.http.connection import ClientGoneError as RequestCutError
 from mapper.http.connection import RefusedError
 from mapper.http.docs import docs_page
@@ -210,9 +210,8 @@ class MapperService:
         """POST /v1/predict and /v1/explain: check, ask the model server, translate its answer."""
         explain = request.path == "/v1/explain"
         model = self._application.mapped_by(explain=explain)
-        body = await request.body(self._settings.max_body_bytes)
-        check_media_type(request)
-        if len(body) > THREAD_FROM_BYTES or b"content-encoding" in request.headers:
+        body = await request.decoded_body(self._settings.max_body_bytes)
+        if len(body) > THREAD_FROM_BYTES:
             mapped = await asyncio.to_thread(self._map_body, model, request, body)
         else:
             mapped = self._map_body(model, request, body)
@@ -226,9 +225,7 @@ class MapperService:
         return Answer(await asyncio.to_thread(translate) if mapped.n_rows > THREAD_FROM_ROWS else translate())
 
     def _map_body(self, model: TangoModel, request: Request, body: bytes) -> ModelRequest:
-        content, not_json = parse_body(
-            decoded_body(request, body, self._settings.max_body_bytes), self._settings.max_rows
-        )
+        content, not_json = parse_body(body, self._settings.max_rows)
         self._check_kind(content)
         mapped = model.map_request(content)
         request_of_model = ModelRequest.of(mapped, explain=request.path == "/v1/explain")

@@ -6,7 +6,9 @@ import gzip
 import json
 import logging
 import re
+import time
 import zlib
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +16,7 @@ from proto_model.errors import InputError
 from proto_model.model import Predictor
 from proto_model.serving.http import ServedModel
 from proto_model.serving.http.app import REFUSED
+from proto_model.serving.http.connection import Limits
 from proto_model.serving.http.errors import STATUS
 from proto_model.serving.http.metrics import STATUSES
 from proto_model.serving.http.service import SMALL_BODY_BYTES
@@ -66,6 +69,30 @@ def test_a_body_in_pieces_is_put_together(make_app, ask):
     reply = asyncio.run(ask(make_app(), "POST", "/invocations", [BODY[:9], BODY[9:50], BODY[50:]], JSON))
 
     assert reply.status == 200
+
+
+def test_a_packed_body_counts_as_it_is_unpacked(make_app, ask):
+    """With all other bodies of the connection's server; `reserved` is what has been counted of this one."""
+    counted = []
+    limits = Limits(1, 1.0, 1.0, max_bodies_bytes=300_000)
+    config = SimpleNamespace(reserved_bytes=290_000, limits=limits, release=counted.append)
+    connection = SimpleNamespace(
+        config=config, make_way=lambda n_bytes: 0, loop=SimpleNamespace(time=time.time)
+    )
+    headers = JSON | {"Content-Encoding": "gzip"}
+
+    async def answer():
+        return await ask(
+            make_app(), "POST", "/invocations", gzip.compress(LARGE), headers, connection=connection
+        )
+
+    reply = asyncio.run(answer())
+    assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+    assert not counted
+    config.reserved_bytes = 0
+    assert asyncio.run(answer()).status == 200
+    [scope] = counted
+    assert len(LARGE) <= scope["reserved"] == config.reserved_bytes
 
 
 @pytest.mark.parametrize("declared", [len(BODY), None])
