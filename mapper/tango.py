@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
 from mapper.application.model import tabular_model
+from mapper.application.service import Application
 from mapper.errors import SettingsError
 from mapper.http.openapi import REFERENCE, openapi_document
 from mapper.model_server.proxy import ModelServerProxy, shown_url
@@ -91,12 +92,21 @@ def deployment_payload(deployment_key: str, registry_url: str, server_url: str) 
 
 
 def model_payload(
-    published: PublishedModel, facts: ModelFacts, explainer: ModelPayload | None = None
+    published: PublishedModel,
+    facts: ModelFacts,
+    explainer: ModelPayload | None = None,
+    application: Application | None = None,
 ) -> ModelPayload:
-    """Payload of a version; raises SettingsError if it has no number."""
-    schema, takes_files = published.schema, published.signature == "file"
+    """Payload of a version, in the words of its application; raises SettingsError if it has no number.
+
+    By default, that is the `mapping.yaml` among the version's files, or the model as it is.
+    """
     if not published.version:
         raise SettingsError("The model has no version number. Give --version, or a model in the registry.")
+    application = application or Application(
+        tabular_model(published.schema, published.files, published.version)
+    )
+    schema, takes_files = application.model.schema, published.signature == "file"
     model_code = facts.model_code or published.name or schema.model_name
     verb = "Explains predictions of" if published.explains else "Predicts"
     realtime = not takes_files if facts.realtime_execution is None else facts.realtime_execution
@@ -105,33 +115,33 @@ def model_payload(
         "version": published.version,
         "name": facts.name or model_code,
         "description": facts.description
+        or schema.content.get("text")
         or f"{verb} {schema.target}: one of {', '.join(schema.class_texts)}.",
         "workspace": facts.workspace,
         "realtime_execution": realtime,
         "allow_download": facts.allow_download,
         "need_context": facts.need_context,
-        "input_schema": request_schema(published),
-        "output_schema": answer_schema(published),
+        "input_schema": request_schema(published, application),
+        "output_schema": answer_schema(published, application),
         "explainer": explainer,
     }
 
 
-def request_schema(published: PublishedModel) -> dict[str, Any]:
+def request_schema(published: PublishedModel, application: Application) -> dict[str, Any]:
     """JSON Schema of the requests that `map_request` takes for a version."""
-    document = _document(published)
+    document = _document(published, application)
     path = document["paths"]["/v1/explain" if published.explains else "/v1/predict"]
     return _standalone(path["post"]["requestBody"]["content"]["application/json"]["schema"], document)
 
 
-def answer_schema(published: PublishedModel) -> dict[str, Any]:
+def answer_schema(published: PublishedModel, application: Application) -> dict[str, Any]:
     """JSON Schema of the answers that `map_response` gives for a version."""
-    return _standalone({"$ref": f"{REFERENCE}Answer"}, _document(published))
+    return _standalone({"$ref": f"{REFERENCE}Answer"}, _document(published, application))
 
 
-def _document(published: PublishedModel) -> dict[str, Any]:
-    return openapi_document(
-        tabular_model(published.schema, published.files, published.version), published.signature
-    )
+def _document(published: PublishedModel, application: Application) -> dict[str, Any]:
+    takes = published.signature or ("rows" if application.is_own else None)
+    return openapi_document(application.model, takes, application.form)
 
 
 def _standalone(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping as Table
 from typing import Any
 
 from mapper.application.functions import NotComputableError, Value, spelled
-from mapper.application.mapping import AnswerField, Field, Mapping
+from mapper.application.mapping import CLASS_SHARE, AnswerField, Field, Mapping
 from mapper.errors import ModelServerAnswerError
 from mapper.mapping.answer import AnswerMapper, TangoResponse
 from mapper.mapping.request import ModelRequest
@@ -62,11 +62,12 @@ class MappedAnswers(AnswerMapper):
             shares = {class_text(words[text]): share for text, share in row["probabilities"].items()}
             outside["probabilities"] = shares
         if self._answer is not None:
+            is_whole = "probabilities" in outside
             record = self._record(outside)
             outside = {
                 field.name: _shown_number(field, _part(field, outside, record))
                 for field in self._answer
-                if field.part != "explanation" and (field.part in outside or field.part is None)
+                if field.part != "explanation" and (is_whole or field.by_explainer)
             }
         if "explanation" in row:
             outside[self._explanation] = self._explanations.map(row["explanation"])
@@ -76,7 +77,7 @@ class MappedAnswers(AnswerMapper):
         """What expressions of the answer read."""
         prediction = outside["prediction"]
         given = outside.get("probabilities", {})
-        shares = {f"probability_{text}": given.get(text) for text in map(class_text, self._words.values())}
+        shares = {f"{CLASS_SHARE}{text}": given.get(text) for text in map(class_text, self._words.values())}
         is_text = self._is_text and prediction is not None
         return {
             "prediction": spelled(prediction) if is_text else prediction,
@@ -114,12 +115,20 @@ class ExplanationMapper:
         """The explanation in the client's words; a form that is not known raises KeyError or TypeError."""
         rule = given["rule"]
         premises = [self._premise(item) for item in rule["premises"]]
-        changes = [self._counterfactual(item) for item in given["counterfactuals"]]
+        wanted = given["counterfactuals"]
+        unsayable = [self._unsayable(item) for item in wanted]
+        changes = [
+            self._counterfactual(item) for item, names in zip(wanted, unsayable, strict=True) if not names
+        ]
         importances = {self._name(name): share for name, share in given["feature_importances"].items()}
         names = [item["feature"] for item in rule["premises"]]
         names += [change["feature"] for item in given["counterfactuals"] for change in item["changes"]]
         names += [name for name, share in given["feature_importances"].items() if share > 0]
         notes = [f"{name} {self._own[name]}." for name in dict.fromkeys(names) if name in self._own]
+        notes += [
+            f"A counterfactual is left out: the mapping has no word for its value of {' and '.join(names)}."
+            for names in dict.fromkeys(filter(None, unsayable))
+        ]
         consequence = self._label(rule["consequence"])
         return {
             **given,
@@ -160,15 +169,23 @@ class ExplanationMapper:
         text = f"IF {' AND '.join(parts)} THEN {_shown(label)}"
         return {**item, "changes": changes, "prediction": label, "rule": rule, "text": text}
 
+    def _unsayable(self, item: Explained) -> tuple[str, ...]:
+        """Fields that a counterfactual changes to a value that no word of the client stands for."""
+        changes = item["changes"]
+        fields = [(self._fields.get(change["feature"]), change["to"]) for change in changes]
+        return tuple(
+            field.name for field, value in fields if field is not None and not _has_word(field, value)
+        )
+
     def _value(self, feature: str, value: Value) -> Value:
         """A value of the model in the client's words; of several words for it, the first."""
         field = self._fields.get(feature)
-        if field is None or value is None:
+        if field is None:
             return value
-        if field.unit is not None:
-            return _whole(field.unit.outward(float(value)))
         if field.lookup is not None:
             return next((key for key, found in field.lookup.items() if found == value), value)
+        if field.unit is not None and value is not None:
+            return _whole(field.unit.outward(float(value)))
         return value
 
     def _premise(self, premise: Explained) -> Explained:
@@ -184,8 +201,15 @@ class ExplanationMapper:
         return outside
 
 
+def _has_word(field: Field, value: Value) -> bool:
+    """Whether a client can say a value; `otherwise` is said by its own name, as by any other word."""
+    if field.lookup is None or value in field.lookup.values():
+        return True
+    return field.outside.values == "open" and value == field.otherwise
+
+
 def _looked_up(premise: Explained, field: Field) -> Explained:
-    """The words whose values satisfy a premise, and the model's own where there is no word for one."""
+    """The words whose values satisfy a premise; values that no word stands for do not concern the client."""
     low, high = premise.pop("above", -math.inf), premise.pop("at_most", math.inf)
     among = premise.pop("in", None)
     table = field.lookup or {}
@@ -193,7 +217,7 @@ def _looked_up(premise: Explained, field: Field) -> Explained:
         words = [key for key, value in table.items() if value is not None and low < float(value) <= high]
     else:
         words = [key for key, value in table.items() if value in among]
-        words += [value for value in among if value not in table.values()]
+        words += [value for value in among if value not in table.values() and _has_word(field, value)]
     if premise.get("or_missing"):
         words += [key for key, value in table.items() if value is None]
     return {**premise, "in": words}

@@ -83,7 +83,7 @@ def parse(source: str, kinds: Mapping[str, Kind]) -> Expression:
         raise ExpressionError("not an expression, or nested too deeply") from error
     if n_parts > MAX_PARTS:
         raise ExpressionError("too long: split it into several fields")
-    compiler = _Compiler(kinds)
+    compiler = _Compiler(kinds, source.strip())
     kind, evaluate = compiler.compile(tree.body, 0)
     return Expression(source.strip(), kind, tuple(compiler.names), evaluate)
 
@@ -91,8 +91,9 @@ def parse(source: str, kinds: Mapping[str, Kind]) -> Expression:
 class _Compiler:
     """Turns the parts of a syntax tree into typed functions."""
 
-    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+    def __init__(self, kinds: Mapping[str, Kind], source: str) -> None:
         self._kinds = kinds
+        self._source = source
         self.names: dict[str, None] = {}
 
     def compile(self, node: ast.AST, depth: int) -> Typed:
@@ -123,12 +124,13 @@ class _Compiler:
         if isinstance(value, int | float) and -MAX_NUMBER <= value <= MAX_NUMBER:
             number = float(value)
             return Typed("number", lambda _: number)
-        if isinstance(value, str):
+        if isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value):
             return Typed("text", lambda _: value)
         raise ExpressionError(f"{shown(value)} is not a number, a text, True, False or None")
 
     def _name(self, node: ast.Name, _: int) -> Typed:
-        return self._field(node.id)
+        # As it is written: Python reads ﬁeld as field, which may be the name of another field.
+        return self._field(ast.get_source_segment(self._source, node) or node.id)
 
     def _field(self, name: str) -> Typed:
         kind = self._kinds.get(name)

@@ -61,6 +61,9 @@ class Field:
         return self.outside.name
 
 
+CLASS_SHARE = "probability_"  # begins the names of the classes' probabilities in expressions
+
+
 @dataclass(frozen=True)
 class AnswerField:
     """A field of each row's answer: a part of the prediction, an expression, or else a constant."""
@@ -72,6 +75,12 @@ class AnswerField:
     unit: Unit | None = None
     digits: int | None = None
     text: str = ""
+
+    @property
+    def by_explainer(self) -> bool:
+        """Whether it has a value where only the prediction and its probability are known."""
+        read = self.expression.names if self.expression else ()
+        return self.part != "probabilities" and not any(name.startswith(CLASS_SHARE) for name in read)
 
     def document(self, words: Table[str, Label]) -> dict[str, Any]:
         """JSON Schema of its values; `words` are the classes' names by their texts."""
@@ -138,7 +147,7 @@ class Mapping:
         """JSON Schema of a row's answer, where it has fields of its own."""
         answer = self.answer or ()
         properties = {field.name: field.document(self.words) for field in answer}
-        required = [field.name for field in answer if field.part != "explanation"]
+        required = [field.name for field in answer if field.part != "explanation" and field.by_explainer]
         if all(field.part != "explanation" for field in answer):
             explanation = next(f for f in ROW_FIELDS[self.inside.task] if f.name == "explanation")
             properties["explanation"] = {"type": "object", "description": f"{explanation.text}."}

@@ -78,7 +78,8 @@ class Notes:
         if not isinstance(source, str | int | float):
             self.fail(path, f"{shown(source)} given, an expression expected")
         try:
-            expression = parse(spelled(source), kinds)
+            # True and False are words of expressions, too, but YAML has read them
+            expression = parse(str(source) if isinstance(source, bool) else spelled(source), kinds)
         except ExpressionError as error:
             self.fail(path, str(error))
         if expression.kind is None:

@@ -120,6 +120,10 @@ class _Reader(Notes):
         otherwise: Value = None
         if "otherwise" in keys:
             otherwise = self.value_of(feature.name, keys["otherwise"], (*path, "otherwise"))
+            word = spelled(otherwise) if otherwise is not None else ""
+            if word in table and table[word] != otherwise:
+                message = f"{shown(word)} is also a word of the lookup that means {shown(table[word])}"
+                self.fail((*path, "otherwise"), f"{message}; call that word something else")
         typical = next((key for key, value in table.items() if value == feature.typical), next(iter(table)))
         outside = Feature(
             field.name,
@@ -228,6 +232,11 @@ class _Reader(Notes):
                 message = f"the feature {shown(field.feature)} is given twice, by {other} as well"
                 self.note(("request", field.name), message)
             sources[field.feature] = field.name
+            if field.name in given:
+                message = f"{shown(field.name)} is also a feature, which `features` gives"
+                self.note(("request", field.name), f"{message}; give the field another name")
+        if not fields and not self.faults:
+            self.note((), "requests have no field left; `features` gives all of them")
         if len(fields) > MAX_FIELDS:
             self.note(("request",), f"{len(fields)} fields; the limit is {MAX_FIELDS}")
 

@@ -6,15 +6,21 @@ import argparse
 import os
 import sys
 from dataclasses import fields, replace
+from typing import Any
 from urllib.parse import quote
 
+from mapper.application.code import MANIFEST
+from mapper.application.service import Application
 from mapper.cli.predict import MODEL_HELP, REGISTRY_HELP
 from mapper.cli.tables import print_json
+from mapper.http.process import open_application
+from mapper.http.settings import MapperSettings
 from mapper.mapping.interfaces import INTERFACES, PACKAGE, installed_version, interfaces_text
 from mapper.registry import MlflowRegistryConnector, PublishedModel, find_model, find_registry
 from mapper.tango import ModelFacts, ModelPayload, deployment_payload, has_login, model_payload
 
 MODEL = "models:/proto_model@champion"
+APPLICATION = ("mapping", "model", "allow_code", "code_digest")  # settings of the service that say who maps
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -77,6 +83,11 @@ def _add_model(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     add("--need-context", action=switch, default=False, help="whether map_request needs the session")
     found = "the version that explains this one, or `none` (default: found in the registry)"
     add("--explainer", default="", metavar="MODEL", help=found)
+    for name in APPLICATION:
+        setting = next(field for field in fields(MapperSettings) if field.name == name)
+        flag = setting.metadata["flag"] or f"--{name}"
+        kind: dict[str, Any] = {"action": "store_true"} if setting.type == "bool" else {"metavar": "MAPPING"}
+        add(flag, dest=f"own_{name}", default=None, help=setting.metadata["help"], **kind)
     model.set_defaults(run=_print_model)
 
 
@@ -104,8 +115,18 @@ def _print_model(args: argparse.Namespace) -> int:
         signature=args.signature or published.signature,
     )
     facts = ModelFacts(**{field.name: getattr(args, field.name) for field in fields(ModelFacts)})
-    print_json(model_payload(published, facts, _explainer(args, published, facts)))
+    explainer = _explainer(args, published, facts)
+    print_json(model_payload(published, facts, explainer, _application(args, published)))
     return 0
+
+
+def _application(args: argparse.Namespace, published: PublishedModel) -> Application:
+    """What maps the requests of a version, as the service would have it with the same flags and variables."""
+    flags = {name: getattr(args, f"own_{name}") for name in APPLICATION}
+    settings = replace(MapperSettings.load(os.environ, flags), signature="")
+    if published.explains and not (settings.model or MANIFEST in published.files):
+        settings = replace(settings, code_digest="")  # that of the model which it explains
+    return open_application(settings, published)
 
 
 def _explainer(args: argparse.Namespace, published: PublishedModel, facts: ModelFacts) -> ModelPayload | None:
@@ -122,7 +143,8 @@ def _explainer(args: argparse.Namespace, published: PublishedModel, facts: Model
     explainer = replace(find_model(source, args.registry_url, os.environ), explains=True)
     code = f"{facts.model_code}_explainer" if facts.model_code else ""
     name = f"{facts.name}-explainer" if facts.name else ""
-    return model_payload(explainer, replace(facts, model_code=code, name=name, description=""))
+    facts = replace(facts, model_code=code, name=name, description="")
+    return model_payload(explainer, facts, application=_application(args, explainer))
 
 
 def _check(_: argparse.Namespace) -> int:

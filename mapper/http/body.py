@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import zlib
@@ -11,19 +12,20 @@ from typing import Any, NamedTuple
 import orjson
 
 from mapper.errors import ContentEncodingError, MediaTypeError, NotJsonError, TooLargeError
-from mapper.http.connection import read_body
+from mapper.http.connection import read_body, reserve
 from mapper.http.problem import ENCODINGS
-from mapper.mapping.request import ModelRequest
+from mapper.mapping.request import MAX_ROWS, ModelRequest
 
 JSON = "application/json"
 
 UTF_8 = ("utf-8", "utf8", "us-ascii")
 HUGE = 1 << 1024  # stands for whole numbers of more digits than a float can have
+SPARE_PARTS = 100_000  # lists and objects in JSON besides two for each row
 GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # whichever its first bytes say
 
 
 class Request:
-    """A request whose head has arrived; `headers` has lower-case names, and the last of two values."""
+    """A request whose head has arrived; `headers` has lower-case names."""
 
     def __init__(
         self, scope: MutableMapping[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]]
@@ -46,6 +48,16 @@ class Request:
     async def body(self, max_bytes: int) -> bytes:
         """Body as it was sent, which may be compressed; raises what `read_body` does."""
         return await read_body(self._scope, self._receive, max_bytes)
+
+    async def decoded_body(self, max_bytes: int) -> bytes:
+        """Body as it was before compression; raises what `body` and `decoded_body` do."""
+        body = await self.body(max_bytes)
+        check_media_type(self)
+        if b"content-encoding" not in self.headers:
+            return decoded_body(self, body, max_bytes)
+        body = await asyncio.to_thread(decoded_body, self, body, max_bytes)
+        reserve(self._scope, len(body))
+        return body
 
 
 class Answer(NamedTuple):
@@ -105,13 +117,17 @@ def _decompressed(body: bytes, max_bytes: int) -> bytes:
     return decoded
 
 
-def parse_body(body: bytes) -> tuple[Any, NotJsonError | None]:
+def parse_body(body: bytes, max_rows: int = MAX_ROWS) -> tuple[Any, NotJsonError | None]:
     """JSON of a body, and the error to raise if what is unusual in it cannot be sent on (`check_sendable`).
 
     Many programs write NaN, numbers of hundreds of digits, halves of surrogate pairs, a byte order mark, or
     UTF-16. The model server reads them, and so does the mapper: values mean what the rule book says.
-    Raises NotJsonError if the body is not JSON in any other way.
+    Raises NotJsonError if the body is not JSON in any other way, and TooLargeError before it reads more lists
+    and objects than so many rows can need: in memory, each takes twenty times its two characters.
     """
+    most = 2 * max_rows + SPARE_PARTS
+    if len(body) > most and body.count(b"[") + body.count(b"{") > most:
+        raise TooLargeError(f"The body has more than {most} lists and objects. Send fewer rows at a time.")
     try:
         return orjson.loads(body), None
     except orjson.JSONDecodeError as error:

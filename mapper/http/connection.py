@@ -7,7 +7,9 @@
 - A head has a limited size, and a request a limited time to arrive.
 - A request is parsed when those before it are answered, so a client that sends and never reads holds neither
   memory nor the event loop.
-- What is not HTTP/1.0 or 1.1, comes in another coding than chunks, or is meant for another host, is refused.
+- What is not HTTP/1.0 or 1.1, comes in another coding than chunks, has two types, or is meant for another
+  host, is refused.
+- The bodies of all requests together have a limited size. Those that have stopped arriving give way.
 - The body of a request that offers `Upgrade` is kept. Java's client offers it with each request.
 - An answer that comes before the end of its request reaches the client, instead of a reset. So does one to a
   client that has closed its own direction.
@@ -24,6 +26,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import select
+import sys
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -36,7 +39,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .hosts import Hosts
 
-__all__ = ["ClientGoneError", "GuardedConfig", "Limits", "RefusedError", "read_body"]
+__all__ = ["ClientGoneError", "GuardedConfig", "Limits", "RefusedError", "read_body", "reserve"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -45,6 +48,8 @@ MAX_HEAD_BYTES = 32 * 1024
 IDLE_TIMEOUT_S = 75.0  # longer than clients and balancers keep idle connections
 SLICE_BYTES = 2048  # so much is parsed before looking whether a request waits for those before it
 STALLED_S = 1.0  # who has sent part of a body, or has gone, makes room after so long, if nobody else does
+STEP_BYTES = 64 * 1024  # bodies are counted in steps of so much; those below one are not
+SINGLE = (b"content-type", b"content-encoding")  # headers of which servers and proxies take different ones
 RTSP = b" RTSP/"  # the parser takes its requests for those of HTTP
 SLASH = ord("/")
 PAUSE_S = 2.0  # how long idle connections stay open for requests on their way when the server stops
@@ -59,6 +64,7 @@ class Limits:
     request_timeout_s: float
     drain_timeout_s: float
     hosts: Hosts | None = None  # None: whatever
+    max_bodies_bytes: int = 256 * 1024 * 1024
 
 
 class RefusedError(Exception):
@@ -79,12 +85,13 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
     Raises
     ------
     RefusedError
-        If it is too large, too slow, or broken.
+        If it is too large, too slow, or broken, or if all bodies together are too large.
     ClientGoneError
         If it will never be complete.
     """
     length = _content_length(scope["headers"])
     body = bytearray()  # not a list of pieces: they may be as small as the client likes
+    reserved = STEP_BYTES
     more = True
     while more and max(length, len(body)) <= max_bytes:
         message = await receive()
@@ -94,9 +101,39 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
             raise ClientGoneError
         body += message["body"]
         more = message["more_body"]
+        if len(body) > reserved:
+            reserved = reserve(scope, len(body))
     if max(length, len(body)) > max_bytes:
         raise RefusedError(413, f"The body is larger than {max_bytes} bytes.")
     return bytes(body)
+
+
+def reserve(scope: Scope, n_bytes: int) -> int:
+    """Count so many bytes, rounded up, as those of a request's body in memory, until the request is answered.
+
+    Gives the rounded number; raises RefusedError if all bodies together have too many. To be called in the
+    task that answers. A request always gets what it needs while no other has a body that counts.
+    """
+    connection: GuardedConnection | None = scope.get("connection")
+    if connection is None:  # under another server
+        return sys.maxsize
+    config = connection.config
+    before: int = scope.get("reserved", 0)
+    wanted = -(-n_bytes // STEP_BYTES) * STEP_BYTES
+    if wanted <= max(before, STEP_BYTES):
+        return max(before, STEP_BYTES)
+    others = config.reserved_bytes - before
+    if others + wanted > config.limits.max_bodies_bytes:
+        others -= connection.make_way(others + wanted - config.limits.max_bodies_bytes)
+    if others and others + wanted > config.limits.max_bodies_bytes:
+        raise RefusedError(503, "Too many large bodies at once. Send it again a little later.")
+    if not before:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        task.add_done_callback(lambda _: config.release(scope))
+    scope["reserved"] = wanted
+    config.reserved_bytes = others + wanted
+    connection.reserved_at = connection.loop.time()
+    return wanted
 
 
 def _content_length(headers: Iterable[tuple[bytes, bytes]]) -> int:
@@ -158,7 +195,7 @@ class GuardedConnection(HttpToolsProtocol):
         self._body_bytes = 0
         self._unsent = 0
         # When it began to read, to wait, or to be unable to write; when the last bytes came.
-        self._since = self._heard = self.loop.time()
+        self._since = self._heard = self.reserved_at = self.loop.time()
 
     # What the event loop calls
 
@@ -244,6 +281,7 @@ class GuardedConnection(HttpToolsProtocol):
         if version != "1.1" and version != "1.0":
             raise RefusedError(505, f"HTTP/{version} given, HTTP/1.1 expected.")
         host = None
+        single: dict[bytes, bytes] = {}
         for name, value in self.headers:
             if name == b"host":
                 if host is not None:
@@ -256,6 +294,8 @@ class GuardedConnection(HttpToolsProtocol):
                     )
                 if version == "1.0":
                     raise RefusedError(400, "Transfer-Encoding is not part of HTTP/1.0. Send HTTP/1.1.")
+            elif name in SINGLE and single.setdefault(name, value) != value:
+                raise RefusedError(400, f"Two different {name.decode().title()} headers given, one expected.")
         hosts = self._limits.hosts
         if hosts is None:
             return
@@ -416,6 +456,22 @@ class GuardedConnection(HttpToolsProtocol):
         elif not self._unanswered and age > patience:
             self.transport.close()
 
+    def make_way(self, n_bytes: int) -> int:
+        """Refuse bodies of others that have stopped arriving, until so many bytes are free; how many are."""
+        others = cast("set[GuardedConnection]", self.connections) - {self}
+        freed = 0
+        for other in sorted((other for other in others if other._has_stopped()), key=lambda c: c.reserved_at):
+            if freed >= n_bytes:
+                break
+            other._refuse(503, "The body came too slowly, and others needed the memory. Send it again.")
+            freed += self.config.release(cast("Scope", other.scope))
+        return freed
+
+    def _has_stopped(self) -> bool:
+        """Whether a body that counts is arriving, and has not grown by a step for long."""
+        is_counted = self._is_reading and not self._is_ending and "reserved" in self.scope
+        return is_counted and self.loop.time() - self.reserved_at > STALLED_S
+
     def _rank(self) -> tuple[int, float] | None:
         """How soon it may make room: what never asked anything goes before what did, then by age."""
         if self.transport.is_closing():
@@ -478,3 +534,10 @@ class GuardedConfig(Config):
         )
         self.limits = limits
         self.is_stopping = False
+        self.reserved_bytes = 0  # of all bodies in memory
+
+    def release(self, scope: Scope) -> int:
+        """Count the body of a request no longer; how many bytes that were."""
+        n_bytes: int = scope.pop("reserved", 0)
+        self.reserved_bytes -= n_bytes
+        return n_bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -13,6 +14,7 @@ BUCKETS_S = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1, 2.5, 5, 10, 30, 120, 600, 3600),
 )
+PAGES_PER_S = 10  # writing a page takes as long as answering several requests
 
 
 class Metrics:
@@ -38,6 +40,8 @@ class Metrics:
         self.in_flight = Gauge(
             "mapper_requests_in_flight", text, registry=registry, multiprocess_mode="livesum"
         )
+        self._page = b""
+        self._pages_left, self._second_ends = PAGES_PER_S, time.monotonic() + 1
         # Looking a child up by its labels costs as much as counting; there are few combinations.
         self._finished = cache(
             lambda *labels: (self._requests.labels(*labels), self._durations.labels(labels[0]))
@@ -64,7 +68,16 @@ class Metrics:
         self._faults.labels(kind).inc()
 
     def text(self) -> bytes:
-        """All counters in Prometheus's text format."""
+        """All counters in Prometheus's text format; more than `PAGES_PER_S` a second are like the last."""
+        now = time.monotonic()
+        if now >= self._second_ends:
+            self._second_ends, self._pages_left = now + 1, PAGES_PER_S
+        if self._pages_left:
+            self._pages_left -= 1
+            self._page = self._written()
+        return self._page
+
+    def _written(self) -> bytes:
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return generate_latest(self._registry)
         registry = CollectorRegistry()

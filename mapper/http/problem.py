@@ -48,6 +48,16 @@ PROBLEMS: dict[type[errors.MapperError], ProblemKind] = {
 }
 
 
+def forget_frames(error: BaseException | None) -> None:
+    """Let go of what the frames of an error hold: a whole request.
+
+    An error that comes from a thread is in a cycle with its future, which is only found once in a while.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+
+
 def problem_of(error: errors.MapperError, request_id: str) -> Problem:
     """The problem that an error is to the client."""
     kind = PROBLEMS.get(type(error), ProblemKind(500, "internal-error", "The mapper failed"))

@@ -114,7 +114,9 @@ def _serve(
     service = MapperService(settings, published, application)
     host, port = listener.getsockname()[:2]
     hosts = Hosts(settings.host, host, settings.allowed_hosts.split(","))
-    limits = Limits(settings.max_connections, settings.body_timeout_s, settings.drain_s, hosts)
+    limits = Limits(
+        settings.max_connections, settings.body_timeout_s, settings.drain_s, hosts, settings.max_bodies_bytes
+    )
     listener.listen(BACKLOG)
     if hosts.warning:
         logger.warning(hosts.warning)

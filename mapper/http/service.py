@@ -19,13 +19,13 @@ from mapper import errors
 from mapper.application.model import tabular_model
 from mapper.application.service import Application
 from mapper.errors import Finding
-from mapper.http.body import Answer, Request, check_media_type, check_sendable, decoded_body, parse_body
+from mapper.http.body import Answer, Request, check_sendable, parse_body
 from mapper.http.connection import ClientGoneError as RequestCutError
 from mapper.http.connection import RefusedError
 from mapper.http.docs import docs_page
 from mapper.http.metrics import CONTENT_TYPE, Metrics
 from mapper.http.openapi import openapi_document
-from mapper.http.problem import MEDIA_TYPE, Problem, problem_of, problem_of_status
+from mapper.http.problem import MEDIA_TYPE, Problem, forget_frames, problem_of, problem_of_status
 from mapper.http.readiness import Readiness
 from mapper.http.settings import MapperSettings
 from mapper.mapping.interfaces import TangoModel
@@ -199,18 +199,19 @@ class MapperService:
             problem = problem_of(error, request_id)
             if problem.status >= 500:
                 logger.warning("id=%s %s", request_id, error.for_log or error)
+            forget_frames(error)
         except Exception as error:
             logger.error("id=%s failed: %s in\n%s", request_id, *_origin_of(error))
             problem = problem_of_status(500, "The mapper failed. Its log says why.", request_id)
+            forget_frames(error)
         return _answer_of(problem)
 
     async def _predict(self, request: Request, request_id: str) -> Answer:
         """POST /v1/predict and /v1/explain: check, ask the model server, translate its answer."""
         explain = request.path == "/v1/explain"
         model = self._application.mapped_by(explain=explain)
-        body = await request.body(self._settings.max_body_bytes)
-        check_media_type(request)
-        if len(body) > THREAD_FROM_BYTES or b"content-encoding" in request.headers:
+        body = await request.decoded_body(self._settings.max_body_bytes)
+        if len(body) > THREAD_FROM_BYTES:
             mapped = await asyncio.to_thread(self._map_body, model, request, body)
         else:
             mapped = self._map_body(model, request, body)
@@ -224,7 +225,7 @@ class MapperService:
         return Answer(await asyncio.to_thread(translate) if mapped.n_rows > THREAD_FROM_ROWS else translate())
 
     def _map_body(self, model: TangoModel, request: Request, body: bytes) -> ModelRequest:
-        content, not_json = parse_body(decoded_body(request, body, self._settings.max_body_bytes))
+        content, not_json = parse_body(body, self._settings.max_rows)
         self._check_kind(content)
         mapped = model.map_request(content)
         request_of_model = ModelRequest.of(mapped, explain=request.path == "/v1/explain")

@@ -82,6 +82,10 @@ class MapperSettings:
         "client connections in use at once in each process; more get a 503 (each takes a file descriptor)",
     )
     max_body_bytes: int = _setting(16 * 1024 * 1024, "largest body of a request")
+    max_bodies_bytes: int = _setting(
+        256 * 1024 * 1024,
+        "bytes of all bodies above 64 KiB in memory at once in each process; more get a 503",
+    )
     max_rows: int = _setting(10_000, "most rows in a request")
     body_timeout_s: float = _setting(30.0, "longest time for a request to arrive")
     connect_timeout_s: float = _setting(2.0, "longest wait for a connection to the model server")

@@ -25,7 +25,6 @@ from mapper.registry.sqlite_store import SqliteStore
 FOLDER = "mapper"  # of a version: all that a mapper needs
 SCHEMA_PATH = f"{FOLDER}/schema.json"
 ID = re.compile(r"[a-zA-Z0-9][\w-]{0,255}", re.ASCII)  # of a run or a model, as MLflow has it
-NUMBER = re.compile(r"[0-9]{1,18}")  # of a version: SQLite takes no longer one
 EXPLAINED = "explained_model"  # tag of a version that explains another one
 FORMS = "models:/name@alias, models:/name/3, models:/m-<id> or runs:/<run id>/model"
 
@@ -106,7 +105,7 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
             name, at, alias = path.partition("@")
             name, _, version = (name, "", "") if at else path.rpartition("/")
             is_name = "/" not in name and name not in ("", ".", "..")
-            if is_name and (alias or NUMBER.fullmatch(version)):
+            if is_name and (alias or version.isdecimal()):
                 return self._fetch_version(name, alias if at else None, version)
         raise RegistryError(f"{model_uri!r} is not a model URI. Give {FORMS}.")
 

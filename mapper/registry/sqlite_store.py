@@ -6,17 +6,22 @@ one is refused, with the way that always works: an MLflow server in front of it.
 
 from __future__ import annotations
 
+import re
 import shlex
 import sqlite3
+import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
-from mapper.errors import RegistryError, SettingsError
+from mapper.errors import RegistryError, SettingsError, shown
 
 WAIT_S = 5.0  # for a training run that is writing just now
+MAX_QUERY_S = 30.0  # a store can be made such that a query has no end
+MAX_FILE_BYTES = 64 * 1024 * 1024  # no file of a mapper comes near
 COLUMNS = {
     "registered_models": {"name"},
     "registered_model_aliases": {"name", "alias", "version"},
@@ -70,7 +75,8 @@ class SqliteStore:
                     known = ", ".join(sorted(aliases)) or "none"
                     self._refuse(f"{name} has no version with the alias {alias!r}; its aliases: {known}")
                 number = str(aliases[alias])
-            versions = self._versions(rows, name, version=int(number))
+            is_number = re.fullmatch("[0-9]{1,18}", number)  # as many digits as SQLite's numbers have
+            versions = self._versions(rows, name, version=int(number)) if is_number else []
         if not versions:
             self._refuse(f"{name} has no version {number}")
         return versions[0]
@@ -87,7 +93,7 @@ class SqliteStore:
         return [
             {
                 "version": str(number),
-                "source": source,
+                "source": str(source or ""),
                 "tags": [{"key": key, "value": value} for of, key, value in tags if of == number],
             }
             for number, source, stage in found
@@ -99,7 +105,7 @@ class SqliteStore:
         with self._opened() as rows:
             columns = ["storage_location", "source"]
             ((location, source),) = rows("model_versions", columns, name=name, version=int(number))
-        location = location or source
+        location = str(location or source)
         if location.startswith("runs:/"):
             run_id, _, inner = location.removeprefix("runs:/").lstrip("/").partition("/")
             return self.file_of_run(run_id, inner, path)
@@ -114,12 +120,12 @@ class SqliteStore:
         place = self._place(f"model {model_id}", self._location(model_id)) / folder
         return sorted(path.name for path in place.iterdir() if path.is_file()) if place.is_dir() else []
 
-    def _location(self, model_id: str) -> str:
+    def _location(self, model_id: str) -> Any:
         with self._opened() as rows:
             found = rows("logged_models", ["artifact_location"], model_id=model_id, lifecycle_stage="active")
         if not found:
             self._refuse(f"there is no model {model_id}")
-        return str(found[0][0])
+        return found[0][0]
 
     def model_of_run(self, run_id: str, name: str) -> str | None:
         """Id of the model that a run logged under a name, unless MLflow 2 did it."""
@@ -164,6 +170,8 @@ class SqliteStore:
         try:
             uri = f"{self.path.as_uri()}?mode=ro"
             with closing(sqlite3.connect(uri, uri=True, timeout=WAIT_S)) as database:
+                end = time.monotonic() + MAX_QUERY_S
+                database.set_progress_handler(lambda: time.monotonic() > end, 100_000)
                 yield rows
         except sqlite3.Error as error:
             raise RegistryError(
@@ -175,27 +183,36 @@ class SqliteStore:
     def _refuse(self, reason: str) -> NoReturn:
         raise RegistryError(f"In the MLflow store {self.path}, {reason}.")
 
-    def _place(self, what: str, location: str) -> Path:
+    def _place(self, what: str, location: object) -> Path:
         """The folder of a model, which has to be on this machine."""
-        parts = urlsplit(location)
+        try:
+            parts = urlsplit(location) if isinstance(location, str) else None
+        except ValueError:  # what looks like a URL and is none
+            parts = None
+        if parts is None or "\0" in unquote(parts.path):
+            self._refuse(f"the place of {what} is not one: {shown(location)}")
         if len(parts.scheme) > 1 and parts.scheme != "file":
             raise RegistryError(
                 f"The files of {what} are at {parts.scheme}://{parts.hostname or ''}, not on this machine. "
                 "Give the URL of an MLflow server with --registry-url, or fetch the folder `mapper` with "
                 "`mlflow artifacts download` and give it with --schema."
             )
-        folder = Path(unquote(parts.path) if parts.scheme == "file" else location)
+        folder = Path(unquote(parts.path) if parts.scheme == "file" else str(location))
         return self.path.parent / folder  # a relative place is one beside the store
 
-    def _file(self, what: str, location: str, path: str) -> bytes:
+    def _file(self, what: str, location: object, path: str) -> bytes:
         """A file below the place of a model."""
         folder = self._place(what, location)
+        file = folder / path
         try:
-            return (folder / path).read_bytes()
+            status = file.stat()
+            if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
+                raise RegistryError(f"{file} is not a file of at most {MAX_FILE_BYTES} bytes.")
+            return file.read_bytes()
         except FileNotFoundError as error:
             raise RegistryError(self._moved(what, folder, path)) from error
         except OSError as error:
-            raise RegistryError(f"Cannot read {folder / path}: {error.strerror}.") from error
+            raise RegistryError(f"Cannot read {file}: {error.strerror}.") from error
 
     def _moved(self, what: str, folder: Path, path: str) -> str:
         """The sentence for files that are not where the store says."""

@@ -8,11 +8,15 @@ import jsonschema
 import pytest
 
 from mapper import ModelServerProxy, TabularModel
+from mapper.application.code import Code
+from mapper.application.model import check_mapping
 from mapper.cli.main import main
 from mapper.errors import SettingsError
 from mapper.mapping.answer import ModelAnswer
 from mapper.registry import PublishedModel
 from mapper.tango import ModelFacts, deployment_payload, model_payload
+from tests.mapper.application.conftest import MAPPING
+from tests.mapper.application.test_code import FILES
 
 DEPLOYMENT_KEYS = [
     "deployment_key",
@@ -171,3 +175,65 @@ def test_an_explainer_is_described_as_a_model(schema):
     assert payload["explainer"]["explainer"] is None
     with pytest.raises(SettingsError, match="no version number"):
         model_payload(replace(published(schema), version=None), ModelFacts())
+
+
+@pytest.mark.parametrize("explains", [False, True])
+def test_a_version_with_a_mapping_is_described_in_its_words(schema, model_server, explains):
+    files = {"mapping.yaml": MAPPING.encode()}
+    payload = model_payload(published(schema, files=files, explains=explains), ModelFacts())
+    takes, gives = schemas_of(payload)
+    model = check_mapping(files["mapping.yaml"], schema)
+    tango = model.get_explainer() if explains else model
+
+    assert payload["description"] == "Which penguin was ringed"
+    assert takes.is_valid({"data": model.schema.typical_record})
+    for wrong in ({"data": schema.typical_record}, {"file": FILE}):
+        assert not takes.is_valid(wrong)
+    mapped = tango.map_request({"data": model.schema.typical_record})
+    answer = tango.map_response(ModelAnswer(model_server.answer_to(mapped), mapped))
+    assert gives.is_valid(json.loads(json.dumps(answer)))
+    assert "app" in json.dumps(payload["output_schema"])
+
+
+@pytest.fixture
+def carries_code(tmp_path, schema_path):
+    """Arguments for a version that carries a class, and the digest of the class."""
+    code = Code("model:Penguins", FILES)
+    for name, content in {
+        "schema.json": schema_path.read_bytes(),
+        "code.json": code.manifest(),
+        **FILES,
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    return ["tango", "model", "--schema", str(tmp_path / "schema.json"), "--version", "7"], code.digest
+
+
+def test_a_version_with_a_class_is_described_by_its_form_if_it_may_run(capsys, carries_code, monkeypatch):
+    command, digest = carries_code
+
+    assert main(command) == 2
+    assert f"--allow-mapper-code --mapper-code-digest {digest}" in capsys.readouterr().err
+    assert main([*command, "--allow-mapper-code", "--mapper-code-digest", digest]) == 0
+    payload = json.loads(capsys.readouterr().out)
+    takes, _ = schemas_of(payload)
+    assert takes.is_valid({"data": {"grams": 1}})
+    assert not takes.is_valid({"data": {"grams": "many"}})
+    assert not takes.is_valid({"file": FILE})
+
+    monkeypatch.setenv("MAPPER_ALLOW_CODE", "true")
+    assert main(command) == 0
+    assert json.loads(capsys.readouterr().out) == payload
+    assert main([*command, "--mapping", "none", "--mapper-code-digest", digest]) == 2
+    assert "there is no code" in capsys.readouterr().err
+
+
+def test_a_mapping_may_be_given_or_left_out(capsys, carries_code, tmp_path, schema, record):
+    command, _ = carries_code
+    (tmp_path / "own.yaml").write_text(MAPPING)
+
+    assert main([*command, "--mapping", str(tmp_path / "own.yaml"), "--explainer", "none"]) == 0
+    takes, _ = schemas_of(json.loads(capsys.readouterr().out))
+    assert not takes.is_valid({"data": record})
+    assert main([*command, "--mapping", "none"]) == 0
+    takes, _ = schemas_of(json.loads(capsys.readouterr().out))
+    assert takes.is_valid({"data": record})

@@ -87,10 +87,10 @@ def post(url, body):
         return json.load(response)
 
 
-def test_every_variant_of_the_run_carries_the_mapping(store):
+def test_every_variant_of_the_run_and_the_explainer_carry_the_mapping(store):
     mappings = list(store.glob("mlruns/**/artifacts/mapper/mapping.yaml"))
 
-    assert len(mappings) == 3
+    assert len(mappings) == 4
     assert {path.read_bytes() for path in mappings} == {(LOANS / "mapping.yaml").read_bytes()}
 
 
@@ -138,6 +138,36 @@ def test_a_fault_is_told_in_the_applications_words(servers):
 
     errors = json.load(caught.value)["errors"]
     assert [fault["field"] for fault in errors] == ["salary", "home", "born"]
+
+
+def test_in_front_of_the_explainer_the_mapper_speaks_the_same_words(store, servers):
+    model = "models:/loans_explainer@challenger"
+    with serving(store, "explainer", "proto_model", "serve", "-m", model, "-p", "0") as url:
+        flags = ("--model", model, "--model-server-url", url, "--port", "0")
+        with serving(store, "explainers_mapper", "mapper", "serve", *flags) as mapper:
+            [predicted] = post(f"{mapper}/v1/predict", {"data": LOAN})["predictions"]
+            [explained] = post(f"{mapper}/v1/explain", {"data": LOAN})["predictions"]
+            with urllib.request.urlopen(f"{mapper}/readyz", timeout=60) as response:
+                assert response.status == 200
+    [loan] = post(f"{servers[1]}/v1/explain", {"data": LOAN})["predictions"]
+
+    del loan["advice"]  # needs the probability of a class, which the explainer does not tell
+    assert explained == loan
+    assert predicted == {name: value for name, value in loan.items() if name != "explanation"}
+
+
+def test_the_platform_is_told_the_applications_words(store):
+    command = [sys.executable, "-m", "mapper", "tango", "model", "--model", "models:/loans@challenger"]
+    done = subprocess.run(command, cwd=store, env=environment(), capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 0, done.stderr
+    payload = json.loads(done.stdout)
+    takes = jsonschema.Draft202012Validator(payload["input_schema"])
+    assert takes.is_valid({"data": LOAN})
+    assert not takes.is_valid({"data": INSIDE})
+    assert (
+        payload["explainer"]["input_schema"]["$defs"]["Record"] == payload["input_schema"]["$defs"]["Record"]
+    )
 
 
 def test_a_mapping_that_does_not_fit_stops_the_run_before_it_trains(tmp_path):

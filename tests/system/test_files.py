@@ -194,6 +194,48 @@ def test_nothing_of_a_failing_run_shows_a_signature(
     assert not found
 
 
+def test_the_log_of_file_jobs_holds_nothing_of_the_files(
+    server: Server,
+    store: tuple[ObjectStore, FaultProxy],
+    data: TrainingData,
+    model_folder: Path,
+    tmp_path: Path,
+) -> None:
+    """Neither of rows that are rejected, nor of files that cannot be read, nor of what is passed through."""
+    signed, _ = store
+    mark, number = "Zaphod", "4711.0815"
+    table = data.X_test.head(4).astype(object).assign(name=mark)
+    table.iloc[1, 0] = mark
+    table.iloc[2, 1] = number
+    signed.path("marked.csv").write_text(table.to_csv(index=False))
+    signed.path("marked.jsonl").write_text(
+        table.to_json(orient="records", lines=True) + f'{{"{mark}": {mark}\n'
+    )
+    signed.path("other.csv").write_text(f"{mark},{mark}\n{mark},{number}\n")
+    signed.path("torn.csv").write_bytes(table.to_csv(index=False).encode() + b'"' + mark.encode())
+    signed.path("torn.parquet").write_bytes(signed.path("in.parquet").read_bytes()[:-9] + mark.encode())
+    statuses = set()
+
+    with mapping(model_folder, server.url, tmp_path) as mapper:
+        for name in ("marked.csv", "marked.jsonl", "other.csv", "torn.csv", "torn.parquet"):
+            for policy in ("fail", "mark"):
+                job = _job(signed, name, "out.jsonl")
+                params = {"on_bad_row": policy, "passthrough": ["name"], "output_format": "jsonl"}
+                [summary] = server.invoke(job, **params)
+                statuses.add(summary["status"])
+                status, answer = post(f"{mapper}/v1/predict", {"file": job, "parameters": params})
+                assert status == 200, answer
+                assert answer["file"]["status"] == summary["status"]
+
+    assert statuses == {"done", "failed"}
+    assert mark in signed.path("out.jsonl").read_text()
+    for log in (server.log, tmp_path / "mapper.log"):
+        text = log.read_text()
+        assert text
+        assert mark not in text
+        assert number not in text
+
+
 def test_a_client_that_goes_away_leaves_no_half_output(
     server: Server, store: tuple[ObjectStore, FaultProxy]
 ) -> None:

@@ -279,6 +279,25 @@ def test_silent_connections_give_way_at_once(port):
             client.close()
 
 
+def test_large_bodies_share_a_limit_and_the_slowest_gives_way(local_model):
+    head = b"POST /invocations HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 400000\r\n\r\n"
+    large = {"dataframe_records": ROWS * 5000}
+    with serving(local_model, "--max-bodies-bytes", "500000") as (_, port):
+        slow = socket.create_connection(("127.0.0.1", port), timeout=30)
+        with slow:
+            slow.sendall(head + b" " * 399_999)
+            status, answer = 503, {"error_code": "TEMPORARILY_UNAVAILABLE"}
+            while status == 503:
+                assert answer["error_code"] == "TEMPORARILY_UNAVAILABLE"
+                assert post(port, "/invocations", BODY)[0] == 200
+                status, answer = post(port, "/invocations", large)
+            assert (status, len(answer["predictions"])) == (200, 10_000)
+            response = http.client.HTTPResponse(slow)
+            response.begin()
+            assert (response.status, response.headers["Retry-After"]) == (503, "1")
+            assert b"too slowly" in response.read()
+
+
 @pytest.mark.parametrize("path", ["/invocations", "/v2/models/proto_model/infer"])
 @pytest.mark.parametrize(
     ("old", "new", "status"),
@@ -294,6 +313,9 @@ def test_silent_connections_give_way_at_once(port):
         (b"application/json", b"application/json; charset=utf-16", 415),
         (b"Content-Type: application/json\r\n", b"", 415),
         (b"Content-Type", b"Transfer-Encoding: gzip, chunked\r\nContent-Type", 400),
+        (b"Content-Type", b"Content-Type: application/json\r\nContent-Type", 200),
+        (b"Content-Type", b"Content-Type: text/plain\r\nContent-Type", 400),
+        (b"application/json", b"application/json\r\nContent-Type: text/plain", 400),
     ],
 )
 def test_a_half_closed_request_gets_its_answer_whatever_its_head_says(port, path, old, new, status):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import http.client
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +67,9 @@ def free_ports():
     for probe in probes:
         probe.close()
     return dict(zip(PORTS, numbers, strict=True))
+
+
+LOGS = {}  # of servers, by their URLs
 
 
 def generate(model_uri, environment):
@@ -183,7 +188,9 @@ def serving(venv, build, environment, folder):
 @pytest.fixture(scope="module")
 def server(venv, build, environment, tmp_path_factory):
     """URL of MLServer."""
-    with serving(venv, build, environment, tmp_path_factory.mktemp("mlserver")) as (url, _):
+    folder = tmp_path_factory.mktemp("mlserver")
+    with serving(venv, build, environment, folder) as (url, _):
+        LOGS[url] = folder / "log"
         yield url
 
 
@@ -254,6 +261,70 @@ def test_v2_rest_gives_the_same_predictions(server, tensors, data, pipeline):
 
     assert status == 200, answer
     assert {output["name"]: output["data"] for output in answer["outputs"]} == expected(data, pipeline)
+
+
+def raw(url, body, content_type):
+    """Status and text of the answer to a body as it is; without a Content-Type if there is none."""
+    parts = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
+    try:
+        headers = {} if content_type is None else {"Content-Type": content_type}
+        connection.request("POST", parts.path, body, headers)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+def test_v2_and_invocations_want_a_content_type_that_browsers_do_not_send_unasked(server, tensors, data):
+    rows = data.X_test.head(5).astype({"age": int, "owner": bool})
+    table = {"dataframe_split": rows.to_dict("split", index=False)}
+
+    for path, content in (("/v2/models/proto_model/infer", tensors), ("/invocations", table)):
+        body = json.dumps(content).encode()
+        for kind in ("application/json", 'APPLICATION/Json; Charset="UTF-8"'):
+            assert raw(server + path, body, kind)[0] == 200
+        for kind in (None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+            status, text = raw(server + path, body, kind)
+            if status == 422:  # MLServer itself refuses a type that it does not know
+                assert path.startswith("/v2")
+                assert "outputs" not in json.loads(text)
+            else:
+                assert (status, "Content-Type" in text) == (415, True), (path, kind, text)
+
+
+MARK = "Zaphod"
+
+
+def test_the_log_holds_nothing_that_a_request_held(server, tensors, data):
+    row = data.X_test.head(1).astype({"age": int, "owner": bool}).to_dict("records")[0]
+    bodies = [
+        ("/invocations", {"dataframe_records": [{**row, "size": MARK, "owner": MARK, "job": [MARK]}]}),
+        ("/invocations", {"dataframe_records": [row], "params": {"effort": MARK, MARK: MARK}}),
+        ("/invocations", {"dataframe_split": {"columns": [MARK], "data": [[MARK]]}}),
+        ("/invocations", {MARK: MARK}),
+        (
+            "/v2/models/proto_model/infer",
+            {"inputs": [{**item, "data": [MARK]} for item in tensors["inputs"]]},
+        ),
+        ("/v2/models/proto_model/infer", {"inputs": [{**item, "name": MARK} for item in tensors["inputs"]]}),
+        (
+            "/v2/models/proto_model/infer",
+            {"inputs": [{**item, "datatype": MARK} for item in tensors["inputs"]]},
+        ),
+        ("/v2/models/proto_model/infer", {**tensors, "parameters": {"effort": MARK, MARK: MARK}}),
+        ("/v2/models/proto_model/infer", {MARK: MARK}),
+    ]
+    for path, content in bodies:
+        status, text = raw(server + path, json.dumps(content).encode(), "application/json")
+        assert 400 <= status < 500, (path, content, text)
+    assert raw(f"{server}/invocations", f'{{"{MARK}'.encode(), "application/json")[0] == 400
+    status, _ = call(f"{server}/invocations", {"dataframe_records": [{**row, "job": MARK}]})
+    assert status == 200
+
+    log = LOGS[server].read_text()
+    assert "HTTP server running" in log
+    assert MARK not in log
 
 
 CASES = json.loads((ROOT / "schemas" / "cases" / "values.json").read_text(encoding="utf-8"))["cases"]

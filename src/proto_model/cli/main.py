@@ -18,6 +18,7 @@ COMMANDS = {
     "serve": ("serve a model over HTTP, without loading MLflow", "serve,files"),
     "mlserver": ("configure MLServer for a model, and start it", "train"),
     "score": ("predict a file of any size", "files"),
+    "mapping": ("put an application's own words into a version", "train"),
     "invoke": ("send rows to a served model and show the answer", "train"),
 }
 """Command, to one line of help and the extra that has its libraries.

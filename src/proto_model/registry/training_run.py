@@ -94,6 +94,8 @@ def train(settings: TrainingSettings, load: Callable[[], RawTable], console: Con
         with mlflow.start_run(run_id=best.run_id, nested=True):
             pipeline = results[best.variant].pipeline
             explainer = log_explainer(pipeline, data, bundle=task.bundle(best.variant), background=background)
+            if task.mapping is not None:
+                attach_mapping(explainer.model_id, task.mapping)
             record.log_example_explanations(pipeline, data, background)
         versions = _register(task, standings, model_uris)
         _register_explainer(task, best, versions[best.variant], explainer.model_uri)

@@ -145,7 +145,7 @@ def _reason(column: Column, is_train: NDArray[np.bool_]) -> str | None:
     if not len(learned):
         return "all values in the training rows are missing"
     if len(learned) == 1 and present[is_train].all():
-        return f"constant: {_shown(column, learned[0])} in every training row"
+        return "constant: the same value in every training row"  # not which one: the log shows this
     if present.sum() < _FEW_ROWS:
         return None
     return _text_reason(column, present) if column.type == "string" else _number_reason(column, present)
@@ -169,7 +169,3 @@ def _number_reason(column: Column, present: NDArray[np.bool_]) -> str | None:
     if column.type == "long" and (_ID_NAME.search(column.name) or _CAMEL_ID.search(column.name)):
         return "one value per row: an identifier"
     return None
-
-
-def _shown(column: Column, value: float) -> str:
-    return repr(column.texts[int(value)]) if column.texts is not None else f"{value:g}"

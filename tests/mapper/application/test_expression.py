@@ -226,3 +226,15 @@ def test_arithmetic_is_that_of_python(a, b):
         names = {"min": min, "abs": abs, "a": a, "b": b}
         tree = compile(ast.parse(source, mode="eval"), "test", "eval")
         assert value(source, a=a, b=b) == eval(tree, {}, names)
+
+
+def test_a_field_is_the_one_whose_name_is_written():
+    kinds = {"\u017fum": "number", "sum": "number", "\ufb01eld": "number"}  # Python reads them as sum, field
+
+    assert parse("\u017fum + 1", kinds).value({"\u017fum": 7, "sum": 9}) == 8
+    assert parse("2 * \ufb01eld", kinds).names == ("\ufb01eld",)
+
+
+def test_a_text_that_no_json_can_hold_is_no_constant():
+    with pytest.raises(ExpressionError, match="is not a number, a text"):
+        parse("'\\ud800'", KINDS)

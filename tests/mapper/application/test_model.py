@@ -193,6 +193,43 @@ def test_an_explanation_is_told_in_the_clients_words(mapped):
     assert found["notes"] == ["eggs is laid - lost.", "ringed is set by the mapping."]
 
 
+def test_counterfactuals_and_premises_have_only_values_that_the_client_can_say(schema):
+    model = check_mapping(
+        b"mapping: 1\n"
+        b"request:\n"
+        b"  weight: {feature: mass, lookup: {light: 3, heavy: 5, unknown: 4}}\n"
+        b"  site: {feature: island, lookup: {Dream: Biscoe, none: null}}\n",
+        schema,
+    )
+    given = copy.deepcopy(EXPLANATION)
+    one = given["counterfactuals"][0]
+    changes = [
+        [{"feature": "mass", "from": 5, "to": 4.2}],
+        [{"feature": "mass", "from": 5, "to": 3}],
+        [{"feature": "island", "from": None, "to": "Dream"}],  # the client's Dream means Biscoe
+        [{"feature": "island", "from": None, "to": "Biscoe"}],
+    ]
+    given["counterfactuals"] = [{**one, "changes": change, "rule": None} for change in changes]
+    given["rule"]["premises"] = [{"feature": "island", "in": ["Biscoe", "Dream"]}]
+    given["feature_importances"] = {"mass": 0.5, "island": 0.5}
+    explainer = model.get_explainer()
+    request = explainer.map_request({"data": {"weight": "heavy", "site": "none", "ringed": True}})
+
+    [row] = answered(explainer, request, explanation=given)["predictions"]
+
+    found = row["explanation"]
+    jsonschema.validate(found, json.loads((ROOT / "schemas" / "explanation.schema.json").read_text()))
+    assert [item["changes"] for item in found["counterfactuals"]] == [
+        [{"feature": "weight", "from": "heavy", "to": "light"}],
+        [{"feature": "site", "from": "none", "to": "Dream"}],
+    ]
+    assert found["rule"]["premises"] == [{"feature": "site", "in": ["Dream"]}]
+    assert found["notes"] == [
+        "A counterfactual is left out: the mapping has no word for its value of weight.",
+        "A counterfactual is left out: the mapping has no word for its value of site.",
+    ]
+
+
 def test_parameters_of_explanations_are_in_the_clients_words(mapped):
     explainer = mapped.get_explainer(immutable_features=["site"])
     parameters = {"increase_only": ["weight"], "effort": "fast"}

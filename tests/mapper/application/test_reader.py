@@ -135,10 +135,29 @@ def faults_of(text, schema):
         ("mapping: 1\nanswer: {fields: {a: {from: probability, unit: [x]}}}", "no unit a list"),
         ("mapping: 1\nanswer: {fields: {explanation: prediction}}", "`explanation` is the name of one field"),
         ("mapping: 1\nfeatures: {eggs: {expression: '2.5'}}", "do not make a row that the model takes"),
+        (
+            "mapping: 1\nrequest: {eggs: mass}\nfeatures: {eggs: {value: 1}}",
+            "request.eggs: 'eggs' is also a feature, which `features` gives; give the field another name",
+        ),
+        (
+            "mapping: 1\nrequest: {p: {feature: island, lookup: {Dream: Biscoe}, otherwise: Dream}}",
+            "'Dream' is also a word of the lookup that means 'Biscoe'; call that word something else",
+        ),
+        (
+            "mapping: 1\nfeatures: {mass: {value: 3}, eggs: {value: 1}, ringed: {value: true},"
+            " island: {value: Dream}}",
+            "line 1: requests have no field left; `features` gives all of them",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_its_line_and_key(text, words, schema):
     assert words in faults_of(text, schema)
+
+
+def test_true_and_false_are_expressions_as_they_are(schema):
+    model = check_mapping(b"mapping: 1\nfeatures: {ringed: {expression: True}}", schema)
+
+    assert model.map_request({"data": {"mass": 4, "island": "Dream"}})["inputs"]["ringed"] == [True]
 
 
 def test_all_mistakes_are_told_at_once(schema):

@@ -131,13 +131,20 @@ async def until(condition):
 
 
 def play(
-    scenario, max_connections=100, request_timeout_s=30.0, drain_timeout_s=20.0, loop_factory=None, hosts=None
+    scenario,
+    max_connections=100,
+    request_timeout_s=30.0,
+    drain_timeout_s=20.0,
+    loop_factory=None,
+    hosts=None,
+    max_bodies_bytes=10**9,
 ):
     """Run a coroutine function that is given a scene; in the end nobody may be left."""
 
     async def run():
         app = App()
-        config = GuardedConfig(app, Limits(max_connections, request_timeout_s, drain_timeout_s, hosts))
+        limits = Limits(max_connections, request_timeout_s, drain_timeout_s, hosts, max_bodies_bytes)
+        config = GuardedConfig(app, limits)
         config.load()
         server = GuardedServer(config, lambda: None, None)
         with bind("127.0.0.1", 0, shared=False) as listener:
@@ -153,6 +160,7 @@ def play(
                 server.should_exit = True
                 await serving
         assert not scene.connections
+        assert config.reserved_bytes == 0
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(run())
@@ -174,6 +182,7 @@ def short_times(monkeypatch):
         b"POST http://proxied/a HTTP/1.1\r\nHost: x\r\n" + BODY,
         b"POST /%61 HTTP/1.1\r\nHost: x\r\n" + BODY,
         POST + UPGRADE + BODY,
+        POST + b"Content-Type: a/b\r\nContent-Type: a/b\r\n" + BODY,
         CHUNKED[:-2] + UPGRADE + b"\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n",
         POST + b"Content-Length: " + b"0" * 5000 + b"5\r\n\r\nhello",
     ],
@@ -325,6 +334,8 @@ def test_a_client_that_asks_before_it_sends_its_body_is_told_to_go_on():
         (b"CONNECT a:1 HTTP/1.1\r\n\r\n", 400),
         (b"GET /a HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
         (b"GET /a HTTP/1.1\r\nHost : a\r\n\r\n", 400),
+        (POST + b"Content-Type: a/b\r\ncontent-type: a/c\r\n" + BODY, 400),
+        (POST + b"Content-Encoding: gzip\r\nContent-Encoding: identity\r\n" + BODY, 400),
         (b"GET /a HTTP/1.1\r\na\x00b: c\r\n\r\n", 400),
         (b"GET /a HTTP/1.1\r\na: b\r\n c\r\n\r\n", 400),
         (b"GET /a HTTP/1.1\na: b\n\n", 400),
@@ -478,6 +489,97 @@ def test_health_is_told_when_too_many_connections_are_at_work():
             assert (await client.answer())[0] == 200
 
     play(scenario, max_connections=2)
+
+
+def large(n_bytes, more_bytes=0):
+    """A request with a body, of which so many bytes are missing."""
+    return POST + b"Content-Length: %d\r\n\r\n" % n_bytes + b"x" * (n_bytes - more_bytes)
+
+
+def reserved(scene):
+    return scene.server.config.reserved_bytes
+
+
+def test_bodies_together_have_a_limit_until_they_are_answered():
+    async def scenario(scene):
+        scene.app.go_on.clear()
+        first = [await scene.connect(large(300_000)) for _ in range(2)]
+        await until(lambda: reserved(scene) == 2 * 5 * 65_536)
+        status, headers, told = await scene.ask(large(300_000))
+        assert (status, headers["connection"]) == (503, "close")
+        assert told["detail"] == "Too many large bodies at once. Send it again a little later."
+        chunks = CHUNKED + b"%x\r\n" % 300_000 + b"x" * 300_000
+        assert (await scene.ask(chunks))[0] == 503
+        small = [await scene.connect(large(60_000)) for _ in range(20)]  # these do not count
+        assert reserved(scene) == 2 * 5 * 65_536
+
+        scene.app.go_on.set()
+        for client in (*first, *small):
+            assert (await client.answer())[0] == 200
+        assert (await scene.ask(large(300_000)))[0] == 200
+
+    play(scenario, max_bodies_bytes=700_000)
+
+
+def test_a_body_that_has_stopped_arriving_gives_way(monkeypatch):
+    monkeypatch.setattr(connection_module, "STALLED_S", -1.0)
+
+    async def scenario(scene):
+        stopped = [await scene.connect(large(400_000, more_bytes=1)) for _ in range(2)]
+        await until(lambda: reserved(scene) == 2 * 7 * 65_536)
+
+        assert (await scene.ask(large(300_000)))[0] == 200
+        answers = [client for client in stopped if client.reader._buffer]
+        [refused] = answers  # one was enough
+        status, headers, told = await refused.answer()
+        assert (status, headers["connection"]) == (503, "close")
+        assert "too slowly" in told["detail"]
+        [other] = [client for client in stopped if client is not refused]
+        other.send(b"x")
+        assert (await other.answer())[0] == 200
+
+    play(scenario, max_bodies_bytes=950_000)
+
+
+def test_a_body_that_arrives_does_not_give_way(monkeypatch):
+    monkeypatch.setattr(connection_module, "STALLED_S", 1e9)
+
+    async def scenario(scene):
+        arriving = await scene.connect(large(400_000, more_bytes=1))
+        await until(lambda: reserved(scene) == 7 * 65_536)
+        assert (await scene.ask(large(300_000)))[0] == 503
+        arriving.send(b"x")
+        assert (await arriving.answer())[0] == 200
+
+    play(scenario, max_bodies_bytes=500_000)
+
+
+def test_one_body_is_taken_however_little_all_may_have():
+    async def scenario(scene):
+        client = await scene.connect(large(900_000))
+        assert (await client.answer())[0] == 200
+        client.send(large(900_000))
+        assert (await client.answer())[0] == 200
+
+    play(scenario, max_bodies_bytes=1)
+
+
+def test_the_body_of_a_client_that_vanished_counts_as_long_as_it_is_at_work():
+    async def scenario(scene):
+        scene.app.go_on.clear()
+        at_work = await scene.connect(large(300_000))
+        await until(lambda: reserved(scene))
+        at_work.vanish()
+        assert reserved(scene) == 5 * 65_536
+        scene.app.go_on.set()
+        await until(lambda: not reserved(scene))
+
+        partial = await scene.connect(large(300_000, more_bytes=1))
+        await until(lambda: reserved(scene))
+        partial.vanish()
+        await until(lambda: not reserved(scene))
+
+    play(scenario)
 
 
 def test_a_client_that_reads_no_answers_is_asked_no_more_and_let_go(short_times):

@@ -102,6 +102,17 @@ def test_a_compressed_body_is_decompressed(service, record, encode):
     expect_problem(service.call("/v1/predict", bomb, headers), 413, "too-large")
 
 
+@pytest.mark.parametrize("part", [b"[],", b"{},", b"[NaN],", b'[{"a":1}],'])
+def test_lists_and_objects_are_counted_before_they_take_memory(service, part):
+    body = gzip.compress(b'{"data": [' + part * 150_000 + b"1]}")
+
+    problem = expect_problem(
+        service.call("/v1/predict", body, {"Content-Encoding": "gzip"}), 413, "too-large"
+    )
+
+    assert problem["detail"] == "The body has more than 110000 lists and objects. Send fewer rows at a time."
+
+
 @pytest.mark.parametrize(
     "body", [b"\x1f\x8bnot", gzip.compress(b'{"data": 1}')[:-3], gzip.compress(b"{}") + b"more"]
 )
@@ -163,6 +174,9 @@ def test_what_is_not_http_is_a_problem_too(service, request_line, header, status
         (b"application/json", b"application/json; charset=utf-16", 415),
         (b"Content-Type: application/json\r\n", b"", 415),
         (b"Content-Type", b"Transfer-Encoding: gzip, chunked\r\nContent-Type", 400),
+        (b"Content-Type", b"Content-Type: application/json\r\nContent-Type", 200),
+        (b"Content-Type", b"Content-Type: text/plain\r\nContent-Type", 400),
+        (b"application/json", b"application/json\r\nContent-Type: text/plain", 400),
     ],
 )
 def test_a_half_closed_request_gets_its_answer_whatever_its_head_says(service, record, old, new, status):
@@ -520,6 +534,26 @@ def test_a_full_queue_is_503_at_once(start_service, model_server, schema_path, r
         busy = next(answer for answer in answers if answer[0] == 503)
         expect_problem(busy, 503, "busy")
         assert busy[2]["Retry-After"] == "1"
+
+
+def test_large_bodies_share_a_limit_and_small_ones_go_on(start_service, model_server, schema_path, record):
+    large = json.dumps({"data": [record] * 3000}).encode()
+    flags = ("--model-server-url", model_server.url, "--schema", str(schema_path))
+    with start_service(*flags, "--max-bodies-bytes", "300000") as service:
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            model_server.may_answer.clear()
+            answers = [pool.submit(service.call, "/v1/predict", large)]
+            while "mapper_rows_total 3000.0" not in service.call("/metrics")[1]:
+                pass
+            answers.append(pool.submit(service.call, "/v1/predict", {"data": record}))
+            packed = service.call("/v1/predict", gzip.compress(large), {"Content-Encoding": "gzip"})
+            for refused in (service.call("/v1/predict", large), packed):
+                problem = expect_problem(refused, 503, "busy")
+                assert problem["detail"] == "Too many large bodies at once. Send it again a little later."
+                assert refused[2]["Retry-After"] == "1"
+            model_server.may_answer.set()
+            assert [answer.result()[0] for answer in answers] == [200, 200]
+        assert service.call("/v1/predict", large)[0] == 200
 
 
 def test_workers_share_the_port_and_count_together(start_service, model_server, schema_path, record):

@@ -1,6 +1,7 @@
 """Stores of odd forms and places; a store that MLflow made is read in tests/system/test_mapper_store.py."""
 
 import json
+import os
 import shlex
 import sqlite3
 from contextlib import closing
@@ -14,7 +15,7 @@ from mapper import MlflowRegistryConnector
 from mapper.cli.main import main
 from mapper.errors import RegistryError, SchemaError, SettingsError
 from mapper.registry import check_registry_url, find_model, find_registry
-from mapper.registry.sqlite_store import COLUMNS, SqliteStore, sqlite_file
+from mapper.registry.sqlite_store import COLUMNS, MAX_FILE_BYTES, SqliteStore, sqlite_file
 from tests.mapper.conftest import SCHEMA
 
 URI = "models:/penguins@champion"
@@ -178,7 +179,6 @@ def test_a_store_that_was_moved_says_where_its_files_are_now(tmp_path, files):
         ("runs:/r2/model", "no run r2"),
         ("runs:/r1/other", "not at /nowhere/other"),
         ("penguins", "is not a model URI"),
-        ("models:/penguins/99999999999999999999", "is not a model URI"),
     ],
 )
 def test_what_is_not_there_is_said(tmp_path, files, uri, words):
@@ -259,3 +259,62 @@ def test_registries_of_other_kinds_are_refused_without_their_secrets(url, words,
 def test_uris_are_read_as_mlflow_reads_them():
     assert sqlite_file("sqlite:///mlflow.db") == Path("mlflow.db")
     assert sqlite_file("sqlite+pysqlite:////a b/c%23.db?timeout=5") == Path("/a b/c#.db")
+
+
+@pytest.mark.parametrize(
+    ("statement", "value"),
+    [
+        ("UPDATE logged_models SET artifact_location = ?", None),
+        ("UPDATE logged_models SET artifact_location = ?", b"models"),
+        ("UPDATE logged_models SET artifact_location = ?", "a\0b"),
+        ("UPDATE logged_models SET artifact_location = ?", "file:///a%00b"),
+        ("UPDATE logged_models SET artifact_location = ?", "http://["),
+        ("UPDATE model_versions SET source = ?, storage_location = NULL", None),
+        ("UPDATE model_versions SET source = ?, storage_location = NULL", b"models:/m-1"),
+        ("UPDATE registered_model_aliases SET version = ?", "two"),
+        ("UPDATE registered_model_aliases SET version = ?", None),
+        ("UPDATE registered_model_aliases SET version = ?", "9" * 30),
+    ],
+)
+def test_values_that_mlflow_would_not_write_are_refused_with_a_sentence(tmp_path, files, statement, value):
+    store = make_store(tmp_path, str(files))
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        database.execute(statement, (value,))
+        database.commit()
+
+    with pytest.raises(RegistryError):
+        MlflowRegistryConnector(store).get_model(URI)
+
+
+def test_a_number_that_no_version_has_is_refused(tmp_path, files):
+    with pytest.raises(RegistryError, match="has no version 9999"):
+        MlflowRegistryConnector(make_store(tmp_path, str(files))).get_model(f"models:/penguins/{'9' * 30}")
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "huge"])
+def test_only_ordinary_files_of_a_version_are_read(tmp_path, files, kind):
+    file = files / "mapper" / "schema.json"
+    file.unlink()
+    if kind == "device":
+        file.symlink_to("/dev/zero")
+    elif kind == "pipe":
+        os.mkfifo(file)
+    else:
+        with file.open("wb") as sparse:
+            sparse.truncate(MAX_FILE_BYTES + 1)
+
+    with pytest.raises(RegistryError, match="is not a file of at most"):
+        MlflowRegistryConnector(make_store(tmp_path, str(files))).get_model(URI)
+
+
+def test_a_store_whose_queries_have_no_end_is_given_up(tmp_path, files, monkeypatch):
+    store = make_store(tmp_path, str(files))
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        database.execute("DROP TABLE registered_models")
+        endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x AS name FROM c"
+        database.execute(f"CREATE VIEW registered_models AS {endless}")
+        database.commit()
+    monkeypatch.setattr("mapper.registry.sqlite_store.MAX_QUERY_S", 0.05)
+
+    with pytest.raises(RegistryError, match="interrupted"):
+        MlflowRegistryConnector(store).get_model(URI)

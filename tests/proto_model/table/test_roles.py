@@ -23,8 +23,8 @@ def reason(values: object, name: str = "x", is_train: np.ndarray | None = None) 
     [
         (pa.nulls(N_ROWS), "all values are missing"),
         (pa.array([None] * N_ROWS, pa.string()), "all values are missing"),
-        (np.full(N_ROWS, 3), "constant: 3 in every training row"),
-        (["a"] * N_ROWS, "constant: 'a' in every training row"),
+        (np.full(N_ROWS, 3), "constant: the same value in every training row"),
+        (["a"] * N_ROWS, "constant: the same value in every training row"),
         (SHUFFLED + 100, "one value per row: a row number"),
         ([f"row {n}" for n in range(N_ROWS)], "one value per row: an identifier"),
         ([["a"]] * N_ROWS, "lists, structures and binary values"),
@@ -88,7 +88,7 @@ def test_only_training_rows_tell_whether_there_is_something_to_learn():
     same_in_training = np.where(is_train, 1.0, 2.0)
     empty_in_training = pa.array([None if train else 1.0 for train in is_train])
 
-    assert reason(same_in_training, is_train=is_train) == "constant: 1 in every training row"
+    assert reason(same_in_training, is_train=is_train) == "constant: the same value in every training row"
     assert reason(empty_in_training, is_train=is_train) == "all values in the training rows are missing"
 
 

@@ -16,8 +16,8 @@ import orjson
 
 from proto_model.errors import InputError, ProtoModelError
 from proto_model.serving.http.body import ENCODINGS, decoded, media_type
-from proto_model.serving.http.connection import ClientGoneError, Limits, RefusedError, read_body
-from proto_model.serving.http.errors import EncodingError, MethodError, NotFoundError, fault
+from proto_model.serving.http.connection import ClientGoneError, Limits, RefusedError, read_body, reserve
+from proto_model.serving.http.errors import EncodingError, MethodError, NotFoundError, fault, forget_frames
 from proto_model.serving.http.hosts import Hosts
 from proto_model.serving.http.metrics import ROUTES, Metrics
 from proto_model.serving.http.payload import JSON
@@ -102,6 +102,7 @@ class App:
             is_last = True
         except Exception as error:
             status, code, text = fault(error)
+            forget_frames(error)
             content = _error(is_v2, code, text)
             if isinstance(error, EncodingError):
                 headers.append(ACCEPT_ENCODING)
@@ -173,7 +174,8 @@ class App:
         body = await read_body(scope, receive, self.settings.max_body_bytes)
         encoding = _header(scope, b"content-encoding").decode("latin-1")
         if encoding:
-            return await asyncio.to_thread(decoded, body, encoding, self.settings.max_body_bytes)
+            body = await asyncio.to_thread(decoded, body, encoding, self.settings.max_body_bytes)
+            reserve(scope, len(body))
         return body
 
     def _page(self, scope: Scope, path: str) -> bytes:
@@ -225,7 +227,13 @@ def serve(model: ServedModel, settings: ServerSettings, listener: socket.socket)
     hosts = Hosts(settings.host, listener.getsockname()[0], settings.allowed_hosts)
     if hosts.warning:
         logger.warning(hosts.warning)
-    limits = Limits(settings.max_connections, settings.body_timeout_s, settings.drain_timeout_s, hosts)
+    limits = Limits(
+        settings.max_connections,
+        settings.body_timeout_s,
+        settings.drain_timeout_s,
+        hosts,
+        settings.max_bodies_bytes,
+    )
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
     def answer(listener: socket.socket, supervisor: int | None = None) -> None:

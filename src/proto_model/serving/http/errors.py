@@ -61,6 +61,16 @@ STATUS: dict[type[Exception], tuple[int, str]] = {
 }
 
 
+def forget_frames(error: BaseException | None) -> None:
+    """Let go of what the frames of an error hold: a whole request.
+
+    An error that comes from a thread is in a cycle with its future, which is only found once in a while.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+
+
 def fault(error: Exception) -> tuple[int, str, str]:
     """Status, MLflow's code and message of an error; what was not foreseen is told to the log only."""
     if isinstance(error, ModuleNotFoundError):  # pyarrow, without the extra `files`

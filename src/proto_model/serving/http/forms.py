@@ -9,13 +9,21 @@ from typing import Any, Protocol
 import orjson
 
 from proto_model.errors import InputError
-from proto_model.serving.http.errors import too_many_rows
+from proto_model.serving.http.errors import LengthError, too_many_rows
 
+SPARE_PARTS = 100_000  # lists and objects in JSON besides two for each row
 FORMATS = ("dataframe_split", "dataframe_records", "inputs", "instances")
 
 
-def parsed(body: bytes) -> dict[str, Any]:
-    """JSON object of a body; NaN, Infinity and UTF-16, which MLflow takes and orjson does not, are read."""
+def parsed(body: bytes, max_rows: int) -> dict[str, Any]:
+    """JSON object of a body; NaN, Infinity and UTF-16, which MLflow takes and orjson does not, are read.
+
+    Raises LengthError before it reads more lists and objects than so many rows can need. In memory, each
+    takes twenty times its two characters, and a few kilobytes of gzip hold millions.
+    """
+    most = 2 * max_rows + SPARE_PARTS
+    if len(body) > most and body.count(b"[") + body.count(b"{") > most:
+        raise LengthError(f"The body has more than {most} lists and objects. Send fewer rows at a time.")
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -93,7 +93,7 @@ class Inference:
 
     def read(self, body: bytes) -> InferenceRequest:
         """Request of a JSON body; raises as `request` does."""
-        return self.request(_opened(body))
+        return self.request(_opened(body, self.payload.max_rows))
 
     def request(self, envelope: Envelope) -> InferenceRequest:
         """Request of tensors, wherever they came from; raises InputError or LengthError."""
@@ -169,9 +169,9 @@ class Inference:
             raise NotFoundError(f"There is no version {version[:80]!r} of {self.model_name!r} here: {known}.")
 
 
-def _opened(body: bytes) -> Envelope:
+def _opened(body: bytes, max_rows: int) -> Envelope:
     """Parts of a JSON body."""
-    content = parsed(body)
+    content = parsed(body, max_rows)
     request_id = content.get("id")
     if request_id is not None and not _is_text(request_id):
         raise InputError("id must be a string.")

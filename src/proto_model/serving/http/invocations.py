@@ -24,7 +24,7 @@ class Invocations:
         payload = self._payload
         kind = media_type(content_type, payload.media_types)
         if kind == JSON:
-            content = parsed(body)
+            content = parsed(body, payload.max_rows)
             question = payload.question(self._forms.read(content), content.get("params"))
         else:
             question = payload.question(payload.read(body, kind), None)

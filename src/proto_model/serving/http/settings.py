@@ -12,6 +12,7 @@ from proto_model.errors import ProtoModelError
 NUMBERS: dict[str, tuple[type, float, str]] = {
     "workers": (int, 1, "processes that share the port"),
     "max_body_bytes": (int, 1, "longest body that is taken"),
+    "max_bodies_bytes": (int, 1, "bytes of all larger bodies in memory at a time in each process"),
     "max_rows": (int, 1, "most rows in one request"),
     "body_timeout_s": (float, 0.001, "seconds that a request may take to arrive"),
     "answer_timeout_s": (float, 0.001, "seconds that an answer may take, waiting included"),
@@ -52,6 +53,7 @@ class ServerSettings:
     port: int = 5001
     workers: int = 1
     max_body_bytes: int = 64 * 1024 * 1024
+    max_bodies_bytes: int = 512 * 1024 * 1024
     max_rows: int = 250_000
     body_timeout_s: float = 30.0
     answer_timeout_s: float = 60.0

@@ -47,8 +47,12 @@ async def request(
     path: str,
     body: bytes | list[bytes] = b"",
     headers: dict[str, str] | None = None,
+    **more: Any,
 ) -> Reply:
-    """Reply of the app; a body that is a list arrives in pieces, and does not end if the last one is None."""
+    """Reply of the app; a body that is a list arrives in pieces, and does not end if the last one is None.
+
+    `more` goes into the scope.
+    """
     parts = body if isinstance(body, list) else [body]
     messages = [
         {"type": "http.request", "body": part, "more_body": place < len(parts) - 1}
@@ -70,6 +74,7 @@ async def request(
         "method": method,
         "path": path,
         "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
+        **more,
     }
     await app(scope, receive, send)
     start, *rest = sent

@@ -1,19 +1,25 @@
 """Routes, limits, and what takes long; errors that nobody foresaw stay inside."""
 
 import asyncio
+import gc
 import gzip
 import json
 import logging
 import re
+import time
 import zlib
+from types import SimpleNamespace
 
 import pytest
 
+from proto_model.errors import InputError
 from proto_model.model import Predictor
 from proto_model.serving.http import ServedModel
 from proto_model.serving.http.app import REFUSED
+from proto_model.serving.http.connection import Limits
 from proto_model.serving.http.errors import STATUS
 from proto_model.serving.http.metrics import STATUSES
+from proto_model.serving.http.service import SMALL_BODY_BYTES
 
 ROW = {"age": 40, "income": 2e4, "job": "nurse", "owner": True, "children": 1}
 JSON = {"Content-Type": "application/json"}
@@ -63,6 +69,30 @@ def test_a_body_in_pieces_is_put_together(make_app, ask):
     reply = asyncio.run(ask(make_app(), "POST", "/invocations", [BODY[:9], BODY[9:50], BODY[50:]], JSON))
 
     assert reply.status == 200
+
+
+def test_a_packed_body_counts_as_it_is_unpacked(make_app, ask):
+    """With all other bodies of the connection's server; `reserved` is what has been counted of this one."""
+    counted = []
+    limits = Limits(1, 1.0, 1.0, max_bodies_bytes=300_000)
+    config = SimpleNamespace(reserved_bytes=290_000, limits=limits, release=counted.append)
+    connection = SimpleNamespace(
+        config=config, make_way=lambda n_bytes: 0, loop=SimpleNamespace(time=time.time)
+    )
+    headers = JSON | {"Content-Encoding": "gzip"}
+
+    async def answer():
+        return await ask(
+            make_app(), "POST", "/invocations", gzip.compress(LARGE), headers, connection=connection
+        )
+
+    reply = asyncio.run(answer())
+    assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+    assert not counted
+    config.reserved_bytes = 0
+    assert asyncio.run(answer()).status == 200
+    [scope] = counted
+    assert len(LARGE) <= scope["reserved"] == config.reserved_bytes
 
 
 @pytest.mark.parametrize("declared", [len(BODY), None])
@@ -159,6 +189,35 @@ def test_every_entry_unpacks_bodies_up_to_the_limit(make_app, ask, path, encodin
 
     assert reply.status == status, reply.body
     assert reply.headers.get("accept-encoding") == ("gzip, deflate" if status == 415 else None)
+
+
+@pytest.mark.parametrize("path", sorted(ENTRIES))
+@pytest.mark.parametrize("part", [b"[],", b"{},", b"[NaN],", b'[{"a":1}],'])
+def test_lists_and_objects_are_counted_before_they_take_memory(make_app, ask, path, part):
+    app = make_app(max_rows=1000)
+    body = gzip.compress(b'{"inputs": [' + part * 200_000 + b"1]}")
+
+    reply = asyncio.run(ask(app, "POST", path, body, JSON | {"Content-Encoding": "gzip"}))
+
+    assert reply.status == 413
+    assert b"more than 102000 lists and objects" in reply.body
+
+
+def test_an_error_from_a_thread_keeps_no_request_in_memory(make_app, ask):
+    app = make_app()
+    body = json.dumps({"inputs": [{**ROW, "age": "old"}] * 1000}).encode()
+    assert len(body) > SMALL_BODY_BYTES
+
+    gc.collect()
+    gc.disable()  # which comes late where most objects are old
+    try:
+        reply = asyncio.run(ask(app, "POST", "/invocations", body, JSON))
+        kept = [item for item in gc.get_objects() if isinstance(item, InputError) and item.__traceback__]
+    finally:
+        gc.enable()
+
+    assert reply.status == 400
+    assert not kept
 
 
 @pytest.mark.parametrize(
