@@ -33,20 +33,30 @@ def parsed_rows(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
 def answer_table(rows: list[dict[str, Any]]) -> Table:
     """Predictions and probabilities, a line per row."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title="Predictions")
     flat = [_flat(row) for row in rows]
     columns = list(dict.fromkeys(name for row in flat for name in row))
     table.add_column("row", justify="right")
     for name in columns:
-        table.add_column(name, justify="left" if name == "prediction" else "right")
+        table.add_column(Text(name), justify="left" if name == "prediction" else "right")
     for number, row in enumerate(flat):
-        table.add_row(str(number), *(_cell(row.get(name)) for name in columns))
+        # as text: a class may be called [red]
+        table.add_row(str(number), *(Text(_cell(row.get(name))) for name in columns))
     return table
 
 
 def explanation_text(number: int, explanation: dict[str, Any]) -> str:
-    """Rule and counterfactuals of a row, in words."""
+    """Rule and counterfactuals of a row, in words; raises InvocationError for another form."""
+    try:
+        return _told(number, explanation)
+    except (KeyError, TypeError) as error:
+        shown = json.dumps(explanation)[:500]
+        raise InvocationError(f"The explanation of row {number} has no known form: {shown}") from error
+
+
+def _told(number: int, explanation: dict[str, Any]) -> str:
     lines = [f"Why row {number}: {explanation['rule']['text']}"]
     for counterfactual in explanation["counterfactuals"]:
         doubt = "" if counterfactual["valid"] else " (not confirmed by the model)"

@@ -54,7 +54,7 @@ def invoke(url: str, body: dict[str, Any], *, wait_s: float, timeout_s: float = 
         if status == 200:
             try:
                 return json.loads(text)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise InvocationError(f"The answer from {shown_url(url)} is not JSON: {error}") from error
         if status != 503 or time.monotonic() >= end:
             raise RefusedError(f"{shown_url(url)} answered {status}: {_said(text)}")
@@ -69,7 +69,7 @@ def told(url: str, body: dict[str, Any] | None = None) -> Any:
         return None
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -116,6 +116,8 @@ def _exchange(
                 ) from error
         except http.client.InvalidURL as error:
             raise InvocationError(_MISTYPED) from error
+        except ValueError as error:  # of a redirect
+            raise InvocationError(f"{shown} sends requests on to what is no URL: {error}.") from error
         except http.client.HTTPException as error:
             raise InvocationError(f"{shown} is not an HTTP server. Check the port.") from error
         time.sleep(_PAUSE_S)
@@ -125,7 +127,7 @@ def _said(text: str) -> str:
     """What an error body says: MLflow's `message`, MLServer's `error`, or a problem with its faults."""
     try:
         content = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text[:2000]
     if not isinstance(content, dict):
         return text[:2000]

@@ -56,7 +56,7 @@ class Server:
         for served in [name] if name else _model_names(url):
             metadata = told(endpoint(url, f"/v2/models/{quote(served, safe='')}"))
             tensors = metadata.get("inputs") if isinstance(metadata, dict) else None
-            if isinstance(tensors, list) and tensors:
+            if isinstance(tensors, list) and tensors and all(map(_is_tensor, tensors)):
                 takes_files = {"input_url", "output_url"} <= {tensor.get("name") for tensor in tensors}
                 record = record or (None if takes_files else record_of_tensors(tensors))
                 return cls(url, False, takes_files, served, schema, record)
@@ -74,10 +74,14 @@ class _MapperRequest:
 def _mapper_request(openapi: Any) -> _MapperRequest | None:
     """None if it is not the mapper's document: MLflow's server and MLServer have one as well."""
     try:
-        content = openapi["paths"]["/v1/predict"]["post"]["requestBody"]["content"]["application/json"]
-        schemas = openapi["components"]["schemas"]
-    except (KeyError, TypeError):
+        return _described_request(openapi)
+    except (AttributeError, KeyError, TypeError):
         return None
+
+
+def _described_request(openapi: Any) -> _MapperRequest:
+    content = openapi["paths"]["/v1/predict"]["post"]["requestBody"]["content"]["application/json"]
+    schemas = openapi["components"]["schemas"]
     described = content["schema"]
     bodies = [
         schemas[body["$ref"].rpartition("/")[2]] if "$ref" in body else body
@@ -86,6 +90,10 @@ def _mapper_request(openapi: Any) -> _MapperRequest | None:
     examples = [example.get("data") for body in bodies for example in body.get("examples", [])]
     record = next((example for example in examples if isinstance(example, dict)), None)
     return _MapperRequest({name for body in bodies for name in body.get("properties", {})}, record)
+
+
+def _is_tensor(item: Any) -> bool:
+    return isinstance(item, dict) and all(isinstance(item.get(key), str) for key in ("name", "datatype"))
 
 
 def _schema(content: Any) -> ModelSchema | None:

@@ -154,6 +154,8 @@ class RowReader:
                 raise InputError(f"Row {number} has {len(row)} values, {len(columns)} columns are named.")
         names = [name if isinstance(name, str) else repr(name) for name in columns]
         refuse_repeated(names, self.schema)
+        if not columns:  # no column could tell how many rows there are
+            return _coded_rows([{}] * len(rows), self._book)
         values = map(list, zip(*rows, strict=True))
         return _coded_rows(dict(zip(names, values, strict=True)), self._book)
 

@@ -45,3 +45,18 @@ def test_rows_of_a_file_are_read_as_those_of_an_answer():
     assert parsed_rows([row]) == [
         {"row": "0", "prediction": "7", "probability": 0.75, "explanation": {"a": 1}}
     ]
+
+
+def test_classes_that_look_like_markup_are_shown_as_they_are():
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(answer_table([{"prediction": "[low]", "probability_[low]": 1.0}, {"prediction": "[/red]"}]))
+    text = console.export_text()
+
+    assert text.count("[low]") == 2
+    assert "[/red]" in text
+
+
+@pytest.mark.parametrize("explanation", [None, "none", {}, {"rule": None}, {"rule": {"text": "x"}}])
+def test_an_explanation_of_another_form_is_an_error(explanation):
+    with pytest.raises(InvocationError, match="row 3 has no known form"):
+        explanation_text(3, explanation)

@@ -8,7 +8,7 @@ from proto_model.invocation.http import InvocationError, endpoint, invoke
 
 
 @contextmanager
-def answering(*answers):
+def answering(*answers, **headers):
     """URL of a server that gives these answers (status, body) one after the other, and then the last."""
     left = list(answers)
 
@@ -18,6 +18,8 @@ def answering(*answers):
             status, body = left.pop(0) if len(left) > 1 else left[0]
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 
@@ -82,3 +84,20 @@ def test_a_failure_shows_neither_password_nor_query():
     with pytest.raises(InvocationError, match=r"No answer from http://127\.0\.0\.1:9/invocations") as caught:
         invoke(url, {}, wait_s=0)
     assert "s3cret" not in str(caught.value)
+
+
+def test_an_answer_that_is_nested_too_deeply_is_an_error():
+    deep = b"[" * 100_000
+
+    with answering((200, deep)) as url, pytest.raises(InvocationError, match="is not JSON"):
+        invoke(url, {}, wait_s=0)
+    with answering((400, deep)) as url, pytest.raises(InvocationError, match="answered 400"):
+        invoke(url, {}, wait_s=0)
+
+
+def test_a_redirect_to_what_is_no_url_is_an_error():
+    with (
+        answering((302, b""), Location="http://[::1") as url,
+        pytest.raises(InvocationError, match="sends requests on to what is no URL"),
+    ):
+        invoke(url, {}, wait_s=0)

@@ -106,3 +106,30 @@ def test_what_a_server_tells_is_known(pages, expected):
         server = Server.asked(url)
 
     assert (server.is_mapper, server.takes_files, server.model_name, server.record) == expected
+
+
+def described(content, schemas=None):
+    request = {"requestBody": {"content": {"application/json": content}}}
+    return {"paths": {"/v1/predict": {"post": request}}, "components": {"schemas": schemas or {}}}
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        {"/openapi.json": described({})},
+        {"/openapi.json": described("x")},
+        {"/openapi.json": described({"schema": []})},
+        {"/openapi.json": described({"schema": {"anyOf": [{"$ref": "#/components/schemas/a"}]}})},
+        {"/openapi.json": described({"schema": {"anyOf": [{"$ref": 5}]}})},
+        {"/openapi.json": described({"schema": {"examples": ["x"]}})},
+        {"/v2/repository/index": [{"name": "m"}], "/v2/models/m": {"inputs": [1]}},
+        {"/v2/repository/index": [{"name": "m"}], "/v2/models/m": {"inputs": [{"datatype": "FP64"}]}},
+        {
+            "/v2/repository/index": [{"name": "m"}],
+            "/v2/models/m": {"inputs": [{"name": "a", "datatype": []}]},
+        },
+    ],
+)
+def test_a_server_that_tells_something_odd_tells_nothing(pages):
+    with telling(pages) as url:
+        assert Server.asked(url) == Server(url)

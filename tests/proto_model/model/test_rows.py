@@ -304,3 +304,12 @@ def test_many_rows_are_read_column_by_column_with_the_same_result(mixed_data):
 
     assert frame.size > 50_000
     assert_array_equal(coded_rows(frame, mixed_data.schema), encode(frame, mixed_data.schema))
+
+
+def test_rows_without_any_column_are_not_lost():
+    reader = RowReader(NUMBERS)
+    nullable = RowReader(ModelSchema("m", "class", "long", (0, 1), SCHEMA.features[1:2]))
+
+    with pytest.raises(InputError, match="'size' is missing from every row"):
+        reader.table([], [[], []])
+    assert_array_equal(nullable.table([], [[], []]), [[math.nan], [math.nan]])

@@ -19,6 +19,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models.model import MLMODEL_FILE_NAME, Model
 from numpy.typing import NDArray
+from yaml import YAMLError
 
 from proto_model.errors import ArtifactError, DataError, ProtoModelError
 from proto_model.registry.promotion.comparison import ComparisonError
@@ -103,7 +104,10 @@ def _taken(folder: Path) -> Literal["rows", "file"]:
     """What a model's requests hold, by its signature: tags and names can be edited."""
     if not (folder / MLMODEL_FILE_NAME).is_file():
         return "rows"
-    inputs = Model.load(folder).get_input_schema()  # type: ignore[no-untyped-call]  # mlflow is half typed
+    try:
+        inputs = Model.load(folder).get_input_schema()  # type: ignore[no-untyped-call]  # mlflow is half typed
+    except (YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:  # whatever is in the file
+        raise ArtifactError(f"Its {MLMODEL_FILE_NAME} is damaged.") from error
     return "file" if inputs is not None and _URLS <= set(inputs.input_names()) else "rows"
 
 

@@ -12,6 +12,7 @@ from proto_model.errors import ArtifactError, DataError
 from proto_model.model import Bundle, write_bundle
 from proto_model.registry.promotion.comparison import ComparisonError
 from proto_model.registry.promotion.opponents import (
+    _taken,
     forest_labels,
     held_out_rows,
     load_contender,
@@ -181,3 +182,11 @@ def test_no_row_that_both_left_out_cannot_be_judged(small, client, mixed_frame, 
     pd.read_parquet(split).assign(part="train").to_parquet(split)
     with pytest.raises(DataError, match="test rows was used to train"):
         held_out_rows(small[0], champion, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["x: [1", "[]", "5", "signature: 5", "signature: {inputs: x}"])
+def test_a_damaged_mlmodel_is_an_error_of_the_artifact(tmp_path, text):
+    (tmp_path / "MLmodel").write_text(text)
+
+    with pytest.raises(ArtifactError, match="MLmodel is damaged"):
+        _taken(tmp_path)

@@ -63,6 +63,12 @@ def numpy_mixes_a_column(rows):
     )
 
 
+def test_a_row_without_columns_is_refused_as_by_mlflow(call, mlflow_server):
+    body = {"dataframe_split": {"columns": [], "data": [[]]}}
+
+    assert call("/invocations", body).status == mlflow_server(json.dumps(body).encode())[0] == 400
+
+
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tables(), st.sampled_from(FORMS))
 def test_every_table_is_answered_or_refused_as_by_mlflow(call, mlflow_server, table, form):
