@@ -568,7 +568,7 @@ def test_the_body_of_a_client_that_vanished_counts_as_long_as_it_is_at_work():
     async def scenario(scene):
         scene.app.go_on.clear()
         at_work = await scene.connect(large(300_000))
-        await until(lambda: reserved(scene))
+        await until(lambda: reserved(scene) == 5 * 65_536)
         at_work.vanish()
         assert reserved(scene) == 5 * 65_536
         scene.app.go_on.set()
