@@ -91,12 +91,12 @@ def _records(data: bytes) -> list[dict[str, Any] | None] | None:
         return _csv(data)
     if name == "jsonl":
         return _json_lines(data)
-    # Columns of any type may hold texts, and lists of them, that only pyarrow can tell are none.
     if name == "parquet":
-        table = pq.read_table(io.BytesIO(data), columns=list(ROWS), use_threads=False, pre_buffer=False)
+        file = pq.ParquetFile(io.BytesIO(data), pre_buffer=False)
+        table = file.read([name for name in file.schema_arrow.names if name in ROWS], use_threads=False)
     else:
         table = pa.ipc.open_stream(io.BytesIO(data[8:] if name == "arrow" else data)).read_all()
-    return [dict(record) for record in table.select([n for n in ROWS if n in table.column_names]).to_pylist()]
+    return list(table.select([name for name in table.column_names if name in ROWS]).to_pylist())
 
 
 def _csv(data: bytes) -> list[dict[str, Any] | None] | None:
