@@ -20,6 +20,9 @@ from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parents[1]
 
+#: Long enough for pip to fill an environment on a busy machine; a server that ends is noticed at once.
+START_S = 900
+
 
 def copy_of_the_repository(folder: Path) -> Path:
     """What git knows of it, as it is now."""
@@ -48,7 +51,7 @@ def background(
             command, cwd=cwd, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + START_S
         while not _answers(ready_url):
             assert process.poll() is None, f"{command[-1]}\n{log.read_text()}"
             assert time.monotonic() < deadline, f"{command[-1]}\nno answer at {ready_url}\n{log.read_text()}"
