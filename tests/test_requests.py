@@ -147,12 +147,14 @@ def sets_of_rows(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 def tensors(rows: list[dict[str, Any]]) -> bytes | None:
-    """The rows in V2; None where a column has values of several types, which no tensor has."""
+    """The rows in V2; None where no tensor has a column's values: of several types, or beyond 64 bits."""
     inputs = []
     for name, feature in FEATURES.items():
         values = [row.get(name) for row in rows]
         types = set(map(type, values)) - {type(None)}
         if len(types) > 1 or list in types or any(isinstance(v, float) and v - v != 0 for v in values):
+            return None
+        if int in types and not all(-(2**63) <= v < 2**64 for v in values if v is not None):
             return None
         own = {bool: "BOOL", int: "INT64", float: "FP64", str: "BYTES"}
         datatype = own[types.pop()] if types else DATATYPES[feature.type]
@@ -165,6 +167,8 @@ def tensors(rows: list[dict[str, Any]]) -> bytes | None:
 @example([{**GOOD, "job": 5}, GOOD])
 @example([{**GOOD, "job": 5}])
 @example([{**GOOD, "truth": 1.0}, {**GOOD, "whole": 2.0**64}])
+@example([{**GOOD, "number": -(2**63) - 1}])
+@example([{**GOOD, "number": 2**64 - 1}])
 def test_any_set_of_rows_has_one_verdict_and_the_same_bits_everywhere(rows: list[dict[str, Any]]) -> None:
     names = list(FEATURES)
     split = {"columns": names, "data": [[row.get(name) for name in names] for row in rows]}
