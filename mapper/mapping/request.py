@@ -174,6 +174,7 @@ class RequestMapper:
             return 0
         if not rows:
             faults.add("bad_request", "no rows given, at least one expected", field="data")
+            return 0
         if len(rows) > self._max_rows:
             raise TooLargeError(
                 f"Too many rows: {len(rows)}, and the limit is {self._max_rows}. "

@@ -122,7 +122,7 @@ def json_lines(data: bytes) -> None:
         data.decode()
     except UnicodeDecodeError:
         return
-    if given is None or b"\xef\xbb\xbf" in data[3:]:
+    if given is None or b"\xef\xbb\xbf" in data.removeprefix(b"\xef\xbb\xbf"):
         return  # a mark at the beginning of a line is up to the reader
     expected: list[tuple[Any, bool]] = []
     for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n"):

@@ -27,6 +27,8 @@ FOUND = [
     ("json_lines", b"null\n"),  # pyarrow's reader ended the process
     ("json_lines", b'null{"{":[[{}]]}\n'),
     ("json_lines", b'{"x":1,"c":"\xff"}\n'),
+    ("json_lines", b'\n\xef\xbb\xbf{"x":674}\n'),  # the reading beside it looked for the mark too late
+    ("mapper_request", b'{"data": {"columns": ["x", "n", "b", "c"], "rows": []}}'),
     ("csv_blocks", b'x,y\nn"1","2""\n1,1"\n'),  # a block that ends with a line end within quotes
     (
         "csv_blocks",

@@ -384,7 +384,7 @@ def test_v2_grpc_gives_the_same_predictions(server, venv, ports, tensors, data, 
 
 
 def test_a_model_of_numbers_takes_rows_without_names_and_one_tensor_in_both_protocols(
-    venv, environment, data, pipeline, server, tmp_path
+    venv, environment, data, pipeline, server, tmp_path, monkeypatch
 ):
     row = [[0.5, 40, True, "nurse"]]
     status, answer = call(f"{server}/invocations", {"inputs": row})
@@ -397,7 +397,7 @@ def test_a_model_of_numbers_takes_rows_without_names_and_one_tensor_in_both_prot
     numbers = prepare(RawTable("numbers", "numbers", table), target="label")
     forest = make_pipeline("random_forest", numbers.schema, 0, n_estimators=5)
     forest.fit(numbers.X_train, numbers.y_train)
-    mlflow.set_tracking_uri(environment["MLFLOW_TRACKING_URI"])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", environment["MLFLOW_TRACKING_URI"])
     with mlflow.start_run(experiment_id=mlflow.get_experiment_by_name("serve").experiment_id):
         info = log_forest_model(forest, numbers)
     environment = environment | free_ports() | {"BUILD_DIR": str(tmp_path / "build")}

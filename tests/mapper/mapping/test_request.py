@@ -166,6 +166,7 @@ def test_only_nulls_are_sent_as_a_table_too():
                 (3, "mass", "wrong_type"),
             },
         ),
+        ({"columns": ["mass", "ringed"], "rows": []}, {(None, "data", "bad_request")}),
         ({"columns": "mass", "rows": [[1]]}, {(None, "data.columns", "bad_request")}),
         ([], {(None, "data", "bad_request")}),
         ([[1, True]], {(0, None, "bad_request")}),
