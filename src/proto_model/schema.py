@@ -162,7 +162,7 @@ class ModelSchema:
                 schema_version=version,
                 task=task,
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ArtifactError(f"Not a model schema: {error!r}. Download the model again.") from error
 
     def write(self, path: Path) -> None:

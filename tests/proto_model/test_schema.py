@@ -26,3 +26,9 @@ def test_the_task_is_written_and_a_schema_without_one_is_of_a_classifier(tmp_pat
 def test_an_unknown_task_is_refused_with_the_known_ones(task):
     with pytest.raises(ArtifactError, match="this release knows classification"):
         ModelSchema.from_dict({**SCHEMA.to_dict(), "task": task})
+
+
+@pytest.mark.parametrize("features", ["1.0", [["name"]], [5], {"name": 1}, None])
+def test_features_of_another_form_are_no_schema(features):
+    with pytest.raises(ArtifactError, match="Not a model schema"):
+        ModelSchema.from_dict({**SCHEMA.to_dict(), "features": features})
