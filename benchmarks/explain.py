@@ -238,6 +238,13 @@ def measure(
                 "bytes": float(len(json.dumps(explanation, separators=(",", ":")).encode())),
             }
         )  # fmt: skip
+    result = _summary(per_row)
+    result["resampled"] = _resampled(table, rows, make, model, options, plan)
+    return result
+
+
+def _summary(per_row: list[dict[str, float]]) -> dict[str, Any]:
+    """Medians and quartiles over the rows; shares where a median says nothing."""
     columns = {key: np.array([row[key] for row in per_row]) for key in per_row[0]}
     result: dict[str, Any] = {key: _median(values) for key, values in columns.items()}
     result["quartiles"] = {
@@ -252,7 +259,6 @@ def measure(
     result["has_valid"] = float((columns["n_valid"] > 0).mean())
     given = columns["n_given"].sum()
     result["valid"] = float(columns["n_valid"].sum() / given) if given else None
-    result["resampled"] = _resampled(table, rows, make, model, options, plan)
     return result
 
 
