@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from proto_model.registry.tracking import is_url, shown_url
+from proto_model.table import Roles
 
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 _MAX_SEED = 2**32 - 1
@@ -102,6 +103,11 @@ class TrainingSettings:
         "", str.strip,
         "an application's own words, for the mapper: a mapping.yaml, or path/to/module.py:Class",
     )  # fmt: skip
+
+    @property
+    def roles(self) -> Roles:
+        """What the user says of the table's columns."""
+        return Roles(protected=self.protected)
 
     def as_params(self) -> dict[str, str]:
         """Texts that `mlflow run` logs for these settings, but for what may be secret in a URL."""

@@ -80,7 +80,7 @@ def train(settings: TrainingSettings, load: Callable[[], RawTable], console: Con
                 settings.target or None,
                 settings.test_size,
                 settings.registered_model_name,
-                settings.protected,
+                settings.roles,
             )
             mapping = checked_mapping(settings, data.schema, Path(bundles, "mapping"))
         except ProtoModelError as error:

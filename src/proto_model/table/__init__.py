@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from proto_model.values import decode, encode
 
 if TYPE_CHECKING:
-    from proto_model.table.roles import DroppedColumn
+    from proto_model.table.roles import DroppedColumn, Roles
     from proto_model.table.source import BUILT_IN, RawTable, load_table, read_table
     from proto_model.table.training_data import TrainingData, load_training_data, prepare
 
@@ -20,6 +20,7 @@ __all__ = [
     "BUILT_IN",
     "DroppedColumn",
     "RawTable",
+    "Roles",
     "TrainingData",
     "decode",
     "encode",
@@ -29,9 +30,14 @@ __all__ = [
     "read_table",
 ]
 
+_HOMES = {
+    **dict.fromkeys(("DroppedColumn", "Roles"), "roles"),
+    **dict.fromkeys(("TrainingData", "load_training_data", "prepare"), "training_data"),
+}
+
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "source" if name in ("BUILT_IN", "RawTable", "load_table", "read_table") else "training_data"
+    home = _HOMES.get(name, "source")
     return getattr(importlib.import_module(f"{__name__}.{home}"), name)

@@ -29,6 +29,13 @@ _ID_NAME = re.compile(r"(^|[^A-Za-z])(id|uuid|guid|index|idx|rowid|key|no|nr)$",
 _CAMEL_ID = re.compile(r"[a-z0-9](Id|ID|Key|No|Nr)$")
 
 
+@dataclass(frozen=True)
+class Roles:
+    """What the user says that columns are for; the columns' own values decide the rest."""
+
+    protected: tuple[str, ...] = ()  # no features; their values are kept beside the test rows
+
+
 def target_name(names: list[str], target: str | None, shown: str) -> str:
     """Name of the column to predict: the one asked for, or the one called target, class, label or y.
 

@@ -17,6 +17,7 @@ from proto_model.table.ranges import shown_median, shown_range
 from proto_model.table.roles import (
     PROTECTED,
     DroppedColumn,
+    Roles,
     check_protected,
     class_labels,
     target_name,
@@ -24,6 +25,8 @@ from proto_model.table.roles import (
 )
 from proto_model.table.source import RawTable, load_table
 from proto_model.table.split import row_hashes, split_digest, test_rows
+
+_NO_ROLES = Roles()
 
 
 @dataclass(frozen=True)
@@ -59,16 +62,16 @@ def load_training_data(
     target: str | None = None,
     test_size: float = 0.2,
     model_name: str = "proto_model",
-    protected: Sequence[str] = (),
+    roles: Roles = _NO_ROLES,
 ) -> TrainingData:
     """Training and test rows of a built-in data set or a file, as `load_table` takes it.
 
     Without a target, the column called target, class, label or y is predicted. `test_size` is the fraction of
-    rows held out, above 0 and below 1; the model's name goes into the schema. The columns `protected` are no
-    features: they stay beside the test rows. A DataError says that the table cannot be read, that it lacks
-    one of these columns, or that nothing can be learned from it.
+    rows held out, above 0 and below 1; the model's name goes into the schema. `roles` are what the user says
+    of the columns. A DataError says that the table cannot be read, that it lacks a named column, or that
+    nothing can be learned from it.
     """
-    return prepare(load_table(dataset), target, test_size, model_name, protected)
+    return prepare(load_table(dataset), target, test_size, model_name, roles)
 
 
 def prepare(
@@ -76,9 +79,10 @@ def prepare(
     target: str | None = None,
     test_size: float = 0.2,
     model_name: str = "proto_model",
-    protected: Sequence[str] = (),
+    roles: Roles = _NO_ROLES,
 ) -> TrainingData:
     """Training and test rows of a table; parameters and errors as `load_training_data`."""
+    protected = roles.protected
     columns = read_columns(raw.table)
     by_name = {column.name: column for column in columns}
     chosen = target_name(list(by_name), target, raw.source)

@@ -35,19 +35,28 @@ _KNOWN = {
 _MAX_INT = np.iinfo(np.int32).max
 
 
-def held_out_predictions(
-    forest: Any, X: NDArray[np.float32], y: NDArray[np.int64], X_held_out: NDArray[np.float32]
-) -> NDArray[np.int64]:
-    """Classes that a fitted forest predicts for other rows: `forest.fit(X, y).predict(X_held_out)`.
+def held_out_probabilities(
+    forest: Any,
+    X: NDArray[np.float32],
+    y: NDArray[np.int64],
+    X_held_out: NDArray[np.float32],
+    n_classes: int,
+) -> NDArray[np.float64]:
+    """Class probabilities of a fitted forest for other rows: `forest.fit(X, y).predict_proba(X_held_out)`.
 
-    Rows are float32, with NaN where a value is missing. A forest whose trees can be grown here is left
-    unfitted. A ValueError says that scikit-learn refuses a parameter.
+    Rows are float32, with NaN where a value is missing; classes are codes below `n_classes`, and one that `y`
+    lacks has the probability 0. A forest whose trees can be grown here is left unfitted. A ValueError says
+    that scikit-learn refuses a parameter.
     """
-    if not _is_known(forest):
-        return np.asarray(forest.fit(X, y).predict(X_held_out))
-    forest._validate_params()
     classes, codes = np.unique(y, return_inverse=True)
-    return np.asarray(classes[_probabilities(forest, X, codes, len(classes), X_held_out).argmax(axis=1)])
+    if _is_known(forest):
+        forest._validate_params()
+        known = _probabilities(forest, X, codes, len(classes), X_held_out)
+    else:
+        known = forest.fit(X, y).predict_proba(X_held_out)
+    probabilities = np.zeros((len(X_held_out), n_classes))
+    probabilities[:, classes] = known
+    return probabilities
 
 
 def _is_known(forest: Any) -> bool:

@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Executor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -19,16 +18,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from sklearn.model_selection import ParameterSampler, StratifiedKFold
+from sklearn.model_selection import ParameterSampler
 from sklearn.pipeline import Pipeline
 
+from proto_model.table.folds import Fold, folds
 from proto_model.table.training_data import TrainingData
-from proto_model.training.growth import held_out_predictions
+from proto_model.training.growth import held_out_probabilities
 from proto_model.training.variants import VARIANTS, Variant, make_pipeline
 
-_N_FOLDS = 5
-_N_FOLDS_LARGE = 3  # enough where a fold's score hardly varies, and it halves the time
-_LARGE_ROWS = 10_000
 _SWITCH_S = 0.0002
 _LINES_PER_SEARCH = 4
 
@@ -44,6 +41,9 @@ class SearchResult:
 
     The table has a row per candidate, the first being the variant's defaults: `candidate`, `chosen`,
     `cv_balanced_accuracy`, `cv_std`, `fit_seconds`, a column per parameter, and `fold_0`, `fold_1`, ...
+
+    `out_of_fold` has the chosen candidate's probabilities for the training rows, shape (n_train, n_classes),
+    each from the fold that had not learned from the row; NaN in rows that no fold judges.
     """
 
     variant: str
@@ -53,6 +53,7 @@ class SearchResult:
     cv_std: float
     table: pd.DataFrame
     fit_seconds: float
+    out_of_fold: NDArray[np.float64]
 
 
 @contextmanager
@@ -110,6 +111,7 @@ def _result(scored: _CrossValidation, data: TrainingData, random_state: int, n_t
         cv_std=float(scores[best].std()),
         table=_table(scored.candidates, scores, seconds, best),
         fit_seconds=duration + time.perf_counter() - started,
+        out_of_fold=scored.out_of_fold(best),
     )
 
 
@@ -119,7 +121,11 @@ class _Rows:
 
     X: NDArray[np.float32]
     y: NDArray[np.int64]
-    folds: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+    folds: list[Fold]
+
+    @property
+    def n_classes(self) -> int:
+        return int(self.y.max()) + 1
 
     @classmethod
     def of(cls, data: TrainingData, random_state: int) -> _Rows:
@@ -127,7 +133,7 @@ class _Rows:
         encoder = make_pipeline(next(iter(VARIANTS)), data.schema, random_state).named_steps["encode"]
         X = encoder.fit_transform(data.X_train).astype(np.float32)
         codes: NDArray[np.int64] = np.unique(data.y_train, return_inverse=True)[1]
-        return cls(X, codes, _folds(codes, random_state))
+        return cls(X, codes, folds(data, random_state))
 
 
 class _CrossValidation:
@@ -150,9 +156,14 @@ class _CrossValidation:
         self._rows, self._random_state, self._progress = rows, random_state, progress
         self._scores = np.full((len(candidates), len(rows.folds)), np.nan)
         self._times = np.zeros((2, *self._scores.shape))
+        self._out_of_fold = [np.full((len(rows.y), rows.n_classes), np.nan) for _ in candidates]
         self._n_done = 0
         self._telling = threading.Lock()
         self._fits = [pool.submit(self._fit, *place) for place in np.ndindex(self._scores.shape)]
+
+    def out_of_fold(self, candidate: int) -> NDArray[np.float64]:
+        """Probabilities of a candidate for each training row, by the fold that had not learned from it."""
+        return self._out_of_fold[candidate]
 
     def wait(self) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
         """Balanced accuracy and seconds of each candidate (row) on each fold (column); seconds in all."""
@@ -165,11 +176,12 @@ class _CrossValidation:
         self._times[0, candidate, fold] = time.perf_counter()
         X, y, (learn, judge) = self._rows.X, self._rows.y, self._rows.folds[fold]
         forest = self.variant.forest(**self.candidates[candidate], random_state=self._random_state, n_jobs=1)
-        y_pred = held_out_predictions(forest, X[learn], y[learn], X[judge])
-        score = _balanced_accuracy(y[judge], y_pred)
+        proba = held_out_probabilities(forest, X[learn], y[learn], X[judge], self._rows.n_classes)
+        score = _balanced_accuracy(y[judge], proba.argmax(axis=1))
         self._times[1, candidate, fold] = time.perf_counter()
         with self._telling:
             self._scores[candidate, fold] = score
+            self._out_of_fold[candidate][judge] = proba
             self._n_done += 1
             if self._progress is not None:
                 means = self._scores.mean(axis=1)
@@ -183,17 +195,6 @@ def _candidates(variant: Variant, n_candidates: int, random_state: int) -> list[
     n_draws = min(n_candidates - 1, int(np.prod([len(values) for values in variant.space.values()])))
     draws = ParameterSampler(variant.space, n_draws, random_state=random_state) if n_draws else []
     return [dict(variant.defaults), *({**variant.defaults, **draw} for draw in draws)]
-
-
-def _folds(codes: NDArray[np.int64], random_state: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Rows to learn from and rows to judge on, per fold; fewer folds when a class has fewer rows."""
-    most = _N_FOLDS if len(codes) < _LARGE_ROWS else _N_FOLDS_LARGE
-    n_folds = int(np.clip(np.bincount(codes).min(), 2, most))
-    splitter = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
-    with warnings.catch_warnings():
-        # A class of one row is learned from in one fold and judged in the other.
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        return list(splitter.split(codes, codes))
 
 
 def _balanced_accuracy(y: NDArray[np.int64], y_pred: NDArray[np.int64]) -> float:

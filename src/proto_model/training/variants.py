@@ -9,14 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OrdinalEncoder
 
 from proto_model.schema import ModelSchema
+from proto_model.training.encoding import make_encoder
 
 
 @dataclass(frozen=True)
@@ -63,15 +61,5 @@ def make_pipeline(variant: Variant | str, schema: ModelSchema, random_state: int
     A category that the schema does not have counts as missing. `params` replace the variant's defaults.
     """
     chosen = VARIANTS[variant] if isinstance(variant, str) else variant
-    categorical = [feature for feature in schema.features if feature.categories is not None]
-    encoder = OrdinalEncoder(
-        categories=[np.array(feature.categories, dtype=object) for feature in categorical],
-        handle_unknown="use_encoded_value",
-        unknown_value=np.nan,
-        encoded_missing_value=np.nan,
-    )
-    names = [feature.name for feature in categorical]
-    numbers = [feature.name for feature in schema.features if feature.categories is None]
-    columns = ColumnTransformer([("categories", encoder, names), ("numbers", "passthrough", numbers)])
     forest = chosen.forest(**{**chosen.defaults, **params}, random_state=random_state)
-    return Pipeline([("encode", columns), ("forest", forest)])
+    return Pipeline([("encode", make_encoder(schema)), ("forest", forest)])

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from proto_model.errors import DataError
-from proto_model.table import RawTable, encode, load_training_data, prepare
+from proto_model.table import RawTable, Roles, encode, load_training_data, prepare
 
 SCHEMA_FILE = Path(__file__).parents[3] / "schemas" / "model-schema.schema.json"
 
@@ -201,7 +201,15 @@ def people(n_rows=200):
 
 def test_protected_columns_are_no_features_and_stay_beside_the_test_rows():
     frame = people()
-    data = from_frame(frame, protected=["sex", "married"])
+    data = from_frame(
+        frame,
+        roles=Roles(
+            protected=(
+                "sex",
+                "married",
+            )
+        ),
+    )
 
     assert data.schema.feature_names == list(data.X_test.columns) == ["age"]
     assert {column.name: column.reason for column in data.dropped}.keys() == {"sex", "married"}
@@ -217,7 +225,7 @@ def test_a_protected_column_has_no_say_in_the_split():
     frame = people()
     changed = frame.assign(sex="f")
 
-    one, other = (from_frame(table, protected=["sex"]) for table in (frame, changed))
+    one, other = (from_frame(table, roles=Roles(protected=("sex",))) for table in (frame, changed))
 
     assert_array_equal(one.test_hashes, other.test_hashes)
     assert one.split_digest == from_frame(frame.drop(columns="sex")).split_digest
@@ -233,4 +241,4 @@ def test_a_protected_column_has_no_say_in_the_split():
 )
 def test_columns_that_cannot_be_protected_are_errors(protected, complaint):
     with pytest.raises(DataError, match=complaint):
-        from_frame(people(), protected=protected)
+        from_frame(people(), roles=Roles(protected=tuple(protected)))

@@ -5,7 +5,7 @@ from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from proto_model.training import VARIANTS, growth
-from proto_model.training.growth import _is_known, _probabilities, held_out_predictions
+from proto_model.training.growth import _is_known, _probabilities, held_out_probabilities
 
 
 @pytest.fixture(scope="module", params=["plain", "missing values", "rare classes"])
@@ -45,7 +45,8 @@ def test_probabilities_and_predictions_are_those_of_scikit_learn(kind, params, r
     assert_array_equal(
         _probabilities(forest, X, codes, len(classes), X_held_out), fitted.predict_proba(X_held_out)
     )
-    assert_array_equal(held_out_predictions(forest, X, y, X_held_out), fitted.predict(X_held_out))
+    held_out = held_out_probabilities(forest, X, y, X_held_out, int(y.max()) + 1)
+    assert_array_equal(held_out[:, classes], fitted.predict_proba(X_held_out))
 
 
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
@@ -70,21 +71,21 @@ def test_anything_else_is_fitted(forest):
     rng = np.random.default_rng(1)
     X, y = rng.normal(size=(60, 3)).astype(np.float32), rng.integers(0, 3, 60)
 
-    predicted = held_out_predictions(forest, X[:40], y[:40], X[40:])
+    predicted = held_out_probabilities(forest, X[:40], y[:40], X[40:], 3)
 
     assert not _is_known(forest)
-    assert_array_equal(predicted, forest.predict(X[40:]))
+    assert_array_equal(predicted, forest.predict_proba(X[40:]))
 
 
 def test_parameters_that_scikit_learn_refuses_are_refused(rows):
     with pytest.raises(ValueError, match="max_depth"):
-        held_out_predictions(RandomForestClassifier(3, max_depth=0, random_state=0), *rows)
+        held_out_probabilities(RandomForestClassifier(3, max_depth=0, random_state=0), *rows, 3)
 
 
 def test_with_an_untested_version_of_scikit_learn_the_forest_is_fitted(rows, monkeypatch):
     monkeypatch.setattr(growth, "_IS_TESTED", False)
     forest = RandomForestClassifier(3, random_state=0)
 
-    predicted = held_out_predictions(forest, *rows)
+    predicted = held_out_probabilities(forest, *rows, int(rows[1].max()) + 1)
 
-    assert_array_equal(predicted, forest.predict(rows[2]))
+    assert_array_equal(predicted[:, np.unique(rows[1])], forest.predict_proba(rows[2]))

@@ -12,7 +12,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 from proto_model.training import VARIANTS, make_pipeline, search_progress, searches
-from proto_model.training.search import _balanced_accuracy, _folds
+from proto_model.training.search import _balanced_accuracy
 
 SMALL = dataclasses.replace(
     VARIANTS["random_forest"],
@@ -139,15 +139,6 @@ def test_an_error_in_a_fit_ends_the_search(mixed_data):
 
     with pytest.raises(ValueError, match="n_estimators"):
         search(broken, mixed_data, 2)
-
-
-@pytest.mark.parametrize(
-    ("counts", "n_folds"), [([50, 50], 5), ([50, 3], 3), ([50, 1], 2), ([9_000, 1_000], 3), ([2, 2], 2)]
-)
-def test_there_are_fewer_folds_for_rare_classes_and_large_tables(counts, n_folds):
-    codes = np.repeat(np.arange(len(counts)), counts)
-
-    assert len(_folds(codes, 0)) == n_folds
 
 
 def test_the_score_is_balanced_accuracy_also_where_a_class_is_absent():

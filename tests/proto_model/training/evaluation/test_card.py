@@ -51,6 +51,7 @@ def facts():
         cv_std=0.01,
         table=pd.DataFrame({"candidate": range(12)}),
         fit_seconds=1.0,
+        out_of_fold=np.full((40, 2), 0.5),
     )
     return {
         "result": result,
