@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from proto_model.errors import InputError
 from proto_model.files import score_file
-from proto_model.model import Bundle, Predictor, coded_rows
+from proto_model.model import Bundle, Decision, Predictor, coded_rows
 from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
 from proto_model.serving.http.inference import Inference
@@ -293,6 +293,7 @@ class Recorder:
     """Keeps the matrix that a file was read into."""
 
     schema = SCHEMA
+    decision = Decision()
 
     def __init__(self) -> None:
         self.matrices: list[NDArray[np.float64]] = []

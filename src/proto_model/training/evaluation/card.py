@@ -18,7 +18,10 @@ from proto_model.forest.pipeline import compiled_forest
 from proto_model.schema import Feature, ModelSchema
 from proto_model.table import TrainingData, encode
 from proto_model.training.background import LEAST, StoredBackground
+from proto_model.training.decision import FoundDecision
 from proto_model.training.evaluation import plots
+from proto_model.training.evaluation.decisions import DecidedRows
+from proto_model.training.evaluation.markdown import cell, markdown_table
 from proto_model.training.evaluation.metrics import (
     CLASS_METRICS,
     METRICS,
@@ -46,18 +49,26 @@ class Verdict:
 
 
 def judge(
-    result: SearchResult, data: TrainingData, random_state: int, background: StoredBackground
+    result: SearchResult,
+    data: TrainingData,
+    random_state: int,
+    background: StoredBackground,
+    found: FoundDecision,
 ) -> Verdict:
-    """Verdict of the test rows on the pipeline that a search found in the same data."""
+    """Verdict of the test rows on the pipeline that a search found in the same data, and on its decision."""
     schema, pipeline = data.schema, result.pipeline
     labels = class_names(schema)
     y = np.searchsorted(pipeline.classes_, data.y_test)
-    probabilities = pipeline.predict_proba(data.X_test)
-    predicted = probabilities.argmax(axis=1)
+    decided = DecidedRows.of(found, y, pipeline.predict_proba(data.X_test))
+    probabilities, predicted = decided.probabilities, decided.predicted
     forest = compiled_forest(pipeline, schema)
-    metrics = classification_metrics(y, probabilities, labels)
+    metrics = classification_metrics(y, probabilities, labels, predicted) | decided.metrics()
     importances = permutation_importance(
-        forest.predict_proba, encode(data.X_test, schema), y, schema.feature_names, random_state=random_state
+        lambda matrix: found.decision.calibrated(forest.predict_proba(matrix)),
+        encode(data.X_test, schema),
+        y,
+        schema.feature_names,
+        random_state=random_state,
     )
     groups = metrics_by_group(_groupings(data), y, predicted, len(labels))
     scores, stds = (result.table[name].to_numpy() for name in ("cv_balanced_accuracy", "cv_std"))
@@ -69,7 +80,8 @@ def judge(
         "permutation_importance.png": plots.importance_plot(importances),
         "search.png": plots.search_plot(scores, stds),
     }
-    card = model_card(result, data, background, metrics, importances, groups)
+    section = decided.section(labels)
+    card = model_card(result, data, background, metrics, importances, groups, section)
     return Verdict(metrics, importances, groups, figures, card)
 
 
@@ -110,10 +122,12 @@ def model_card(
     metrics: Mapping[str, float],
     importances: pd.DataFrame,
     groups: pd.DataFrame,
+    decisions: Sequence[str] = (),
 ) -> str:
     """Markdown text of a model card, from what the search found and what the test rows say.
 
-    Metrics, importances and groups are as the functions of `evaluation.metrics` return them.
+    Metrics, importances and groups are as the functions of `evaluation.metrics` return them, `decisions` as
+    `DecidedRows.section` does.
     """
     schema = data.schema
     n_train, n_test = len(data.y_train), len(data.y_test)
@@ -146,6 +160,7 @@ def model_card(
         markdown_table(
             ["class", *(metric.described for metric in CLASS_METRICS)], _class_metrics(schema, metrics)
         ),
+        *decisions,
         "## Feature importance",
         "How much the probability of the true class drops when the values of one feature are shuffled: the "
         "mean over the test rows, with equal weight for each class. Features that carry the same information "
@@ -259,7 +274,7 @@ def _limits(data: TrainingData, accuracy: float) -> str:
     limits = [
         "A forest does not extrapolate: outside the ranges above, it predicts as at the nearest boundary.",
         "A category that does not occur in the training rows is treated as missing.",
-        "Probabilities are averages over the trees. Check the calibration plot before using them as risks.",
+        "Check the calibration plot before using probabilities as risks.",
     ]
     rare = [
         name
@@ -275,15 +290,3 @@ def _limits(data: TrainingData, accuracy: float) -> str:
     margin = max(1.96 * (accuracy * (1 - accuracy) / n_test) ** 0.5, 1 / n_test)
     limits.append(f"With {n_test:,} test rows, the accuracy is known to about ± {margin:.3f}.")
     return "\n".join(f"- {limit}" for limit in limits)
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]], numbers: bool = False) -> str:
-    """Table in Markdown; `numbers` aligns all columns but the first to the right."""
-    ruler = ["---", *["---:" if numbers else "---"] * (len(header) - 1)]
-    return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in [header, ruler, *rows])
-
-
-def cell(value: object) -> str:
-    """Text that cannot break out of a Markdown table or be taken for HTML."""
-    text = " ".join(str(value).split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
-    return text if len(text) <= 200 else text[:199] + "…"
