@@ -18,6 +18,7 @@ from proto_model.table.roles import (
     PROTECTED,
     DroppedColumn,
     Roles,
+    check_choices,
     check_protected,
     class_labels,
     target_name,
@@ -87,9 +88,10 @@ def prepare(
     by_name = {column.name: column for column in columns}
     chosen = target_name(list(by_name), target, raw.source)
     check_protected(protected, list(by_name), chosen, raw.source)
+    check_choices(roles, list(by_name), chosen, raw.source)
     if len(columns) == 1 + len(protected):
-        others = " but the protected ones" if protected else ""
-        raise DataError(f"{raw.source} has no column to learn {chosen!r} from: it is the only one{others}.")
+        rest = " but the protected ones" if protected else ""
+        raise DataError(f"{raw.source} has no column to learn {chosen!r} from: it is the only one{rest}.")
     labelled = ~by_name[chosen].missing
     columns = [column.rows(labelled) for column in columns]
     y, target_type = class_labels(by_name[chosen].rows(labelled))
@@ -102,7 +104,8 @@ def prepare(
     columns = [column for column in columns if column.name not in protected]
     is_test = test_rows(hashes, y, test_size)
 
-    features, dropped = usable_columns([column for column in columns if column.name != chosen], ~is_test)
+    others = [column for column in columns if column.name != chosen]
+    features, dropped = usable_columns(others, ~is_test, roles)
     if not features:
         reasons = "; ".join(f"{column.name}: {column.reason}" for column in dropped)
         raise DataError(f"{raw.source} has no column to learn {chosen!r} from. {reasons}.")
