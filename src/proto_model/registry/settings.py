@@ -90,6 +90,17 @@ class TrainingSettings:
     protected: tuple[str, ...] = _setting(
         (), _columns, "columns that no model may see, such as sex,race; results are reported by their groups"
     )
+    group: str = _setting(
+        "", str.strip, "column whose equal values keep rows together, such as customer_id, in split and folds"
+    )
+    key: str = _setting(
+        "", str.strip, "column that identifies a row, such as id, so that a corrected row keeps its part"
+    )
+    time: str = _setting(
+        "",
+        str.strip,
+        "column of dates or numbers: models learn from earlier rows and are judged on later ones",
+    )
     n_candidates: int = _setting(8, _count, "hyperparameter settings that each variant tries")
     registered_model_name: str = _setting("proto_model", _model_name, "model that gets the versions")
     file_management: bool = _setting(
@@ -107,7 +118,7 @@ class TrainingSettings:
     @property
     def roles(self) -> Roles:
         """What the user says of the table's columns."""
-        return Roles(protected=self.protected)
+        return Roles(protected=self.protected, key=self.key, group=self.group, time=self.time)
 
     def as_params(self) -> dict[str, str]:
         """Texts that `mlflow run` logs for these settings, but for what may be secret in a URL."""

@@ -34,6 +34,9 @@ class Roles:
     """What the user says that columns are for; the columns' own values decide the rest."""
 
     protected: tuple[str, ...] = ()  # no features; their values are kept beside the test rows
+    key: str = ""  # its value is the row's identity
+    group: str = ""  # rows with the same value stay together
+    time: str = ""  # models learn from earlier rows and are judged on later ones
 
 
 def target_name(names: list[str], target: str | None, shown: str) -> str:
