@@ -17,7 +17,9 @@ from matplotlib.figure import Figure
 from proto_model.forest.pipeline import compiled_forest
 from proto_model.schema import Feature, ModelSchema
 from proto_model.table import TrainingData, encode
+from proto_model.table.cautions import Caution
 from proto_model.training.background import LEAST, StoredBackground
+from proto_model.training.cautions import Judged, caution_section, model_cautions
 from proto_model.training.decision import FoundDecision
 from proto_model.training.evaluation import plots
 from proto_model.training.evaluation.decisions import DecidedRows
@@ -38,14 +40,26 @@ _SMALL_GROUP = 30
 
 
 @dataclass(frozen=True)
+class Remarks:
+    """What a card says besides: cautions, and paragraphs about probabilities and decisions."""
+
+    cautions: Sequence[Caution] = ()
+    decisions: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """What the test rows say about a variant; plots are by file name, the card is Markdown."""
+    """What the test rows say about a variant; plots are by file name, the card is Markdown.
+
+    `cautions` are those of the table and of this variant.
+    """
 
     metrics: Mapping[str, float]
     importances: pd.DataFrame
     groups: pd.DataFrame
     plots: Mapping[str, Figure]
     card: str
+    cautions: tuple[Caution, ...]
 
 
 def judge(
@@ -53,18 +67,22 @@ def judge(
     data: TrainingData,
     random_state: int,
     background: StoredBackground,
-    found: FoundDecision,
+    cautions: Sequence[Caution],
+    decision: FoundDecision,
 ) -> Verdict:
-    """Verdict of the test rows on the pipeline that a search found in the same data, and on its decision."""
+    """Verdict of the test rows on the pipeline that a search found in the same data, and on its decision.
+
+    `cautions` are those of the table; the variant's own are added to them.
+    """
     schema, pipeline = data.schema, result.pipeline
     labels = class_names(schema)
     y = np.searchsorted(pipeline.classes_, data.y_test)
-    decided = DecidedRows.of(found, y, pipeline.predict_proba(data.X_test))
+    decided = DecidedRows.of(decision, y, pipeline.predict_proba(data.X_test))
     probabilities, predicted = decided.probabilities, decided.predicted
     forest = compiled_forest(pipeline, schema)
     metrics = classification_metrics(y, probabilities, labels, predicted) | decided.metrics()
     importances = permutation_importance(
-        lambda matrix: found.decision.calibrated(forest.predict_proba(matrix)),
+        lambda matrix: decision.decision.calibrated(forest.predict_proba(matrix)),
         encode(data.X_test, schema),
         y,
         schema.feature_names,
@@ -80,9 +98,10 @@ def judge(
         "permutation_importance.png": plots.importance_plot(importances),
         "search.png": plots.search_plot(scores, stds),
     }
-    section = decided.section(labels)
-    card = model_card(result, data, background, metrics, importances, groups, section)
-    return Verdict(metrics, importances, groups, figures, card)
+    found = (*cautions, *model_cautions(Judged(result, data, y, probabilities, importances)))
+    remarks = Remarks(found, decided.section(labels))
+    card = model_card(result, data, background, metrics, importances, groups, remarks)
+    return Verdict(metrics, importances, groups, figures, card, found)
 
 
 def _groupings(data: TrainingData) -> pd.DataFrame:
@@ -122,13 +141,13 @@ def model_card(
     metrics: Mapping[str, float],
     importances: pd.DataFrame,
     groups: pd.DataFrame,
-    decisions: Sequence[str] = (),
+    remarks: Remarks | None = None,
 ) -> str:
     """Markdown text of a model card, from what the search found and what the test rows say.
 
-    Metrics, importances and groups are as the functions of `evaluation.metrics` return them, `decisions` as
-    `DecidedRows.section` does.
+    Metrics, importances and groups are as the functions of `evaluation.metrics` return them.
     """
+    remarks = remarks or Remarks()
     schema = data.schema
     n_train, n_test = len(data.y_train), len(data.y_test)
     sections = [
@@ -137,6 +156,7 @@ def model_card(
         f"{len(schema.classes)} classes, with a probability for each and, on request, an explanation. "
         f"Balanced accuracy on {n_test:,} test rows, which were not used for training or selection: "
         f"**{metrics['balanced_accuracy']:.4f}**.",
+        *caution_section(remarks.cautions),
         "## Intended use",
         "Use it on rows from the same source as the training data, with the features listed below. "
         "If a prediction affects people, have a person review it, together with its explanation.",
@@ -160,7 +180,7 @@ def model_card(
         markdown_table(
             ["class", *(metric.described for metric in CLASS_METRICS)], _class_metrics(schema, metrics)
         ),
-        *decisions,
+        *remarks.decisions,
         "## Feature importance",
         "How much the probability of the true class drops when the values of one feature are shuffled: the "
         "mean over the test rows, with equal weight for each class. Features that carry the same information "
