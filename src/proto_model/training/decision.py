@@ -69,7 +69,7 @@ def cost_matrix(text: str, schema: ModelSchema, n_rows: Sequence[int]) -> Floats
     Examples
     --------
     >>> from proto_model.schema import Feature, ModelSchema
-    >>> schema = ModelSchema("m", "y", (Feature("x", "double", False),), ("benign", "malignant"))
+    >>> schema = ModelSchema("m", "y", "string", ("benign", "malignant"), (Feature("x", "double", False),))
     >>> cost_matrix("malignant>benign:10", schema, [5, 5]).tolist()
     [[0.0, 1.0], [10.0, 0.0]]
     """
