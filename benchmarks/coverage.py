@@ -111,7 +111,7 @@ def draw(
 
 def _asked(cell: Cell) -> list[tuple[str, str, int | None]]:
     last = cell.n_classes + _RARE
-    return [(name, name, None) for name in METRIC_NAMES] + [
+    return [(name, name, None) for name in METRIC_NAMES if name != "recall_macro"] + [
         (f"{name}/rare", name, last) for name in CLASS_METRIC_NAMES
     ]
 
@@ -128,21 +128,14 @@ def measured(cell: Cell, n_repeats: int, seed: int) -> list[Result]:
         for key, name, index in _asked(cell):
             truth = truths[key]
             # A mean over the classes that have rows is another mean where one has none.
-            if truth is None or (
-                index is None and not complete and name not in ("accuracy", "log_loss", "brier")
-            ):
+            is_mean = index is None and name not in ("accuracy", "log_loss", "brier")
+            if truth is None or (is_mean and not complete):
                 continue
             interval = metric_interval(name, y, answers, cell.n_classes, class_index=index)
             if interval is not None:
                 covers = interval.low - 1e-9 <= truth.value <= interval.high + 1e-9
                 found[key].append((covers, interval.high - interval.low))
-    return [
-        Result(
-            cell, key, float(np.mean([c for c, _ in rows])), float(np.mean([w for _, w in rows])), len(rows)
-        )
-        for key, rows in found.items()
-        if len(rows) >= n_repeats / 2
-    ]
+    return _summed_up(cell, found, n_repeats)
 
 
 def measured_differences(cell: Cell, n_repeats: int, seed: int) -> list[Result]:
@@ -152,9 +145,7 @@ def measured_differences(cell: Cell, n_repeats: int, seed: int) -> list[Result]:
     population = _pair(cell, distance, _TRUTH_ROWS, np.random.default_rng(2))
     truths = {}
     for name in names:
-        ours, theirs = (
-            measure(name, population[0], a, cell.n_classes) for a in (population[2], population[1])
-        )
+        theirs, ours = (measure(name, population[0], model, cell.n_classes) for model in population[1:])
         assert ours is not None
         assert theirs is not None
         truths[name] = (ours.value - theirs.value) * (-1 if name in ("log_loss", "brier") else 1)
@@ -166,17 +157,17 @@ def measured_differences(cell: Cell, n_repeats: int, seed: int) -> list[Result]:
         for name in names:
             low, high = paired_difference(name, y, first, second, cell.n_classes).bounds(0.95)
             found[name].append((low - 1e-9 <= truths[name] <= high + 1e-9, high - low))
-    return [
-        Result(
-            cell,
-            f"difference of {key}",
-            float(np.mean([c for c, _ in r])),
-            float(np.mean([w for _, w in r])),
-            len(r),
-        )
-        for key, r in found.items()
-        if len(r) >= n_repeats / 2
-    ]
+    return _summed_up(cell, {f"difference of {name}": rows for name, rows in found.items()}, n_repeats)
+
+
+def _summed_up(cell: Cell, found: dict[str, list[tuple[bool, float]]], n_repeats: int) -> list[Result]:
+    """Results of the metrics that at least half of the test sets define."""
+    results = []
+    for metric, rows in found.items():
+        if len(rows) >= n_repeats / 2:
+            coverage, width = np.mean(np.array(rows, dtype=np.float64), axis=0)
+            results.append(Result(cell, metric, float(coverage), float(width), len(rows)))
+    return results
 
 
 def _pair(
@@ -202,12 +193,10 @@ def _pair(
 def report(results: list[Result]) -> str:
     """Table: of each metric the least coverage and where, and the median width by number of rows."""
     sizes = sorted({result.cell.n_rows for result in results})
-    lines = [
-        "| metric | cells | below .93 | least coverage | where (rows, classes, largest, accuracy, kind) | width at "
-        + ", ".join(map(str, sizes))
-        + " rows |",
-        "|---|---|---|---|---|---|",
-    ]
+    heads = ["metric", "cells", "below .93", "least coverage"]
+    heads.append("where (rows, classes, largest, accuracy, kind)")
+    heads.append(f"width at {', '.join(map(str, sizes))} rows")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for metric in dict.fromkeys(result.metric for result in results):
         of_metric = [result for result in results if result.metric == metric]
         worst = min(of_metric, key=lambda result: result.coverage)
@@ -224,7 +213,7 @@ def report(results: list[Result]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the grid; returns 1 if an interval covers less than the standard error of a cell allows."""
+    """Run the grid and print its table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
