@@ -93,6 +93,17 @@ class TrainingSettings:
         (), read_column_list, "columns to use although they look like identifiers, free text or constants"
     )
     features: tuple[str, ...] = _setting((), read_column_list, "columns to use, and no others")
+    group: str = _setting(
+        "", str.strip, "column whose equal values keep rows together, such as customer_id, in split and folds"
+    )
+    key: str = _setting(
+        "", str.strip, "column that identifies a row, such as id, so that a corrected row keeps its part"
+    )
+    time: str = _setting(
+        "",
+        str.strip,
+        "column of dates or numbers: models learn from earlier rows and are judged on later ones",
+    )
     n_candidates: int = _setting(8, _count, "hyperparameter settings that each variant tries")
     registered_model_name: str = _setting("proto_model", _model_name, "model that gets the versions")
     file_management: bool = _setting(
@@ -112,7 +123,8 @@ class TrainingSettings:
         """What the user says of the table's columns."""
         from proto_model.table import Roles  # it brings numpy along, which `--help` should not wait for
 
-        return Roles(protected=self.protected, drop=self.drop, keep=self.keep, features=self.features)
+        names = ("protected", "drop", "keep", "features", "key", "group", "time")
+        return Roles(**{name: getattr(self, name) for name in names})
 
     def as_params(self) -> dict[str, str]:
         """Texts that `mlflow run` logs for these settings, but for what may be secret in a URL."""

@@ -41,6 +41,9 @@ class Roles:
     drop: tuple[str, ...] = ()  # no features
     keep: tuple[str, ...] = ()  # features, even where the rules below would drop them
     features: tuple[str, ...] = ()  # the only features, if any are named; kept likewise
+    key: str = ""  # its value is the row's identity
+    group: str = ""  # rows with the same value stay together
+    time: str = ""  # models learn from earlier rows and are judged on later ones
 
 
 _NO_ROLES = Roles()
