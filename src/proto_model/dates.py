@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FIRST", "LAST", "seconds_in", "seconds_in_array", "seconds_of"]
+from proto_model.schema import SECONDS_OF
+
+__all__ = ["FIRST", "LAST", "moments_of", "seconds_in", "seconds_in_array", "seconds_of"]
 
 _DAY = 86_400
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -70,3 +72,10 @@ def seconds_in_array(values: NDArray[Any]) -> NDArray[np.float64]:
     """Seconds of an array of `datetime64`, NaN where there is none."""
     seconds = values.astype("datetime64[s]")
     return np.where(np.isnat(seconds), np.nan, seconds.astype(np.int64))
+
+
+def moments_of(codes: NDArray[np.float64], kind: str) -> NDArray[np.datetime64]:
+    """Coded dates as datetime64[s], NaT where there is none."""
+    missing = np.isnan(codes)
+    seconds = np.where(missing, 0, codes).astype(np.int64) * SECONDS_OF[kind]
+    return np.where(missing, np.datetime64("NaT"), seconds.astype("datetime64[s]"))

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.dates import FIRST, LAST, seconds_in, seconds_in_array, seconds_of
+from proto_model.dates import FIRST, LAST, moments_of, seconds_in, seconds_in_array, seconds_of
 from proto_model.errors import InputError
 from proto_model.schema import DATE_TYPES, SECONDS_OF, Feature, ModelSchema, date_text
 from proto_model.texts import mask_of, terms_of_mask
@@ -480,10 +480,8 @@ def _values(codes: NDArray[np.float64], feature: Feature) -> NDArray[Any] | pd.S
         return codes
     if feature.categories is not None:
         return pd.Series(_texts(codes, feature), dtype=object)
-    missing = np.isnan(codes)
     if feature.type in DATE_TYPES:
-        seconds = np.where(missing, 0, codes).astype(np.int64) * SECONDS_OF[feature.type]
-        return np.where(missing, np.datetime64("NaT"), seconds.astype("datetime64[s]"))
+        return moments_of(codes, feature.type)
     # A text without terms is a point: no text at all would be a missing one.
     texts = [
         None if code != code else " ".join(terms_of_mask(code, feature.terms or ())) or "." for code in codes

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proto_model.texts import MAX_TERMS, mask_of, terms_of_mask, words
+from proto_model.texts import MAX_CHARACTERS, MAX_TERMS, mask_of, terms_of_mask, words
 
 
 @given(st.text())
@@ -21,3 +21,10 @@ def test_a_mask_tells_which_terms_a_text_has(terms, data):
 
     assert terms_of_mask(mask, terms) == sorted(held)
     assert int(mask) == sum(bits[term] for term in held)  # exact as a float64
+
+
+def test_of_a_long_text_the_beginning_counts():
+    bits = {"late": 1}
+
+    assert mask_of("x " * (MAX_CHARACTERS // 2 - 2) + "late", bits) == 1
+    assert mask_of("x " * (MAX_CHARACTERS // 2) + "late", bits) == 0

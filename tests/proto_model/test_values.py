@@ -26,10 +26,10 @@ from proto_model.values import (
     is_code,
     is_number,
 )
-from tests.proto_model.carriers import CASES, FEATURES
+from tests.proto_model.carriers import CASES, FEATURES, code_of
 from tests.proto_model.carriers import SCHEMA as CASES_SCHEMA
 
-VERDICTS = ("number", "boolean", "category", "unseen", "missing", "rejected")
+VERDICTS = ("number", "boolean", "category", "date", "terms", "unseen", "missing", "rejected")
 
 
 def verdict(case):
@@ -38,6 +38,9 @@ def verdict(case):
         return np.nan, Fault[case["rejected"].upper()]
     if "category" in case:
         return float(FEATURES[case["feature"]].categories.index(case["category"])), 0
+    if "date" in case or "terms" in case:
+        value = case["date"] if "date" in case else " ".join(case["terms"])
+        return code_of(FEATURES[case["feature"]], value), 0
     return float(case.get("number", case.get("boolean", np.nan))), 0
 
 

@@ -134,10 +134,10 @@ def test_columns_that_are_no_features_are_named(mixed_frame):
 
 
 def test_a_table_without_features_says_why(csv_file):
-    rows = "".join(f"2024-01-{day:02},{day % 2}\n" for day in range(1, 29))
+    rows = "".join(f"{day:02}.01.2024,{day % 2}\n" for day in range(1, 29))
 
     with pytest.raises(
-        DataError, match=r"no column to learn 'class' from\. day: later dates are not in the training rows"
+        DataError, match=r"no column to learn 'class' from\. day: dates that are not written as in ISO 8601"
     ):
         load_training_data(csv_file("day,class\n" + rows))
 
@@ -229,6 +229,28 @@ def test_a_protected_column_has_no_say_in_the_split():
 
     assert_array_equal(one.test_hashes, other.test_hashes)
     assert one.split_digest == from_frame(frame.drop(columns="sex")).split_digest
+
+
+def test_dropping_columns_moves_no_row_to_the_other_part():
+    frame = people()
+
+    data = from_frame(frame, roles=Roles(drop=("sex",)))
+
+    assert data.schema.feature_names == ["age", "married"]
+    assert [(column.name, column.reason) for column in data.dropped] == [("sex", "you dropped it")]
+    assert data.split_digest == from_frame(frame).split_digest
+
+
+def test_a_table_of_which_all_is_dropped_is_an_error():
+    with pytest.raises(
+        DataError, match=r"no column to learn 'class' from\. age: you dropped it; sex: you dr"
+    ):
+        from_frame(people(), roles=Roles(drop=("age", "sex", "married")))
+
+
+def test_unknown_columns_to_use_are_errors():
+    with pytest.raises(DataError, match=r"has no column 'sxe' to drop\. Did you mean 'sex'"):
+        from_frame(people(), roles=Roles(drop=("sxe",)))
 
 
 @pytest.mark.parametrize(
