@@ -79,6 +79,8 @@ class Parameter:
             for name in items:
                 if name not in types:
                     found.append(f"{self.name}: no feature {name!r}; the model has {listed(list(types), 10)}")
+                elif self.features == "ordered" and types[name] == "text":
+                    found.append(f"{self.name}: the text {name!r} has no order; explanations never change it")
                 elif self.features == "ordered" and types[name] == "string":
                     found.append(
                         f"{self.name}: the categories of {name!r} have no order; use immutable_features"
