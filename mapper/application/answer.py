@@ -61,6 +61,7 @@ class MappedAnswers(AnswerMapper):
         if "probabilities" in row:  # a model that only explains gives none
             shares = {class_text(words[text]): share for text, share in row["probabilities"].items()}
             outside["probabilities"] = shares
+        members = [words[class_text(label)] for label in row.get("prediction_set", ())]
         if self._answer is not None:
             is_whole = "probabilities" in outside
             record = self._record(outside)
@@ -69,6 +70,8 @@ class MappedAnswers(AnswerMapper):
                 for field in self._answer
                 if field.part != "explanation" and (is_whole or field.by_explainer)
             }
+        if members:
+            outside["prediction_set"] = members
         if "explanation" in row:
             outside[self._explanation] = self._explanations.map(row["explanation"])
         return outside

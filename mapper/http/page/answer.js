@@ -118,7 +118,10 @@ function usualFields(item, schema) {
   const verdict = element("p", { class: "verdict" });
   const name = schema.target?.name ?? schema.model_name;
   verdict.append(`${name}: `, element("strong", { text: String(item.prediction) }), ` ${percent(item.probability)}`);
-  return [verdict, bars(item.probabilities ?? { [item.prediction]: item.probability }, String(item.prediction), 12)];
+  const parts = [verdict];
+  const set = item.prediction_set;
+  if (set) parts.push(element("p", { class: "set", text: `One of ${set.length}: ${set.map(String).join(", ")}` }));
+  return [...parts, bars(item.probabilities ?? { [item.prediction]: item.probability }, String(item.prediction), 12)];
 }
 
 export function showAnswer(place, answer, schema, duration) {
