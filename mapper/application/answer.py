@@ -120,6 +120,7 @@ class ExplanationMapper:
         changes = [
             self._counterfactual(item) for item, names in zip(wanted, unsayable, strict=True) if not names
         ]
+        held = given.get("held_fixed")  # versions logged before have none
         importances = {self._name(name): share for name, share in given["feature_importances"].items()}
         names = [item["feature"] for item in rule["premises"]]
         names += [change["feature"] for item in given["counterfactuals"] for change in item["changes"]]
@@ -141,6 +142,7 @@ class ExplanationMapper:
             },
             "counterfactuals": changes,
             "feature_importances": importances,
+            **({"held_fixed": [self._name(name) for name in held]} if held is not None else {}),
             "notes": [*given["notes"], *notes],
         }
 

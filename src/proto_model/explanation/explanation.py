@@ -14,6 +14,13 @@ from proto_model.explanation.rule import Rule, shown
 
 MAX_BYTES = 10_000
 MAX_IMPORTANCES = 40
+MAX_HELD = 20
+
+#: Where the sensitive features are in the way, or may be.
+NONE_WITHOUT_HELD = (
+    "No counterfactual was found that leaves the sensitive features as they are (held_fixed). "
+    "mutable_features names those that may change after all."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +79,7 @@ class Explanation:
     counterfactuals: tuple[Counterfactual, ...] = ()  # nearest first
     fidelity: float | None = None  # None without a surrogate
     size: int = 0  # rows that the model has scored
+    held: tuple[str, ...] = ()  # sensitive features that no counterfactual was allowed to change
 
     def to_dict(self, background: Background) -> dict[str, Any]:
         """JSON object, of at most `MAX_BYTES` bytes: what does not fit is left out, and a note says so."""
@@ -86,6 +94,7 @@ class Explanation:
                 "coverage": round(self.coverage, 4),
             },
             "counterfactuals": [c.to_dict(self.x, background) for c in self.counterfactuals],
+            "held_fixed": list(self.held[:MAX_HELD]),
             "feature_importances": importances,
             "fidelity": None if self.fidelity is None else round(self.fidelity, 4),
             "neighborhood": {"size": self.size, "seed": int(self.seed)},

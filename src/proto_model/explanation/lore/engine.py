@@ -11,7 +11,12 @@ import numpy as np
 
 from proto_model.errors import ExplanationError
 from proto_model.explanation.background import Background
-from proto_model.explanation.explanation import Counterfactual, Explanation, explain_constant
+from proto_model.explanation.explanation import (
+    NONE_WITHOUT_HELD,
+    Counterfactual,
+    Explanation,
+    explain_constant,
+)
 from proto_model.explanation.interface import (
     Bools,
     Explanations,
@@ -161,16 +166,19 @@ def _explain(row: Row) -> Questions:
         size=len(answers) + n_checked,
         seed=options.seed,
         engine="lore",
-        notes=_notes(rule, precision, bool(options.max_counterfactuals and not flips)),
+        held=row.freedom.held if options.max_counterfactuals else (),
+        notes=_notes(row, rule, precision, flips),
     )
 
 
-def _notes(rule: Rule, precision: float, found_none: bool) -> tuple[str, ...]:
+def _notes(row: Row, rule: Rule, precision: float, flips: list[Flip]) -> tuple[str, ...]:
+    found_none = bool(row.options.max_counterfactuals and not flips)
     weak = f"The rule is weak: only {precision:.0%} of random rows inside it get this class."
     notes = {
         weak: precision < 0.9,
         "The rule has no conditions: nearly every row gets this class.": not rule.premises,
         "No counterfactual was found among the allowed changes to values like those of training.": found_none,
+        NONE_WITHOUT_HELD: found_none and bool(row.freedom.held),
     }
     return tuple(note for note, applies in notes.items() if applies)
 

@@ -89,6 +89,7 @@ def test_what_may_not_change_does_not(explainer, schema, x, seed):
         seed=seed,
         max_counterfactuals=5,
         immutable_features=("owner", "colour"),
+        mutable_features=("age",),
         increase_only=("age",),
         decrease_only=("children",),
     )
@@ -102,6 +103,35 @@ def test_what_may_not_change_does_not(explainer, schema, x, seed):
                 assert change["to"] > change["from"]
             if change["feature"] == "children" and change["from"] is not None:
                 assert change["to"] < change["from"]
+
+
+@few
+@given(x=row, seed=st.integers(0, 1000))
+def test_sensitive_features_change_only_where_the_request_names_them(explainer, x, seed):
+    options = Parameters(seed=seed, max_counterfactuals=5)
+
+    (held,) = explainer.explain(x[np.newaxis], options)
+    (allowed,) = explainer.explain(x[np.newaxis], replace(options, mutable_features=("age", "income")))
+    (none,) = explainer.explain(x[np.newaxis], replace(options, max_counterfactuals=0))
+
+    assert "age" not in {change["feature"] for c in held["counterfactuals"] for change in c["changes"]}
+    assert held["held_fixed"] == ["age"]
+    assert allowed["held_fixed"] == none["held_fixed"] == []
+
+
+def test_where_only_a_sensitive_feature_would_flip_there_is_no_counterfactual_and_a_note(schema, rows, check):
+    def by_age(X):
+        return np.eye(2)[(X[:, 4] > 50).astype(int)]
+
+    explainer = make_explainer("lore", schema, rows, by_age)
+
+    held = check(explainer.explain(rows[:1], Parameters())[0])
+    allowed = check(explainer.explain(rows[:1], Parameters(mutable_features=("age",)))[0])
+
+    assert held["counterfactuals"] == []
+    assert any("sensitive" in note and "mutable_features" in note for note in held["notes"])
+    assert {c["feature"] for c in allowed["counterfactuals"][0]["changes"]} == {"age"}
+    assert allowed["notes"] == []
 
 
 def test_the_same_seed_gives_the_same_bytes_in_any_order_thread_or_process(explainer, rows):
