@@ -156,6 +156,7 @@ class ExplanationMapper:
     def _counterfactual(self, item: Explained) -> Explained:
         changes = [
             {
+                **change,
                 "feature": self._name(change["feature"]),
                 "from": self._value(change["feature"], change["from"]),
                 "to": self._value(change["feature"], change["to"]),

@@ -59,6 +59,7 @@ function counterfactual(found) {
       element("strong", { text: change.feature }),
       ` ${value(change.from)} → `,
       element("strong", { text: value(change.to) }),
+      change.against ? " (elsewhere, this leads the other way)" : "",
     );
     changes.append(line);
   }

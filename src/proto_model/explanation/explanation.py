@@ -16,6 +16,11 @@ MAX_BYTES = 10_000
 MAX_IMPORTANCES = 40
 MAX_HELD = 20
 
+#: Where a change goes against what the model does on average.
+ONLY_AGAINST = (
+    "Every counterfactual has a change that leads away from its class on average (against): the model makes "
+    "an exception here. Do not give such a change as advice."
+)
 #: Where the sensitive features are in the way, or may be.
 NONE_WITHOUT_HELD = (
     "No counterfactual was found that leaves the sensitive features as they are (held_fixed). "
@@ -33,6 +38,7 @@ class Counterfactual:
     valid: bool
     distance: float
     rule: Rule | None
+    against: tuple[int, ...] = ()  # changed features that lead away from the class, on average, by themselves
 
     def changed(self, x: Floats) -> Ints:
         """Indices of the features that differ from x."""
@@ -46,6 +52,7 @@ class Counterfactual:
                 "feature": names[j],
                 "from": background.json_value(j, float(x[j])),
                 "to": background.json_value(j, float(self.values[j])),
+                **({"against": True} if j in self.against else {}),
             }
             for j in self.changed(x)
         ]

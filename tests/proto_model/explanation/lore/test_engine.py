@@ -134,6 +134,33 @@ def test_where_only_a_sensitive_feature_would_flip_there_is_no_counterfactual_an
     assert allowed["notes"] == []
 
 
+def with_a_trap(X):
+    """Yes from a + b > 0 on, and at one spot where everything around says no."""
+    a, b = np.nan_to_num(X.T)
+    return np.eye(2)[((a + b > 0) | ((a > -1.7) & (a < -1.3) & (np.abs(b + 2) < 0.1))).astype(int)]
+
+
+def test_changes_go_the_way_that_the_model_goes_on_average(check):
+    schema = replace(plain_schema(2), features=(Feature("a", "double", True), Feature("b", "double", True)))
+    X = np.random.default_rng(0).uniform(-3, 3, size=(400, 2)).round(2)
+    explainer = make_explainer("lore", schema, X, with_a_trap)
+    x = np.array([[0.0, -2.0]])
+
+    usual = check(explainer.explain(x, Parameters(max_counterfactuals=5))[0])
+    only_down = Parameters(decrease_only=("a",), immutable_features=("b",))
+    forced = check(explainer.explain(x, only_down)[0])
+
+    for counterfactual in usual["counterfactuals"]:
+        for change in counterfactual["changes"]:
+            assert change["to"] > change["from"]
+            assert "against" not in change
+    assert usual["counterfactuals"][0]["distance"] > forced["counterfactuals"][0]["distance"]
+    (change,) = forced["counterfactuals"][0]["changes"]
+    assert change["against"] is True
+    assert -1.7 < change["to"] < -1.3
+    assert any("against" in note for note in forced["notes"])
+
+
 def test_the_same_seed_gives_the_same_bytes_in_any_order_thread_or_process(explainer, rows):
     options = Parameters(seed=11)
     alone = [json.dumps(explainer.explain(rows[i : i + 1], options)[0]) for i in range(6)]
