@@ -128,6 +128,7 @@ PARAMETERS: tuple[RequestParameter, ...] = (
     P("seed", "explain", SEED, 0, "the same seed gives the same explanation"),
     P("max_counterfactuals", "explain", COUNT, 3, "how many counterfactuals to look for"),
     P("immutable_features", "explain", FEATURES, None, "features that a counterfactual may not change"),
+    P("mutable_features", "explain", FEATURES, None, "sensitive features that a counterfactual may change"),
     P("increase_only", "explain", ORDERED, None, "features that a counterfactual may only increase"),
     P("decrease_only", "explain", ORDERED, None, "features that a counterfactual may only decrease"),
     P("input_format", "file", FORMAT, None, "format of the input; detected if not given"),

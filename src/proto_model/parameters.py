@@ -127,6 +127,12 @@ class Parameters:
     immutable_features: tuple[str, ...] = _parameter(
         (), "features that counterfactuals may not change", _EXPLAIN, features="any"
     )
+    mutable_features: tuple[str, ...] = _parameter(
+        (),
+        "sensitive features, such as sex, race or age, that counterfactuals may change after all",
+        _EXPLAIN,
+        features="any",
+    )
     increase_only: tuple[str, ...] = _parameter(
         (), "features that counterfactuals may only increase", _EXPLAIN, features="ordered"
     )
