@@ -21,6 +21,7 @@ from proto_model.table.roles import (
     PROTECTED,
     DroppedColumn,
     Roles,
+    check_choices,
     check_protected,
     class_labels,
     target_name,
@@ -114,10 +115,11 @@ def prepare(
     columns, used = [column.rows(parts.is_used) for column in columns], parts.is_used
     y, hashes, ids, is_test = y[used], hashes[used], ids.rows(used), parts.is_test[used]
     aside = sorted((c for c in columns if c.name in protected), key=lambda c: protected.index(c.name))
-    telling = {name: REASONS[role] for role, name in split_by.named.items() if name not in protected}
+    kept = (*protected, *roles.keep, *roles.features)
+    telling = {name: REASONS[role] for role, name in split_by.named.items() if name not in kept}
     columns = [column for column in columns if column.name not in (*protected, *telling, chosen)]
 
-    features, unusable = usable_columns(columns, ~is_test)
+    features, unusable = usable_columns(columns, ~is_test, roles)
     dropped = (*(DroppedColumn(name, reason) for name, reason in telling.items()), *unusable)
     if not features:
         reasons = "; ".join(f"{column.name}: {column.reason}" for column in dropped)
@@ -161,6 +163,7 @@ def prepare(
 def _checked(roles: Roles, names: list[str], target: str, shown: str) -> SplitColumns:
     """Columns that tell rows apart, once all that users say of the columns is known to make sense."""
     check_protected(roles.protected, names, target, shown)
+    check_choices(roles, names, target, shown)
     split_by = SplitColumns(roles.key, roles.group, roles.time)
     split_by.check(names, target, shown)
     if len(names) == 1 + len(roles.protected):
