@@ -88,6 +88,11 @@ class TrainingSettings:
         read_column_list,
         "columns that no model may see, such as sex,race; results are reported by their groups",
     )
+    drop: tuple[str, ...] = _setting((), read_column_list, "columns to leave out, such as alive,boat")
+    keep: tuple[str, ...] = _setting(
+        (), read_column_list, "columns to use although they look like identifiers, free text or constants"
+    )
+    features: tuple[str, ...] = _setting((), read_column_list, "columns to use, and no others")
     group: str = _setting(
         "", str.strip, "column whose equal values keep rows together, such as customer_id, in split and folds"
     )
@@ -99,11 +104,6 @@ class TrainingSettings:
         str.strip,
         "column of dates or numbers: models learn from earlier rows and are judged on later ones",
     )
-    drop: tuple[str, ...] = _setting((), read_column_list, "columns to leave out, such as alive,boat")
-    keep: tuple[str, ...] = _setting(
-        (), read_column_list, "columns to use although they look like identifiers, free text or constants"
-    )
-    features: tuple[str, ...] = _setting((), read_column_list, "columns to use, and no others")
     n_candidates: int = _setting(8, _count, "hyperparameter settings that each variant tries")
     registered_model_name: str = _setting("proto_model", _model_name, "model that gets the versions")
     file_management: bool = _setting(
@@ -123,7 +123,7 @@ class TrainingSettings:
         """What the user says of the table's columns."""
         from proto_model.table import Roles  # it brings numpy along, which `--help` should not wait for
 
-        names = [role.name for role in fields(Roles)]
+        names = ("protected", "drop", "keep", "features", "key", "group", "time")
         return Roles(**{name: getattr(self, name) for name in names})
 
     def as_params(self) -> dict[str, str]:

@@ -38,12 +38,12 @@ class Roles:
     """What the user says that columns are for; the columns' own values decide the rest."""
 
     protected: tuple[str, ...] = ()  # no features; their values are kept beside the test rows
-    key: str = ""  # its value is the row's identity
-    group: str = ""  # rows with the same value stay together
-    time: str = ""  # models learn from earlier rows and are judged on later ones
     drop: tuple[str, ...] = ()  # no features
     keep: tuple[str, ...] = ()  # features, even where the rules below would drop them
     features: tuple[str, ...] = ()  # the only features, if any are named; kept likewise
+    key: str = ""  # its value is the row's identity
+    group: str = ""  # rows with the same value stay together
+    time: str = ""  # models learn from earlier rows and are judged on later ones
 
 
 _NO_ROLES = Roles()
