@@ -123,6 +123,7 @@ class ExplanationMapper:
         changes = [
             self._counterfactual(item) for item, names in zip(wanted, unsayable, strict=True) if not names
         ]
+        held = given.get("held_fixed")  # versions logged before have none
         importances = {self._name(name): share for name, share in given["feature_importances"].items()}
         names = [item["feature"] for item in rule["premises"]]
         names += [change["feature"] for item in given["counterfactuals"] for change in item["changes"]]
@@ -144,6 +145,7 @@ class ExplanationMapper:
             },
             "counterfactuals": changes,
             "feature_importances": importances,
+            **({"held_fixed": [self._name(name) for name in held]} if held is not None else {}),
             "notes": [*given["notes"], *notes],
         }
 
@@ -157,6 +159,7 @@ class ExplanationMapper:
     def _counterfactual(self, item: Explained) -> Explained:
         changes = [
             {
+                **change,
                 "feature": self._name(change["feature"]),
                 "from": self._value(change["feature"], change["from"]),
                 "to": self._value(change["feature"], change["to"]),

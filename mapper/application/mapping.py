@@ -8,6 +8,7 @@ from typing import Any
 
 from mapper.application.expression import Expression
 from mapper.mapping.answer import ROW_FIELDS, SHARE
+from mapper.mapping.dates import DATE_TYPES, date_text
 from mapper.mapping.schema import Feature, Label, ModelSchema, Value, class_text
 
 #: Parts of a prediction that a field of the answer can show.
@@ -160,6 +161,11 @@ def _feature_item(feature: Feature) -> dict[str, Any]:
     item: dict[str, Any] = {"name": feature.name, "type": feature.type, "nullable": feature.nullable}
     if feature.type == "string":
         item |= {"categories": list(feature.categories), "most_frequent": feature.most_frequent}
+    elif feature.type == "text":
+        item["terms"] = list(feature.terms)
+    elif feature.type in DATE_TYPES:
+        values = {"minimum": feature.minimum, "maximum": feature.maximum, "median": feature.median}
+        item |= {key: date_text(value, feature.type) for key, value in values.items()}
     else:
         item |= {"minimum": feature.minimum, "maximum": feature.maximum, "median": feature.median}
     if feature.values != "learned":

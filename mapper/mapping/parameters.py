@@ -58,6 +58,8 @@ class Kind:
             if name not in types:
                 near = get_close_matches(name, types, 1)
                 return f"no feature {shown(name)}" + (f"; did you mean {shown(near[0])}?" if near else "")
+            if self.features == "ordered" and types[name] == "text":
+                return f"the text {shown(name)} has no order; explanations never change it"
             if self.features == "ordered" and types[name] == "string":
                 return f"the categories of {shown(name)} have no order; use immutable_features"
         return None
@@ -102,7 +104,10 @@ class RequestParameter:
         """JSON Schema of its values for a model, or for any model."""
         document = dict(self.kind.document)
         if schema is not None and self.kind.features:
-            is_taken = {f.name: self.kind.features == "any" or f.type != "string" for f in schema.features}
+            is_taken = {
+                f.name: self.kind.features == "any" or f.type not in ("string", "text")
+                for f in schema.features
+            }
             names = [name for name, taken in is_taken.items() if taken]
             document = {"type": "array", **({"items": {"enum": names}} if names else {"maxItems": 0})}
         if self.default is not None:
@@ -123,6 +128,7 @@ PARAMETERS: tuple[RequestParameter, ...] = (
     P("seed", "explain", SEED, 0, "the same seed gives the same explanation"),
     P("max_counterfactuals", "explain", COUNT, 3, "how many counterfactuals to look for"),
     P("immutable_features", "explain", FEATURES, None, "features that a counterfactual may not change"),
+    P("mutable_features", "explain", FEATURES, None, "sensitive features that a counterfactual may change"),
     P("increase_only", "explain", ORDERED, None, "features that a counterfactual may only increase"),
     P("decrease_only", "explain", ORDERED, None, "features that a counterfactual may only decrease"),
     P("input_format", "file", FORMAT, None, "format of the input; detected if not given"),

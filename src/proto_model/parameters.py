@@ -87,6 +87,8 @@ class Parameter:
             for name in items:
                 if name not in types:
                     found.append(f"{self.name}: no feature {name!r}; the model has {listed(list(types), 10)}")
+                elif self.features == "ordered" and types[name] == "text":
+                    found.append(f"{self.name}: the text {name!r} has no order; explanations never change it")
                 elif self.features == "ordered" and types[name] == "string":
                     found.append(
                         f"{self.name}: the categories of {name!r} have no order; use immutable_features"
@@ -124,6 +126,12 @@ class Parameters:
     )
     immutable_features: tuple[str, ...] = _parameter(
         (), "features that counterfactuals may not change", _EXPLAIN, features="any"
+    )
+    mutable_features: tuple[str, ...] = _parameter(
+        (),
+        "sensitive features, such as sex, race or age, that counterfactuals may change after all",
+        _EXPLAIN,
+        features="any",
     )
     increase_only: tuple[str, ...] = _parameter(
         (), "features that counterfactuals may only increase", _EXPLAIN, features="ordered"

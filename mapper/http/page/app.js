@@ -24,6 +24,10 @@ function hint(feature) {
   return [feature.text, range(feature)].filter(Boolean).join("; ");
 }
 
+function isDate(feature) {
+  return feature.type === "date" || feature.type === "datetime";
+}
+
 function range(feature) {
   const missing = feature.nullable ? ", can be empty" : "";
   if (feature.type === "boolean") return `yes or no${missing}`;
@@ -32,6 +36,8 @@ function range(feature) {
     if (!count) return `any text${missing}`;
     return `${count} ${(feature.values ?? "learned") === "learned" ? "categories" : "choices"}${missing}`;
   }
+  if (feature.type === "text") return `any text${missing}`;
+  if (isDate(feature)) return `${feature.minimum} to ${feature.maximum}${missing}`;
   if (feature.values === "open") return `any number${missing}`;
   const number = (value) => (value === undefined ? "any" : Number(value.toPrecision(5)).toString());
   return `${number(feature.minimum)} to ${number(feature.maximum)}${missing}`;
@@ -57,6 +63,8 @@ function control(feature, id) {
     input.setAttribute("list", list.id);
     return [input, list];
   }
+  if (feature.type === "date") input.type = "date";
+  if (isDate(feature) || feature.type === "text") return [input];
   input.inputMode = feature.type === "long" ? "numeric" : "decimal";
   return [input];
 }

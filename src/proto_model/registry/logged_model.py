@@ -28,7 +28,7 @@ from proto_model.model.bundle import SCHEMA_FILE, write_bundle
 from proto_model.model.decision import PLAIN, Decision
 from proto_model.registry.mlserver_files import write_mlserver_files
 from proto_model.registry.signature import explainer_signature, file_signature, rows_signature
-from proto_model.schema import ModelSchema
+from proto_model.schema import DATE_TYPES, ModelSchema
 from proto_model.table import TrainingData, decode
 from proto_model.training.background import StoredBackground
 
@@ -96,7 +96,10 @@ def example_rows(matrix: NDArray[np.float64], schema: ModelSchema) -> pd.DataFra
 
 def _as_sent(column: pd.Series[Any], kind: str) -> pd.Series[Any]:
     """A column of a canonical frame in its own type."""
-    if kind == "string" or kind == "double":
+    if kind in DATE_TYPES:
+        texts = [None if value is pd.NaT else f"{value.isoformat()}Z" for value in column]
+        return pd.Series([text[:10] if text and kind == "date" else text for text in texts], dtype=object)
+    if kind in ("string", "text", "double"):
         return column
     native = int if kind == "long" else bool
     if column.notna().all():

@@ -44,7 +44,12 @@ def file_signature() -> ModelSignature:
 
 
 def _row_signature(schema: ModelSchema, signature: Signature) -> ModelSignature:
-    inputs = [ColSpec(DataType[f.type], f.name, required=not f.nullable) for f in schema.features]
+    # Dates are told as text: that is how JSON and CSV carry them, and MLflow's `datetime` would take a number
+    # for nanoseconds and give an offset up before the rule book could see either.
+    inputs = [
+        ColSpec(DataType[f.type] if f.takes_numbers else DataType.string, f.name, required=not f.nullable)
+        for f in schema.features
+    ]
     fields = answer_fields(schema, Parameters.from_params(None, schema, signature), signature)
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(_ANY if field.type == "json" else DataType[field.type], field.name) for field in fields
