@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.explanation.interface import Floats, Ints
+from proto_model.explanation.interface import Bools, Floats, Ints
 from proto_model.explanation.lore.counting import WIDTH, best_splits, count
 from proto_model.explanation.lore.neighborhood import Bins
 
@@ -33,9 +33,13 @@ class Surrogate:
 
     @classmethod
     def fit(
-        cls, positions: NDArray[np.int32], probabilities: Floats, weights: Floats, bins: Bins
-    ) -> Surrogate:
-        """Tree for rows given by the positions of their values, the model's probabilities and row weights."""
+        cls, positions: NDArray[np.int32], probabilities: Floats, weights: Floats, bins: Bins,
+        read: Bools | None = None,
+    ) -> Surrogate:  # fmt: skip
+        """Tree for rows given by the positions of their values, the model's probabilities and row weights.
+
+        It splits on features that are `read`; all by default.
+        """
         labels = probabilities.argmax(axis=1)
         n_classes = probabilities.shape[1]
         # Every class weighs the same, and a row 1 on average.
@@ -48,7 +52,7 @@ class Surrogate:
         coarse = bins.coarse[positions]
         values = np.zeros((len(weights), WIDTH))
         values[:, 0], values[:, 1], values[:, 2 : 2 + len(targets)] = 1.0, weights, weighted[:, targets]
-        codes = _Codes.of(coarse, _features(coarse, values, bins), bins)
+        codes = _Codes.of(coarse, _features(coarse, values, bins, read), bins)
         feature, threshold, left, leaf = _grow(codes, values, MIN_GAIN * float(spread[targets].sum()))
         votes = [np.bincount(leaf, column, len(feature)) for column in weighted.T]
         return cls(
@@ -105,17 +109,19 @@ class _Codes:
         return cls(features, shift, span, np.ascontiguousarray(coarse[:, features] + shift))
 
 
-def _features(coarse: NDArray[np.int32], values: Floats, bins: Bins) -> Ints:
+def _features(coarse: NDArray[np.int32], values: Floats, bins: Bins, read: Bools | None) -> Ints:
     """The features that tell the targets apart best, each on its own."""
     n_rows, n_features = coarse.shape
-    if n_features <= MAX_FEATURES:
-        return np.arange(n_features)
+    allowed = np.ones(n_features, dtype=np.bool_) if read is None else read
+    if np.count_nonzero(allowed) <= MAX_FEATURES:
+        return np.flatnonzero(allowed)
     nodes = np.zeros(n_rows, dtype=np.int64)
     codes = coarse.astype(np.int64)
     # With every bin a leaf of its own: the same measure as that of a split, in one pass over the rows.
     sums = count(np.arange(n_rows), nodes, codes, values, (1, len(bins.coarse_feature)))[0]
     score = (sums[:, 2:] ** 2).sum(axis=1) / np.maximum(sums[:, 1], 1e-12)
-    best = np.argsort(-np.bincount(bins.coarse_feature, score, n_features), kind="stable")
+    scores = np.where(allowed, np.bincount(bins.coarse_feature, score, n_features), -np.inf)
+    best = np.argsort(-scores, kind="stable")
     return np.sort(best[:MAX_FEATURES])
 
 
