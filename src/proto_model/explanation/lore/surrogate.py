@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.explanation.interface import Bools, Floats, Ints
-from proto_model.explanation.lore.counting import WIDTH, best_splits, count
+from proto_model.explanation.lore.counting import WIDTHS, best_splits, count
 from proto_model.explanation.lore.neighborhood import Bins
 
 MAX_DEPTH = 10
 MAX_FEATURES = 10
-MAX_TARGETS = WIDTH - 2
 LEAF_ROWS = 10
 MIN_GAIN = 2e-4  # of the spread at the root
 
@@ -48,9 +47,10 @@ class Surrogate:
         weighted = probabilities * weights[:, np.newaxis]
         # Probabilities sum to 1, so that one class fewer says as much; those that vary most are told apart.
         spread = (weighted * probabilities).sum(axis=0) - weighted.sum(axis=0) ** 2 / weights.sum()
-        targets = np.argsort(-spread, kind="stable")[: max(min(MAX_TARGETS, n_classes - 1), 1)]
+        width = next((width for width in WIDTHS if n_classes - 1 <= width - 2), WIDTHS[-1])
+        targets = np.argsort(-spread, kind="stable")[: max(min(width - 2, n_classes - 1), 1)]
         coarse = bins.coarse[positions]
-        values = np.zeros((len(weights), WIDTH))
+        values = np.zeros((len(weights), width))
         values[:, 0], values[:, 1], values[:, 2 : 2 + len(targets)] = 1.0, weights, weighted[:, targets]
         codes = _Codes.of(coarse, _features(coarse, values, bins, read), bins)
         feature, threshold, left, leaf = _grow(codes, values, MIN_GAIN * float(spread[targets].sum()))
@@ -137,7 +137,7 @@ def _grow(codes: _Codes, values: Floats, least_gain: float) -> tuple[Ints, Ints,
         if depth < MAX_DEPTH:
             shape = n_nodes, len(codes.features) * codes.span
             sums = count(rows, node, codes.codes, values, shape)
-            gain, best = best_splits(sums.reshape(n_nodes, -1, codes.span, WIDTH), LEAF_ROWS)
+            gain, best = best_splits(sums.reshape(n_nodes, -1, codes.span, values.shape[1]), LEAF_ROWS)
             worth = gain > least_gain
             split_feature[worth], split_code[worth] = best[worth] // codes.span, best[worth]
         splits = split_feature >= 0
