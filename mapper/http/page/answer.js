@@ -34,8 +34,10 @@ function value(given) {
   return typeof given === "number" ? String(Number(given.toPrecision(6))) : String(given);
 }
 
-function premise({ feature, above, at_most: atMost, in: among, or_missing: orMissing }) {
+function premise({ feature, above, at_most: atMost, in: among, or_missing: orMissing, contains, lacks }) {
   let text = feature;
+  if (contains !== undefined) return `${feature} contains “${contains}”`;
+  if (lacks !== undefined) return `${feature} does not contain “${lacks}”`;
   if (among) text = `${feature} is ${among.map(value).join(" or ")}`;
   else if (above !== undefined && atMost !== undefined) text = `${value(above)} < ${feature} ≤ ${value(atMost)}`;
   else if (above !== undefined) text = `${feature} > ${value(above)}`;

@@ -10,6 +10,7 @@ import numpy as np
 
 from proto_model.explanation.background import Background
 from proto_model.explanation.interface import Bools, Floats
+from proto_model.schema import DATE_TYPES
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ class Premise:
             item["in"] = [background.json_value(j, code) for code in self.codes]
         else:
             if self.above > -math.inf:
-                item["above"] = _number(self.above)
+                item["above"] = background.json_bound(j, self.above)
             if self.at_most < math.inf:
-                item["at_most"] = _number(self.at_most)
+                item["at_most"] = background.json_bound(j, self.at_most)
         if self.or_missing:
             item["or_missing"] = True
         return item
@@ -62,12 +63,16 @@ class Premise:
                 return f"{name} is {'not ' + ' nor '.join(rest) if rest else 'known'}{missing}"
             return f"{name} is {' or '.join(names)}{missing}"
         below, above = self.at_most < math.inf, self.above > -math.inf
+        low, high = (self._shown_bound(background, bound) for bound in (self.above, self.at_most))
         if below and above:
-            return f"{shown(self.above)} < {name} <= {shown(self.at_most)}{missing}"
+            return f"{low} < {name} <= {high}{missing}"
         if below or above:
-            sign, bound = ("<=", self.at_most) if below else (">", self.above)
-            return f"{name} {sign} {shown(bound)}{missing}"
+            return f"{name} {f'<= {high}' if below else f'> {low}'}{missing}"
         return f"{name} is known"
+
+    def _shown_bound(self, background: Background, bound: float) -> str:
+        is_date = background.schema.features[self.feature].type in DATE_TYPES and math.isfinite(bound)
+        return str(background.json_bound(self.feature, bound)) if is_date else shown(bound)
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,3 @@ def shown(value: str | float | bool | None) -> str:
     if isinstance(value, float):
         return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else repr(float(value))
     return str(value)
-
-
-def _number(value: float) -> int | float:
-    return int(value) if float(value).is_integer() and abs(value) < 2**53 else float(value)
