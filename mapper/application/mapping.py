@@ -148,6 +148,8 @@ class Mapping:
         """JSON Schema of a row's answer, where it has fields of its own."""
         answer = self.answer or ()
         properties = {field.name: field.document(self.words) for field in answer}
+        members = {"type": "array", "items": {"enum": list(self.words.values())}}
+        properties.setdefault("prediction_set", {**members, "description": "If `coverage` was given."})
         required = [field.name for field in answer if field.part != "explanation" and field.by_explainer]
         if all(field.part != "explanation" for field in answer):
             explanation = next(f for f in ROW_FIELDS[self.inside.task] if f.name == "explanation")

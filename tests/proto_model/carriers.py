@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from proto_model.errors import InputError
 from proto_model.files import score_file
-from proto_model.model import Bundle, Predictor, coded_rows
+from proto_model.model import Bundle, Decision, Predictor, coded_rows
 from proto_model.parameters import Parameters
 from proto_model.schema import DATE_TYPES, SECONDS_OF, Feature, ModelSchema
 from proto_model.serving.http.inference import Inference
@@ -312,6 +312,7 @@ class Recorder:
     """Keeps the matrix that a file was read into."""
 
     schema = SCHEMA
+    decision = Decision()
 
     def __init__(self) -> None:
         self.matrices: list[NDArray[np.float64]] = []

@@ -18,7 +18,7 @@ from proto_model.model import answer_fields
 from proto_model.parameters import EXPLAINER, FILE, ROWS, Parameters, Signature, parameters_of
 from proto_model.schema import ModelSchema
 
-_PARAM_TYPES = {bool: DataType.boolean, int: DataType.long, str: DataType.string}
+_PARAM_TYPES = {bool: DataType.boolean, int: DataType.long, float: DataType.double, str: DataType.string}
 _ANY = AnyType()  # type: ignore[no-untyped-call]  # mlflow is half typed
 
 

@@ -276,6 +276,11 @@ def _number_reason(column: Column, present: NDArray[np.bool_]) -> str | None:
         return None
     if values[-1] - values[0] == len(values) - 1:
         return "one value per row: a row number"
-    if column.type == "long" and (_ID_NAME.search(column.name) or _CAMEL_ID.search(column.name)):
+    if column.type == "long" and named_like_identifier(column.name):
         return _IDENTIFIER
     return None
+
+
+def named_like_identifier(name: str) -> bool:
+    """Whether a column's name ends in `id`, `key`, `index` or the like, as a word of its own."""
+    return bool(_ID_NAME.search(name) or _CAMEL_ID.search(name))
