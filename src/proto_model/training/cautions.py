@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from proto_model.table import DroppedColumn, TrainingData
+from proto_model.table import TrainingData
 from proto_model.table.cautions import Caution, named, to_drop
 from proto_model.training.search import SearchResult
 
