@@ -180,10 +180,10 @@ def log_leader_board(standings: Sequence[Standing], data: TrainingData) -> None:
         save(leader_board.figure(standings), folder / "leaderboard.png")
     mlflow.log_metric("cv_balanced_accuracy", best.cv_balanced_accuracy)
     mlflow.log_metric("test_balanced_accuracy", best.metrics["balanced_accuracy"])
-    warned = "\n\n".join(caution_section(best.cautions))
+    warned = f"\n\n{caution_section(best.cautions)}" if best.cautions else ""
     mlflow.set_tag(
         "mlflow.note.content",
-        f"{leader_board.markdown(standings)}\n\n{warned}\n\nTrained on {len(data.y_train):,} rows of "
+        f"{leader_board.markdown(standings)}{warned}\n\nTrained on {len(data.y_train):,} rows of "
         f"{data.name}, tested on {len(data.y_test):,} others. To serve it: "
         f"`mlflow models serve -m runs:/{best.run_id}/model -p 5001 --env-manager local`",
     )
