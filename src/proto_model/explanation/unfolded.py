@@ -126,11 +126,18 @@ def _premises(rule: dict[str, Any], words: dict[str, _Words]) -> list[Premise]:
             found.append(premise)
         elif premise.get("in") in ([True], [False]):
             found.append(said.true if premise["in"] == [True] else said.false)
-    return found
+    # A text that contains a word is known.
+    containing = {premise["feature"] for premise in found if "contains" in premise}
+    return [
+        premise for premise in found if premise.keys() > {"feature"} or premise["feature"] not in containing
+    ]
 
 
 def _text(text: str, words: dict[str, _Words]) -> str:
     for said in words.values():
+        if "contains" not in said.true and f'{said.true["feature"]} contains "' in text:
+            known = f"{said.column} is true"
+            text = text.replace(f"{known} AND ", "").replace(f" AND {known}", "")
         text = text.replace(f"{said.column} is true", said.true_text)
         text = text.replace(f"{said.column} is false", said.false_text)
     return text
