@@ -58,7 +58,9 @@ def main() -> None:
         print(f"{name:<26}{ratios[0]:>12.2f}{more:>10.1f}{ratios[1]:>16.2f}")
 
 
-def _forest(features: tuple[Feature, ...], X: NDArray[np.float64], y: NDArray[np.int64], **options: Any) -> Any:
+def _forest(
+    features: tuple[Feature, ...], X: NDArray[np.float64], y: NDArray[np.int64], **options: Any
+) -> Any:
     schema = ModelSchema("m", "kind", "long", (0, 1), features)
     forest = RandomForestClassifier(200, random_state=0, min_samples_leaf=5)
     pipeline = Pipeline([("encode", make_encoder(schema, **options)), ("forest", forest)])
