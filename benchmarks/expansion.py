@@ -1,7 +1,7 @@
 """What an expansion costs: forests with target encoding, dates and terms of a text against one without.
 
-CPU time of one row and of 50,000 rows, in turns with a forest of eight numbers and a category that takes coded
-columns as they are. Prints the median of the ratios, and the microseconds that one row takes more.
+CPU time of one row and of 50,000 rows, in turns with a forest of eight numbers and a category that takes
+coded columns as they are. Prints the median of the ratios, and the microseconds that one row takes more.
 
 Example: python benchmarks/expansion.py
 """
@@ -49,7 +49,7 @@ def main() -> None:
         "target encoding": (_forest(PLAIN, plain, y, categories="target"), plain),
         "a date, a time, 32 terms": (_forest(RICH, rich, y), rich),
     }
-    print(f"{'forest':<26}{'one row, ×':>12}{'µs more':>10}{'50,000 rows, ×':>16}")
+    print(f"{'forest':<26}{'one row, x':>12}{'µs more':>10}{'50,000 rows, x':>16}")
     for name, (forest, X) in rivals.items():
         one = [_pair(base, plain[:1], forest, X[:1], 2000) for _ in range(ROUNDS)]
         many = [_pair(base, np.tile(plain, (25, 1)), forest, np.tile(X, (25, 1)), 2) for _ in range(ROUNDS)]
