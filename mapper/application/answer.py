@@ -243,6 +243,9 @@ def _rule_text(premises: list[Explained], consequence: Label) -> str:
 
 def _premise_text(premise: Explained) -> str:
     name, missing = premise["feature"], " or missing" if premise.get("or_missing") else ""
+    for key, verb in (("contains", "contains"), ("lacks", "does not contain")):
+        if key in premise:
+            return f"{name} {verb} {_shown(premise[key])}"
     if "in" in premise:
         if not premise["in"]:
             return f"{name} is missing" if missing else f"{name} is none of the known words"

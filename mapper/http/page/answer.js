@@ -43,8 +43,10 @@ function among({ feature, in: values, not_in: others, count, of }) {
 }
 
 function premise(one) {
-  const { feature, above, at_most: atMost, or_missing: orMissing } = one;
+  const { feature, above, at_most: atMost, or_missing: orMissing, contains, lacks } = one;
   let text = feature;
+  if (contains !== undefined) return `${feature} contains “${contains}”`;
+  if (lacks !== undefined) return `${feature} does not contain “${lacks}”`;
   if (one.in?.length === 0 && orMissing) return `${feature} is missing`;
   if (one.in || one.of !== undefined) text = among(one);
   else if (above !== undefined && atMost !== undefined) text = `${value(above)} < ${feature} ≤ ${value(atMost)}`;

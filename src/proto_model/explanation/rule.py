@@ -10,6 +10,7 @@ import numpy as np
 
 from proto_model.explanation.background import Background, JsonValue
 from proto_model.explanation.interface import Bools, Floats
+from proto_model.schema import DATE_TYPES
 
 READABLE = 5  # categories that are named in a sentence
 
@@ -48,9 +49,9 @@ class Premise:
                 item["not_in"] = others
             return item | {"count": len(names), "of": len(names) + len(others)} | self._missing()
         if self.above > -math.inf:
-            item["above"] = _number(self.above)
+            item["above"] = background.json_bound(j, self.above)
         if self.at_most < math.inf:
-            item["at_most"] = _number(self.at_most)
+            item["at_most"] = background.json_bound(j, self.at_most)
         return item | self._missing()
 
     def _missing(self) -> dict[str, Any]:
@@ -79,12 +80,16 @@ class Premise:
                 return f"{name} is not {' nor '.join(map(shown, others))}{missing}"
             return f"{name} is one of {len(names)} of {len(names) + len(others)} values{missing}"
         below, above = self.at_most < math.inf, self.above > -math.inf
+        low, high = (self._shown_bound(background, bound) for bound in (self.above, self.at_most))
         if below and above:
-            return f"{shown(self.above)} < {name} <= {shown(self.at_most)}{missing}"
+            return f"{low} < {name} <= {high}{missing}"
         if below or above:
-            sign, bound = ("<=", self.at_most) if below else (">", self.above)
-            return f"{name} {sign} {shown(bound)}{missing}"
+            return f"{name} {f'<= {high}' if below else f'> {low}'}{missing}"
         return f"{name} is known"
+
+    def _shown_bound(self, background: Background, bound: float) -> str:
+        is_date = background.schema.features[self.feature].type in DATE_TYPES and math.isfinite(bound)
+        return str(background.json_bound(self.feature, bound)) if is_date else shown(bound)
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,3 @@ def shown(value: str | float | bool | None) -> str:
     if isinstance(value, float):
         return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else repr(float(value))
     return str(value)
-
-
-def _number(value: float) -> int | float:
-    return int(value) if float(value).is_integer() and abs(value) < 2**53 else float(value)

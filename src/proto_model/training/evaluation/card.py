@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from proto_model.forest.pipeline import compiled_forest
-from proto_model.schema import Feature, ModelSchema
+from proto_model.schema import DATE_TYPES, Feature, ModelSchema, date_text
 from proto_model.table import TrainingData, encode
 from proto_model.table.cautions import Caution
 from proto_model.training.background import LEAST, StoredBackground
@@ -254,6 +254,12 @@ def _feature_row(feature: Feature) -> tuple[object, ...]:
         shown = ", ".join(feature.categories[:6])
         more = f", … ({len(feature.categories)} in total)" if len(feature.categories) > 6 else ""
         seen = f"{shown}{more}"
+    elif feature.terms is not None:
+        seen = f"words that count: {', '.join(feature.terms[:6])}{', …' if len(feature.terms) > 6 else ''}"
+    elif feature.type in DATE_TYPES:
+        dates = (feature.minimum, feature.maximum, feature.median)
+        low, high, middle = (date_text(code or 0.0, feature.type) for code in dates)
+        seen = f"{low} to {high}, median {middle}"
     elif feature.minimum is None or feature.maximum is None:
         seen = ""
     else:
