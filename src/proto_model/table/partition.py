@@ -12,7 +12,7 @@ from proto_model.errors import DataError
 from proto_model.table.identity import RowIds, SplitColumns
 from proto_model.table.split import check_test_size, rows_of_test_units, test_rows
 
-_UNEVEN = 0.05  # a share of test rows that is off by less needs no word
+_UNEVEN = 0.08  # a share of test rows that is off by less needs no word
 
 
 @dataclass(frozen=True)
