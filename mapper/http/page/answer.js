@@ -124,7 +124,7 @@ function usualFields(item, schema) {
   verdict.append(`${name}: `, element("strong", { text: String(item.prediction) }), ` ${percent(item.probability)}`);
   const parts = [verdict];
   const set = item.prediction_set;
-  if (set) parts.push(element("p", { class: "set", text: `One of ${set.length}: ${set.map(String).join(", ")}` }));
+  if (set) parts.push(element("p", { class: "set", text: `May be ${set.map(String).join(" or ")}` }));
   return [...parts, bars(item.probabilities ?? { [item.prediction]: item.probability }, String(item.prediction), 12)];
 }
 
