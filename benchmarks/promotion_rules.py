@@ -82,16 +82,15 @@ def percentile_rule(sizes: Counts, first: Counts, second: Counts) -> bool:
     return bool(np.quantile(differences, 0.025) > 0)
 
 
-def promotions(n_sets: int) -> str:
-    """How often each rule promotes, by the challenger's true difference."""
+def promotions(n_sets: int, long: bool) -> str:
+    """How often each rule promotes (point, interval above zero, new), by the challenger's true difference."""
     rules: dict[str, Callable[[Counts, Counts, Counts], bool]] = {
         "point": point_rule, "interval": percentile_rule, "new": new_rule
     }  # fmt: skip
-    cells = [
-        (sizes, apart)
-        for sizes in ([30, 30], [54, 6], [50, 50], [90, 10], [10] * 10, [270, 30], [500, 500], [2500, 2500])
-        for apart in (0.05, 0.2)
-    ]
+    sizes_of_classes = [[30, 30], [54, 6], [10] * 10, [500, 500]]
+    if long:
+        sizes_of_classes += [[50, 50], [90, 10], [270, 30], [2500, 2500]]
+    cells = [(sizes, apart) for sizes in sizes_of_classes for apart in (0.05, 0.2)]
     lines = []
     for sizes, apart in cells:
         n_rows = np.array(sizes)
@@ -249,16 +248,19 @@ def main(argv: list[str] | None = None) -> int:
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--long", action="store_true", help="more simulated test sets")
+    parser.add_argument("--part", choices=["promotions", "needed", "gates", "nights"], help="one table only")
     options = parser.parse_args(argv)
-    n_sets, n_years = (2_000, 200) if options.long else (300, 20)
+    n_sets, n_years = (2_000, 200) if options.long else (200, 40)
     started = time.process_time()
-    for title, text in (
-        ("Promoted, by the true difference (rules: point, interval above zero, new)", promotions(n_sets)),
-        ("Rows needed", power_of_rows_needed(n_sets)),
-        ("Gates", gates(n_sets)),
-        ("A year of nights: a promotion of an equal model", nights(n_years)),
-    ):
-        print(f"\n{title}\n\n{text}", flush=True)
+    parts: dict[str, Callable[[], str]] = {
+        "promotions": lambda: promotions(n_sets, options.long),
+        "needed": lambda: power_of_rows_needed(n_sets),
+        "gates": lambda: gates(n_sets),
+        "nights": lambda: nights(n_years),
+    }
+    for name, part in parts.items():
+        if options.part in (None, name):
+            print(f"\n{part()}", flush=True)
     print(f"\n{n_sets} test sets per cell, {time.process_time() - started:.0f} CPU s")
     return 0
 
