@@ -1,7 +1,7 @@
 """Coverage of every interval that is shown of test rows, over a grid of sizes, balances and classes.
 
 Test sets are drawn from populations whose metrics are known; a method covers well if nominal 95 % intervals
-hold the true value in at least 93 % of them. Prints the worst cells of each metric and the grid's widths.
+hold the true value in at least 93 % of them. Prints the worst cells of each metric and the grid's widths; Ctrl-C those so far.
 
     python benchmarks/coverage.py            # minutes
     python benchmarks/coverage.py --long     # the figures in benchmarks/README.md
@@ -228,11 +228,14 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     n_repeats = options.repeats or (400 if options.long else 100)
     started, results = time.process_time(), []
-    for cell in grid(options.long):
-        results += measured(cell, n_repeats, 1)
-        if not options.metrics_only and cell.accuracy < 1:
-            results += measured_differences(cell, n_repeats, 1)
-        print(f"{cell} {time.process_time() - started:.0f} s", file=sys.stderr, flush=True)
+    try:
+        for cell in grid(options.long):
+            results += measured(cell, n_repeats, 1)
+            if not options.metrics_only and cell.accuracy < 1:
+                results += measured_differences(cell, n_repeats, 1)
+            print(f"{cell} {time.process_time() - started:.0f} s", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        print("Stopped; these are the cells so far.")
     print(report(results))
     print(f"\n{n_repeats} test sets per cell, {time.process_time() - started:.0f} CPU s")
     if options.json:
