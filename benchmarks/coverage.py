@@ -1,8 +1,8 @@
 """Coverage of every interval that is shown of test rows, over a grid of sizes, balances and classes.
 
 Test sets are drawn from populations whose metrics are known; a method covers well if nominal 95 % intervals
-hold the true value in at least 93 % of them. Prints the worst cell and the widths of each metric; after Ctrl-C,
-of the cells so far.
+hold the true value in at least 93 % of them. Prints the worst cell and the widths of each metric; after
+Ctrl-C, of the cells so far.
 
     python benchmarks/coverage.py            # minutes
     python benchmarks/coverage.py --long     # the figures in benchmarks/README.md

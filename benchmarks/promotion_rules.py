@@ -140,16 +140,16 @@ def power_of_rows_needed(n_sets: int) -> str:
     return table(["rows", "only first, only second", "rows needed", "difference", "promoted then"], lines)
 
 
-def gates(n_sets: int) -> str:
+def gates(n_sets: int, long: bool) -> str:
     """Verdicts of gates: by point estimate (passed), and with three verdicts (passed, failed)."""
     lines: list[list[object]] = []
-    for n in (30, 50, 200, 1000, 5000):
+    for n in (30, 50, 200, 1000, 5000) if long else (50, 200, 1000):
         for ratio in (1.0, 0.8, 0.75):
             lines.append(_group_line(n, ratio, n_sets))
-    for n in (30, 100, 1000):
+    for n in (30, 100, 1000) if long else (30, 100):
         for true in (0.97, 0.95, 0.9):
             lines.append(_metric_line(n, true, n_sets))
-    for n in (60, 300, 2000):
+    for n in (60, 300, 2000) if long else (60, 2000):
         for true in (0.0, -0.02, -0.04):
             lines.append(_margin_line(n, true, n_sets))
     return table(["gate", "rows", "truth", "passed by point", "passed", "failed", "not enough rows"], lines)
@@ -249,13 +249,16 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--long", action="store_true", help="more simulated test sets")
     parser.add_argument("--part", choices=["promotions", "needed", "gates", "nights"], help="one table only")
+    parser.add_argument("--sets", type=int, help="test sets per cell (default: 200, 2000 with --long)")
+    parser.add_argument("--years", type=int, help="years of nights (default: 40, 200 with --long)")
     options = parser.parse_args(argv)
-    n_sets, n_years = (2_000, 200) if options.long else (200, 40)
+    n_sets = options.sets or (2_000 if options.long else 200)
+    n_years = options.years or (200 if options.long else 40)
     started = time.process_time()
     parts: dict[str, Callable[[], str]] = {
         "promotions": lambda: promotions(n_sets, options.long),
         "needed": lambda: power_of_rows_needed(n_sets),
-        "gates": lambda: gates(n_sets),
+        "gates": lambda: gates(n_sets, options.long),
         "nights": lambda: nights(n_years),
     }
     for name, part in parts.items():
