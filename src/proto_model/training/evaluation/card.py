@@ -9,6 +9,7 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 
 from proto_model.forest.pipeline import compiled_forest
 from proto_model.schema import Feature, ModelSchema
+from proto_model.statistics.shares import share_interval
 from proto_model.table import TrainingData, encode
 from proto_model.table.cautions import Caution
 from proto_model.training.background import LEAST, StoredBackground
@@ -23,6 +25,7 @@ from proto_model.training.cautions import Judged, caution_section, model_caution
 from proto_model.training.decision import FoundDecision
 from proto_model.training.evaluation import plots
 from proto_model.training.evaluation.decisions import DecidedRows
+from proto_model.training.evaluation.groupings import MAX_GROUPS, groupings
 from proto_model.training.evaluation.markdown import cell, markdown_table
 from proto_model.training.evaluation.metrics import (
     CLASS_METRICS,
@@ -88,7 +91,7 @@ def judge(
         schema.feature_names,
         random_state=random_state,
     )
-    groups = metrics_by_group(_groupings(data), y, predicted, len(labels))
+    groups = metrics_by_group(groupings(data, importances), y, predicted, len(labels))
     scores, stds = (result.table[name].to_numpy() for name in ("cv_balanced_accuracy", "cv_std"))
     figures = {
         "confusion_matrix.png": plots.confusion_matrix_plot(y, predicted, labels),
@@ -102,26 +105,6 @@ def judge(
     remarks = Remarks(found, decided.section(labels))
     card = model_card(result, data, background, metrics, importances, groups, remarks)
     return Verdict(metrics, importances, groups, figures, card, found)
-
-
-def _groupings(data: TrainingData) -> pd.DataFrame:
-    """Columns of the test rows to group by: protected ones first; booleans as JSON spells them."""
-    spelt = {0.0: "false", 1.0: "true"}
-    columns = {
-        feature.name: data.X_test[feature.name].map(spelt)
-        if feature.type == "boolean"
-        else data.X_test[feature.name]
-        for feature in data.schema.features
-        if feature.type in ("boolean", "string")
-    }
-    return data.protected_test.map(_spelt).assign(**columns)
-
-
-def _spelt(value: object) -> object:
-    """Cell of a protected column as a report shows it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) and value == value else value
 
 
 def library_versions() -> dict[str, str]:
@@ -274,24 +257,31 @@ def _class_metrics(schema: ModelSchema, metrics: Mapping[str, float]) -> Iterabl
 def _groups(groups: pd.DataFrame, schema: ModelSchema) -> list[str]:
     if groups.empty:
         return []
-    measures = [name for name in groups.columns if name not in ("feature", "group", "rows")]
+    facts = ("feature", "group", "rows")
+    names = [str(name) for name in groups]
+    measures = [name for name in names if name not in facts and not name.endswith(("_low", "_high"))]
     rows = (
-        (
-            row["feature"],
-            row["group"],
-            f"{row['rows']:,}",
-            *("" if pd.isna(row[name]) else f"{row[name]:.3f}" for name in measures),
-        )
+        (row["feature"], row["group"], f"{row['rows']:,}", *(_with_ends(row, name) for name in measures))
         for _, row in groups.head(4 * _MAX_LISTED).iterrows()
     )
     positive = f' "Positive" is the class {cell(schema.classes[1])}.' if len(schema.classes) == 2 else ""
     return [
         "## Results by group",
-        "The same metrics for each value of the columns with few values. Look into large differences before "
-        f"using the model. Results of groups with fewer than {_SMALL_GROUP} rows are unreliable.{positive} "
-        "`fairness.csv` has all groups.",
+        "The same metrics for groups of the test rows: protected columns first, then those named like "
+        "sensitive ones, then the most important features. Numbers are cut at round numbers near the "
+        f"quintiles of the training rows; of many categories, the {MAX_GROUPS - 1} largest are shown. "
+        "Between parentheses are 95 % intervals. Look into differences that they do not explain before using "
+        f"the model.{positive} `fairness.csv` has all groups.",
         markdown_table(["feature", "group", "rows", *(name.replace("_", " ") for name in measures)], rows),
     ]
+
+
+def _with_ends(row: pd.Series[Any], name: str) -> str:
+    """A figure of a group with its interval, where it has one."""
+    if pd.isna(row[name]):
+        return ""
+    ends = f" ({row[f'{name}_low']:.2f} to {row[f'{name}_high']:.2f})" if f"{name}_low" in row else ""
+    return f"{row[name]:.3f}{ends}"
 
 
 def _limits(data: TrainingData, accuracy: float) -> str:
@@ -311,7 +301,9 @@ def _limits(data: TrainingData, accuracy: float) -> str:
         limits.append(
             f"These classes have fewer than {_SMALL_GROUP} test rows, so their results are rough: {shown}."
         )
-    # Half of a 95 % interval (normal approximation), at least one row: it is 0 for an accuracy of 0 or 1.
-    margin = max(1.96 * (accuracy * (1 - accuracy) / n_test) ** 0.5, 1 / n_test)
-    limits.append(f"With {n_test:,} test rows, the accuracy is known to about ± {margin:.3f}.")
+    known = share_interval(round(accuracy * n_test), n_test)
+    limits.append(
+        f"With {n_test:,} test rows, the accuracy on rows like these lies between {known.low:.3f} and "
+        f"{known.high:.3f} (95 % interval)."
+    )
     return "\n".join(f"- {limit}" for limit in limits)
