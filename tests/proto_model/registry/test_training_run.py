@@ -114,6 +114,8 @@ def test_plots_tables_and_card_are_artifacts_of_every_variant(trained):
     assert set(fairness["feature"]) == {"married", "sex", "age", "hours"}
     assert {"accuracy_low", "accuracy_high"} < set(fairness.columns)
     assert "| nation | constant" in card
+    assert "## Cautions" in card
+    assert isinstance(json.loads(Path(artifact(trained.best_id, "cautions.json")).read_text()), list)
     assert "Background `synthetic`: no training row." in card
 
 
