@@ -27,7 +27,8 @@ from proto_model.table.leaks import suspects
 from proto_model.table.shift import shift
 
 RESULTS = Path(__file__).parent / "results"
-TARGET = "__target__"
+Table = tuple[pd.DataFrame, str]
+"""A table, and the column to predict."""
 
 Plant = Callable[[pd.Series, np.random.Generator], object]
 
@@ -38,8 +39,8 @@ def main(argv: list[str] | None = None) -> int:
     tables = dict(_tables(args.tables, args.generated))
     results: dict[str, object] = {"without": {}, "planted": {}}
     print(f"{'table':24} {'rows':>7} {'CPU s':>6}  cautions of the table as it is")
-    for name, frame in tables.items():
-        data = _data(frame)
+    for name, table in tables.items():
+        data = _data(table)
         begun = time.process_time()
         found = data_cautions(data)
         seconds = time.process_time() - begun
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         results["without"][name] = {"cpu_s": seconds, "cautions": told}  # type: ignore[index]
         print(f"{name:24} {data.n_rows:7,} {seconds:6.2f}  {' '.join(told) or '-'}", flush=True)
     for kind, plant in PLANTS.items():
-        hits = [_is_found(frame, plant, seed) for seed, frame in enumerate(tables.values())]
+        hits = [_is_found(table, plant, seed) for seed, table in enumerate(tables.values())]
         results["planted"][kind] = [sum(hits), len(hits)]  # type: ignore[index]
         print(f"planted: {kind:44} found in {sum(hits)} of {len(hits)} tables", flush=True)
     for n_rows in (60, 300, 2000):
@@ -71,18 +72,18 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _tables(given: list[str], n_generated: int) -> Iterator[tuple[str, pd.DataFrame]]:
+def _tables(given: list[str], n_generated: int) -> Iterator[tuple[str, Table]]:
     named = [(name, "target") for name in BUILT_IN]
     for name, target in [*named, *(tuple(text.rsplit(":", 1)) for text in given)]:
         frame = load_table(name).table.to_pandas()
-        yield Path(name).stem, frame.rename(columns={target: TARGET}).dropna(subset=[TARGET])
+        yield Path(name).stem, (frame.dropna(subset=[target]), target)
     sizes = np.random.default_rng(0)
     for seed in range(n_generated):
         n_rows, n_features = int(sizes.integers(100, 3000)), int(sizes.integers(4, 30))
         yield f"generated {seed}", _generated(n_rows, n_features, seed)
 
 
-def _generated(n_rows: int, n_features: int, seed: int) -> pd.DataFrame:
+def _generated(n_rows: int, n_features: int, seed: int) -> Table:
     """Table whose classes several features share, some cells missing at random."""
     generator = np.random.default_rng(seed)
     n_informative = min(n_features, 3 + seed % 4)
@@ -91,16 +92,18 @@ def _generated(n_rows: int, n_features: int, seed: int) -> pd.DataFrame:
         weights=[0.5 + 0.4 * generator.random()], class_sep=0.5 + generator.random(),
     )  # fmt: skip
     X[generator.random(X.shape) < 0.03] = np.nan
-    return pd.DataFrame(X).add_prefix("x").assign(**{TARGET: y})
+    return pd.DataFrame(X).add_prefix("x").assign(target=y), "target"
 
 
-def _data(frame: pd.DataFrame) -> TrainingData:
-    return prepare(RawTable("table", "table", pa.Table.from_pandas(frame, preserve_index=False)), TARGET)
+def _data(table: Table) -> TrainingData:
+    frame, target = table
+    return prepare(RawTable("table", "table", pa.Table.from_pandas(frame, preserve_index=False)), target)
 
 
-def _is_found(frame: pd.DataFrame, plant: Plant, seed: int) -> bool:
-    planted = frame.assign(planted=plant(frame[TARGET], np.random.default_rng(seed)))
-    return "planted" in [suspect.column for suspect in suspects(_data(planted))]
+def _is_found(table: Table, plant: Plant, seed: int) -> bool:
+    frame, target = table
+    planted = frame.assign(planted=plant(frame[target], np.random.default_rng(seed)))
+    return "planted" in [suspect.column for suspect in suspects(_data((planted, target)))]
 
 
 def _codes(y: pd.Series) -> NDArray[np.int64]:
