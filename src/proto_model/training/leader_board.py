@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from proto_model.plotting import ACCENT, GRID, SECOND, dress, new_figure, shortened
+from proto_model.plotting import ACCENT, GRID, SECOND, dress, new_figure, shortened, within_one
 from proto_model.table.cautions import Caution
 from proto_model.training.evaluation import METRICS, markdown_table
 from proto_model.training.evaluation.intervals import whiskers, with_interval
@@ -75,6 +75,7 @@ def figure(standings: Sequence[Standing]) -> Figure:
     axes.set_yticks(rows, shortened([standing.variant for standing in standings], 30))
     axes.set_ylim(-0.6, len(standings) - 0.4)
     axes.margins(x=0.08)
+    within_one(axes.set_xlim, axes.get_xlim())
     axes.grid(False, axis="y")
     for row in rows[:-1]:
         axes.axhline(row - 0.5, color=GRID, linewidth=0.8)

@@ -24,6 +24,7 @@ from proto_model.training.decision import FoundDecision
 from proto_model.training.evaluation import plots
 from proto_model.training.evaluation.decisions import DecidedRows
 from proto_model.training.evaluation.group_bounds import CONFIDENCE
+from proto_model.training.evaluation.groupings import MAX_GROUPS, groupings
 from proto_model.training.evaluation.intervals import (
     how_sure,
     is_bound,
@@ -95,7 +96,7 @@ def judge(
         schema.feature_names,
         random_state=random_state,
     )
-    groups = metrics_by_group(_groupings(data), y, predicted, len(labels))
+    groups = metrics_by_group(groupings(data, importances), y, predicted, len(labels))
     metrics |= metric_bounds(y, probabilities, predicted, labels)
     scores, stds = (result.table[name].to_numpy() for name in ("cv_balanced_accuracy", "cv_std"))
     figures = {
@@ -110,26 +111,6 @@ def judge(
     remarks = Remarks(found, decided.section(labels))
     card = model_card(result, data, background, metrics, importances, groups, remarks)
     return Verdict(metrics, importances, groups, figures, card, found)
-
-
-def _groupings(data: TrainingData) -> pd.DataFrame:
-    """Columns of the test rows to group by: protected ones first; booleans as JSON spells them."""
-    spelt = {0.0: "false", 1.0: "true"}
-    columns = {
-        feature.name: data.X_test[feature.name].map(spelt)
-        if feature.type == "boolean"
-        else data.X_test[feature.name]
-        for feature in data.schema.features
-        if feature.type in ("boolean", "string")
-    }
-    return data.protected_test.map(_spelt).assign(**columns)
-
-
-def _spelt(value: object) -> object:
-    """Cell of a protected column as a report shows it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) and value == value else value
 
 
 def library_versions() -> dict[str, str]:
@@ -302,9 +283,11 @@ def _groups(groups: pd.DataFrame, schema: ModelSchema) -> list[str]:
     positive = f' "Positive" is the class {cell(schema.classes[1])}.' if len(schema.classes) == 2 else ""
     return [
         "## Results by group",
-        "The same metrics for each value of the columns with few values. Look into large differences before "
-        f"using the model. Results of groups with fewer than {_SMALL_GROUP} rows are unreliable.{positive} "
-        "`fairness.csv` has all groups.",
+        "The same metrics for groups of the test rows: protected columns first, then those named like "
+        "sensitive ones, then the most important features. Numbers are cut at round numbers near the "
+        f"quintiles of the training rows; of many categories, the {MAX_GROUPS - 1} largest are shown. "
+        "Between parentheses are 95 % intervals. Look into differences that they do not explain before using "
+        f"the model.{positive} `fairness.csv` has all groups.",
         markdown_table(["feature", "group", "rows", *(name.replace("_", " ") for name in measures)], rows),
     ]
 
