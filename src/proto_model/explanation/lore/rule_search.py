@@ -111,7 +111,7 @@ class RuleSearch:
         """Box around the row with bins `own` whose precision on the pool and on real rows reaches `target`.
 
         `extra` are further rows that count beside the pool's. Those `near` the row count, too, where the pool
-        says nothing of it: it hardly has rows with a value that the row has, or no cut makes it purer.
+        says nothing of it: it has no row with a value that the row has, or no cut makes it purer.
         """
         if self.pool.bins.background.synthetic:
             # Drawn rows have fewer exceptions than real ones, so half as many of them may be missed.
@@ -119,7 +119,7 @@ class RuleSearch:
         mine = self.position[own].astype(np.int64)
         made = self._made if extra is None else self._made.after(self.position[extra[0]], extra[1])
         box = self._cut(mine, target, made)
-        unseen = self.pool.read & (self._root[0].rows[mine] < ENOUGH)
+        unseen = self.pool.read & (self._root[0].rows[mine] == 0)
         if near is not None and (unseen.any() or box is self._everything):
             made = made.after(self.position[near[0]], near[1])
             box = self._cut(mine, target, made)
