@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -145,6 +145,10 @@ class Freedom:
             decrease=~(fixed | np.isin(names, options.increase_only)),
             held=tuple(names[j] for j in np.flatnonzero(held)),
         )
+
+    def without(self, features: Bools) -> Freedom:
+        """The same without changes of some features."""
+        return replace(self, increase=self.increase & ~features, decrease=self.decrease & ~features)
 
     def allows(self, x: Floats, X: Floats, features: Ints | slice = ALL_FEATURES) -> Bools:
         """Per value of `X`, whether `x` may take it; both hold the given features along the last axis."""

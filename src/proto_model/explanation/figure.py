@@ -168,6 +168,8 @@ class _Track:
     def _draw_choices(self, premise: Mapping[str, Any] | None) -> None:
         """Categories side by side, those that the rule allows filled."""
         allowed = [] if premise is None else premise.get("in", [])
+        if premise is not None and "in" not in premise and "not_in" in premise:
+            allowed = [name for name in self.names if name not in premise["not_in"]]
         width = 1 / len(self.names)
         for k, name in enumerate(self.names):
             self._bar(k * width + 0.004, (k + 1) * width - 0.004, ACCENT if name in allowed else GRID)

@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from sklearn.metrics import accuracy_score
 
-from proto_model.model import Bundle
+from proto_model.model import Bundle, Predictor
 from proto_model.table import encode, load_table, prepare
 from proto_model.training import VARIANTS
 
@@ -117,6 +117,28 @@ def test_plots_tables_and_card_are_artifacts_of_every_variant(trained):
     assert "## Cautions" in card
     assert isinstance(json.loads(Path(artifact(trained.best_id, "cautions.json")).read_text()), list)
     assert "Background `synthetic`: no training row." in card
+    assert "## Probabilities and decisions" in card
+
+
+def test_every_version_holds_its_decision(trained):
+    folder = mlflow.artifacts.download_artifacts(f"runs:/{trained.best_id}/model/artifacts/bundle")
+    predictor = Predictor(Bundle.load(Path(folder)))
+    sets = predictor.decision.sets
+
+    assert (
+        sum(sets.n_rows)
+        + len(pd.read_parquet(artifact(trained.parent.info.run_id, "split/test_rows.parquet")))
+        == 160
+    )
+    assert predictor.parameters({"coverage": 0.9}).coverage == 0.9
+
+
+def test_costs_that_do_not_fit_end_the_run_before_the_search(train, capsys, people_csv):
+    code, _, err = train(capsys, "--dataset", str(people_csv), "--target", "income", "--costs", "rich>poor:2")
+
+    assert code == 1
+    assert "costs: 'rich>poor:2' is no cost of a class; one is <=50K>>50K:10." in err
+    assert "fits" not in err
 
 
 def test_the_best_variant_has_an_example_explanation_of_each_class(trained):
