@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from proto_model.table import TrainingData
 from proto_model.table.cautions import Caution
-from proto_model.training.search import SearchResult
+from proto_model.training.result import SearchResult
+from proto_model.training.selection_cautions import selection_cautions
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Judged:
 
 def model_cautions(judged: Judged) -> tuple[Caution, ...]:
     """What a searched variant and its test rows give reason to warn of."""
-    return ()
+    return tuple(selection_cautions(judged.result, judged.data))
 
 
 def caution_lines(cautions: Sequence[Caution]) -> list[str]:

@@ -21,7 +21,7 @@ from proto_model.table.cautions import Caution
 from proto_model.training.background import LEAST, StoredBackground
 from proto_model.training.cautions import Judged, caution_section, model_cautions
 from proto_model.training.evaluation import plots
-from proto_model.training.evaluation.metrics import (
+from proto_model.training.metrics import (
     CLASS_METRICS,
     METRICS,
     classification_metrics,
@@ -29,7 +29,9 @@ from proto_model.training.evaluation.metrics import (
     metrics_by_group,
     permutation_importance,
 )
-from proto_model.training.search import SearchResult
+from proto_model.training.result import SearchResult
+from proto_model.training.search_plot import search_plot
+from proto_model.training.selection_text import selection_sentences, selection_table
 
 _LIBRARIES = ("mlflow", "scikit-learn", "numpy", "pandas", "pyarrow")
 _MAX_LISTED = 15
@@ -73,14 +75,13 @@ def judge(
         forest.predict_proba, encode(data.X_test, schema), y, schema.feature_names, random_state=random_state
     )
     groups = metrics_by_group(_groupings(data), y, predicted, len(labels))
-    scores, stds = (result.table[name].to_numpy() for name in ("cv_balanced_accuracy", "cv_std"))
     figures = {
         "confusion_matrix.png": plots.confusion_matrix_plot(y, predicted, labels),
         "roc_curve.png": plots.roc_plot(y, probabilities, labels),
         "precision_recall_curve.png": plots.precision_recall_plot(y, probabilities, labels),
         "calibration_curve.png": plots.calibration_plot(y, probabilities, labels),
         "permutation_importance.png": plots.importance_plot(importances),
-        "search.png": plots.search_plot(scores, stds),
+        "search.png": search_plot(result),
     }
     found = (*cautions, *model_cautions(Judged(result, data, y, probabilities, importances)))
     card = model_card(result, data, background, metrics, importances, groups, found)
@@ -151,8 +152,8 @@ def model_card(
         "## What a version holds of the data",
         _held(background),
         "## Hyperparameters",
-        f"Best of {len(result.table)} candidates by balanced accuracy in cross-validation on the training "
-        f"rows: {result.cv_balanced_accuracy:.4f} ± {result.cv_std:.4f} (standard deviation over the folds).",
+        selection_sentences(result),
+        markdown_table(*selection_table(result)),
         markdown_table(["hyperparameter", "value"], result.best_params.items()),
         "## Results on the test rows",
         markdown_table(

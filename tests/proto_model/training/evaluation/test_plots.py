@@ -11,7 +11,6 @@ from proto_model.training.evaluation.plots import (
     importance_plot,
     precision_recall_plot,
     roc_plot,
-    search_plot,
 )
 
 LONG = "a label $that_ goes on^ and on, past every margin there is\nand over two lines, no. "
@@ -77,8 +76,3 @@ def test_importances_of_any_number_of_features(n_features, tmp_path):
     figure = drawn(importance_plot(table), tmp_path)
 
     assert len(figure.axes[0].patches) == min(n_features, 20)
-
-
-def test_a_search_with_one_candidate_and_with_failed_ones(tmp_path):
-    drawn(search_plot(np.array([0.9]), np.array([0.01])), tmp_path)
-    drawn(search_plot(np.array([0.8, 0.9, 0.7]), np.array([0.1, 0.1, 0.1])), tmp_path)
