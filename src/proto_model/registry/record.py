@@ -12,24 +12,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
-import numpy as np
-import pandas as pd
 from mlflow import MlflowClient
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.pandas_dataset import PandasDataset, from_pandas
 from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
-from sklearn.pipeline import Pipeline
 
-from proto_model.explanation import make_explainer
 from proto_model.explanation.figure import example_figures
-from proto_model.forest.pipeline import compiled_forest
+from proto_model.model import Bundle, Predictor
 from proto_model.plotting import save
+from proto_model.registry.split_record import split_facts, write_identity
 from proto_model.registry.versions import found
 from proto_model.table import BUILT_IN, TrainingData, encode
 from proto_model.table.split import HASH_COLUMN, split_digest
 from proto_model.training import SearchResult, leader_board
-from proto_model.training.background import StoredBackground
 from proto_model.training.cautions import caution_section
 from proto_model.training.evaluation import Verdict, library_versions, metric_suffixes
 from proto_model.training.leader_board import Standing
@@ -118,9 +114,7 @@ def log_split(data: TrainingData) -> None:
         if len(data.protected_test.columns):
             protected = data.protected_test.assign(**{HASH_COLUMN: data.test_hashes})
             protected.to_parquet(folder / "protected.parquet", index=False)
-        hashes = np.concatenate([data.train_hashes, data.test_hashes])
-        parts = np.repeat(["train", "test"], [len(data.train_hashes), len(data.test_hashes)])
-        pd.DataFrame({"row_hash": hashes, "part": parts}).to_parquet(folder / "rows.parquet", index=False)
+        write_identity(data, folder)
         summary = {
             "dataset": data.name,
             "source": data.source,
@@ -129,6 +123,7 @@ def log_split(data: TrainingData) -> None:
             "training_rows": len(data.y_train),
             "test_rows": len(data.y_test),
             "split_digest": data.split_digest,
+            **split_facts(data),
             "dropped_columns": {column.name: column.reason for column in data.dropped},
         }
         (folder / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
@@ -168,13 +163,11 @@ def note(card: str) -> str:
     return card[: card.rindex("\n", 0, MAX_TAG_VAL_LENGTH - len(end))] + end
 
 
-def log_example_explanations(pipeline: Pipeline, data: TrainingData, background: StoredBackground) -> None:
+def log_example_explanations(bundle: Bundle, data: TrainingData) -> None:
     """One figure per class, of a typical test row that gets it, as `explanations/` of the active run."""
-    forest = compiled_forest(pipeline, data.schema)
-    synthetic = background.kind == "synthetic"
-    explainer = make_explainer("lore", data.schema, background.rows, forest.predict_proba, synthetic)
+    explainer = Predictor(bundle).explainer("lore")
     X = encode(data.X_test, data.schema)
-    figures = example_figures(explainer, data.schema, X, forest.predict_proba(X))
+    figures = example_figures(explainer, data.schema, X, bundle.decision_scores(X))
     with _artifact_folder("explanations") as folder:
         for name, figure in zip(metric_suffixes(list(figures)), figures.values(), strict=True):
             save(figure, folder / f"{name}.png")
@@ -192,10 +185,10 @@ def log_leader_board(standings: Sequence[Standing], data: TrainingData) -> None:
             **{f"test_{name}": best.metrics[name] for name in (best.metric, "balanced_accuracy")},
         }
     )
-    warned = "\n\n".join(caution_section(best.cautions))
+    warned = f"\n\n{caution_section(best.cautions)}" if best.cautions else ""
     mlflow.set_tag(
         "mlflow.note.content",
-        f"{leader_board.markdown(standings)}\n\n{warned}\n\nTrained on {len(data.y_train):,} rows of "
+        f"{leader_board.markdown(standings)}{warned}\n\nTrained on {len(data.y_train):,} rows of "
         f"{data.name}, tested on {len(data.y_test):,} others. To serve it: "
         f"`mlflow models serve -m runs:/{best.run_id}/model -p 5001 --env-manager local`",
     )

@@ -14,6 +14,7 @@ from mlflow.entities.model_registry import ModelVersion
 from rich.console import Console
 
 from proto_model.errors import ProtoModelError
+from proto_model.model import Bundle
 from proto_model.registry import record
 from proto_model.registry.cautions import caution_tags, log_cautions, show_cautions
 from proto_model.registry.logged_model import log_explainer, log_forest_model
@@ -23,8 +24,10 @@ from proto_model.registry.tracking import check_store
 from proto_model.registry.versions import CHALLENGER, explainer_name, register_version, set_alias
 from proto_model.table import RawTable, TrainingData, prepare
 from proto_model.table.cautions import Caution, data_cautions
+from proto_model.table.split_cautions import split_cautions
 from proto_model.training import VARIANTS, SearchResult, leader_board, search_progress, searches
 from proto_model.training.background import StoredBackground
+from proto_model.training.decision import DecisionSettings, cost_matrix, find_decision
 from proto_model.training.evaluation import judge
 from proto_model.training.leader_board import Standing
 
@@ -59,6 +62,10 @@ class _Task:
     def signature_kind(self) -> Literal["rows", "file"]:
         return "file" if self.settings.file_management else "rows"
 
+    @property
+    def wishes(self) -> DecisionSettings:
+        return DecisionSettings(self.settings.calibrate, self.settings.costs, self.settings.conformal)
+
     def bundle(self, variant: str) -> Path:
         return self.bundles / variant / "bundle"
 
@@ -86,12 +93,13 @@ def train(settings: TrainingSettings, load: Callable[[], RawTable], console: Con
                 settings.registered_model_name,
                 settings.roles,
             )
+            cost_matrix(settings.costs, data.schema, [1] * len(data.schema.classes))
             mapping = checked_mapping(settings, data.schema, Path(bundles, "mapping"))
         except ProtoModelError as error:
             mlflow.set_tag("mlflow.note.content", f"Failed: {error}")
             raise
         _announce(data, console)
-        cautions = data_cautions(data, settings.random_state)
+        cautions = (*data_cautions(data, settings.random_state), *split_cautions(data))
         show_cautions(cautions, console)
         background = StoredBackground.of(data, settings.background, settings.random_state)
         task = _Task(settings, data, background, parent.info.run_id, Path(bundles), cautions, mapping)
@@ -99,10 +107,11 @@ def train(settings: TrainingSettings, load: Callable[[], RawTable], console: Con
         best = standings[0]
         with mlflow.start_run(run_id=best.run_id, nested=True):
             pipeline = results[best.variant].pipeline
-            explainer = log_explainer(pipeline, data, bundle=task.bundle(best.variant), background=background)
+            bundle = task.bundle(best.variant)
+            explainer = log_explainer(pipeline, data, bundle=bundle, background=background)
             if task.mapping is not None:
                 attach_mapping(explainer.model_id, task.mapping)
-            record.log_example_explanations(pipeline, data, background)
+            record.log_example_explanations(Bundle.load(bundle), data)
         versions = _register(task, standings, model_uris)
         _register_explainer(task, best, versions[best.variant], explainer.model_uri)
         record.log_leader_board(standings, data)
@@ -115,7 +124,7 @@ def _announce(data: TrainingData, console: Console) -> None:
     lines = [
         f"{data.name}: {data.n_rows:,} rows, {len(data.schema.features)} features, "
         f"{len(data.schema.classes)} classes of {data.schema.target!r}; {len(data.y_train):,} training rows, "
-        f"{len(data.y_test):,} test rows (split {data.split_digest})"
+        f"{len(data.y_test):,} test rows (split by {data.split_by.rule}, {data.split_digest})"
     ]
     if data.n_unlabelled:
         lines.append(f"  left out: {data.n_unlabelled:,} rows without a {data.schema.target!r}")
@@ -141,7 +150,13 @@ def _log_variants(
     ):
         record.log_inputs(inputs)  # while the first fits go on
         record.log_split(data)
-        mlflow.set_tags({"split_digest": data.split_digest, "schema_digest": data.schema.digest})
+        mlflow.set_tags(
+            {
+                "split_by": data.split_by.rule,
+                "split_digest": data.split_digest,
+                "schema_digest": data.schema.digest,
+            }
+        )
         for result in found:
             standing, model_uris[result.variant] = _log_variant(task, result, inputs)
             console.print(
@@ -163,13 +178,16 @@ def _log_variant(
         mlflow.log_params(task.settings.as_params())
         record.log_search(result)
         record.log_inputs(inputs)
-        verdict = judge(result, task.data, task.settings.random_state, task.background, task.cautions)
+        seed = task.settings.random_state
+        found = find_decision(result, task.data, task.wishes, seed)
+        verdict = judge(result, task.data, seed, task.background, task.cautions, found)
         model = log_forest_model(
             result.pipeline,
             task.data,
             signature_kind=task.signature_kind,
             bundle=task.bundle(result.variant),
             background=task.background,
+            decision=found.decision,
         )
         if task.mapping is not None:
             attach_mapping(model.model_id, task.mapping)
@@ -243,6 +261,7 @@ def _tags(task: _Task, standing: Standing) -> dict[str, str]:
         "signature": task.signature_kind,
         "background": task.background.kind,
         "split_run_id": task.parent_run_id,
+        "split_by": task.data.split_by.rule,
         "split_digest": task.data.split_digest,
         "schema_digest": task.data.schema.digest,
         **({"protected": ",".join(names)} if (names := list(task.data.protected_test.columns)) else {}),

@@ -1,29 +1,19 @@
-"""Cautions of a chosen candidate: against the models beside it, and of its probabilities as a whole."""
+"""Cautions of a chosen candidate that is no better than a floor, or clearly worse than the yardstick."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import ndtri
-
-from proto_model.table import TrainingData
 from proto_model.table.cautions import Caution
 from proto_model.training import choice, scoring
 from proto_model.training.references import BOOSTING, FREQUENCIES, LINEAR
 from proto_model.training.result import FoldScores, Reference, SearchResult
 
 _CLEARLY = 2.0  # standard errors of the difference
-_ERROR = 0.001  # how often calibrated probabilities may get a caution, all classes together
-_FLAT, _RELATIVE = 0.005, 0.1  # a mean probability may be off by so much, and by this share of the rarer side
 
 
-def selection_cautions(result: SearchResult, data: TrainingData) -> list[Caution]:
+def selection_cautions(result: SearchResult) -> list[Caution]:
     """What the folds give reason to warn of; nothing of a result that has no references."""
     beside = {reference.name: reference for reference in result.references}
     found = [_against(result, beside[name]) for name in (FREQUENCIES, LINEAR, BOOSTING) if name in beside]
-    found.append(calibration_caution(result.out_of_fold, data.y_train, data.schema.classes))
     return [caution for caution in found if caution is not None]
 
 
@@ -61,33 +51,3 @@ def _behind(own: FoldScores, other: FoldScores, metric: str) -> tuple[float, flo
     losses = scoring.loss(metric, own.by_metric[metric]), scoring.loss(metric, other.by_metric[metric])
     means, errors = choice.difference(*losses, own.weights)
     return float(means), float(errors)
-
-
-def calibration_caution(
-    probabilities: NDArray[np.float64], y: NDArray[np.object_], classes: Sequence[object]
-) -> Caution | None:
-    """Caution where the mean probability of a class is far from how often the class occurs.
-
-    Probabilities are those of rows that the model has not learned from; rows of NaN are left out. The worst
-    class is named, by a test of the mean difference that errs in one of 1000 tables, for differences that
-    matter.
-    """
-    judged = np.isfinite(probabilities).all(axis=1)
-    is_class = y[judged, np.newaxis] == np.array(classes, dtype=object)
-    if len(is_class) < 2:
-        return None
-    gaps = probabilities[judged] - is_class
-    gap, error = gaps.mean(axis=0), gaps.std(axis=0, ddof=1) / np.sqrt(len(gaps))
-    rates = is_class.mean(axis=0)
-    matters = np.abs(gap) > _FLAT + _RELATIVE * np.minimum(rates, 1 - rates)
-    significant = np.abs(gap) > ndtri(1 - _ERROR / (2 * len(classes))) * error
-    if not (matters & significant).any():
-        return None
-    worst = int(np.argmax(np.where(matters & significant, np.abs(gap), 0)))
-    if len(classes) == 2:
-        worst = 1  # both are equally far off
-    return Caution("calibration", (), (
-        f"its probabilities are off as a whole: in cross-validation, it answers {classes[worst]!r} with "
-        f"{rates[worst] + gap[worst]:.3f} on average, and {rates[worst]:.3f} of the rows are. Do not take "
-        "them as risks. Class weights do this to a forest: one without them, or calibration, helps."
-    ))  # fmt: skip

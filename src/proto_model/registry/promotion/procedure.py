@@ -26,7 +26,8 @@ from proto_model.registry.promotion.comparison import (
     decide,
     schema_differences,
 )
-from proto_model.registry.promotion.opponents import Contender, HeldOutRows, held_out_rows, load_contender
+from proto_model.registry.promotion.held_out import HeldOutRows, held_out_rows
+from proto_model.registry.promotion.opponents import Contender, load_contender
 from proto_model.registry.promotion.records import (
     ReportRun,
     let_explainer_follow,

@@ -18,7 +18,7 @@ from proto_model import __version__
 from proto_model.plotting import save
 from proto_model.registry.cautions import comparison_cautions, version_cautions
 from proto_model.registry.promotion.comparison import Comparison, Criteria, PairedCounts
-from proto_model.registry.promotion.opponents import HeldOutRows
+from proto_model.registry.promotion.held_out import HeldOutRows
 from proto_model.registry.promotion.rendering import (
     comparison_figure,
     markdown,
@@ -166,6 +166,8 @@ def _rows(evaluation: Evaluation) -> dict[str, Any]:
         "digest": rows.digest,
         "unseen_by_both": not rows.caveats,
         "caveats": list(rows.caveats),
+        "split_by": dict(rows.split_by),
+        "near_duplicates": [asdict(counted) for counted in rows.near_duplicates],
     }
 
 

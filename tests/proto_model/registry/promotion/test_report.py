@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from proto_model.registry.promotion.comparison import Bootstrap, Criteria, compare
-from proto_model.registry.promotion.opponents import HeldOutRows
+from proto_model.registry.promotion.held_out import HeldOutRows
 from proto_model.registry.promotion.report import (
     Evaluation,
     Report,
