@@ -32,7 +32,8 @@ RESULTS = Path(__file__).parent / "results"
 BASELINE = "b526342"  # 0.3.0: the best mean of balanced accuracy
 BUILT_IN = ("breast_cancer", "wine", "iris", "digits")
 MADE = ("made: rare class", "made: noise")
-CHOICES = ("untuned", "older", "now", "without halving", "yardstick")
+CHOICES = ("untuned", "older", "now", "yardstick")
+UNHALVED = "without halving"
 _LEAST = np.finfo(np.float64).eps
 _N_DRAWS = 2000
 
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; 0 when no table is worse than with the older version by more than its interval."""
     args = build_parser().parse_args(argv)
     if args.choose:
-        print(json.dumps(_choose(args.choose, args.tables[0], args.out)))
+        print(json.dumps(_choose(args.choose, args.tables[0], args.test_size, args.out)))
         return 0
     tables = args.tables if args.only else [*BUILT_IN, *MADE, *args.tables]
     found = []
@@ -51,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         subprocess.run([*git, "add", "--quiet", "--detach", str(folder / "older"), args.baseline], check=True)
         try:
             for table in tables:
-                found.append(_compared(table, folder))
+                found.append(_compared(table, folder, args))
                 _print_row(found[-1])
         finally:
             subprocess.run([*git, "remove", "--force", str(folder / "older")], check=True)
@@ -67,28 +68,36 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("tables", nargs="*", metavar="FILE:TARGET[:ROWS]")
     parser.add_argument("--baseline", default=BASELINE, metavar="REF", help="git's name of the older version")
+    parser.add_argument("--halving", action="store_true", help="also choose without successive halving")
+    parser.add_argument("--test-size", type=float, default=0.5, help="fraction of rows held out")
     parser.add_argument("--only", action="store_true", help="the named tables alone")
     parser.add_argument("--json", type=Path, default=RESULTS / "selection.json", help="where the numbers go")
-    parser.add_argument("--choose", choices=CHOICES, help=argparse.SUPPRESS)
+    parser.add_argument("--choose", choices=(*CHOICES, UNHALVED), help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     return parser
 
 
-def _compared(table: str, folder: Path) -> dict[str, Any]:
+def _compared(table: str, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Scores of every choice on a table, and the differences between this version's and the older one's."""
     path = _prepared(table, folder)
     scores: dict[str, Any] = {}
+    asked: dict[str, NDArray[Any]] = {}
     answers = {}
-    for choice in CHOICES:
+    for choice in (*CHOICES, UNHALVED) if args.halving else CHOICES:
         source = folder / "older" / "src" if choice == "older" else ROOT / "src"
         out = folder / "answers.npz"
         environment = os.environ | {"PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, __file__, "--choose", choice, "--out", str(out), path]
+        command = [sys.executable, __file__, "--choose", choice, "--out", str(out)]
+        command += ["--test-size", str(args.test_size), path]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{table}, {choice}: {done.stderr[-2000:]}")
         with np.load(out) as arrays:
-            y, answers[choice], rates = arrays["y"], arrays["probabilities"], arrays["rates"]
+            asked = asked or dict(arrays)
+            if not all(np.array_equal(asked[name], arrays[name]) for name in ("y", "hashes")):
+                raise RuntimeError(f"{table}: {choice} was asked about other test rows.")
+            answers[choice] = arrays["probabilities"]
+        y, rates = asked["y"], asked["rates"]
         scores[choice] = json.loads(done.stdout.splitlines()[-1]) | _scores(y, answers[choice], rates)
     differences = {
         name: _interval(y, answers["now"], answers["older"], rates, name)
@@ -121,18 +130,18 @@ def _prepared(table: str, folder: Path) -> str:
 def _made(table: str) -> pd.DataFrame:
     """Rows whose probabilities are known: a rare class that two columns tell of, or next to nothing."""
     rng = np.random.default_rng(0)
-    X = pd.DataFrame(rng.normal(size=(4000, 8)), columns=list("abcdefgh"))
+    X = pd.DataFrame(rng.normal(size=(1600, 8)), columns=list("abcdefgh"))
     logit = 1.5 * X["a"] + X["b"] ** 2 - 4 if "rare" in table else 0.3 * X["a"]
     return X.assign(y=np.where(rng.random(len(X)) < 1 / (1 + np.exp(-logit)), "yes", "no"))
 
 
-def _choose(choice: str, table: str, out: Path) -> dict[str, Any]:
+def _choose(choice: str, table: str, test_size: float, out: Path) -> dict[str, Any]:
     """Probabilities of one choice for the test rows, in a file; what was chosen, and CPU seconds."""
     from proto_model.table import load_training_data
     from proto_model.training import VARIANTS, make_pipeline, searches
 
     name, _, target = table.rpartition(":")
-    data = load_training_data(name, target or None)
+    data = load_training_data(name, target or None, test_size)
     classes, codes = np.unique(data.y_train, return_inverse=True)
     begin = time.process_time()
     if choice == "untuned":
@@ -141,7 +150,7 @@ def _choose(choice: str, table: str, out: Path) -> dict[str, Any]:
     elif choice == "yardstick":
         probabilities, chosen = _yardstick(data, codes), "gradient boosting"
     else:
-        if choice == "without halving":
+        if choice == UNHALVED:
             from proto_model.training import cross_validation
 
             cross_validation._LEAST_HALVED = sys.maxsize
@@ -152,7 +161,8 @@ def _choose(choice: str, table: str, out: Path) -> dict[str, Any]:
         chosen = f"{best.variant} {best.best_params}"
     seconds = time.process_time() - begin
     y = np.searchsorted(classes, data.y_test)
-    np.savez(out, y=y, probabilities=probabilities, rates=np.bincount(codes) / len(codes))
+    hashes = np.sort(data.test_hashes)
+    np.savez(out, y=y, hashes=hashes, probabilities=probabilities, rates=np.bincount(codes) / len(codes))
     return {"chosen": chosen, "cpu_s": seconds}
 
 
@@ -192,7 +202,7 @@ def _per_row(
     if name == "log_loss":
         return np.asarray(-np.log(np.clip(probabilities[np.arange(len(y)), y], _LEAST, 1)))
     weighed = probabilities / rates if name == "balanced_decisions" else probabilities
-    return (weighed.argmax(axis=1) == y).astype(float)
+    return np.asarray(weighed.argmax(axis=1) == y, dtype=np.float64)
 
 
 def _value(

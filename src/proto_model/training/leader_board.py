@@ -44,24 +44,20 @@ def ranked(standings: Sequence[Standing]) -> list[Standing]:
 
     Chosen is the smallest forest whose score is within one standard error of the best.
     """
-    chosen = standings[_chosen(standings, standings[0].metric) or 0]
-    by_score = sorted(standings, key=lambda standing: float(_losses([standing], standing.metric).mean()))
+    sizes = np.array([standing.n_nodes for standing in standings])
+    losses = _losses_of_folds(standings, standings[0].metric)
+    chosen = standings[choice.choose(losses, standings[0].folds.weights, sizes).index]
+    by_score = sorted(standings, key=_mean_loss)
     return [chosen, *(standing for standing in by_score if standing is not chosen)]
 
 
-def _losses(standings: Sequence[Standing], metric: str) -> NDArray[np.float64]:
-    """Mean loss of each standing, shape (n_standings,)."""
-    losses = np.array([standing.folds.by_metric[metric] for standing in standings])
-    return choice.mean(scoring.loss(metric, losses), standings[0].folds.weights)
+def _losses_of_folds(standings: Sequence[Standing], metric: str) -> NDArray[np.float64]:
+    """Loss of each standing (row) on each fold (column)."""
+    return scoring.loss(metric, np.array([standing.folds.by_metric[metric] for standing in standings]))
 
 
-def _chosen(standings: Sequence[Standing], metric: str) -> int | None:
-    """Which of the standings a metric would choose; None if it is not defined."""
-    losses = scoring.loss(metric, np.array([standing.folds.by_metric[metric] for standing in standings]))
-    if not np.isfinite(losses).all(axis=0).any():
-        return None
-    sizes = np.array([standing.n_nodes for standing in standings])
-    return choice.choose(losses, standings[0].folds.weights, sizes).index
+def _mean_loss(standing: Standing) -> float:
+    return float(scoring.loss(standing.metric, np.array(standing.folds.mean(standing.metric))))
 
 
 @dataclass(frozen=True)
@@ -75,29 +71,34 @@ class OtherChoice:
 
 
 def other_choices(standings: Sequence[Standing]) -> list[OtherChoice]:
-    """Metrics that would have put another variant first in cross-validation."""
-    best, found = standings[0], []
+    """Metrics by which another variant is better in cross-validation, by more than one standard error."""
+    weights = standings[0].folds.weights
+    found: dict[tuple[str, float], OtherChoice] = {}
     for metric in METRICS:
-        index = _chosen(standings, metric.name)
-        if index:
-            other = standings[index]
-            means = other.folds.mean(metric.name), best.folds.mean(metric.name)
-            found.append(OtherChoice(metric.title, other.variant, *means))
-    return found
+        losses = _losses_of_folds(standings, metric.name)
+        if not np.isfinite(losses).all(axis=0).any():
+            continue
+        choice_of_metric = choice.choose(losses, weights, np.zeros(len(standings)))
+        if not choice_of_metric.ties[0]:
+            other = standings[choice_of_metric.best]
+            values = (standing.folds.mean(metric.name) for standing in (other, standings[0]))
+            said = OtherChoice(metric.title, other.variant, *values)
+            found.setdefault((said.variant, said.value), said)  # recall is balanced accuracy by another name
+    return list(found.values())
 
 
 def reasons(standings: Sequence[Standing]) -> str:
     """Sentences on why the first variant was chosen, and what other metrics would have chosen."""
     best = standings[0]
     metric = scoring.BY_NAME[best.metric]
-    tied = any(_losses([best], best.metric)[0] > _losses([other], best.metric)[0] for other in standings[1:])
-    why = f"{best.variant} is chosen for its {metric.described} in cross-validation"
+    tied = any(_mean_loss(best) > _mean_loss(other) for other in standings[1:])
+    why = f"{best.variant} is chosen for its {metric.title} in cross-validation"
     why += ": within one standard error of the best, and smaller." if tied else "."
     others = other_choices(standings)
     if not others:
         return f"{why} The other metrics agree." if len(standings) > 1 else why
-    said = (f"{o.title} {o.variant} ({o.value:.4f} against {o.value_of_chosen:.4f})" for o in others)
-    return f"{why} Other metrics would choose: {', '.join(said)}."
+    said = (f"{o.title}: {o.variant} ({o.value:.4f} against {o.value_of_chosen:.4f})" for o in others)
+    return f"{why} Others are better by {', '.join(said)}."
 
 
 def frame(standings: Sequence[Standing]) -> pd.DataFrame:

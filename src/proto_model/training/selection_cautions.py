@@ -7,7 +7,7 @@ from proto_model.training import choice, scoring
 from proto_model.training.references import BOOSTING, FREQUENCIES, LINEAR
 from proto_model.training.result import FoldScores, Reference, SearchResult
 
-_CLEARLY = 2.0  # standard errors of the difference
+_CLEARLY = 3.0  # standard errors of the difference: five folds exceed it by chance in one case of fifty
 
 
 def selection_cautions(result: SearchResult) -> list[Caution]:
@@ -21,7 +21,7 @@ def _against(result: SearchResult, reference: Reference) -> Caution | None:
     """Caution where a floor is as good as the candidate, or the yardstick clearly better."""
     metric = result.metric
     behind, error = _behind(result.folds, reference.folds, metric)
-    title = scoring.BY_NAME[metric].described
+    title = scoring.BY_NAME[metric].title
     values = f"{reference.folds.mean(metric):.4f} against {result.folds.mean(metric):.4f}"
     if reference.name == FREQUENCIES:
         if behind < -error:

@@ -63,8 +63,8 @@ def test_the_board_says_where_another_metric_would_have_chosen_otherwise():
 
     said = leader_board.reasons(leader_board.ranked([balanced, calibrated]))
 
-    assert said.startswith("calibrated is chosen for its log loss (lower is better) in cross-validation.")
-    assert "Other metrics would choose: balanced accuracy balanced (0.8000 against 0.7000)" in said
+    assert said.startswith("calibrated is chosen for its log loss in cross-validation.")
+    assert "Others are better by balanced accuracy: balanced (0.8000 against 0.7000)" in said
     agreed = leader_board.reasons([standing("a", 0.3, 0.9), standing("b", 0.4, 0.8)])
     assert agreed.endswith("The other metrics agree.")
 
