@@ -149,6 +149,8 @@ def figure(standings: Sequence[Standing]) -> Figure:
         described = scoring.BY_NAME[metric].described
         dress(axes, "Leader board" if axes is panels[0] else "", described)
         axes.margins(x=0.12)
+        low, high = axes.get_xlim()
+        axes.set_xlim(max(low, 0.0), high if scoring.BY_NAME[metric].lower_is_better else min(high, 1.005))
         axes.grid(False, axis="y")
         for row in rows[:-1]:
             axes.axhline(row - 0.5, color=GRID, linewidth=0.8)
