@@ -16,6 +16,7 @@ from proto_model.plotting import ACCENT, GRID, INK, MUTED, SECOND, dress, new_fi
 from proto_model.table.cautions import Caution
 from proto_model.training import choice, scoring
 from proto_model.training.evaluation import METRICS, markdown_table
+from proto_model.training.evaluation.intervals import whiskers, with_interval
 from proto_model.training.result import FoldScores, Reference
 
 _BALANCED = "balanced_accuracy"
@@ -143,9 +144,7 @@ def figure(standings: Sequence[Standing]) -> Figure:
     rows = np.arange(len(entries))[::-1]
     for metric, axes in zip(metrics, panels, strict=True):
         for row, (folds, tests, is_forest) in zip(rows, entries, strict=True):
-            _draw(
-                axes, float(row), (folds.by_metric[metric], folds.mean(metric)), tests.get(metric), is_forest
-            )
+            _draw(axes, float(row), (folds.by_metric[metric], folds.mean(metric)), (metric, tests), is_forest)
         described = scoring.BY_NAME[metric].described
         dress(axes, "Leader board" if axes is panels[0] else "", described)
         axes.margins(x=0.12)
@@ -158,7 +157,7 @@ def figure(standings: Sequence[Standing]) -> Figure:
     panels[0].set_ylim(-0.6, len(entries) - 0.4)
     axes = panels[0]
     axes.plot([], [], "o", color=ACCENT, label="cross-validation (ranks; ± standard deviation)")
-    axes.plot([], [], "D", color=SECOND, label="test rows")
+    axes.plot([], [], "D", color=SECOND, label="test rows (95 % interval)")
     if standings[0].references:
         axes.plot([], [], "o", color=MUTED, fillstyle="none", label="for comparison only, not registered")
     drawing.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
@@ -169,7 +168,7 @@ def _draw(
     axes: Axes,
     row: float,
     scores: tuple[NDArray[np.float64], float],
-    test: float | None,
+    tests: tuple[str, dict[str, float]],
     is_forest: bool,
 ) -> None:
     """One entry: the mean over the folds with its spread, and what the test rows say."""
@@ -180,8 +179,13 @@ def _draw(
         fillstyle=fill,
     )  # fmt: skip
     _label(axes, mean, row + 0.12, 7, color if is_forest else INK)
-    if test is not None:
-        axes.plot(test, row - 0.12, "D", color=SECOND if is_forest else MUTED, markersize=7, fillstyle=fill)
+    metric, known = tests
+    if metric in known:
+        test, ink = known[metric], SECOND if is_forest else MUTED
+        axes.errorbar(
+            test, row - 0.12, xerr=whiskers([known], metric), fmt="D", color=ink, markersize=7, capsize=3,
+            fillstyle=fill,
+        )  # fmt: skip
         _label(axes, test, row - 0.12, -15, SECOND if is_forest else INK)
 
 
@@ -250,6 +254,6 @@ def _values(folds: FoldScores, tests: dict[str, float], metric: str, seconds: fl
     names = shown if metric in shown else [metric, *shown]
     return (
         *validated,
-        *(f"{tests[name]:.4f}" if name in tests else "-" for name in names),
+        *(with_interval(tests, name) if name in tests else "-" for name in names),
         f"{seconds:.1f} s",
     )

@@ -23,6 +23,8 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from proto_model.training.group_bounds import group_bounds
+
 MAX_GROUPS = 10
 """A column with more distinct values than this is not split into groups."""
 
@@ -202,7 +204,7 @@ def metrics_by_group(
     result has a row per group: `feature`, `group`, `rows`, `accuracy`, `balanced_accuracy` (over the classes
     that the group has), and with two classes, of which the second counts as positive, `predicted_positive`
     (demographic parity compares it), `true_positive_rate` (equal opportunity) and `false_positive_rate`; NaN
-    where there are no such rows.
+    where there are no such rows. Ends of their 95 % intervals follow, as `accuracy_low`, `accuracy_high`.
     """
     records = []
     for column in X.columns:
@@ -226,7 +228,7 @@ def _group_metrics(y: NDArray[np.int64], predicted: NDArray[np.int64], n_classes
         figures["predicted_positive"] = _share(predicted == 1)
         figures["true_positive_rate"] = _share(predicted[y == 1] == 1)
         figures["false_positive_rate"] = _share(predicted[y == 0] == 1)
-    return figures
+    return figures | group_bounds(y, predicted, n_classes)
 
 
 def _share(flags: NDArray[np.bool_]) -> float:
