@@ -107,7 +107,7 @@ def _print_outcome(outcome: TrainingOutcome, model: str) -> None:
     from proto_model.training import leader_board
 
     best = outcome.standings[0]
-    board = Console(width=None if sys.stdout.isatty() else 110)
+    board = Console(width=None if sys.stdout.isatty() else 120)
     board.print(leader_board.rich_table(outcome.standings, "Leader board"))
     show_cautions(outcome.cautions, board)
     print(f"{best.variant} is version {outcome.versions[best.variant]} of {model}, with the alias challenger")

@@ -134,7 +134,8 @@ def log_search(result: SearchResult) -> None:
     """Chosen hyperparameters and cross-validation metrics of a variant."""
     mlflow.log_params({"variant": result.variant} | result.best_params)
     names = ("cv_balanced_accuracy", "cv_std", "fit_seconds")
-    mlflow.log_metrics({name: getattr(result, name) for name in names})
+    others = {f"cv_{name}": value for name, value in result.folds.means.items()}
+    mlflow.log_metrics(others | {name: getattr(result, name) for name in names})
 
 
 def log_verdict(result: SearchResult, verdict: Verdict, model_id: str | None, test: PandasDataset) -> None:
@@ -179,8 +180,12 @@ def log_leader_board(standings: Sequence[Standing], data: TrainingData) -> None:
     with _artifact_folder() as folder:
         leader_board.frame(standings).to_csv(folder / "leaderboard.csv", index=False)
         save(leader_board.figure(standings), folder / "leaderboard.png")
-    mlflow.log_metric("cv_balanced_accuracy", best.cv_balanced_accuracy)
-    mlflow.log_metric("test_balanced_accuracy", best.metrics["balanced_accuracy"])
+    mlflow.log_metrics(
+        {
+            **{f"cv_{name}": best.folds.mean(name) for name in (best.metric, "balanced_accuracy")},
+            **{f"test_{name}": best.metrics[name] for name in (best.metric, "balanced_accuracy")},
+        }
+    )
     warned = f"\n\n{caution_section(best.cautions)}" if best.cautions else ""
     mlflow.set_tag(
         "mlflow.note.content",

@@ -18,6 +18,12 @@ _BACKGROUNDS = ("synthetic", "rows")
 _CALIBRATIONS = ("auto", "none", "sigmoid", "isotonic")
 _CONFORMAL = ("class", "marginal")
 
+METRICS = (
+    "log_loss", "brier", "balanced_accuracy", "accuracy", "precision_macro", "recall_macro", "f1_macro",
+    "f2_macro", "roc_auc", "average_precision",
+)  # fmt: skip
+"""Metrics that may choose; those of the evaluation, which `--help` should not wait for."""
+
 
 def _text(text: str) -> str:
     if not text.strip():
@@ -82,6 +88,13 @@ def _background(text: str) -> str:
     return kind
 
 
+def _metric(text: str) -> str:
+    name = text.strip().lower()
+    if name not in METRICS:
+        raise ValueError(f"{text!r} given, one of {', '.join(METRICS)} expected")
+    return name
+
+
 def _setting(default: Any, read: Callable[[str], Any], help_text: str) -> Any:
     return field(default=default, metadata={"read": read, "help": help_text})
 
@@ -120,6 +133,11 @@ class TrainingSettings:
         "",
         str.strip,
         "column of dates or numbers: models learn from earlier rows and are judged on later ones",
+    )
+    metric: str = _setting(
+        "log_loss",
+        _metric,
+        f"what chooses in cross-validation: {', '.join(METRICS)}",
     )
     n_candidates: int = _setting(8, _count, "hyperparameter settings that each variant tries")
     registered_model_name: str = _setting("proto_model", _model_name, "model that gets the versions")

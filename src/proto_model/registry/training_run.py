@@ -143,8 +143,10 @@ def _log_variants(
     standings: list[Standing] = []
     model_uris: dict[str, str] = {}
     with (
-        search_progress(console) as progress,
-        searches(VARIANTS, data, settings.n_candidates, settings.random_state, progress) as found,
+        search_progress(console, settings.metric) as progress,
+        searches(
+            VARIANTS, data, settings.n_candidates, settings.random_state, progress, metric=settings.metric
+        ) as found,
     ):
         record.log_inputs(inputs)  # while the first fits go on
         record.log_split(data)
@@ -200,6 +202,10 @@ def _log_variant(
         metrics=dict(verdict.metrics),
         fit_seconds=result.fit_seconds,
         cautions=verdict.cautions,
+        metric=result.metric,
+        folds=result.folds,
+        n_nodes=result.n_nodes,
+        references=result.references,
     )
     return standing, model.model_uri
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from proto_model.table import TrainingData
 from proto_model.table.cautions import Caution, named, spelt, to_drop
-from proto_model.training.search import SearchResult
+from proto_model.training.result import SearchResult
+from proto_model.training.selection_cautions import selection_cautions
 
 _GOOD = 0.8  # of the way from chance to perfect
 _TIMES_MORE = 5.0  # that the first feature weighs than the second
@@ -35,7 +36,7 @@ class Judged:
 def model_cautions(judged: Judged, known: Sequence[Caution] = ()) -> tuple[Caution, ...]:
     """What a searched variant and its test rows give reason to warn of, beyond what is known of the table."""
     leaks = {column for caution in known if caution.kind == "leak" for column in caution.columns}
-    return (*_too_good(judged, leaks), *_biased(judged))
+    return (*_too_good(judged, leaks), *_biased(judged), *selection_cautions(judged.result))
 
 
 def _too_good(judged: Judged, leaks: set[str]) -> Iterable[Caution]:

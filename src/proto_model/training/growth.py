@@ -10,6 +10,7 @@ the parameters that are known here; otherwise the forest is fitted as usual, wit
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,28 +36,52 @@ _KNOWN = {
 _MAX_INT = np.iinfo(np.int32).max
 
 
-def held_out_probabilities(
+@dataclass(frozen=True)
+class Votes:
+    """What the trees of a forest that has been grown so far say of held-out rows."""
+
+    sums: NDArray[np.float64]  # of the trees' probabilities, or the whole forest's; a column per known class
+    n_trees: int
+    n_nodes: int  # of the trees so far: what the forest costs to keep and to ask
+    classes: NDArray[np.int64]  # those among the rows learned from
+    is_whole: bool  # fitted by scikit-learn, all at once
+
+    def probabilities(self, n_classes: int) -> NDArray[np.float64]:
+        """Class probabilities, shape (n_held_out, n_classes); 0 for a class that was not learned from."""
+        probabilities = np.zeros((len(self.sums), n_classes))
+        probabilities[:, self.classes] = self.sums if self.is_whole else self.sums / self.n_trees
+        return probabilities
+
+
+def held_out_votes(
     forest: Any,
     X: NDArray[np.float32],
     y: NDArray[np.int64],
     X_held_out: NDArray[np.float32],
-    n_classes: int,
-) -> NDArray[np.float64]:
-    """Class probabilities of a fitted forest for other rows: `forest.fit(X, y).predict_proba(X_held_out)`.
+    n_trees: int | None = None,
+    before: Votes | None = None,
+) -> Votes:
+    """Votes of the first trees of a forest, or of all, learned from some rows, on others.
 
-    Rows are float32, with NaN where a value is missing; classes are codes below `n_classes`, and one that `y`
-    lacks has the probability 0. A forest whose trees can be grown here is left unfitted. A ValueError says
-    that scikit-learn refuses a parameter.
+    With all trees their probabilities are those of `forest.fit(X, y).predict_proba(X_held_out)`. Trees that
+    have voted `before`, with the same forest and rows, are not grown again. Rows are float32, with NaN where
+    a value is missing. A forest whose trees cannot be grown here is fitted as a whole, whatever `n_trees`;
+    any other is left unfitted. A ValueError says that scikit-learn refuses a parameter.
     """
+    if before is not None and before.is_whole:
+        return before
     classes, codes = np.unique(y, return_inverse=True)
     if _is_known(forest):
         forest._validate_params()
-        known = _probabilities(forest, X, codes, len(classes), X_held_out)
-    else:
-        known = forest.fit(X, y).predict_proba(X_held_out)
-    probabilities = np.zeros((len(X_held_out), n_classes))
-    probabilities[:, classes] = known
-    return probabilities
+        last = forest.n_estimators if n_trees is None else min(n_trees, forest.n_estimators)
+        return _grown(forest, X, codes, X_held_out, last, before or _no_votes(classes, len(X_held_out)))
+    probabilities = forest.fit(X, y).predict_proba(X_held_out)
+    trees = np.ravel(getattr(forest, "estimators_", [forest])).tolist()
+    return Votes(probabilities, len(trees), sum(tree.tree_.node_count for tree in trees), classes, True)
+
+
+def _no_votes(classes: NDArray[np.int64], n_held_out: int) -> Votes:
+    return Votes(np.zeros((n_held_out, len(classes))), 0, 0, classes, False)
 
 
 def _is_known(forest: Any) -> bool:
@@ -74,10 +99,16 @@ def _is_known(forest: Any) -> bool:
     )
 
 
-def _probabilities(
-    forest: Any, X: NDArray[np.float32], y: NDArray[np.int64], n_classes: int, X_held_out: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """As `forest.fit(X, y).predict_proba(X_held_out)` gives them."""
+def _grown(
+    forest: Any,
+    X: NDArray[np.float32],
+    y: NDArray[np.int64],
+    X_held_out: NDArray[np.float32],
+    n_trees: int,
+    before: Votes,
+) -> Votes:
+    """Votes of the first trees, those that have voted before included; `y` has codes without gaps."""
+    n_classes = len(before.classes)
     n_samples, n_features = X.shape
     per_bootstrap = forest.bootstrap and forest.class_weight == "balanced_subsample"
     weights = None
@@ -93,9 +124,9 @@ def _probabilities(
     shape = np.array([n_classes], dtype=np.intp)
     missing = np.isnan(X).any(axis=0)
 
-    sums = np.zeros((len(X_held_out), n_classes))
+    sums, n_nodes = before.sums.copy(), before.n_nodes
     generator = np.random.RandomState(forest.random_state)
-    for seed in generator.randint(_MAX_INT, size=forest.n_estimators):
+    for seed in generator.randint(_MAX_INT, size=n_trees)[before.n_trees :]:
         if forest.bootstrap:
             generator.seed(seed)  # 60 times as fast as a new generator
             drawn = (
@@ -114,8 +145,8 @@ def _probabilities(
             tree, X, target, weights, missing if missing.any() else None
         )
         sums += tree.predict(X_held_out)
-    sums /= forest.n_estimators
-    return sums
+        n_nodes += tree.node_count
+    return Votes(sums, max(n_trees, before.n_trees), n_nodes, before.classes, False)
 
 
 def _balancing(y: NDArray[np.int64], n_classes: int) -> NDArray[np.float64]:

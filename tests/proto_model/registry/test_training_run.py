@@ -92,11 +92,11 @@ def test_a_child_run_per_variant_is_finished_and_says_what_it_did(trained):
 def test_metrics_have_names_that_fit_and_values_between_0_and_1(trained):
     for run in trained.children:
         metrics = run.data.metrics
-        assert {"cv_balanced_accuracy", "test_balanced_accuracy", "test_roc_auc", "test_brier"} <= set(
-            metrics
-        )
+        assert {"cv_balanced_accuracy", "cv_std", "cv_log_loss", "cv_roc_auc"} <= set(metrics)
+        assert {"test_balanced_accuracy", "test_roc_auc", "test_brier"} <= set(metrics)
         assert {"test_recall/le_50K", "test_f2/gt_50K", "test_average_precision/gt_50K"} <= set(metrics)
-        shares = [value for name, value in metrics.items() if name not in ("fit_seconds", "test_log_loss")]
+        not_shares = ("fit_seconds", "test_log_loss", "cv_log_loss")
+        shares = [value for name, value in metrics.items() if name not in not_shares]
         assert all(0 <= value <= 1 for value in shares)
 
 
@@ -164,7 +164,9 @@ def test_the_parent_run_holds_the_split_the_parameters_and_the_leader_board(trai
     assert trained.parent.data.tags["split_digest"] == summary["split_digest"]
     assert trained.parent.data.tags["split_by"] == summary["split_by"] == "rows"
     assert board["run_id"][0] == trained.best_id
-    assert board["cv_balanced_accuracy"].is_monotonic_decreasing
+    assert board["kind"].tolist() == ["forest"] * len(VARIANTS) + ["floor", "floor", "yardstick"]
+    assert board["cv_log_loss"][1 : len(VARIANTS)].is_monotonic_increasing
+    assert board["run_id"][len(VARIANTS) :].isna().all()
 
 
 def test_every_variant_is_a_version_and_the_best_in_cross_validation_the_challenger(trained):
@@ -175,8 +177,9 @@ def test_every_variant_is_a_version_and_the_best_in_cross_validation_the_challen
     challenger = client.get_model_version_by_alias("proto_model", "challenger")
 
     assert set(versions) == set(VARIANTS)
-    best = max(trained.children, key=lambda run: run.data.metrics["cv_balanced_accuracy"])
-    assert challenger.run_id == trained.best_id == best.info.run_id
+    losses = {run.info.run_id: run.data.metrics["cv_log_loss"] for run in trained.children}
+    assert challenger.run_id == trained.best_id
+    assert losses[trained.best_id] <= 1.05 * min(losses.values())
     for run in trained.children:
         version = versions[run.data.params["variant"]]
         assert version.run_id == run.info.run_id

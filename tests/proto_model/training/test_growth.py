@@ -5,7 +5,11 @@ from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from proto_model.training import VARIANTS, growth
-from proto_model.training.growth import _is_known, _probabilities, held_out_probabilities
+from proto_model.training.growth import _is_known, held_out_votes
+
+
+def held_out_probabilities(forest, X, y, X_held_out, n_classes):
+    return held_out_votes(forest, X, y, X_held_out).probabilities(n_classes)
 
 
 @pytest.fixture(scope="module", params=["plain", "missing values", "rare classes"])
@@ -39,14 +43,29 @@ def test_probabilities_and_predictions_are_those_of_scikit_learn(kind, params, r
     X, y, X_held_out = rows
     fitted = kind(random_state=3, **params).fit(X, y)
     forest = kind(random_state=3, **params)
-    classes, codes = np.unique(y, return_inverse=True)
+    classes = np.unique(y)
 
     assert _is_known(forest)
-    assert_array_equal(
-        _probabilities(forest, X, codes, len(classes), X_held_out), fitted.predict_proba(X_held_out)
-    )
-    held_out = held_out_probabilities(forest, X, y, X_held_out, int(y.max()) + 1)
+    votes = held_out_votes(forest, X, y, X_held_out)
+    held_out = votes.probabilities(int(y.max()) + 1)
     assert_array_equal(held_out[:, classes], fitted.predict_proba(X_held_out))
+    assert held_out.sum() == pytest.approx(len(X_held_out))
+    assert votes.n_nodes == sum(tree.tree_.node_count for tree in fitted.estimators_)
+
+
+@pytest.mark.parametrize("params", PARAMS, ids=lambda params: " ".join(map(str, params.values())))
+def test_a_forest_grown_in_parts_is_the_one_grown_at_once(params, rows):
+    X, y, X_held_out = rows
+    forest = RandomForestClassifier(random_state=3, **params)
+    smaller = RandomForestClassifier(random_state=3, **params | {"n_estimators": 2})
+
+    part = held_out_votes(forest, X, y, X_held_out, 2)
+    whole = held_out_votes(forest, X, y, X_held_out, before=part)
+
+    assert_array_equal(part.probabilities(10), held_out_probabilities(smaller, X, y, X_held_out, 10))
+    assert_array_equal(whole.probabilities(10), held_out_probabilities(forest, X, y, X_held_out, 10))
+    assert (part.n_trees, whole.n_trees) == (2, params["n_estimators"])
+    assert part.n_nodes < whole.n_nodes == held_out_votes(forest, X, y, X_held_out).n_nodes
 
 
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
@@ -74,6 +93,9 @@ def test_anything_else_is_fitted(forest):
     predicted = held_out_probabilities(forest, X[:40], y[:40], X[40:], 3)
 
     assert not _is_known(forest)
+    part = held_out_votes(forest, X[:40], y[:40], X[40:], 1)
+    assert held_out_votes(forest, X[:40], y[:40], X[40:], before=part) is part
+    assert_array_equal(part.probabilities(3), predicted)
     assert_array_equal(predicted, forest.predict_proba(X[40:]))
 
 

@@ -23,7 +23,7 @@ from proto_model.training.cautions import Judged, caution_section, model_caution
 from proto_model.training.decision import FoundDecision
 from proto_model.training.evaluation import plots
 from proto_model.training.evaluation.decisions import DecidedRows
-from proto_model.training.evaluation.group_bounds import CONFIDENCE
+from proto_model.training.evaluation.group_metrics import metrics_by_group
 from proto_model.training.evaluation.groupings import MAX_GROUPS, groupings
 from proto_model.training.evaluation.intervals import (
     how_sure,
@@ -32,15 +32,17 @@ from proto_model.training.evaluation.intervals import (
     with_interval,
 )
 from proto_model.training.evaluation.markdown import cell, markdown_table
-from proto_model.training.evaluation.metrics import (
+from proto_model.training.group_bounds import CONFIDENCE
+from proto_model.training.metrics import (
     CLASS_METRICS,
     METRICS,
     classification_metrics,
     metric_suffixes,
-    metrics_by_group,
     permutation_importance,
 )
-from proto_model.training.search import SearchResult
+from proto_model.training.result import SearchResult
+from proto_model.training.search_plot import search_plot
+from proto_model.training.selection_text import selection_sentences, selection_table
 
 _LIBRARIES = ("mlflow", "scikit-learn", "numpy", "pandas", "pyarrow")
 _MAX_LISTED = 15
@@ -98,14 +100,13 @@ def judge(
     )
     groups = metrics_by_group(groupings(data, importances), y, predicted, len(labels))
     metrics |= metric_bounds(y, probabilities, predicted, labels)
-    scores, stds = (result.table[name].to_numpy() for name in ("cv_balanced_accuracy", "cv_std"))
     figures = {
         "confusion_matrix.png": plots.confusion_matrix_plot(y, predicted, labels),
         "roc_curve.png": plots.roc_plot(y, probabilities, labels),
         "precision_recall_curve.png": plots.precision_recall_plot(y, probabilities, labels),
         "calibration_curve.png": plots.calibration_plot(y, probabilities, labels),
         "permutation_importance.png": plots.importance_plot(importances),
-        "search.png": plots.search_plot(scores, stds),
+        "search.png": search_plot(result),
     }
     found = (*cautions, *model_cautions(Judged(result, data, y, probabilities, importances), cautions))
     remarks = Remarks(found, decided.section(labels))
@@ -134,7 +135,7 @@ def model_card(
 ) -> str:
     """Markdown text of a model card, from what the search found and what the test rows say.
 
-    Metrics, importances and groups are as the functions of `evaluation.metrics` return them.
+    Metrics, importances and groups are as the functions of `evaluation` return them.
     """
     remarks = remarks or Remarks()
     schema = data.schema
@@ -159,8 +160,8 @@ def model_card(
         "## What a version holds of the data",
         _held(background),
         "## Hyperparameters",
-        f"Best of {len(result.table)} candidates by balanced accuracy in cross-validation on the training "
-        f"rows: {result.cv_balanced_accuracy:.4f} ± {result.cv_std:.4f} (standard deviation over the folds).",
+        selection_sentences(result),
+        markdown_table(*selection_table(result)),
         markdown_table(["hyperparameter", "value"], result.best_params.items()),
         "## Results on the test rows",
         markdown_table(

@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from sklearn.metrics import (
     average_precision_score,
@@ -30,7 +29,6 @@ from proto_model.plotting import (
     dress,
     new_figure,
     shortened,
-    within_one,
 )
 from proto_model.statistics.shares import share_interval
 
@@ -183,28 +181,6 @@ def importance_plot(importances: pd.DataFrame) -> Figure:
     axes.set_yticks(range(len(shown)), shortened(list(shown["feature"]), 30))
     axes.axvline(0, color=MUTED, linewidth=1)
     axes.grid(False, axis="y")
-    return figure
-
-
-def search_plot(scores: NDArray[np.float64], stds: NDArray[np.float64]) -> Figure:
-    """Score of every candidate of a search, the variant's defaults first, and the best so far."""
-    figure = new_figure(7.4, 4.4)
-    axes = figure.subplots()
-    tried = np.arange(1, len(scores) + 1)
-    within = np.array([np.minimum(stds, scores), np.minimum(stds, 1 - scores)]).clip(0)
-    axes.errorbar(
-        tried, scores, yerr=within, fmt="o", color=ACCENT, markersize=5, elinewidth=0.9, capsize=2,
-        alpha=0.85, label="candidate (± standard deviation over the folds)",
-    )  # fmt: skip
-    best_so_far = np.maximum.accumulate(scores)
-    label = f"best so far ({best_so_far[-1]:.4f})"
-    axes.step(tried, best_so_far, where="post", color=SECOND, linewidth=1.8, label=label)
-    axes.plot(tried[0], scores[0], "D", color=INK, markersize=8, fillstyle="none", label="defaults")
-    dress(axes, "Search over the hyperparameters", "candidate", "balanced accuracy (cross-validation)")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.set_xlim(0.4, len(scores) + 0.6)
-    within_one(axes.set_ylim, axes.get_ylim())
-    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
     return figure
 
 

@@ -11,6 +11,7 @@ from proto_model.training import SearchResult
 from proto_model.training.background import StoredBackground
 from proto_model.training.evaluation import classification_metrics, metrics_by_group, model_card
 from proto_model.training.evaluation.card import Remarks
+from proto_model.training.evaluation.intervals import metric_bounds
 
 LABELS = ("<=50K", ">50K")
 
@@ -138,10 +139,13 @@ def test_nothing_to_say_leaves_the_section_out(facts):
 def test_the_accuracy_of_194_right_rows_of_194_is_not_known_to_half_a_point(facts):
     y = np.array([">50K"] * 194, dtype=object)
     data = dataclasses.replace(facts["data"], y_test=y)
+    right = np.ones(194, dtype=np.int64)
+    metrics = {"accuracy": 1.0, "balanced_accuracy": 1.0}
 
-    card = model_card(**facts | {"data": data, "metrics": {"accuracy": 1.0, "balanced_accuracy": 1.0}})
+    bounds = metric_bounds(right, np.eye(2)[right], right, LABELS)
+    card = model_card(**facts | {"data": data, "metrics": metrics | bounds})
 
-    assert "lies between 0.981 and 1.000 (95 % interval)" in card
+    assert "the accuracy is between 0.981 and 1.000 (95% interval)" in card
 
 
 def test_cautions_stand_near_the_top_beside_the_columns_that_are_not_used(facts):

@@ -12,7 +12,6 @@ from proto_model.training.evaluation.plots import (
     importance_plot,
     precision_recall_plot,
     roc_plot,
-    search_plot,
 )
 
 LONG = "a label $that_ goes on^ and on, past every margin there is\nand over two lines, no. "
@@ -80,11 +79,6 @@ def test_importances_of_any_number_of_features(n_features, tmp_path):
     assert len(figure.axes[0].patches) == min(n_features, 20)
 
 
-def test_a_search_with_one_candidate_and_with_failed_ones(tmp_path):
-    drawn(search_plot(np.array([0.9]), np.array([0.01])), tmp_path)
-    drawn(search_plot(np.array([0.8, 0.9, 0.7]), np.array([0.1, 0.1, 0.1])), tmp_path)
-
-
 @pytest.mark.parametrize("n_rows", [12, 36, 600])
 def test_points_of_the_calibration_plot_stand_for_twenty_rows_or_for_all(n_rows):
     generator = np.random.default_rng(n_rows)
@@ -106,11 +100,9 @@ def test_points_of_the_calibration_plot_stand_for_twenty_rows_or_for_all(n_rows)
 def test_no_axis_of_a_share_goes_beyond_one(n_classes):
     y, probabilities = predictions(n_classes)
     labels = list(range(n_classes))
-    scores = np.array([0.99, 0.97])
 
     for figure in (
         *(plot(y, probabilities, labels) for plot in (roc_plot, precision_recall_plot, calibration_plot)),
-        search_plot(scores, np.array([0.05, 0.01])),
     ):
         figure.draw_without_rendering()
         low, high = figure.axes[0].get_ylim()
