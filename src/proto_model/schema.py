@@ -9,18 +9,36 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from proto_model.errors import ArtifactError
 
-__all__ = ["SCHEMA_VERSION", "TASKS", "Feature", "FeatureType", "Label", "ModelSchema"]
+__all__ = [
+    "DATE_TYPES",
+    "SCHEMA_VERSION",
+    "SECONDS_OF",
+    "TASKS",
+    "Feature",
+    "FeatureType",
+    "Label",
+    "ModelSchema",
+    "date_text",
+]
 
 SCHEMA_VERSION = "1.0"
 
-FeatureType = Literal["double", "long", "boolean", "string"]
+FeatureType = Literal["double", "long", "boolean", "string", "date", "datetime", "text"]
 Label = str | int | float | bool
+
+SECONDS_OF: dict[str, int] = {"date": 86_400, "datetime": 1}
+"""Seconds in the unit that the coded matrix counts a date in, since the beginning of 1970 (UTC)."""
+
+DATE_TYPES = tuple(SECONDS_OF)
+_EPOCH = datetime(1970, 1, 1)
+_RANGE = ("minimum", "maximum", "median")
 
 TASKS = ("classification",)
 """What a model of this release can be for; `proto_model.model.KINDS` has what depends on it."""
@@ -34,17 +52,21 @@ class Feature:
     ----------
     name : str
         Column name, as in the table.
-    type : {"double", "long", "boolean", "string"}
-        A `string` feature is categorical.
+    type : {"double", "long", "boolean", "string", "date", "datetime", "text"}
+        A `string` feature is categorical; of a `text`, the terms count. A `date` has no time, a `datetime`
+        counts seconds in UTC.
     nullable : bool
         Whether a missing value (an absent column, `null`, NaN) is accepted: true when training saw one.
     categories : tuple of str or None
         The known categories of a `string` feature, sorted; None for the others.
     minimum, maximum, median : float or None
         Over the training rows, in round numbers, so that nobody's own value shows: `minimum` may be lower,
-        `maximum` higher. None for a `string` feature. Booleans count as 0 and 1.
+        `maximum` higher. None for a `string` or `text` feature. Booleans count as 0 and 1, dates in their
+        unit since 1970; in JSON, dates are written as such.
     most_frequent : str or None
         The commonest category of a `string` feature; None for the others.
+    terms : tuple of str or None
+        The words of a `text` feature that count, sorted; None for the others.
     """
 
     name: str
@@ -55,21 +77,28 @@ class Feature:
     maximum: float | None = None
     median: float | None = None
     most_frequent: str | None = None
+    terms: tuple[str, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON object of this feature; keys that do not apply to its type are left out."""
-        return {
+        item: dict[str, Any] = {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in dataclasses.asdict(self).items()
             if value is not None
         }
+        if self.type in DATE_TYPES:
+            item |= {key: date_text(item[key], self.type) for key in _RANGE if key in item}
+        return item
 
     @classmethod
     def from_dict(cls, item: dict[str, Any]) -> Feature:
         """Feature from its JSON object; a TypeError when a key is missing or not known."""
         values: dict[str, Any] = dict(item)
-        if values.get("categories") is not None:
-            values["categories"] = tuple(values["categories"])
+        for key in ("categories", "terms"):
+            if values.get(key) is not None:
+                values[key] = tuple(values[key])
+        if values.get("type") in DATE_TYPES:
+            values |= {key: _date_code(values[key], values["type"]) for key in _RANGE if key in values}
         return cls(**values)
 
 
@@ -177,6 +206,27 @@ class ModelSchema:
         except (OSError, ValueError) as error:
             raise ArtifactError(f"Cannot read {path} as a model schema: {error}") from error
         return cls.from_dict(content)
+
+
+def date_text(code: float, kind: str) -> str:
+    """A coded date as text.
+
+    Examples
+    --------
+    >>> date_text(19783.0, "date"), date_text(1709294400.0, "datetime")
+    ('2024-03-01', '2024-03-01T12:00:00Z')
+    """
+    try:
+        moment = _EPOCH + timedelta(seconds=code * SECONDS_OF[kind])
+    except OverflowError:  # an explanation may ask what lies beyond the last date
+        moment = datetime.max.replace(microsecond=0) if code > 0 else datetime.min
+    return moment.date().isoformat() if kind == "date" else f"{moment.replace(microsecond=0).isoformat()}Z"
+
+
+def _date_code(text: str, kind: str) -> float:
+    """Code of a date that `date_text` has written; a ValueError when it has not."""
+    moment = datetime.fromisoformat(text).replace(tzinfo=None)
+    return float((moment - _EPOCH) // timedelta(seconds=SECONDS_OF[kind]))
 
 
 def _label_text(label: Label) -> str:

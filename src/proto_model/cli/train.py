@@ -103,10 +103,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _print_outcome(outcome: TrainingOutcome, model: str) -> None:
     from rich.console import Console
 
+    from proto_model.registry.cautions import show_cautions
     from proto_model.training import leader_board
 
     best = outcome.standings[0]
     board = Console(width=None if sys.stdout.isatty() else 110)
     board.print(leader_board.rich_table(outcome.standings, "Leader board"))
+    show_cautions(outcome.cautions, board)
     print(f"{best.variant} is version {outcome.versions[best.variant]} of {model}, with the alias challenger")
     print(f"MLFLOW_RUN_ID={outcome.run_id}", flush=True)

@@ -4,6 +4,7 @@
 |-------------------|-------------------------------------------------------------------|
 | `schema.json`     | features, target and classes                                      |
 | `forest.npz`      | the compiled forest, which answers                                |
+| `expansion.npz`   | how the forest's columns come from coded ones, unless they are the same |
 | `pipeline.skops`  | the fitted scikit-learn pipeline, for whoever wants to go on with it |
 | `background.npz`  | coded rows for explanations: synthetic ones, or training rows     |
 """
@@ -37,8 +38,8 @@ SCHEMA_FILE = "schema.json"
 PIPELINE_FILE = "pipeline.skops"
 BACKGROUND_FILE = "background.npz"
 
-# What skops does not trust by itself in our pipelines: the arrays of scikit-learn's trees.
-TRUSTED_TYPES = ["sklearn.tree._tree.Tree"]
+# What skops does not trust by itself in our pipelines: the arrays of scikit-learn's trees, and our encoder.
+TRUSTED_TYPES = ["sklearn.tree._tree.Tree", "proto_model.training.encoding.ExpandingEncoder"]
 
 
 def write_bundle(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from proto_model.errors import ArtifactError
 from proto_model.forest import CompiledForest
+from proto_model.forest.expansion import EXPANSION_FILE, ExpandedForest, Expansion
 from proto_model.forest.pipeline import compiled_forest
 from proto_model.model.answer import AnswerField, classification_fields
 from proto_model.parameters import ROWS, Parameters, Signature
@@ -60,7 +61,11 @@ class Classification:
     def engine(self, folder: Path, schema: ModelSchema) -> Engine:
         """Forest of a bundle."""
         path = folder / _FOREST_FILE
-        forest = CompiledForest.load(path)
+        compiled = CompiledForest.load(path)
+        forest: CompiledForest | ExpandedForest = compiled
+        if (folder / EXPANSION_FILE).exists():
+            expansion = Expansion.load(folder / EXPANSION_FILE, schema)
+            forest = ExpandedForest(expansion, compiled, len(schema.features))
         expected = (len(schema.features), len(schema.classes))
         if (forest.n_features, forest.n_classes) != expected:
             raise ArtifactError(

@@ -30,6 +30,7 @@ from proto_model.table import BUILT_IN, TrainingData, encode
 from proto_model.table.split import HASH_COLUMN, split_digest
 from proto_model.training import SearchResult, leader_board
 from proto_model.training.background import StoredBackground
+from proto_model.training.cautions import caution_section
 from proto_model.training.evaluation import Verdict, library_versions, metric_suffixes
 from proto_model.training.leader_board import Standing
 
@@ -186,9 +187,10 @@ def log_leader_board(standings: Sequence[Standing], data: TrainingData) -> None:
         save(leader_board.figure(standings), folder / "leaderboard.png")
     mlflow.log_metric("cv_balanced_accuracy", best.cv_balanced_accuracy)
     mlflow.log_metric("test_balanced_accuracy", best.metrics["balanced_accuracy"])
+    warned = "\n\n".join(caution_section(best.cautions))
     mlflow.set_tag(
         "mlflow.note.content",
-        f"{leader_board.markdown(standings)}\n\nTrained on {len(data.y_train):,} rows of {data.name}, tested "
-        f"on {len(data.y_test):,} others. To serve it: "
+        f"{leader_board.markdown(standings)}\n\n{warned}\n\nTrained on {len(data.y_train):,} rows of "
+        f"{data.name}, tested on {len(data.y_test):,} others. To serve it: "
         f"`mlflow models serve -m runs:/{best.run_id}/model -p 5001 --env-manager local`",
     )

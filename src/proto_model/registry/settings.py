@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from proto_model.column_lists import column_list, read_column_list
 from proto_model.registry.tracking import is_url, shown_url
-from proto_model.table import Roles
+
+if TYPE_CHECKING:
+    from proto_model.table import Roles
 
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 _MAX_SEED = 2**32 - 1
@@ -56,12 +58,6 @@ def _flag(text: str) -> bool:
     return flag in _TRUE
 
 
-def _columns(text: str) -> tuple[str, ...]:
-    """Names of columns between commas; one that holds a comma stands in double quotes."""
-    names = next(csv.reader([text], skipinitialspace=True), [])
-    return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
-
-
 def _background(text: str) -> str:
     kind = text.strip().lower()
     if kind not in _BACKGROUNDS:
@@ -88,7 +84,25 @@ class TrainingSettings:
     test_size: float = _setting(0.2, _fraction, "fraction of rows held out for testing, above 0 and below 1")
     random_state: int = _setting(0, _seed, "seed of searches and forests; the split does not depend on it")
     protected: tuple[str, ...] = _setting(
-        (), _columns, "columns that no model may see, such as sex,race; results are reported by their groups"
+        (),
+        read_column_list,
+        "columns that no model may see, such as sex,race; results are reported by their groups",
+    )
+    drop: tuple[str, ...] = _setting((), read_column_list, "columns to leave out, such as alive,boat")
+    keep: tuple[str, ...] = _setting(
+        (), read_column_list, "columns to use although they look like identifiers, free text or constants"
+    )
+    features: tuple[str, ...] = _setting((), read_column_list, "columns to use, and no others")
+    group: str = _setting(
+        "", str.strip, "column whose equal values keep rows together, such as customer_id, in split and folds"
+    )
+    key: str = _setting(
+        "", str.strip, "column that identifies a row, such as id, so that a corrected row keeps its part"
+    )
+    time: str = _setting(
+        "",
+        str.strip,
+        "column of dates or numbers: models learn from earlier rows and are judged on later ones",
     )
     n_candidates: int = _setting(8, _count, "hyperparameter settings that each variant tries")
     registered_model_name: str = _setting("proto_model", _model_name, "model that gets the versions")
@@ -107,14 +121,20 @@ class TrainingSettings:
     @property
     def roles(self) -> Roles:
         """What the user says of the table's columns."""
-        return Roles(protected=self.protected)
+        from proto_model.table import Roles  # it brings numpy along, which `--help` should not wait for
+
+        names = ("protected", "drop", "keep", "features", "key", "group", "time")
+        return Roles(**{name: getattr(self, name) for name in names})
 
     def as_params(self) -> dict[str, str]:
         """Texts that `mlflow run` logs for these settings, but for what may be secret in a URL."""
-        texts = {setting.name: str(getattr(self, setting.name)) for setting in fields(self)}
+        values = {setting.name: getattr(self, setting.name) for setting in fields(self)}
+        texts = {
+            name: column_list(value) if isinstance(value, tuple) else str(value)
+            for name, value in values.items()
+        }
         dataset = shown_url(self.dataset) if is_url(self.dataset) else self.dataset
         return texts | {
             "dataset": dataset,
-            "protected": ",".join(self.protected),
             "file_management": str(self.file_management).lower(),
         }

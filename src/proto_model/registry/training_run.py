@@ -15,12 +15,14 @@ from rich.console import Console
 
 from proto_model.errors import ProtoModelError
 from proto_model.registry import record
+from proto_model.registry.cautions import caution_tags, log_cautions, show_cautions
 from proto_model.registry.logged_model import log_explainer, log_forest_model
 from proto_model.registry.mapping import attach_mapping, checked_mapping
 from proto_model.registry.settings import TrainingSettings
 from proto_model.registry.tracking import check_store
 from proto_model.registry.versions import CHALLENGER, explainer_name, register_version, set_alias
 from proto_model.table import RawTable, TrainingData, prepare
+from proto_model.table.cautions import Caution, data_cautions
 from proto_model.training import VARIANTS, SearchResult, leader_board, search_progress, searches
 from proto_model.training.background import StoredBackground
 from proto_model.training.evaluation import judge
@@ -32,12 +34,13 @@ class TrainingOutcome:
     """What a training run left behind.
 
     `run_id` is the child run of the best variant, whose model is `runs:/<run_id>/model`. `standings` are best
-    first, `versions` are by variant.
+    first, `versions` are by variant, `cautions` are those of the best variant and of the table.
     """
 
     run_id: str
     standings: list[Standing]
     versions: dict[str, str]
+    cautions: tuple[Caution, ...]
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class _Task:
     background: StoredBackground
     parent_run_id: str
     bundles: Path
+    cautions: tuple[Caution, ...]  # of the table
     mapping: Path | None = None  # folder of an application's own mapping, as it goes into versions
 
     @property
@@ -87,8 +91,10 @@ def train(settings: TrainingSettings, load: Callable[[], RawTable], console: Con
             mlflow.set_tag("mlflow.note.content", f"Failed: {error}")
             raise
         _announce(data, console)
+        cautions = data_cautions(data, settings.random_state)
+        show_cautions(cautions, console)
         background = StoredBackground.of(data, settings.background, settings.random_state)
-        task = _Task(settings, data, background, parent.info.run_id, Path(bundles), mapping)
+        task = _Task(settings, data, background, parent.info.run_id, Path(bundles), cautions, mapping)
         results, standings, model_uris = _log_variants(task, console)
         best = standings[0]
         with mlflow.start_run(run_id=best.run_id, nested=True):
@@ -100,8 +106,9 @@ def train(settings: TrainingSettings, load: Callable[[], RawTable], console: Con
         versions = _register(task, standings, model_uris)
         _register_explainer(task, best, versions[best.variant], explainer.model_uri)
         record.log_leader_board(standings, data)
+        log_cautions(best.cautions)
     numbers = {variant: str(version.version) for variant, version in versions.items()}
-    return TrainingOutcome(best.run_id, standings, numbers)
+    return TrainingOutcome(best.run_id, standings, numbers, best.cautions)
 
 
 def _announce(data: TrainingData, console: Console) -> None:
@@ -154,7 +161,7 @@ def _log_variant(
         mlflow.log_params(task.settings.as_params())
         record.log_search(result)
         record.log_inputs(inputs)
-        verdict = judge(result, task.data, task.settings.random_state, task.background)
+        verdict = judge(result, task.data, task.settings.random_state, task.background, task.cautions)
         model = log_forest_model(
             result.pipeline,
             task.data,
@@ -165,6 +172,7 @@ def _log_variant(
         if task.mapping is not None:
             attach_mapping(model.model_id, task.mapping)
         record.log_verdict(result, verdict, model.model_id, inputs["testing"])
+        log_cautions(verdict.cautions)
         mlflow.set_tags({"variant": result.variant, "mlflow.note.content": record.note(verdict.card)})
     standing = Standing(
         variant=result.variant,
@@ -173,6 +181,7 @@ def _log_variant(
         cv_std=result.cv_std,
         metrics=dict(verdict.metrics),
         fit_seconds=result.fit_seconds,
+        cautions=verdict.cautions,
     )
     return standing, model.model_uri
 
@@ -233,4 +242,5 @@ def _tags(task: _Task, standing: Standing) -> dict[str, str]:
         **({"protected": ",".join(names)} if (names := list(task.data.protected_test.columns)) else {}),
         "cv_balanced_accuracy": f"{standing.cv_balanced_accuracy:.6f}",
         "test_balanced_accuracy": f"{standing.metrics['balanced_accuracy']:.6f}",
+        **caution_tags(standing.cautions),
     }

@@ -22,6 +22,10 @@ MAX_CATEGORIES = 1000
 #: Reason of a column that the user protects.
 PROTECTED = "protected: no feature; its values are kept beside the test rows"
 
+#: Reasons of columns that the user leaves out.
+DROPPED = "you dropped it"
+NOT_CHOSEN = "not among the features that you named"
+
 _USUAL_NAMES = ("target", "class", "label", "y")
 _LARGEST_WHOLE = 2.0**53
 _FEW_ROWS = 20  # in fewer rows, values that all differ say nothing
@@ -34,6 +38,15 @@ class Roles:
     """What the user says that columns are for; the columns' own values decide the rest."""
 
     protected: tuple[str, ...] = ()  # no features; their values are kept beside the test rows
+    drop: tuple[str, ...] = ()  # no features
+    keep: tuple[str, ...] = ()  # features, even where the rules below would drop them
+    features: tuple[str, ...] = ()  # the only features, if any are named; kept likewise
+    key: str = ""  # its value is the row's identity
+    group: str = ""  # rows with the same value stay together
+    time: str = ""  # models learn from earlier rows and are judged on later ones
+
+
+_NO_ROLES = Roles()
 
 
 def target_name(names: list[str], target: str | None, shown: str) -> str:
@@ -64,6 +77,30 @@ def check_protected(protected: Sequence[str], names: list[str], target: str, sho
             raise DataError(f"{shown} has no column {name!r} to protect.{hint}")
         if name == target:
             raise DataError(f"Column {name!r} is the target, so it cannot be protected.")
+
+
+def check_choices(roles: Roles, names: list[str], target: str, shown: str) -> None:
+    """Raise a DataError if `drop`, `keep` and `features` cannot all be followed."""
+    for role, verb in (("drop", "drop"), ("keep", "keep"), ("features", "use")):
+        for name in getattr(roles, role):
+            if name not in names:
+                near = get_close_matches(name, names, 1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise DataError(f"{shown} has no column {name!r} to {verb}.{hint}")
+            if name == target:
+                raise DataError(f"Column {name!r} is the target. Take it out of {role}.")
+            if name in roles.protected:
+                raise DataError(
+                    f"Column {name!r} is protected, so it is no feature anyway. Take it out of {role} "
+                    "or out of protected."
+                )
+    for role in ("keep", "features"):
+        for name in getattr(roles, role):
+            if name in roles.drop:
+                raise DataError(f"Column {name!r} is in drop and in {role}. Take it out of one of them.")
+    for name in roles.keep:
+        if roles.features and name not in roles.features:
+            raise DataError(f"Column {name!r} is in keep, but not in features. Add it there; keep can go.")
 
 
 def class_labels(column: Column) -> tuple[NDArray[Any], FeatureType]:
@@ -120,25 +157,43 @@ class DroppedColumn:
 
 
 def usable_columns(
-    columns: Sequence[Column], is_train: NDArray[np.bool_]
+    columns: Sequence[Column], is_train: NDArray[np.bool_], roles: Roles = _NO_ROLES
 ) -> tuple[list[Column], tuple[DroppedColumn, ...]]:
     """Columns that can be features, and those that cannot with the reason; the target is not among them.
 
-    A column is dropped when its training rows hold no value, or the same value everywhere; when it holds
-    dates, or something nested; when it is called `__row_hash__`; when it is an identifier; when it is free
-    text. Identifiers are texts that differ in every row, and whole numbers that differ in every row and
-    either count the rows (n consecutive numbers, in any order) or are named like one (`id`, `customer_id`,
-    `customerId`, `key`, `index`, ...).
+    The roles' `drop`, `keep` and `features` decide first; a DataError says that one of the columns to keep
+    cannot be used at all.
+
+    Without them, a column is dropped when its training rows hold no value, or the same value everywhere; when
+    it holds dates, or something nested; when it is called `__row_hash__`; when it is an identifier; when it
+    is free text. Identifiers are texts that differ in every row, and whole numbers that differ in every row
+    and either count the rows (n consecutive numbers, in any order) or are named like one (`id`,
+    `customer_id`, `customerId`, `key`, `index`, ...).
     Free text has more than `MAX_CATEGORIES` distinct values, or more than one per two rows. Tables of fewer
     than 20 rows are too small to tell, so there neither rule is applied.
     """
-    reasons = {column.name: _reason(column, is_train) for column in columns}
+    reasons = {column.name: _reason(column, is_train, roles) for column in columns}
     usable = [column for column in columns if reasons[column.name] is None]
     return usable, tuple(DroppedColumn(name, reason) for name, reason in reasons.items() if reason)
 
 
-def _reason(column: Column, is_train: NDArray[np.bool_]) -> str | None:
+def _reason(column: Column, is_train: NDArray[np.bool_], roles: Roles) -> str | None:
     """Why the column is no feature; None when it is one."""
+    if column.name in roles.drop:
+        return DROPPED
+    if roles.features and column.name not in roles.features:
+        return NOT_CHOSEN
+    obstacle = _obstacle(column, is_train)
+    if column.name not in (*roles.keep, *roles.features):
+        return obstacle or _objection(column, is_train)
+    if obstacle:
+        role = "features" if column.name in roles.features else "keep"
+        raise DataError(f"Column {column.name!r} cannot be used: {obstacle}. Take it out of {role}.")
+    return None
+
+
+def _obstacle(column: Column, is_train: NDArray[np.bool_]) -> str | None:
+    """Why the column cannot be a feature at all."""
     present = ~column.missing
     if column.name == HASH_COLUMN:
         return "the name is reserved for row hashes"
@@ -148,10 +203,15 @@ def _reason(column: Column, is_train: NDArray[np.bool_]) -> str | None:
         return "lists, structures and binary values cannot be features; split them into columns"
     if column.type == "date":
         return "later dates are not in the training rows; convert dates to numbers (age, month, weekday)"
-    learned = np.unique(column.values[is_train & present])
-    if not len(learned):
+    if not (is_train & present).any():
         return "all values in the training rows are missing"
-    if len(learned) == 1 and present[is_train].all():
+    return None
+
+
+def _objection(column: Column, is_train: NDArray[np.bool_]) -> str | None:
+    """Why a column that could be a feature had better be none."""
+    present = ~column.missing
+    if present[is_train].all() and len(np.unique(column.values[is_train])) == 1:
         return "constant: the same value in every training row"  # not which one: the log shows this
     if present.sum() < _FEW_ROWS:
         return None

@@ -13,20 +13,26 @@ from numpy.typing import NDArray
 from proto_model.errors import DataError
 from proto_model.schema import Feature, FeatureType, ModelSchema
 from proto_model.table.columns import Column, read_columns
+from proto_model.table.folds import folds
+from proto_model.table.identity import REASONS, RowIds, SplitColumns, row_ids
+from proto_model.table.partition import partition
 from proto_model.table.ranges import shown_median, shown_range
 from proto_model.table.roles import (
     PROTECTED,
     DroppedColumn,
     Roles,
+    check_choices,
     check_protected,
     class_labels,
     target_name,
     usable_columns,
 )
 from proto_model.table.source import RawTable, load_table
-from proto_model.table.split import row_hashes, split_digest, test_rows
+from proto_model.table.split import row_hashes, split_digest
 
 _NO_ROLES = Roles()
+_NO_IDS = RowIds()
+_BY_ROWS = SplitColumns()
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,10 @@ class TrainingData:
     row lacks it. `n_rows` counts the table's rows, the `n_unlabelled` ones without a class label included,
     which are left out. Split digests are equal when and only when the test rows are. `protected_test` holds
     the test rows' protected columns, which no model sees and no hash covers.
+
+    `split_by` names the columns that tell rows apart, if any: key, group and time of the rows are in
+    `train_ids` and `test_ids`. `split_notes` say what users should know of the split, a sentence or two each;
+    the `n_left_out` rows are in neither part.
     """
 
     name: str
@@ -55,6 +65,11 @@ class TrainingData:
     dropped: tuple[DroppedColumn, ...]
     n_rows: int
     n_unlabelled: int
+    split_by: SplitColumns = _BY_ROWS
+    train_ids: RowIds = _NO_IDS
+    test_ids: RowIds = _NO_IDS
+    split_notes: tuple[str, ...] = ()
+    n_left_out: int = 0
 
 
 def load_training_data(
@@ -86,10 +101,7 @@ def prepare(
     columns = read_columns(raw.table)
     by_name = {column.name: column for column in columns}
     chosen = target_name(list(by_name), target, raw.source)
-    check_protected(protected, list(by_name), chosen, raw.source)
-    if len(columns) == 1 + len(protected):
-        others = " but the protected ones" if protected else ""
-        raise DataError(f"{raw.source} has no column to learn {chosen!r} from: it is the only one{others}.")
+    split_by = _checked(roles, list(by_name), chosen, raw.source)
     labelled = ~by_name[chosen].missing
     columns = [column.rows(labelled) for column in columns]
     y, target_type = class_labels(by_name[chosen].rows(labelled))
@@ -98,11 +110,16 @@ def prepare(
     hashes = row_hashes([column for column in columns if column.name not in protected])
     order = np.argsort(hashes, kind="stable")
     columns, y, hashes = [column.rows(order) for column in columns], y[order], hashes[order]
+    ids = row_ids(columns, split_by, hashes)
+    parts = partition(hashes, ids, y, test_size, split_by)
+    columns, used = [column.rows(parts.is_used) for column in columns], parts.is_used
+    y, hashes, ids, is_test = y[used], hashes[used], ids.rows(used), parts.is_test[used]
     aside = sorted((c for c in columns if c.name in protected), key=lambda c: protected.index(c.name))
-    columns = [column for column in columns if column.name not in protected]
-    is_test = test_rows(hashes, y, test_size)
+    telling = {name: REASONS[role] for role, name in split_by.named.items() if name not in protected}
+    columns = [column for column in columns if column.name not in (*protected, *telling, chosen)]
 
-    features, dropped = usable_columns([column for column in columns if column.name != chosen], ~is_test)
+    features, unusable = usable_columns(columns, ~is_test, roles)
+    dropped = (*(DroppedColumn(name, reason) for name, reason in telling.items()), *unusable)
     if not features:
         reasons = "; ".join(f"{column.name}: {column.reason}" for column in dropped)
         raise DataError(f"{raw.source} has no column to learn {chosen!r} from. {reasons}.")
@@ -113,7 +130,7 @@ def prepare(
         classes=tuple(np.unique(y).tolist()),
         features=tuple(_feature(column, ~is_test) for column in features),
     )
-    return TrainingData(
+    data = TrainingData(
         name=raw.name,
         source=raw.source,
         schema=schema,
@@ -125,10 +142,33 @@ def prepare(
         train_hashes=hashes[~is_test],
         test_hashes=hashes[is_test],
         split_digest=split_digest(hashes[is_test]),
-        dropped=(*(DroppedColumn(column.name, PROTECTED) for column in aside), *dropped),
+        dropped=(
+            *(DroppedColumn(column.name, PROTECTED) for column in aside),
+            *dropped,
+        ),
         n_rows=len(labelled),
         n_unlabelled=int((~labelled).sum()),
+        split_by=split_by,
+        train_ids=ids.rows(~is_test),
+        test_ids=ids.rows(is_test),
+        split_notes=parts.notes,
+        n_left_out=int((~used).sum()),
     )
+    if split_by.named:
+        folds(data, 0)  # whether there are any is known now, before anything is trained
+    return data
+
+
+def _checked(roles: Roles, names: list[str], target: str, shown: str) -> SplitColumns:
+    """Columns that tell rows apart, once all that users say of the columns is known to make sense."""
+    check_protected(roles.protected, names, target, shown)
+    check_choices(roles, names, target, shown)
+    split_by = SplitColumns(roles.key, roles.group, roles.time)
+    split_by.check(names, target, shown)
+    if len(names) == 1 + len(roles.protected):
+        others = " but the protected ones" if roles.protected else ""
+        raise DataError(f"{shown} has no column to learn {target!r} from: it is the only one{others}.")
+    return split_by
 
 
 def _feature(column: Column, is_train: NDArray[np.bool_]) -> Feature:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from proto_model.plotting import ACCENT, GRID, SECOND, dress, new_figure, shortened
+from proto_model.table.cautions import Caution
 from proto_model.training.evaluation import METRICS, markdown_table
 
 _SHOWN = tuple(metric for metric in METRICS if metric.on_board)
@@ -27,6 +28,7 @@ class Standing:
     cv_std: float
     metrics: dict[str, float]
     fit_seconds: float
+    cautions: tuple[Caution, ...] = ()
 
 
 def ranked(standings: Sequence[Standing]) -> list[Standing]:
@@ -39,9 +41,10 @@ def frame(standings: Sequence[Standing]) -> pd.DataFrame:
     rows = []
     for rank, standing in enumerate(standings, start=1):
         row = {"rank": rank, **vars(standing)}
-        metrics, fit_seconds = row.pop("metrics"), row.pop("fit_seconds")
+        metrics, fit_seconds, cautions = row.pop("metrics"), row.pop("fit_seconds"), row.pop("cautions")
         tests = {f"test_{name}": value for name, value in metrics.items() if "/" not in name}
-        rows.append(row | tests | {"fit_seconds": fit_seconds})
+        kinds = ",".join(dict.fromkeys(caution.kind for caution in cautions))
+        rows.append(row | tests | {"fit_seconds": fit_seconds, "cautions": kinds})
     return pd.DataFrame(rows)
 
 

@@ -43,7 +43,10 @@ def test_usual_spellings_of_a_flag(spelling, value):
     ],
 )
 def test_names_of_columns_stand_between_commas(text, names):
-    assert parsed("--protected", text).protected == names
+    for role in ("protected", "drop", "keep", "features"):
+        settings = parsed(f"--{role}", text)
+        assert getattr(settings, role) == getattr(settings.roles, role) == names
+        assert parsed(f"--{role}", settings.as_params()[role]) == settings
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from proto_model.errors import DataError
 from proto_model.table.columns import read_columns
-from proto_model.table.roles import class_labels, target_name, usable_columns
+from proto_model.table.roles import Roles, check_choices, class_labels, target_name, usable_columns
 
 N_ROWS = 40
 SHUFFLED = np.random.default_rng(0).permutation(N_ROWS)
@@ -164,3 +164,62 @@ def test_labels_are_as_in_the_table_and_whole_numbers_are_integers(values, expec
 def test_classes_that_cannot_be_learned_are_an_error(values, message):
     with pytest.raises(DataError, match=message):
         labels(values)
+
+
+def wishes(**roles: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
+    """Names of the columns that are used, and the reasons of the others."""
+    table = pa.table(
+        {
+            "age": SHUFFLED // 3,
+            "order_id": SHUFFLED * 3,
+            "name": [f"name {n}" for n in range(N_ROWS)],
+            "country": ["here"] * N_ROWS,
+            "empty": pa.nulls(N_ROWS),
+        }
+    )
+    usable, dropped = usable_columns(read_columns(table), np.ones(N_ROWS, dtype=bool), Roles(**roles))
+    return [column.name for column in usable], {column.name: column.reason for column in dropped}
+
+
+def test_what_the_user_drops_is_dropped_for_that_reason():
+    used, reasons = wishes(drop=("age", "empty"), keep=("name",))
+
+    assert used == ["name"]
+    assert reasons["age"] == reasons["empty"] == "you dropped it"
+    assert reasons["order_id"] == "one value per row: an identifier"
+
+
+def test_a_column_to_keep_is_used_whatever_it_looks_like():
+    assert wishes(keep=("order_id", "name", "country"))[0] == ["age", "order_id", "name", "country"]
+
+
+def test_only_the_named_features_are_used_whatever_they_look_like():
+    used, reasons = wishes(features=("name", "age"))
+
+    assert used == ["age", "name"]
+    assert set(reasons.values()) == {"not among the features that you named"}
+
+
+@pytest.mark.parametrize("role", ["keep", "features"])
+def test_a_column_that_cannot_be_used_is_not_kept_in_silence(role):
+    message = rf"Column 'empty' cannot be used: all values are missing\. Take it out of {role}\."
+    with pytest.raises(DataError, match=message):
+        wishes(**{role: ("empty",)})
+
+
+@pytest.mark.parametrize(
+    ("roles", "message"),
+    [
+        ({"drop": ("agee",)}, r"t\.csv has no column 'agee' to drop\. Did you mean 'age'\?"),
+        ({"keep": ("x",)}, r"t\.csv has no column 'x' to keep\.$"),
+        ({"features": ("age", "x")}, r"no column 'x' to use"),
+        ({"drop": ("class",)}, r"Column 'class' is the target\. Take it out of drop\."),
+        ({"drop": ("age",), "keep": ("age",)}, r"'age' is in drop and in keep\."),
+        ({"drop": ("age",), "features": ("age",)}, r"'age' is in drop and in features\."),
+        ({"protected": ("sex",), "keep": ("sex",)}, r"'sex' is protected, .* Take it out of keep"),
+        ({"features": ("age",), "keep": ("sex",)}, r"'sex' is in keep, but not in features"),
+    ],
+)
+def test_wishes_that_cannot_be_followed_are_errors(roles, message):
+    with pytest.raises(DataError, match=message):
+        check_choices(Roles(**roles), ["age", "sex", "class"], "class", "t.csv")

@@ -231,6 +231,28 @@ def test_a_protected_column_has_no_say_in_the_split():
     assert one.split_digest == from_frame(frame.drop(columns="sex")).split_digest
 
 
+def test_dropping_columns_moves_no_row_to_the_other_part():
+    frame = people()
+
+    data = from_frame(frame, roles=Roles(drop=("sex",)))
+
+    assert data.schema.feature_names == ["age", "married"]
+    assert [(column.name, column.reason) for column in data.dropped] == [("sex", "you dropped it")]
+    assert data.split_digest == from_frame(frame).split_digest
+
+
+def test_a_table_of_which_all_is_dropped_is_an_error():
+    with pytest.raises(
+        DataError, match=r"no column to learn 'class' from\. age: you dropped it; sex: you dr"
+    ):
+        from_frame(people(), roles=Roles(drop=("age", "sex", "married")))
+
+
+def test_unknown_columns_to_use_are_errors():
+    with pytest.raises(DataError, match=r"has no column 'sxe' to drop\. Did you mean 'sex'"):
+        from_frame(people(), roles=Roles(drop=("sxe",)))
+
+
 @pytest.mark.parametrize(
     ("protected", "complaint"),
     [

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from proto_model.plotting import ACCENT, INK, MUTED, SECOND, dress, new_figure, shortened
+from proto_model.registry.cautions import comparison_section
 from proto_model.registry.promotion.comparison import Comparison, PairedCounts
 from proto_model.schema import Label
 from proto_model.training.evaluation import markdown_table
@@ -47,6 +48,7 @@ def markdown(report: dict[str, Any]) -> str:
             _rows(report),
         ]
         parts += ["## Recall of each class", _classes(report["classes"])]
+    parts += comparison_section(report)
     parts += ["## The versions", _versions(report), "## How to recompute", _recipe(report)]
     return "\n\n".join(parts) + "\n"
 

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from proto_model import __version__
 from proto_model.plotting import save
+from proto_model.registry.cautions import comparison_cautions, version_cautions
 from proto_model.registry.promotion.comparison import Comparison, Criteria, PairedCounts
 from proto_model.registry.promotion.opponents import HeldOutRows
 from proto_model.registry.promotion.rendering import (
@@ -26,6 +27,7 @@ from proto_model.registry.promotion.rendering import (
 )
 from proto_model.registry.versions import Aliases
 from proto_model.schema import Label
+from proto_model.table.cautions import Caution
 
 REPORT_VERSION = "1.0"
 
@@ -42,6 +44,7 @@ class Side:
     dataset: str | None
     signature: str | None
     schema_digest: str | None
+    cautions: tuple[Caution, ...] = ()
 
     @classmethod
     def of(cls, version: ModelVersion) -> Side:
@@ -49,7 +52,7 @@ class Side:
         facts = {
             name: version.tags.get(name) for name in ("variant", "dataset", "signature", "schema_digest")
         }
-        return cls(str(version.version), version.run_id or None, **facts)
+        return cls(str(version.version), version.run_id or None, **facts, cautions=version_cautions(version))
 
 
 @dataclass(frozen=True)
@@ -225,6 +228,7 @@ def report_sentences(report: Report) -> list[str]:
     sentences = [f"{verdict_sentence(report.to_dict())} {report.reason}"]
     if report.evaluation is not None:
         sentences += report.evaluation.rows.caveats
+    sentences += comparison_cautions(report.to_dict())
     if report.run_id is not None:
         sentences.append(f"The report is in run {report.run_id}.")
     if report.dry_run:

@@ -17,7 +17,9 @@ from matplotlib.figure import Figure
 from proto_model.forest.pipeline import compiled_forest
 from proto_model.schema import Feature, ModelSchema
 from proto_model.table import TrainingData, encode
+from proto_model.table.cautions import Caution
 from proto_model.training.background import LEAST, StoredBackground
+from proto_model.training.cautions import Judged, caution_section, model_cautions
 from proto_model.training.evaluation import plots
 from proto_model.training.evaluation.metrics import (
     CLASS_METRICS,
@@ -36,19 +38,30 @@ _SMALL_GROUP = 30
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the test rows say about a variant; plots are by file name, the card is Markdown."""
+    """What the test rows say about a variant; plots are by file name, the card is Markdown.
+
+    `cautions` are those of the table and of this variant.
+    """
 
     metrics: Mapping[str, float]
     importances: pd.DataFrame
     groups: pd.DataFrame
     plots: Mapping[str, Figure]
     card: str
+    cautions: tuple[Caution, ...]
 
 
 def judge(
-    result: SearchResult, data: TrainingData, random_state: int, background: StoredBackground
+    result: SearchResult,
+    data: TrainingData,
+    random_state: int,
+    background: StoredBackground,
+    cautions: Sequence[Caution] = (),
 ) -> Verdict:
-    """Verdict of the test rows on the pipeline that a search found in the same data."""
+    """Verdict of the test rows on the pipeline that a search found in the same data.
+
+    `cautions` are those of the table; the variant's own are added to them.
+    """
     schema, pipeline = data.schema, result.pipeline
     labels = class_names(schema)
     y = np.searchsorted(pipeline.classes_, data.y_test)
@@ -69,8 +82,9 @@ def judge(
         "permutation_importance.png": plots.importance_plot(importances),
         "search.png": plots.search_plot(scores, stds),
     }
-    card = model_card(result, data, background, metrics, importances, groups)
-    return Verdict(metrics, importances, groups, figures, card)
+    found = (*cautions, *model_cautions(Judged(result, data, y, probabilities, importances)))
+    card = model_card(result, data, background, metrics, importances, groups, found)
+    return Verdict(metrics, importances, groups, figures, card, found)
 
 
 def _groupings(data: TrainingData) -> pd.DataFrame:
@@ -110,6 +124,7 @@ def model_card(
     metrics: Mapping[str, float],
     importances: pd.DataFrame,
     groups: pd.DataFrame,
+    cautions: Sequence[Caution] = (),
 ) -> str:
     """Markdown text of a model card, from what the search found and what the test rows say.
 
@@ -123,6 +138,7 @@ def model_card(
         f"{len(schema.classes)} classes, with a probability for each and, on request, an explanation. "
         f"Balanced accuracy on {n_test:,} test rows, which were not used for training or selection: "
         f"**{metrics['balanced_accuracy']:.4f}**.",
+        *caution_section(cautions),
         "## Intended use",
         "Use it on rows from the same source as the training data, with the features listed below. "
         "If a prediction affects people, have a person review it, together with its explanation.",

@@ -1,0 +1,314 @@
+"""From coded matrices to what a forest has learned from: plain arrays that say how each column comes about.
+
+A forest's column is a function of one column of the coded matrix: the column itself, with missing values
+filled, whether it is missing, a number per category, a part or the age of a date, whether a text has a term.
+A model without an expansion takes the coded matrix as it is.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import zipfile
+import zlib
+from dataclasses import dataclass, fields
+from datetime import date
+from enum import IntEnum
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proto_model.errors import ArtifactError
+from proto_model.schema import DATE_TYPES, SECONDS_OF, Feature, ModelSchema
+
+if TYPE_CHECKING:
+    from proto_model.forest.engine import CompiledForest
+
+__all__ = ["EXPANSION_FILE", "ExpandedForest", "Expansion", "Op", "Step"]
+
+EXPANSION_FILE = "expansion.npz"
+FORMAT_VERSION = 1
+
+_DAY = 86_400
+_EPOCH = date(1970, 1, 1).toordinal()
+_FEW_ROWS = 4  # up to here, Python's floats are faster than NumPy's arrays
+_PART_ROWS = 65_536
+_READ_ERRORS = (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
+
+
+class Op(IntEnum):
+    """How a column of the forest comes about."""
+
+    IDENTITY = 0
+    FILL = 1  # `value` where it is missing
+    IS_MISSING = 2
+    LOOKUP = 3  # the code's place in the table, whose last number is for a missing one
+    YEAR = 4
+    MONTH = 5
+    DAY = 6
+    WEEKDAY = 7  # Monday is 0
+    HOUR = 8
+    AGE = 9  # days from the date to `value`
+    TERM = 10  # the bit number `value`
+
+
+_DATE_PARTS = (Op.YEAR, Op.MONTH, Op.DAY, Op.WEEKDAY, Op.HOUR)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One column of the forest."""
+
+    source: int  # column of the coded matrix
+    op: Op
+    value: float = 0.0
+    table: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Expansion:
+    """All columns of the forest; `table[start[j] : start[j + 1]]` is the table of the column `j`.
+
+    A date's column counts units of `unit` seconds since 1970; 0 for what is no date.
+    """
+
+    source: NDArray[np.int64]
+    op: NDArray[np.int64]
+    value: NDArray[np.float64]
+    unit: NDArray[np.int64]
+    start: NDArray[np.int64]
+    table: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, steps: list[Step], schema: ModelSchema) -> Expansion:
+        """Expansion of a schema's coded matrices."""
+        tables = [step.table for step in steps]
+        return cls(
+            source=np.array([step.source for step in steps], dtype=np.int64),
+            op=np.array([step.op for step in steps], dtype=np.int64),
+            value=np.array([step.value for step in steps], dtype=np.float64),
+            unit=np.array([_unit(schema.features[step.source]) for step in steps], dtype=np.int64),
+            start=np.cumsum([0, *map(len, tables)], dtype=np.int64),
+            table=np.array([number for table in tables for number in table], dtype=np.float64),
+        )
+
+    @classmethod
+    def load(cls, path: Path, schema: ModelSchema) -> Expansion:
+        """Expansion of a file; ArtifactError if it is damaged or does not fit the schema."""
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                version = int(arrays["version"])
+                if version != FORMAT_VERSION:
+                    raise ArtifactError(
+                        f"{path} has format version {version}, but this release reads {FORMAT_VERSION}. "
+                        "Use the release that wrote the model."
+                    )
+                expansion = cls(**{field.name: arrays[field.name] for field in fields(cls)})
+        except _READ_ERRORS as error:
+            raise ArtifactError(f"{path} cannot be read as an expansion: {error}") from error
+        fault = expansion.fault(schema)
+        if fault:
+            raise ArtifactError(f"{path} is damaged or of another model: {fault}. Log the model again.")
+        return expansion
+
+    def save(self, path: Path) -> None:
+        """Write the arrays to an `.npz` file."""
+        with path.open("wb") as file:
+            np.savez(file, allow_pickle=False, version=np.int64(FORMAT_VERSION), **self.arrays())
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def fault(self, schema: ModelSchema) -> str | None:
+        """What is wrong with the arrays for a schema, or None."""
+        n_columns, n_features = len(self.source), len(schema.features)
+        for field in fields(self):
+            array, whole = getattr(self, field.name), field.name not in ("value", "table")
+            if array.dtype != (np.int64 if whole else np.float64) or array.ndim != 1:
+                return f"{field.name} is {array.dtype} of shape {array.shape}"
+            if not whole and not np.isfinite(array).all():
+                return f"{field.name} holds numbers that are not finite"
+        if not n_columns or {len(self.op), len(self.value), len(self.unit), len(self.start) - 1} != {
+            n_columns
+        }:
+            return "its arrays differ in length"
+        if self.source.min() < 0 or self.source.max() >= n_features:
+            return f"its columns are not within 0..{n_features - 1}"
+        if self.start[0] != 0 or self.start[-1] != len(self.table) or (np.diff(self.start) < 0).any():
+            return "its tables do not follow each other"
+        for source, op, value, unit, size in zip(
+            self.source.tolist(), self.op.tolist(), self.value.tolist(), self.unit.tolist(),
+            np.diff(self.start).tolist(), strict=True,
+        ):  # fmt: skip
+            feature = schema.features[source]
+            if op not in set(Op) or unit != _unit(feature) or not _fits(Op(op), value, size, feature):
+                return f"column {feature.name!r} of type {feature.type!r} has no {_name(op)} as given"
+        return None
+
+    @property
+    def n_columns(self) -> int:
+        """Columns that the forest sees."""
+        return len(self.source)
+
+    def __call__(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the forest sees of a coded matrix, C-contiguous."""
+        if 0 < len(X) <= _FEW_ROWS:
+            return np.array([self._row(row) for row in X.tolist()])
+        out = np.empty((len(X), self.n_columns))
+        parts: dict[int, dict[Op, NDArray[np.float64]]] = {}
+        for place, (source, op, value, unit, table) in enumerate(self._steps):
+            column = X[:, source]
+            if op in _DATE_PARTS:
+                known = parts.get(source)
+                if known is None:
+                    known = parts[source] = _parts_of(column, unit)
+                out[:, place] = known[op]
+            else:
+                out[:, place] = _computed(column, op, value, unit, self.table[table[0] : table[1]])
+        return out
+
+    @cached_property
+    def _steps(self) -> list[tuple[int, Op, float, int, tuple[int, int]]]:
+        columns = (self.source.tolist(), map(Op, self.op.tolist()), self.value.tolist(), self.unit.tolist())
+        return list(zip(*columns, pairwise(self.start.tolist()), strict=True))
+
+    @cached_property
+    def _numbers(self) -> list[float]:
+        numbers: list[float] = self.table.tolist()
+        return numbers
+
+    def _row(self, row: list[float]) -> list[float]:
+        """One row, number by number; the same arithmetic as for columns, so the same bits."""
+        out = []
+        parts: dict[int, dict[Op, float]] = {}
+        for source, op, value, unit, (first, end) in self._steps:
+            x = row[source]
+            if op is Op.IDENTITY:
+                out.append(x)
+            elif op is Op.IS_MISSING:
+                out.append(float(x != x))
+            elif op is Op.FILL:
+                out.append(value if x != x else x)
+            elif op is Op.LOOKUP:
+                out.append(self._numbers[end - 1 if x != x else min(max(first + int(x), first), end - 1)])
+            elif op is Op.TERM:
+                out.append(x if x != x else math.floor(x / 2.0**value) % 2.0)
+            elif op is Op.AGE:
+                out.append((value - x) * unit / _DAY)
+            else:
+                if source not in parts:
+                    parts[source] = _parts_of_one(x, unit)
+                out.append(parts[source][op])
+        return out
+
+
+def _computed(
+    column: NDArray[np.float64], op: Op, value: float, unit: int, table: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """A column of the forest that is no part of a date."""
+    if op is Op.IDENTITY:
+        return column
+    if op is Op.AGE:
+        return (value - column) * unit / _DAY
+    if op is Op.TERM:
+        present: NDArray[np.float64] = np.floor(column / 2.0**value) % 2.0
+        return present
+    missing = np.isnan(column)
+    if op is Op.IS_MISSING:
+        return missing.astype(np.float64)
+    if op is Op.FILL:
+        return np.where(missing, value, column)
+    codes = np.where(missing, len(table) - 1, column).astype(np.int64)
+    found: NDArray[np.float64] = table.take(codes, mode="clip")
+    return found
+
+
+def _parts_of(column: NDArray[np.float64], unit: int) -> dict[Op, NDArray[np.float64]]:
+    """Year, month, day, weekday and hour of the dates of a column, NaN where there is none."""
+    missing = ~np.isfinite(column)
+    seconds = np.where(missing, 0, column).astype(np.int64) * unit
+    days = seconds // _DAY
+    # A count of days as year, month and day (H. Hinnant, "chrono-compatible low-level date algorithms").
+    shifted = days + 719_468  # since 1 March of the year 0
+    era = shifted // 146_097
+    of_era = shifted - era * 146_097
+    year_of_era = (of_era - of_era // 1460 + of_era // 36_524 - of_era // 146_096) // 365
+    of_year = of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    shifted_month = (5 * of_year + 2) // 153
+    day = of_year - (153 * shifted_month + 2) // 5 + 1
+    month = np.where(shifted_month < 10, shifted_month + 3, shifted_month - 9)
+    year = year_of_era + era * 400 + (month <= 2)
+    found = (year, month, day, (days + 3) % 7, (seconds - days * _DAY) // 3600)
+    return {op: np.where(missing, np.nan, part) for op, part in zip(_DATE_PARTS, found, strict=True)}
+
+
+def _parts_of_one(x: float, unit: int) -> dict[Op, float]:
+    """The same of one date."""
+    if not math.isfinite(x):
+        return dict.fromkeys(_DATE_PARTS, math.nan)
+    seconds = int(x) * unit
+    days = seconds // _DAY
+    try:
+        found = date.fromordinal(days + _EPOCH)
+    except (ValueError, OverflowError):  # beyond the years that a date may have
+        return {op: float(part[0]) for op, part in _parts_of(np.array([x]), unit).items()}
+    hour = (seconds - days * _DAY) // 3600
+    parts = (found.year, found.month, found.day, (days + 3) % 7, hour)
+    return dict(zip(_DATE_PARTS, map(float, parts), strict=True))
+
+
+def _unit(feature: Feature) -> int:
+    return SECONDS_OF.get(feature.type, 0)
+
+
+def _name(op: int) -> str:
+    return Op(op).name if op in set(Op) else f"operation {op}"
+
+
+def _fits(op: Op, value: float, size: int, feature: Feature) -> bool:
+    """Whether a column can come about so from a feature."""
+    is_date, is_text = feature.type in DATE_TYPES, feature.type == "text"
+    if op is Op.LOOKUP:
+        return feature.categories is not None and size == len(feature.categories) + 1
+    if size:
+        return False
+    if op is Op.TERM:
+        return is_text and value in range(len(feature.terms or ()))
+    if op is Op.HOUR:
+        return feature.type == "datetime"
+    if op is Op.AGE or op in _DATE_PARTS:
+        return is_date
+    return op is Op.IS_MISSING or not is_text
+
+
+class ExpandedForest:
+    """A forest behind its expansion; safe to call from several threads."""
+
+    def __init__(self, expansion: Expansion, forest: CompiledForest, n_features: int) -> None:
+        if forest.n_features != expansion.n_columns:
+            raise ArtifactError(
+                f"The forest takes {forest.n_features} columns, its expansion gives {expansion.n_columns}. "
+                "Log the model again."
+            )
+        self.expansion, self.forest = expansion, forest
+        self.n_features, self.n_classes = n_features, forest.n_classes
+
+    def predict_proba(self, X: NDArray[np.float64], n_threads: int | None = None) -> NDArray[np.float64]:
+        """Probability of each class, shape (n_rows, n_classes), of a coded matrix."""
+        X = np.asarray(X, dtype=np.float64)
+        if X.ndim != 2 or X.shape[1] != self.n_features:
+            raise ValueError(f"X has shape {X.shape}, expected (n_rows, {self.n_features}).")
+        if len(X) <= _PART_ROWS:
+            return self.forest.predict_proba(self.expansion(X), n_threads)
+        parts = [X[start : start + _PART_ROWS] for start in range(0, len(X), _PART_ROWS)]
+        return np.concatenate([self.forest.predict_proba(self.expansion(part), n_threads) for part in parts])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the forest to a file, and its expansion beside it."""
+        self.forest.save(path)
+        self.expansion.save(Path(path).with_name(EXPANSION_FILE))

@@ -1,0 +1,150 @@
+"""Which rows are for training, which for testing, and which for neither, by what tells rows apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proto_model.errors import DataError
+from proto_model.table.identity import RowIds, SplitColumns
+from proto_model.table.split import check_test_size, rows_of_test_units, test_rows
+
+_UNEVEN = 0.05  # a share of test rows that is off by less needs no word
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Which rows are for testing, which rows are used at all, and what users should know of this."""
+
+    is_test: NDArray[np.bool_]
+    is_used: NDArray[np.bool_]
+    notes: tuple[str, ...] = ()
+
+
+def partition(
+    hashes: NDArray[np.uint64], ids: RowIds, y: NDArray[Any], test_size: float, columns: SplitColumns
+) -> Partition:
+    """Parts of the rows: by their time, else by the hash of their group, else of their key, else their own.
+
+    With a time, the newest rows are for testing, and rows of the same time stay together; earlier rows that
+    share a group or a key with these are left out. A DataError says that a class cannot be learned, or that
+    there is nothing to test on.
+    """
+    if ids.time is not None:
+        return _over_time(ids, y, test_size, columns)
+    notes = _notes(ids, columns)
+    if ids.group is not None:
+        is_test = rows_of_test_units(ids.group, y, test_size, f"group of {columns.group!r}")
+        _check_keys(ids, is_test, columns)
+    elif ids.key is not None:
+        is_test = rows_of_test_units(ids.key, y, test_size, f"key of {columns.key!r}")
+    else:
+        is_test = test_rows(hashes, y, test_size)
+    notes += [*_uneven(is_test, test_size, columns), *_untested(y, is_test)]
+    return Partition(is_test, np.ones(len(y), dtype=bool), tuple(notes))
+
+
+def _over_time(ids: RowIds, y: NDArray[Any], test_size: float, columns: SplitColumns) -> Partition:
+    check_test_size(test_size)
+    assert ids.time is not None
+    is_test = ids.time >= _border(ids.time, test_size, columns.time)
+    is_used = np.ones(len(y), dtype=bool)
+    for values in (ids.group, ids.key):
+        if values is not None:
+            is_used &= is_test | ~np.isin(values, values[is_test])
+    is_train = is_used & ~is_test
+    notes = list(_notes(ids, columns))
+    if not is_used.all():
+        shared = " or ".join(repr(name) for role, name in columns.named.items() if role != "time")
+        notes.append(
+            f"{(~is_used).sum():,} earlier rows are left out, because later rows, which judge, share their "
+            f"{shared}."
+        )
+    if len(np.unique(y[is_train])) < 2:
+        raise DataError(
+            f"Split by the time {columns.time!r}, the {is_train.sum()} earlier rows to learn from do not "
+            "have two classes. Choose another test_size, or leave out the time."
+        )
+    _check_learnable(y, is_train, is_test, columns.time)
+    return Partition(is_test, is_used, (*notes, *_untested(y[is_used], is_test[is_used])))
+
+
+def _border(time: NDArray[np.float64], test_size: float, name: str) -> float:
+    """Earliest time of the newest rows, which are as close to the share `test_size` as ties allow."""
+    moments, n_rows = np.unique(time, return_counts=True)
+    if len(moments) < 2:
+        raise DataError(f"Column {name!r} cannot be the time: all rows have the same one.")
+    n_later = np.cumsum(n_rows[::-1])[::-1][1:]
+    return float(moments[1:][np.argmin(np.abs(n_later - test_size * len(time)))])
+
+
+def _check_learnable(
+    y: NDArray[Any], is_train: NDArray[np.bool_], is_test: NDArray[np.bool_], name: str
+) -> None:
+    """Raise a DataError if a class has no row to learn from, or a single class has rows to test on."""
+    unknown = np.setdiff1d(y, y[is_train]).tolist()
+    if unknown:
+        n_rows = int(np.isin(y, unknown).sum())
+        raise DataError(
+            f"Split by the time {name!r}, {_classes(unknown)} no earlier row to learn from ({n_rows} rows). "
+            "Choose a smaller test_size, remove these rows, or leave out the time."
+        )
+    tested = np.unique(y[is_test]).tolist()
+    if len(tested) < 2:
+        raise DataError(
+            f"Split by the time {name!r}, all {is_test.sum()} later rows have the class {tested[0]!r}, which "
+            "cannot judge a model. Choose a larger test_size, or leave out the time."
+        )
+
+
+def _check_keys(ids: RowIds, is_test: NDArray[np.bool_], columns: SplitColumns) -> None:
+    """Raise a DataError if rows of one key are in groups of both parts."""
+    if ids.key is None:
+        return
+    both = np.intersect1d(ids.key[is_test], ids.key[~is_test])
+    if len(both):
+        raise DataError(
+            f"{len(both)} keys of {columns.key!r} are in more than one group of {columns.group!r}, so the "
+            "same row would be on both sides of the split. Give each key one group, or leave out one of the "
+            "two columns."
+        )
+
+
+def _notes(ids: RowIds, columns: SplitColumns) -> list[str]:
+    if ids.key is None:
+        return []
+    counts = np.unique(ids.key, return_counts=True)[1]
+    n_repeated = int((counts > 1).sum())
+    if not n_repeated:
+        return []
+    return [
+        f"{n_repeated:,} of {len(counts):,} keys of {columns.key!r} are those of several rows "
+        f"({counts[counts > 1].sum():,} in all). The rows of a key stay together, as those of a group do; if "
+        "they are states of one row, keep the last of each only."
+    ]
+
+
+def _uneven(is_test: NDArray[np.bool_], test_size: float, columns: SplitColumns) -> list[str]:
+    share = float(is_test.mean())
+    if not columns.group or abs(share - test_size) < _UNEVEN:
+        return []
+    return [
+        f"{100 * share:.0f} % of the rows are test rows, not {100 * test_size:.0f} %: the groups of "
+        f"{columns.group!r} are few or of uneven size, and each is wholly on one side."
+    ]
+
+
+def _untested(y: NDArray[Any], is_test: NDArray[np.bool_]) -> list[str]:
+    untested = np.setdiff1d(y, y[is_test]).tolist()
+    if not untested:
+        return []
+    shown = _classes(untested)
+    return [f"{shown[0].upper()}{shown[1:]} no test row: nothing says how well a model tells such rows."]
+
+
+def _classes(labels: list[Any]) -> str:
+    shown = ", ".join(repr(label) for label in labels[:5]) + (", ..." if len(labels) > 5 else "")
+    return f"the class {shown} has" if len(labels) == 1 else f"the classes {shown} have"
