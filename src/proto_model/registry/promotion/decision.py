@@ -167,10 +167,10 @@ def _by_evidence(
             return "kept", f"The challenger's balanced accuracy is lower by {-difference:.4f}."
         return "kept", f"The challenger's balanced accuracy is higher by {difference:.4f}, but not{by}."
     asked = (
-        f"It is better{by} with probability {_probability(promotion.p_better)} "
-        f"({_probability(promotion.p_better_asked)} asked for{_which(attempt)}), and worse by more than "
-        f"{criteria.margin:g} with {_probability(promotion.p_worse)} "
-        f"({_probability(promotion.p_worse_allowed)} allowed)."
+        f"It is better{by} with probability {shown_probability(promotion.p_better)} "
+        f"({shown_probability(promotion.p_better_asked)} asked for{_which(attempt)}), and worse by more than "
+        f"{criteria.margin:g} with {shown_probability(promotion.p_worse)} "
+        f"({shown_probability(promotion.p_worse_allowed)} allowed)."
     )
     higher = f"The challenger's balanced accuracy is higher by {difference:.4f}."
     if promotion.verdict == "better":
@@ -189,7 +189,7 @@ def _which(attempt: Attempt) -> str:
     return f" in attempt {attempt.number} since version {attempt.champion} became champion"
 
 
-def _probability(value: float) -> str:
+def shown_probability(value: float) -> str:
     """A probability with as many digits as tell it from 0 and 1."""
     for digits in range(3, 8):
         shown = f"{value:.{digits}f}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mlflow.artifacts
 import numpy as np
@@ -20,6 +20,7 @@ from proto_model.schema import Label
 from proto_model.statistics import (
     NEED_PROBABILITIES,
     Answers,
+    GroupMeasure,
     GateVerdict,
     group_gate,
     metric_gate,
@@ -152,13 +153,9 @@ def _group_verdict(
     assert gate.column is not None
     groups = groups_of(_column(gate, gate.column, judged.frame, protected))
     return group_gate(
-        _measure(gate), judged.y, judged.challenger.predicted, groups, gate.limit,
+        cast(GroupMeasure, gate.name), judged.y, judged.challenger.predicted, groups, gate.limit,
         ratio=gate.ratio, class_index=1 if index is None else index,
     )  # fmt: skip
-
-
-def _measure(gate: Gate) -> Any:
-    return gate.name
 
 
 def _column(gate: Gate, name: str, frame: pd.DataFrame, protected: pd.DataFrame | None) -> pd.Series[Any]:
