@@ -6,21 +6,15 @@ and `benchmarks/promotion_rules.py`.
 
 from proto_model.statistics.gates import GateVerdict, GroupMeasure, group_gate, metric_gate, no_worse_gate
 from proto_model.statistics.interval import Interval
-from proto_model.statistics.metric_intervals import (
+from proto_model.statistics.measures import (
     CLASS_METRIC_NAMES,
     LOWER_IS_BETTER,
     METRIC_NAMES,
     NEED_PROBABILITIES,
-    group_intervals,
-    metric_interval,
-    metric_intervals,
-)
-from proto_model.statistics.paired import (
     Answers,
-    Evidence,
-    balanced_accuracy_difference,
-    paired_difference,
 )
+from proto_model.statistics.metric_intervals import group_intervals, metric_interval, metric_intervals
+from proto_model.statistics.paired import Evidence, balanced_accuracy_difference, paired_difference
 from proto_model.statistics.promotion_rule import (
     PromotionRule,
     PromotionVerdict,

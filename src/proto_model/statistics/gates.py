@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.statistics.interval import Interval
-from proto_model.statistics.paired import Answers, Evidence
+from proto_model.statistics.measures import Answers
+from proto_model.statistics.paired import Evidence
 
 GroupMeasure = Literal["selection", "tpr", "fpr", "accuracy"]
 """Of what share two groups are compared: predicted as the class, or so of those that are (not) of it."""

@@ -8,19 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.statistics.interval import Interval
-from proto_model.statistics.paired import Answers
-
-METRIC_NAMES = (
-    "balanced_accuracy", "accuracy", "precision_macro", "recall_macro", "f1_macro", "f2_macro", "roc_auc",
-    "average_precision", "log_loss", "brier",
-)  # fmt: skip
-"""Metrics of all rows."""
-
-CLASS_METRIC_NAMES = ("precision", "recall", "f1", "f2", "roc_auc", "average_precision")
-"""Metrics of one class."""
-
-LOWER_IS_BETTER = ("log_loss", "brier")
-NEED_PROBABILITIES = ("roc_auc", "average_precision", "log_loss", "brier")
+from proto_model.statistics.measures import Answers
 
 
 def metric_intervals(
