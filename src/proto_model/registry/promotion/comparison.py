@@ -18,6 +18,7 @@ from proto_model.errors import ProtoModelError
 from proto_model.schema import Label, ModelSchema
 from proto_model.statistics import Evidence, balanced_accuracy_difference
 
+
 class ComparisonError(ProtoModelError):
     """Two model versions cannot be compared with each other."""
 

@@ -12,6 +12,8 @@ from proto_model.registry.promotion.gate_verdicts import GateResult
 from proto_model.registry.promotion.gates import Gate
 from proto_model.statistics import Attempts, PromotionRule, PromotionVerdict, judge_promotion
 
+_SMALLEST = 1e-6
+
 Outcome = Literal["promoted", "kept", "not_enough_rows"]
 
 
@@ -155,9 +157,7 @@ def _by_points(difference: float, counts: PairedCounts, criteria: Criteria) -> t
     return "promoted", f"{higher}, and {shown} is above zero."
 
 
-def _by_evidence(
-    promotion: PromotionVerdict, criteria: Criteria, attempt: Attempt
-) -> tuple[Outcome, str]:
+def _by_evidence(promotion: PromotionVerdict, criteria: Criteria, attempt: Attempt) -> tuple[Outcome, str]:
     difference = promotion.evidence.difference
     by = f" by more than {criteria.min_improvement:g}" if criteria.min_improvement else ""
     if difference == 0:
@@ -190,12 +190,19 @@ def _which(attempt: Attempt) -> str:
 
 
 def shown_probability(value: float) -> str:
-    """A probability with as many digits as tell it from 0 and 1."""
-    for digits in range(3, 8):
-        shown = f"{value:.{digits}f}"
-        if 0 < float(shown) < 1:
-            return shown.rstrip("0") if digits == 3 else shown
-    return f"{value:.3g}"
+    """A probability with as many digits as tell it from 0 and 1.
+
+    Examples
+    --------
+    >>> shown_probability(0.98764), shown_probability(0.00004), shown_probability(1.0)
+    ('0.988', '0.00004', 'more than 0.999999')
+    """
+    if value > 1 - _SMALLEST:
+        return f"more than {1 - _SMALLEST:f}"
+    if value < _SMALLEST:
+        return f"less than {_SMALLEST:f}"
+    digits = next(digits for digits in range(3, 8) if 0 < float(f"{value:.{digits}f}") < 1)
+    return f"{value:.{digits}f}".rstrip("0")
 
 
 def _with_gates(

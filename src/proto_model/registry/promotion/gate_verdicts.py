@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,8 +21,8 @@ from proto_model.schema import Label
 from proto_model.statistics import (
     NEED_PROBABILITIES,
     Answers,
-    GroupMeasure,
     GateVerdict,
+    GroupMeasure,
     group_gate,
     metric_gate,
     no_worse_gate,
@@ -116,7 +117,13 @@ def _judge(gate: Gate, judged: Judged, protected: pd.DataFrame | None) -> GateRe
             _check_probabilities(gate, judged)
         if gate.kind == "metric":
             verdict = metric_gate(
-                gate.name, y, judged.challenger, n_classes, gate.limit, at_least=gate.at_least, class_index=index
+                gate.name,
+                y,
+                judged.challenger,
+                n_classes,
+                gate.limit,
+                at_least=gate.at_least,
+                class_index=index,
             )
             return GateResult(gate, verdict)
         if judged.champion is None:
@@ -179,7 +186,7 @@ def groups_of(values: pd.Series[Any]) -> NDArray[np.str_]:
         numbers = values.astype(float).to_numpy()
         edges = np.unique(np.quantile(numbers[~missing], np.linspace(0, 1, _N_BINS + 1)))
         which = np.clip(np.searchsorted(edges, numbers, side="right") - 1, 0, len(edges) - 2)
-        names = np.array([f"{low:g} to {high:g}" for low, high in zip(edges[:-1], edges[1:], strict=True)])
+        names = np.array([f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)])
         groups = names[which]
     else:
         groups = values.astype(str).to_numpy(dtype=str)

@@ -32,9 +32,9 @@ Kind = Literal["metric", "group", "no_worse"]
 class Gate:
     """A limit that a challenger has to keep.
 
-    `name` is a metric; of a gate on groups a measure, which is compared as a ratio or as a gap. `label` is the
-    class that it is about, as text, and `column` has the groups. `limit` is the margin of a gate against the
-    champion.
+    `name` is a metric; of a gate on groups a measure, which is compared as a ratio or as a gap. `label` is
+    the class that it is about, as text, and `column` has the groups. Of a gate against the champion, `limit`
+    is the margin.
     """
 
     kind: Kind
@@ -77,13 +77,17 @@ def _group_gate(text: str) -> Gate:
     parts = _parts(text, "group", (">=", "<="))
     names = [f"{measure}_{form}" for measure in _MEASURES for form in ("ratio", "gap")]
     if parts["name"] not in names:
-        raise InputError(f"Gate {text!r}: there is no measure {parts['name']!r}.{_meant(parts['name'], names)}")
+        raise InputError(
+            f"Gate {text!r}: there is no measure {parts['name']!r}.{_meant(parts['name'], names)}"
+        )
     measure, _, form = parts["name"].rpartition("_")
     if not parts["first"]:
         raise InputError(f"Gate {text!r}: the column with the groups is missing. {_FORMS['group']}.")
     sign = ">=" if form == "ratio" else "<="
     if parts["sign"] != sign:
-        raise InputError(f"Gate {text!r}: a {form} takes {sign}: {parts['name']}[{parts['first']}] {sign} NUMBER.")
+        raise InputError(
+            f"Gate {text!r}: a {form} takes {sign}: {parts['name']}[{parts['first']}] {sign} NUMBER."
+        )
     if measure == "accuracy" and parts["second"]:
         raise InputError(f"Gate {text!r}: accuracy is about all classes; leave out [{parts['second']}].")
     limit = _number(text, parts["number"], 1.0)

@@ -15,7 +15,7 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -35,6 +35,7 @@ _LEASE_S = 300.0
 _EXPIRES_S = 900.0
 """The lock of an owner that nobody can look up is void after this time; clocks may differ by the rest."""
 _PATIENCE_S = 60.0
+_N_LOOKS, _LOOK_PAUSE_S = 5, 0.02
 _EXISTS = ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS")
 
 
@@ -117,13 +118,19 @@ def lock_name(model: str) -> str:
 
 def lock_owner(client: MlflowClient, name: str) -> Owner | None:
     """Owner of a lock; None if nobody has it. A RegistryError says that the name belongs to a model."""
-    model = found(client.get_registered_model, name)
-    if model is None:
-        return None
+    text = None
+    for _ in range(_N_LOOKS):  # MLflow reads a model and then its tags; in between it may be deleted
+        model = found(client.get_registered_model, name)
+        if model is None:
+            return None
+        text = model.tags.get(OWNER_TAG)
+        if text is not None:
+            break
+        time.sleep(_LOOK_PAUSE_S)
     try:
-        content: dict[str, Any] = json.loads(model.tags[OWNER_TAG])
+        content: dict[str, Any] = json.loads(text or "")
         return Owner(**content)
-    except (KeyError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise RegistryError(
             f"The registered model {name!r} has a name that promotions need for their lock, but is none. "
             "Rename or delete it."
@@ -131,10 +138,20 @@ def lock_owner(client: MlflowClient, name: str) -> Owner | None:
 
 
 @contextmanager
-def locked(client: MlflowClient, model: str, doing: str, patience_s: float = _PATIENCE_S) -> Iterator[Lock]:
-    """The lock of a registered model, waited for if somebody living has it; a RegistryError names who."""
+def locked(
+    client: MlflowClient,
+    model: str,
+    doing: str,
+    *,
+    patience_s: float = _PATIENCE_S,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Iterator[Lock]:
+    """The lock of a registered model, waited for if somebody living has it; a RegistryError names who.
+
+    `meanwhile` is called now and then; what it raises ends the waiting.
+    """
     lock = Lock(client, lock_name(model), Owner.of_this_process(doing))
-    _take(lock, lock.name, time.monotonic() + patience_s)
+    _take(lock, lock.name, time.monotonic() + patience_s, meanwhile)
     try:
         yield lock
     finally:
@@ -143,7 +160,7 @@ def locked(client: MlflowClient, model: str, doing: str, patience_s: float = _PA
             _remove(client, lock.name)
 
 
-def _take(lock: Lock, name: str, deadline: float) -> None:
+def _take(lock: Lock, name: str, deadline: float, meanwhile: Callable[[], None]) -> None:
     """Create the lock called `name` for the owner of `lock`."""
     pause = 0.02
     while True:
@@ -154,13 +171,14 @@ def _take(lock: Lock, name: str, deadline: float) -> None:
         elif holder.token == lock.owner.token:  # the server's answer to our own request was lost
             return
         elif holder.is_gone:
-            _break(lock, name, holder, deadline)
+            _break(lock, name, holder, deadline, meanwhile)
             continue
         if holder is not None and time.monotonic() > deadline:
             raise RegistryError(
                 f"Somebody else is at it: {holder}. Nothing was changed; try again when that has ended."
             )
         time.sleep(pause * random.uniform(0.5, 1.5))
+        meanwhile()
         pause = min(1.0, 1.5 * pause)
 
 
@@ -180,10 +198,10 @@ def _created(lock: Lock, name: str) -> bool:
     return True
 
 
-def _break(lock: Lock, name: str, gone: Owner, deadline: float) -> None:
+def _break(lock: Lock, name: str, gone: Owner, deadline: float, meanwhile: Callable[[], None]) -> None:
     """Delete the lock of an owner that is gone, unless somebody else has done so."""
     breaking = f"{lock.name}_{gone.token}"
-    _take(lock, breaking, deadline)
+    _take(lock, breaking, deadline, meanwhile)
     try:
         holder = lock_owner(lock.client, name)
         if holder is not None and holder.token == gone.token:

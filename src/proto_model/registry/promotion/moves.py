@@ -138,10 +138,18 @@ class Turn:
 
 
 @contextmanager
-def turn(client: MlflowClient, name: str, doing: str) -> Iterator[Turn]:
-    """A turn at moving the aliases of `name`, waited for; what a killed command left is put right first."""
+def turn(client: MlflowClient, name: str, doing: str, expected: Aliases | None = None) -> Iterator[Turn]:
+    """A turn at moving the aliases of `name`, waited for; what a killed command left is put right first.
+
+    A RegistryError ends the waiting when somebody else moves them away from where they are `expected`.
+    """
     client = patient(client)
-    with locked(client, name, doing) as lock:
+
+    def check() -> None:
+        if expected is not None:
+            check_unchanged(name, expected=expected, client=client)
+
+    with locked(client, name, doing, meanwhile=check) as lock:
         yield Turn(name, client, lock, recover(lock, client, name))
 
 
@@ -186,7 +194,7 @@ def version_to_restore(name: str, aliases: Aliases) -> str:
 
 def promote(name: str, *, expected: Aliases, client: MlflowClient | None = None) -> Aliases:
     """`Turn.promote` in a turn of its own."""
-    with turn(client or MlflowClient(), name, f"promote version {expected.challenger}") as taken:
+    with turn(client or MlflowClient(), name, f"promote version {expected.challenger}", expected) as taken:
         return taken.promote(expected)
 
 

@@ -95,8 +95,9 @@ def load_contender(name: str, version: str, folder: Path) -> Contender:
             from proto_model.model import Bundle
 
             forest = Bundle.load(path / _BUNDLE)
-            asked = (functools.partial(ask, forest) for ask in (forest_labels, forest_probabilities))
-            return Contender(forest.schema, _taken(path), *asked)
+            labels = functools.partial(forest_labels, forest)
+            probabilities = functools.partial(forest_probabilities, forest)
+            return Contender(forest.schema, _taken(path), labels, probabilities)
         from mlflow.pyfunc import load_model
 
         return Contender(None, _taken(path), functools.partial(pyfunc_labels, load_model(str(path))))

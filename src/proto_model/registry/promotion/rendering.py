@@ -62,7 +62,9 @@ def verdict_sentence(report: dict[str, Any]) -> str:
         verb = "would become" if report["dry_run"] else "becomes"
         return f"Version {challenger} {verb} champion."
     if champion is None:
-        return f"Version {challenger} {'would not become' if report['dry_run'] else 'does not become'} champion."
+        return (
+            f"Version {challenger} {'would not become' if report['dry_run'] else 'does not become'} champion."
+        )
     return f"Version {champion['version']} {'would stay' if report['dry_run'] else 'stays'} champion."
 
 
@@ -184,8 +186,8 @@ def _required(criteria: dict[str, Any]) -> str:
     equal = 0.05 if criteria["confidence"] is None else (1 - criteria["confidence"]) / 2
     together = "all attempts against one champion together" if criteria["sequential"] else "each attempt"
     return (
-        f"{required}, by evidence that an equal model has in at most {100 * equal:g} %, and one that is worse by "
-        f"{criteria['margin']:g} in at most 1 % of cases, of {together}"
+        f"{required}, by evidence that an equal model has in at most {100 * equal:g} % of cases, and one "
+        f"that is worse by {criteria['margin']:g} in at most 1 %; of {together}"
     )
 
 
@@ -224,7 +226,7 @@ def _draw_differences(axes: Axes, comparison: Comparison) -> None:
         "Difference",
         "balanced accuracy, challenger minus champion: "
         f"{comparison.difference:+.4f} ({low:+.4f} to {high:+.4f})",
-        "probability",
+        f"{len(differences):,} draws",
     )
     axes.set_xlim(left, right)
     _legend(axes)
