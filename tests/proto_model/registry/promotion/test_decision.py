@@ -55,7 +55,7 @@ def test_clear_evidence_promotes_and_the_sentence_has_both_probabilities():
     decision = decide(counts_of([300, 300], [3, 4], [40, 30]), Criteria(), FIRST)
 
     assert decision.outcome == "promoted"
-    assert "It is better with probability 0.9" in decision.reason
+    assert "It is better with probability more than 0.999999" in decision.reason
     assert "(0.95 asked for)" in decision.reason
     assert "worse by more than 0.02" in decision.reason
 
@@ -178,7 +178,7 @@ def test_criteria_out_of_range_are_refused_with_the_value(wrong):
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(0.5, "0.5"), (0.9876, "0.988"), (0.99984, "0.9998"), (0.00004, "0.00004"), (1.0, "1")],
+    [(0.5, "0.5"), (0.95, "0.95"), (0.99984, "0.9998"), (0.00004, "0.00004"), (0.0, "less than 0.000001")],
 )
 def test_a_probability_is_not_rounded_to_certainty(value, shown):
     assert shown_probability(value) == shown
@@ -194,8 +194,7 @@ def simulated(generator, n_rows, accuracy, gap, agreement, n):
     return [PairedCounts(np.array(half), part[:, 0], part[:, 1], part[:, 2]) for part in drawn]
 
 
-@pytest.mark.parametrize("n_rows", [60, 100, 1000])
-@pytest.mark.parametrize("agreement", [0.86, 0.94])
+@pytest.mark.parametrize(("n_rows", "agreement"), [(63, 0.94), (1000, 0.86)])
 def test_equal_and_worse_models_are_seldom_promoted(n_rows, agreement):
     generator = np.random.default_rng(0)
     n = 300
