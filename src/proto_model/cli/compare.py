@@ -93,19 +93,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(stderr=True)
     if arguments.tracking_uri:
         mlflow.set_tracking_uri(arguments.tracking_uri)
+    found: dict[str, Any] = {}
     try:
         # A tracking server's client prints links to its runs; standard output is for the verdict alone.
         with contextlib.redirect_stdout(sys.stderr), warnings_shown_once(console):
             check_store(mlflow.get_tracking_uri())
-            status, verdict = (_roll_back if arguments.rollback else _compare)(arguments, console)
+            status, verdict = _run(arguments, console, found)
     except (ProtoModelError, MlflowException, OSError) as error:
         action = "roll back" if arguments.rollback else "compare"
         reason = without_credentials(str(error))
         console.print(f"Could not {action}: {reason}", markup=False, highlight=False, soft_wrap=True)
         status = NOT_COMPARED
         verdict = {"verdict": "failed", "model": arguments.model, "error": reason}
-    print(json.dumps(verdict, ensure_ascii=False))
+    print(json.dumps(verdict | found, ensure_ascii=False))
     return status
+
+
+def _run(
+    arguments: argparse.Namespace, console: Console, found: dict[str, Any]
+) -> tuple[int, dict[str, Any]]:
+    """Put right what a killed command left, which goes into `found`; then do what was asked for."""
+    from mlflow import MlflowClient
+
+    from proto_model.registry.promotion import settle
+
+    recovery = settle(arguments.model, client=MlflowClient(), dry_run=arguments.dry_run)
+    if recovery is not None:
+        found["recovery"] = recovery.to_dict()
+        console.print(recovery.sentence, markup=False, highlight=False, soft_wrap=True)
+        if recovery.completes("rollback" if arguments.rollback else "promotion"):
+            verdict = "rolled_back" if arguments.rollback else "promoted"
+            return PROMOTED, {"verdict": verdict, "model": arguments.model, "dry_run": arguments.dry_run}
+    return (_roll_back if arguments.rollback else _compare)(arguments, console)
 
 
 def _compare(arguments: argparse.Namespace, console: Console) -> tuple[int, dict[str, Any]]:

@@ -43,12 +43,18 @@ _COLUMNS = {_TEST_ROWS: {HASH_COLUMN}, _ROWS: {"row_hash", "part"}}
 class Contender:
     """A model version: its schema, if it has one, what its requests hold, and the labels of a frame's rows.
 
-    The frame's columns come in any order.
+    The frame's columns come in any order. `predict_proba` is None of a model that gives labels only.
     """
 
     schema: ModelSchema | None
     takes: Literal["rows", "file"]
     predict: Callable[[pd.DataFrame], Sequence[Label]]
+    predict_proba: Callable[[pd.DataFrame], NDArray[np.float64]] | None = None
+
+
+def forest_probabilities(forest: Bundle, frame: pd.DataFrame) -> NDArray[np.float64]:
+    """Probabilities of the classes from a version that this project logged, shape (n_rows, n_classes)."""
+    return forest.predict_proba(encode(frame, forest.schema))
 
 
 def forest_labels(forest: Bundle, frame: pd.DataFrame) -> Sequence[Label]:
@@ -89,7 +95,8 @@ def load_contender(name: str, version: str, folder: Path) -> Contender:
             from proto_model.model import Bundle
 
             forest = Bundle.load(path / _BUNDLE)
-            return Contender(forest.schema, _taken(path), functools.partial(forest_labels, forest))
+            asked = (functools.partial(ask, forest) for ask in (forest_labels, forest_probabilities))
+            return Contender(forest.schema, _taken(path), *asked)
         from mlflow.pyfunc import load_model
 
         return Contender(None, _taken(path), functools.partial(pyfunc_labels, load_model(str(path))))

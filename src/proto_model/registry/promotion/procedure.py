@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +15,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from proto_model.errors import DataError, ProtoModelError, RegistryError
+from proto_model.registry.patience import patient
 from proto_model.registry.promotion.comparison import (
     Bootstrap,
     ComparisonError,
@@ -26,26 +26,14 @@ from proto_model.registry.promotion.comparison import (
     decide,
     schema_differences,
 )
+from proto_model.registry.promotion.journal import UnfinishedMoveError
+from proto_model.registry.promotion.moves import after_promotion, turn, version_to_restore
 from proto_model.registry.promotion.opponents import Contender, HeldOutRows, held_out_rows, load_contender
-from proto_model.registry.promotion.records import (
-    ReportRun,
-    let_explainer_follow,
-    mark_rollback,
-    mark_versions,
-)
+from proto_model.registry.promotion.records import ReportRun, rollback_marks, verdict_marks
 from proto_model.registry.promotion.report import Evaluation, Report, Side
-from proto_model.registry.versions import (
-    Aliases,
-    check_unchanged,
-    promote,
-    read_aliases,
-    rollback,
-    version_to_restore,
-)
+from proto_model.registry.versions import Aliases, check_unchanged, read_aliases
 from proto_model.schema import Label
 from proto_model.table.split import HASH_COLUMN
-
-logger = logging.getLogger(__name__)
 
 _TAKEN = {"rows": "rows", "file": "presigned URLs of files"}
 
@@ -70,6 +58,7 @@ def compare_and_promote(
     in `criteria` replaces the bootstrap's own. The report is logged to the run `run_id` if it is still
     running, else to a new one beside the challenger's.
     """
+    client = patient(client)
     aliases = read_aliases(name, client=client)
     challenger, champion = _opponents(client, name, aliases)
     if criteria.confidence is not None:
@@ -121,16 +110,14 @@ def roll_back(name: str, *, client: MlflowClient, now: datetime, dry_run: bool =
     The version that loses the champion's place gets no alias, and the tag `comparison_verdict: rolled_back`.
     A RegistryError says that there is nothing to undo, or that the aliases changed in the meantime.
     """
+    client = patient(client)
     before = read_aliases(name, client=client)
     taken_back, restored = before.champion, version_to_restore(name, before)
     if dry_run:
         return Rollback(name, taken_back, restored, None, dry_run=True)
-    after = rollback(name, expected=before, client=client)
-    try:
-        mark_rollback(client, name, taken_back, restored, now.isoformat(timespec="seconds"))
-        let_explainer_follow(client, name, restored)
-    except MlflowException as error:
-        logger.warning("The promotion was undone, but not all of it could be recorded: %s", error)
+    with turn(client, name, "undo the last promotion") as taken:
+        marks = rollback_marks(name, taken_back, restored, now.isoformat(timespec="seconds"))
+        after = taken.roll_back(before, marks)
     return Rollback(name, taken_back, restored, after, dry_run=False)
 
 
@@ -262,29 +249,32 @@ def _predictions(
 
 
 def _carry_out(client: MlflowClient, report: Report, run_id: str | None) -> Report:
-    """Log the report, move the aliases if it says so, and write the verdict on the versions."""
+    """Log the report, move the aliases if it says so, and write the verdict on the versions, in one turn."""
     champion, challenger = report.champion, report.challenger
-    title = f"compare {report.model} {challenger.version} with {champion.version if champion else 'nothing'}"
-    run = ReportRun.start(client, run_id, challenger.run_id, title)
-    report = replace(report, run_id=run.run_id)
-    try:
-        run.log(report)  # before the move: no promotion without a report
-        if report.verdict == "promoted":
-            after = promote(report.model, expected=report.aliases_before, client=client)
-            report = replace(report, aliases_after=after)
-        else:
-            check_unchanged(report.model, expected=report.aliases_before, client=client)
-    except BaseException as error:
-        run.fail(f"This comparison failed: {error}")
-        raise
-    try:
-        if report.verdict == "promoted":
-            run.amend(report)
-            let_explainer_follow(client, report.model, challenger.version)
-        mark_versions(client, report)
-        client.set_terminated(run.run_id, "FINISHED")
-    except MlflowException as error:
-        logger.warning(
-            "The verdict stands (%s), but not all of it could be recorded: %s", report.verdict, error
+    expected = report.aliases_before
+    with turn(client, report.model, f"compare version {challenger.version} with the champion") as taken:
+        check_unchanged(report.model, expected=expected, client=taken.client)
+        title = (
+            f"compare {report.model} {challenger.version} with {champion.version if champion else 'nothing'}"
         )
+        run = ReportRun.start(taken.client, run_id, challenger.run_id, title)
+        taken.note_run(run.run_id)
+        report = replace(report, run_id=run.run_id)
+        if report.verdict == "promoted":
+            report = replace(report, aliases_after=after_promotion(expected))
+        try:
+            run.log(report)  # before the move: no promotion without a report
+            marks = verdict_marks(report)
+            if report.verdict == "promoted":
+                after = taken.promote(expected, marks)
+                if after != report.aliases_after:  # there is a newer challenger
+                    report = replace(report, aliases_after=after)
+                    run.amend(report)
+            else:
+                taken.keep(expected, marks)
+        except UnfinishedMoveError:
+            raise
+        except BaseException as error:
+            run.fail(f"This comparison failed: {error}")
+            raise
     return report
