@@ -35,7 +35,7 @@ def _filled(match: re.Match[str]) -> str:
 
 
 def _row(parameter: Parameter) -> str:
-    default = parameter.default
+    default = "" if parameter.is_off_by_default else parameter.default
     shown = default if isinstance(default, str) else json.dumps(default)
     others = [choice for choice in parameter.choices if choice != default]
     text = parameter.help

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from proto_model.model import Decision
 from proto_model.schema import Feature, ModelSchema
 
 __all__ = ["HalfModel"]
@@ -18,6 +19,8 @@ class HalfModel:
     n_features : int
         Further numbers, without a say; `x` is the first, then `x1`, `x2` and so on.
     """
+
+    decision = Decision()
 
     def __init__(self, n_features: int = 1) -> None:
         names = ["x", *(f"x{i}" for i in range(1, n_features))]

@@ -28,7 +28,11 @@ KINDS = {
         "boolean": "NOT_BOOLEAN",
         "double": "NOT_A_NUMBER",
         "long": "NOT_A_NUMBER",
+        "text": "NOT_TEXT",
+        "date": "NOT_A_DATE",
+        "datetime": "NOT_A_DATE",
     },
+    "not_a_day": "NOT_A_DAY",
 }
 
 
@@ -62,7 +66,14 @@ WORDS = sorted(
 )
 SPACE = st.text(st.sampled_from(mapper_values.SPACES + "\u200b\x1f"), max_size=2)
 SPELT = st.from_regex(r"[+-]?[0-9]{0,40}\.?[0-9]{0,3}([eE][+-]?[0-9]{1,3})?", fullmatch=True)
-TEXTS = st.builds("".join, st.tuples(SPACE, st.one_of(st.sampled_from(WORDS), SPELT, st.text()), SPACE))
+DATES = st.from_regex(
+    r"[012][0-9]{3}-[01][0-9]-[0-3][0-9]([T ][0-2][0-9]:[0-5][0-9](:[0-6][0-9](\.[0-9]{1,3})?)?"
+    r" ?(Z|[+-][0-2][0-9](:?[0-6][0-9])?)?)?",
+    fullmatch=True,
+)
+TEXTS = st.builds(
+    "".join, st.tuples(SPACE, st.one_of(st.sampled_from(WORDS), SPELT, DATES, st.text()), SPACE)
+)
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), TEXTS)
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXTS, inner, max_size=2)
@@ -83,7 +94,12 @@ def mapper_verdict(feature, field, value):
     assert found.is_fault == bool(fault) or not found.kind
     if fault or found.value is None or found.kind == "unseen_category":
         return None, fault
-    return float(feature.categories.index(found.value) if feature.categories else found.value), fault
+    if feature.takes_numbers:
+        return float(found.value), fault
+    if feature.categories:
+        return float(feature.categories.index(found.value)), fault
+    # What the model makes of a date or a text that the mapper lets through.
+    return model_values.Rule(feature).read(found.value)[0], fault
 
 
 @settings(max_examples=500)

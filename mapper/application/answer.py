@@ -61,6 +61,7 @@ class MappedAnswers(AnswerMapper):
         if "probabilities" in row:  # a model that only explains gives none
             shares = {class_text(words[text]): share for text, share in row["probabilities"].items()}
             outside["probabilities"] = shares
+        members = [words[class_text(label)] for label in row.get("prediction_set", ())]
         if self._answer is not None:
             is_whole = "probabilities" in outside
             record = self._record(outside)
@@ -69,6 +70,8 @@ class MappedAnswers(AnswerMapper):
                 for field in self._answer
                 if field.part != "explanation" and (is_whole or field.by_explainer)
             }
+        if members:
+            outside["prediction_set"] = members
         if "explanation" in row:
             outside[self._explanation] = self._explanations.map(row["explanation"])
         return outside
@@ -120,6 +123,7 @@ class ExplanationMapper:
         changes = [
             self._counterfactual(item) for item, names in zip(wanted, unsayable, strict=True) if not names
         ]
+        held = given.get("held_fixed")  # versions logged before have none
         importances = {self._name(name): share for name, share in given["feature_importances"].items()}
         names = [item["feature"] for item in rule["premises"]]
         names += [change["feature"] for item in given["counterfactuals"] for change in item["changes"]]
@@ -141,6 +145,7 @@ class ExplanationMapper:
             },
             "counterfactuals": changes,
             "feature_importances": importances,
+            **({"held_fixed": [self._name(name) for name in held]} if held is not None else {}),
             "notes": [*given["notes"], *notes],
         }
 
@@ -154,6 +159,7 @@ class ExplanationMapper:
     def _counterfactual(self, item: Explained) -> Explained:
         changes = [
             {
+                **change,
                 "feature": self._name(change["feature"]),
                 "from": self._value(change["feature"], change["from"]),
                 "to": self._value(change["feature"], change["to"]),

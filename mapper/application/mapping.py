@@ -8,6 +8,7 @@ from typing import Any
 
 from mapper.application.expression import Expression
 from mapper.mapping.answer import ROW_FIELDS, SHARE
+from mapper.mapping.dates import DATE_TYPES, date_text
 from mapper.mapping.schema import Feature, Label, ModelSchema, Value, class_text
 
 #: Parts of a prediction that a field of the answer can show.
@@ -147,6 +148,8 @@ class Mapping:
         """JSON Schema of a row's answer, where it has fields of its own."""
         answer = self.answer or ()
         properties = {field.name: field.document(self.words) for field in answer}
+        members = {"type": "array", "items": {"enum": list(self.words.values())}}
+        properties.setdefault("prediction_set", {**members, "description": "If `coverage` was given."})
         required = [field.name for field in answer if field.part != "explanation" and field.by_explainer]
         if all(field.part != "explanation" for field in answer):
             explanation = next(f for f in ROW_FIELDS[self.inside.task] if f.name == "explanation")
@@ -158,6 +161,11 @@ def _feature_item(feature: Feature) -> dict[str, Any]:
     item: dict[str, Any] = {"name": feature.name, "type": feature.type, "nullable": feature.nullable}
     if feature.type == "string":
         item |= {"categories": list(feature.categories), "most_frequent": feature.most_frequent}
+    elif feature.type == "text":
+        item["terms"] = list(feature.terms)
+    elif feature.type in DATE_TYPES:
+        values = {"minimum": feature.minimum, "maximum": feature.maximum, "median": feature.median}
+        item |= {key: date_text(value, feature.type) for key, value in values.items()}
     else:
         item |= {"minimum": feature.minimum, "maximum": feature.maximum, "median": feature.median}
     if feature.values != "learned":

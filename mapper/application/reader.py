@@ -17,7 +17,11 @@ from mapper.mapping.schema import Feature, Label, ModelSchema, Value, class_text
 from mapper.mapping.values import LARGEST
 
 VERSIONS = (1, 1.0, "1", "1.0")
-KINDS: dict[str, Kind] = {"double": "number", "long": "number", "boolean": "boolean", "string": "text"}
+KINDS: dict[str, Kind] = {
+    **dict.fromkeys(("double", "long"), "number"),
+    "boolean": "boolean",
+    **dict.fromkeys(("string", "date", "datetime", "text"), "text"),
+}
 TYPES = {"number": "double", "integer": "long", "boolean": "boolean", "text": "string"}
 MAX_FIELDS = 2000
 DIRECT = ("feature", "unit", "lookup", "otherwise", "default", "text")

@@ -115,17 +115,24 @@ class MappedRequests(RequestMapper):
         translated = dict(params)
         fixed = [name for name in self._mapping.constants]
         for parameter in PARAMETERS:
-            if parameter.kind is FEATURES and parameter.name in params:
-                wanted = set(params[parameter.name])
-                fixed += [f.feature for f in self._direct.values() if f.name in wanted and f.feature]
-                for name, expression in self._mapping.computed.items():
-                    fixed += [name] if wanted & set(expression.names) else []
+            if parameter.name == "immutable_features" and parameter.name in params:
+                fixed += self._features(params[parameter.name], any)
+            elif parameter.kind is FEATURES and parameter.name in params:
+                translated[parameter.name] = self._features(params[parameter.name], all)
             elif parameter.kind is ORDERED and parameter.name in params:
                 names = [self._one_feature(parameter.name, name) for name in params[parameter.name]]
                 translated[parameter.name] = names
         if fixed:
             translated["immutable_features"] = list(dict.fromkeys(fixed))
         return translated
+
+    def _features(self, wanted: list[str], enough: Callable[[list[bool]], bool]) -> list[str]:
+        """Features that fields stand for, and those computed from any or all of these fields."""
+        names = [f.feature for f in self._direct.values() if f.name in wanted and f.feature]
+        for name, expression in self._mapping.computed.items():
+            if expression.names and enough([source in wanted for source in expression.names]):
+                names.append(name)
+        return list(dict.fromkeys(names))
 
     def _one_feature(self, parameter: str, name: str) -> str:
         field = self._by_name[name]

@@ -7,10 +7,10 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -30,7 +30,7 @@ TIMEOUT_S = 120.0
 FILE_TIMEOUT_S = 4 * 3600.0
 EXPIRY_MARGIN_S = 3600
 
-EXPLAIN_PARAMETERS = {parameter.name: parameter for parameter in PARAMETERS if parameter.use == "explain"}
+OPTIONS = {parameter.name: parameter for parameter in PARAMETERS if parameter.use != "file"}
 FILE_PARAMETERS = {parameter.name: parameter for parameter in PARAMETERS if parameter.use == "file"}
 MODEL_HELP = "schema.json, model folder, name@alias, models:/name/3 or runs:/id/model"
 REGISTRY_HELP = "MLflow server or sqlite:/// URI (default: MLFLOW_TRACKING_URI, or mlflow.db in this folder)"
@@ -44,8 +44,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
             name,
             help=text,
             description=f"{text.capitalize()}, through a running mapper service or a model server.",
-            epilog="Options of explanations:\n"
-            + "\n".join(f"  {line}" for line in parameters_text("explain").splitlines())
+            epilog=f"Options:\n{_indented('any')}\n\nOptions of explanations:\n{_indented('explain')}"
             + f"\n\nExample: python -m mapper {name} --data rows.csv",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
@@ -55,6 +54,10 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         if name == "predict":
             explain: dict[str, Any] = {"dest": "command", "action": "store_const", "const": "explain"}
             command.add_argument("--explain", default=name, help="the same as the command explain", **explain)
+
+
+def _indented(use: Literal["any", "explain"]) -> str:
+    return "\n".join(f"  {line}" for line in parameters_text(use).splitlines())
 
 
 def add_target_flags(command: argparse.ArgumentParser) -> None:
@@ -74,7 +77,7 @@ def _add_row_flags(command: argparse.ArgumentParser) -> None:
     defaults = f"default: {TIMEOUT_S:g}, for a file {FILE_TIMEOUT_S:g}"
     add("--timeout-s", type=_seconds, help=f"how long to wait for an answer ({defaults})")
     add("--json", action="store_true", help="print the answer as JSON")
-    text = "option of explanations, see below; commas separate the names of a list"
+    text = "option, see below; commas separate the names of a list"
     add("--option", action="append", default=[], metavar="NAME=VALUE", help=text)
 
 
@@ -135,9 +138,12 @@ def _run(args: argparse.Namespace) -> int:
 
 def _option(name: str, text: str) -> Any:
     """Value of an option; what is wrong with it is left to the mapper's check."""
-    kind = EXPLAIN_PARAMETERS[name].document().get("type") if name in EXPLAIN_PARAMETERS else None
+    kind = OPTIONS[name].document().get("type") if name in OPTIONS else None
     if kind == "array":
         return [part for part in text.split(",") if part]
+    if kind == "number":
+        with suppress(ValueError):
+            return float(text)
     return int(text) if kind == "integer" and text.lstrip("-").isdecimal() else text
 
 

@@ -64,17 +64,20 @@ def prediction_table(predictions: Sequence[dict[str, Any]], first_row: int, sche
     """Predictions, one row each; probabilities of all classes while they are few."""
     is_shown = len(schema.class_texts) <= MAX_CLASS_COLUMNS and all("probabilities" in p for p in predictions)
     classes = schema.class_texts if is_shown else ()
+    has_sets = any("prediction_set" in item for item in predictions)
     rows = [
         [
             str(row),
             str(item["prediction"]),
             f"{item['probability']:.3f}",
             *(f"{item['probabilities'][text]:.3f}" for text in classes),
+            *([", ".join(map(str, item["prediction_set"]))] if has_sets else []),
         ]
         for row, item in enumerate(predictions, first_row)
     ]
     head = ["row", schema.target, "probability", *(f"p({text})" for text in classes)]
-    return text_table(head, rows, numbers=[0, *range(2, len(head))])
+    numbers = [0, *range(2, len(head))]
+    return text_table([*head, "set"] if has_sets else head, rows, numbers)
 
 
 def explanation_text(row: int, item: dict[str, Any]) -> str:
@@ -83,7 +86,10 @@ def explanation_text(row: int, item: dict[str, Any]) -> str:
     rule = explanation["rule"]
     label, probability = explanation["prediction"], explanation["probability"]
     own = "" if "prediction" in item else _own_fields(item)
-    lines = [f"row {row}: {own or f'{label} (probability {probability:.3f})'}", "  because"]
+    lines = [f"row {row}: {own or f'{label} (probability {probability:.3f})'}"]
+    if "prediction_set" in item:
+        lines.append(f"  may be {', '.join(map(str, item['prediction_set']))}")
+    lines.append("  because")
     lines.append(f"    {rule['text']}")
     known = {**rule, "fidelity": explanation.get("fidelity")}
     named = [(name, known.get(name)) for name in ("precision", "coverage", "fidelity")]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from mapper.application.code import Form
 from mapper.http.problem import PROBLEMS
 from mapper.mapping.answer import ANSWER_FIELDS, LIST_OF_FINDINGS, fields_document
+from mapper.mapping.dates import PATTERNS
 from mapper.mapping.model import TabularModel
 from mapper.mapping.parameters import parameters_for
 from mapper.mapping.schema import Feature, ModelSchema
@@ -213,6 +214,8 @@ def _value(feature: Feature) -> dict[str, Any]:
             ),
             "examples": list(feature.categories[:5]),
         }
+    if not feature.takes_numbers:
+        return _text_value(feature, missing)
     plain: dict[str, Any] = {"type": "integer" if feature.type == "long" else "number"}
     plain |= {"minimum": -LARGEST, "maximum": LARGEST}
     description = f"Training saw {feature.seen}; other numbers give a warning. Text is read as in CSV."
@@ -221,6 +224,31 @@ def _value(feature: Feature) -> dict[str, Any]:
     return {
         "anyOf": [plain, {"type": "string", "pattern": _trimmed(_TEXTS[feature.type])}, *missing],
         "description": f"{feature.text}. {description}" if feature.text else description,
+        "examples": [feature.typical],
+    }
+
+
+def _text_value(feature: Feature, missing: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the rule book accepts for a date or a text."""
+    own = [f"{feature.text}."] if feature.text else []
+    if feature.type == "text":
+        plain: list[dict[str, Any]] = [{"type": "string"}]
+        if not missing:
+            plain = [{"type": "string", "not": {"pattern": _MISSING}}]
+        known = f"Words that count: {', '.join(feature.terms)}."
+    else:
+        form = "date" if feature.type == "date" else "date-time"
+        pattern = _trimmed(PATTERNS[feature.type])
+        # Whoever checks formats still takes the spellings that a format does not know.
+        plain = [
+            {"type": "string", "format": form, "pattern": pattern},
+            {"type": "string", "pattern": pattern},
+        ]
+        known = f"Training saw {feature.seen}; other dates give a warning."
+        known += " A time without an offset is in UTC." if form == "date-time" else ""
+    return {
+        "anyOf": [*plain, *missing],
+        "description": " ".join([*own, known]),
         "examples": [feature.typical],
     }
 

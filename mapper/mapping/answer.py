@@ -104,6 +104,18 @@ def _read_probabilities(schema: ModelSchema) -> Callable[[Any], Any]:
     return read
 
 
+def _read_set(schema: ModelSchema) -> Callable[[Any], Any]:
+    read_label = _read_label(schema)
+
+    def read(row: Any) -> list[Any]:
+        labels = row["prediction_set"]
+        if not isinstance(labels, list) or not labels:
+            raise TypeError
+        return [read_label({"prediction": label}) for label in labels]
+
+    return read
+
+
 def _read_explanation(row: Any) -> Any:
     explanation = row["explanation"]
     if not isinstance(explanation, dict):
@@ -122,8 +134,6 @@ def _check_classification(schema: ModelSchema) -> Check:
         own, given = probabilities[texts[item["prediction"]]], item["probability"]
         if given != own and not abs(given - own) <= ROUNDING:
             raise ValueError("its probability is not that of the predicted class")
-        if max(probabilities.values()) - own > ROUNDING:
-            raise ValueError("another class than the predicted one is more probable")
         if len(row) > n_fields:
             unknown = [name for name in row if name.startswith(PROBABILITY) and name not in known]
             if unknown:
@@ -140,6 +150,10 @@ def _probabilities_document(schema: ModelSchema) -> dict[str, Any]:
     texts = list(schema.class_texts)
     properties = dict.fromkeys(texts, SHARE)
     return {"type": "object", "required": texts, "properties": properties, "additionalProperties": False}
+
+
+def _set_document(schema: ModelSchema) -> dict[str, Any]:
+    return {"type": "array", "minItems": 1, "items": {"enum": list(schema.classes)}}
 
 
 def _rows_document(schema: ModelSchema) -> dict[str, Any]:
@@ -165,13 +179,19 @@ MODEL = {
     "properties": {"name": {"type": "string"}, "version": {"type": ["string", "null"]}},
 }
 SUMMARY = {"type": "object", "required": ["file_id", "status"]}
+SET = "the classes that the row may have, with the probability that `coverage` asked for"
 WHY = "why, and what would change it (schemas/explanation.schema.json); from /v1/explain only"
 
 F, OPTIONAL = AnswerField, True
 #: Fields of each row's answer, by the task of the model. To add one, add a line.
 ROW_FIELDS: dict[str, tuple[AnswerField, ...]] = {
     "classification": (
-        F("prediction", "the predicted class", lambda s: {"enum": list(s.classes)}, _read_label),
+        F(
+            "prediction",
+            "the class that the model decides for",
+            lambda s: {"enum": list(s.classes)},
+            _read_label,
+        ),
         F(
             "probability",
             "how probable that class is",
@@ -185,6 +205,7 @@ ROW_FIELDS: dict[str, tuple[AnswerField, ...]] = {
             _read_probabilities,
             by_explainer=False,
         ),
+        F("prediction_set", SET, _set_document, _read_set, OPTIONAL),
         F("explanation", WHY, lambda _: {"type": "object"}, lambda _: _read_explanation, OPTIONAL),
     ),
 }
@@ -219,14 +240,17 @@ class AnswerMapper:
 
     def __init__(self, schema: ModelSchema, version: str | None = None) -> None:
         fields = [(field, field.reader(schema)) for field in ROW_FIELDS[schema.task] if field.reader]
-        self._explained = tuple((field.name, read) for field, read in fields)
-        self._plain = tuple((field.name, read) for field, read in fields if not field.is_optional)
-        self._check = ROW_CHECKS[schema.task](schema)
-        always = {field.name for field, _ in fields if field.by_explainer}
-        self._by_explainer = {
-            readers: tuple((name, read) for name, read in readers if name in always)
-            for readers in (self._explained, self._plain)
+        #: What reads a row, by the optional fields that were asked for, and whether an explainer answers.
+        self._readers: dict[tuple[frozenset[str], bool], Readers] = {
+            (frozenset(asked), by_explainer): tuple(
+                (field.name, read)
+                for field, read in fields
+                if (field.name in asked or not field.is_optional) and (field.by_explainer or not by_explainer)
+            )
+            for asked in ((), ("explanation",), ("prediction_set",), ("explanation", "prediction_set"))
+            for by_explainer in (False, True)
         }
+        self._check = ROW_CHECKS[schema.task](schema)
         self.model: dict[str, Any] = {"name": schema.model_name, "version": version}
 
     def map(
@@ -251,11 +275,10 @@ class AnswerMapper:
         elif request is None and "status" in first and "prediction" not in first:
             result["file"] = _map_summary(first, first.get("file_id"))
         else:
-            explain = explain or ("explanation" in first if request is None else request.explain)
-            readers, check = self._explained if explain else self._plain, self._check
-            if "explanation" in first and not any(name.startswith(PROBABILITY) for name in first):
-                readers, check = self._by_explainer[readers], _no_check
-            result["predictions"] = _map_rows(rows, readers, check)
+            asked = _asked(first, request) | ({"explanation"} if explain else set())
+            by_explainer = "explanation" in first and not any(name.startswith(PROBABILITY) for name in first)
+            readers = self._readers[asked, by_explainer]
+            result["predictions"] = _map_rows(rows, readers, _no_check if by_explainer else self._check)
         if request is None:
             result["warnings"], result["warning_count"] = [], 0
             return result
@@ -264,6 +287,15 @@ class AnswerMapper:
         if request.session is not None:
             result["session"] = request.session
         return result
+
+
+def _asked(first: Mapping[str, Any], request: ModelRequest | None) -> frozenset[str]:
+    """Optional fields that a request asked for; without it, those that the first row has."""
+    if request is None:
+        return frozenset(name for name in ("explanation", "prediction_set") if name in first)
+    has_set = "coverage" in (request.get("params") or {})
+    named = {"explanation": request.explain, "prediction_set": has_set}
+    return frozenset(name for name, is_asked in named.items() if is_asked)
 
 
 def _map_rows(rows: list[Any], readers: Readers, check: Check) -> list[dict[str, Any]]:

@@ -19,6 +19,8 @@ FILE_FORMATS = (
     *("parquet", "arrow"),
 )
 
+Use = Literal["any", "explain", "file"]
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -39,6 +41,9 @@ class Kind:
             is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
             low, high = self.document["minimum"], self.document["maximum"]
             fits = is_whole and not isinstance(value, bool) and low <= value <= high
+        elif self.document["type"] == "number":
+            low, high = self.document["minimum"], self.document["maximum"]
+            fits = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
         else:
             fits = isinstance(value, list | tuple) and all(isinstance(name, str) and name for name in value)
         if not fits:
@@ -53,6 +58,8 @@ class Kind:
             if name not in types:
                 near = get_close_matches(name, types, 1)
                 return f"no feature {shown(name)}" + (f"; did you mean {shown(near[0])}?" if near else "")
+            if self.features == "ordered" and types[name] == "text":
+                return f"the text {shown(name)} has no order; explanations never change it"
             if self.features == "ordered" and types[name] == "string":
                 return f"the categories of {shown(name)} have no order; use immutable_features"
         return None
@@ -76,18 +83,19 @@ COLUMNS = Kind(
     {"type": "array", "items": {"type": "string", "minLength": 1}, "uniqueItems": True},
 )
 COUNT = _whole("a whole number from 0 to 20", 0, 20)
+COVERAGE = Kind("a number from 0.5 to 0.999", {"type": "number", "minimum": 0.5, "maximum": 0.999})
 SEED = _whole("a whole number", -(1 << 63), (1 << 63) - 1)
 
 
 @dataclass(frozen=True)
 class RequestParameter:
-    """One parameter: `use` says which requests take it, `text` what it is for.
+    """One parameter: `use` says which requests take it (`any`: all), `text` what it is for.
 
     The model server decides where no value is given; `default` is what it does then.
     """
 
     name: str
-    use: Literal["explain", "file"]
+    use: Use
     kind: Kind
     default: Any
     text: str
@@ -96,7 +104,10 @@ class RequestParameter:
         """JSON Schema of its values for a model, or for any model."""
         document = dict(self.kind.document)
         if schema is not None and self.kind.features:
-            is_taken = {f.name: self.kind.features == "any" or f.type != "string" for f in schema.features}
+            is_taken = {
+                f.name: self.kind.features == "any" or f.type not in ("string", "text")
+                for f in schema.features
+            }
             names = [name for name, taken in is_taken.items() if taken]
             document = {"type": "array", **({"items": {"enum": names}} if names else {"maxItems": 0})}
         if self.default is not None:
@@ -111,11 +122,13 @@ class RequestParameter:
 
 P = RequestParameter
 PARAMETERS: tuple[RequestParameter, ...] = (
+    P("coverage", "any", COVERAGE, None, "add the set of classes that holds the true one so often"),
     P("engine", "explain", _choice("lore", "lore_sa"), "lore", "the engine that explains"),
     P("effort", "explain", _choice("fast", "thorough"), "fast", "how much work goes into an explanation"),
     P("seed", "explain", SEED, 0, "the same seed gives the same explanation"),
     P("max_counterfactuals", "explain", COUNT, 3, "how many counterfactuals to look for"),
     P("immutable_features", "explain", FEATURES, None, "features that a counterfactual may not change"),
+    P("mutable_features", "explain", FEATURES, None, "sensitive features that a counterfactual may change"),
     P("increase_only", "explain", ORDERED, None, "features that a counterfactual may only increase"),
     P("decrease_only", "explain", ORDERED, None, "features that a counterfactual may only decrease"),
     P("input_format", "file", FORMAT, None, "format of the input; detected if not given"),
@@ -127,10 +140,11 @@ PARAMETERS: tuple[RequestParameter, ...] = (
 
 def parameters_for(*, explain: bool, is_file: bool) -> Iterator[RequestParameter]:
     """The parameters that a kind of request takes."""
-    return (p for p in PARAMETERS if (explain if p.use == "explain" else is_file))
+    taken = {"any": True, "explain": explain, "file": is_file}
+    return (p for p in PARAMETERS if taken[p.use])
 
 
-def parameters_text(use: Literal["explain", "file"]) -> str:
+def parameters_text(use: Use) -> str:
     """The parameters of a use, a line each."""
     return "\n".join(str(parameter) for parameter in PARAMETERS if parameter.use == use)
 
@@ -156,7 +170,11 @@ def check_parameters(
     if findings.count:
         return {}
     # JSON has one kind of number, MLflow has two: 3.0 is the whole number 3
-    return {name: int(value) if isinstance(value, float) else value for name, value in parameters.items()}
+    return {name: _whole_as_int(value) for name, value in parameters.items()}
+
+
+def _whole_as_int(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _unknown(name: str, taken: Mapping[str, Kind]) -> str:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from mapper.errors import SchemaError
+from mapper.mapping.dates import DATE_TYPES, date_text, seconds_in
 
 Label = str | int | float | bool
 Value = str | int | float | bool | None
 
-TYPES = ("double", "long", "boolean", "string")
+TYPES = ("double", "long", "boolean", "string", "date", "datetime", "text")
 TASKS = ("classification",)
 POLICIES = ("learned", "closed", "open")
 MAJOR_VERSION = "1"
@@ -29,7 +30,8 @@ MAJOR_VERSION = "1"
 class Feature:
     """One column that the model takes.
 
-    Numbers have their range over the training rows, `string` features the categories that training saw.
+    Numbers and dates have their range over the training rows (dates in seconds since 1970), `string` features
+    the categories that training saw, `text` features the words that count.
     A `nullable` feature may be left out or null. `values` says what another value is: a warning where the
     range and the categories were learned, a fault where they are closed, nothing special where they are open;
     `text` is what people are told of it. Both are of fields in an application's own mapping.
@@ -45,6 +47,12 @@ class Feature:
     most_frequent: str = ""
     values: str = "learned"
     text: str = ""
+    terms: tuple[str, ...] = ()
+
+    @property
+    def takes_numbers(self) -> bool:
+        """Whether its values are numbers or truth values; those of all others come as text."""
+        return self.type in ("double", "long", "boolean")
 
     @cached_property
     def known(self) -> frozenset[str]:
@@ -56,6 +64,12 @@ class Feature:
         """What training saw, for people."""
         if self.type == "boolean":
             return "true, false"
+        if self.type == "text":
+            return (
+                "any text; words that count: " + ", ".join(self.terms[:12]) + ", …" * (len(self.terms) > 12)
+            )
+        if self.type in DATE_TYPES:
+            return f"{date_text(self.minimum, self.type)} to {date_text(self.maximum, self.type)}"
         if self.values == "open":
             return "any text" if self.type == "string" else "any number"
         if self.type != "string":
@@ -67,6 +81,10 @@ class Feature:
         """A typical value of the training rows, for examples and for the readiness check."""
         if self.type == "string":
             return self.most_frequent
+        if self.type == "text":
+            return " ".join(self.terms[:3])
+        if self.type in DATE_TYPES:
+            return date_text(self.median, self.type)
         if self.type == "boolean":
             return self.median >= 0.5
         if self.type == "long":
@@ -195,5 +213,13 @@ def _feature(item: Mapping[str, Any]) -> Feature:
     if kind == "string":
         most_frequent = item["most_frequent"]
         return Feature(name, kind, nullable, tuple(item["categories"]), most_frequent=most_frequent, **more)
+    if kind == "text":
+        return Feature(name, kind, nullable, terms=tuple(item["terms"]), **more)
+    if kind in DATE_TYPES:
+        seconds = [seconds_in(item[key]) for key in ("minimum", "maximum", "median")]
+        if None in seconds:
+            raise ValueError(f"feature {name!r} has a range that is not one of dates")
+        low, high, median = (float(second or 0) for second in seconds)
+        return Feature(name, kind, nullable, minimum=low, maximum=high, median=median, **more)
     low, high, median = (float(item[key]) for key in ("minimum", "maximum", "median"))
     return Feature(name, kind, nullable, minimum=low, maximum=high, median=median, **more)

@@ -13,12 +13,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from datetime import date
 from decimal import Decimal
 from difflib import get_close_matches
 from functools import partial
 from typing import Any, NamedTuple
 
 from mapper.errors import shown
+from mapper.mapping.dates import DATE_TYPES, date_text, seconds_in
 from mapper.mapping.schema import Feature, ModelSchema
 
 #: What is trimmed from both ends of a text: Unicode's White_Space, which is not what `str.strip()` takes.
@@ -80,9 +82,11 @@ def plain_column(field: Field, column: list[Any]) -> list[Any] | None:
 
 
 def _compile(feature: Feature) -> Field:
-    read = {"boolean": _read_boolean, "string": _read_category}.get(feature.type, _read_number)
-    is_text = feature.type == "string"
-    return Field(feature.name, feature.nullable, is_text, _plain(feature), partial(_read, feature, read))
+    read = _READERS.get(feature.type, _read_number)
+    accepts = _plain(feature)
+    return Field(
+        feature.name, feature.nullable, not feature.takes_numbers, accepts, partial(_read, feature, read)
+    )
 
 
 def _plain(feature: Feature) -> Callable[[Any], bool]:
@@ -103,6 +107,7 @@ def _plain(feature: Feature) -> Callable[[Any], bool]:
         "long": is_whole,
         "boolean": lambda value: value is True or value is False,
         "string": lambda value: type(value) is str and value in categories,
+        **dict.fromkeys((*DATE_TYPES, "text"), lambda value: False),
     }[feature.type]
 
 
@@ -124,7 +129,9 @@ def _read(feature: Feature, read: Callable[[Feature, Any], Verdict], value: Any)
 def _is_missing(feature: Feature, value: Any) -> bool:
     if isinstance(value, str):
         return value.strip(SPACES) in _MARKERS and _category(feature, value) is None
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    if isinstance(value, float):
+        return math.isnan(value)
+    return value is None or (isinstance(value, date) and value != value)  # pandas' NaT
 
 
 def number_in(value: Any) -> int | float | None:
@@ -189,6 +196,35 @@ def _read_category(feature: Feature, value: Any) -> Verdict:
     sent = value.encode(errors="replace").decode()  # half a surrogate pair cannot be sent
     message = f"{shown(value)} was not seen in training and is treated as unknown; {hint}"
     return Verdict(sent, "unseen_category", message, is_fault=False)
+
+
+def _read_date(feature: Feature, value: Any) -> Verdict:
+    is_day = feature.type == "date"
+    seconds = seconds_in(value.strip(SPACES) if isinstance(value, str) else value)
+    if seconds is None or (is_day and seconds % 86_400):
+        kind = "wrong_type" if seconds is None else "not_a_day"
+        expected = "a date without a time" if is_day else "a date and time"
+        example = date_text(feature.median, feature.type)
+        return Verdict(None, kind, f"{shown(value)} given, {expected} expected, such as {shown(example)}")
+    sent = value.strip(SPACES) if isinstance(value, str) else value.isoformat()
+    if feature.minimum <= seconds <= feature.maximum:
+        return Verdict(sent)
+    message = f"{shown(sent)} is outside the range seen in training, {feature.seen}"
+    return Verdict(sent, "out_of_range", message, is_fault=False)
+
+
+def _read_text(feature: Feature, value: Any) -> Verdict:
+    if not isinstance(value, str):
+        return Verdict(None, "wrong_type", f"{shown(value)} given, text expected")
+    return Verdict(value.encode(errors="replace").decode())  # half a surrogate pair cannot be sent
+
+
+_READERS: dict[str, Callable[[Feature, Any], Verdict]] = {
+    "boolean": _read_boolean,
+    "string": _read_category,
+    "text": _read_text,
+    **dict.fromkeys(DATE_TYPES, _read_date),
+}
 
 
 def _category(feature: Feature, text: str) -> str | None:

@@ -25,7 +25,7 @@ FILE: Signature = "file"
 
 _EXPLAIN = (ROWS, EXPLAINER, FILE)
 _MOST_FAULTS = 20
-_WORDS = {bool: "true or false", int: "a whole number", str: "a string"}
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Parameter:
     help: str
     of: tuple[Signature, ...]
     choices: tuple[str, ...] = ()
-    limits: tuple[int, int] | None = None  # least and most
+    limits: tuple[float, float] | None = None  # least and most; 0 as a default stands outside them
     features: Literal["any", "ordered"] | None = None  # it lists features; `ordered`: not categories
     unique: bool = False  # a list names nothing twice
 
@@ -45,6 +45,11 @@ class Parameter:
     def is_list(self) -> bool:
         """Whether it is a list of strings."""
         return isinstance(self.default, tuple)
+
+    @property
+    def is_off_by_default(self) -> bool:
+        """Whether the default is no value to choose, but that there is none."""
+        return self.default == "" or (self.kind is float and not self.default)
 
     @property
     def kind(self) -> type:
@@ -64,7 +69,10 @@ class Parameter:
     def faults(self, value: Any, schema: ModelSchema | None) -> list[str]:
         """What is wrong with a value, in words."""
         items = value if self.is_list and isinstance(value, tuple) else (value,)
-        is_typed = isinstance(value, tuple) == self.is_list and all(type(item) is self.kind for item in items)
+        if self.kind is float and type(value) in (int, float) and value == self.default:
+            return []
+        kinds = (int, float) if self.kind is float else (self.kind,)
+        is_typed = isinstance(value, tuple) == self.is_list and all(type(item) in kinds for item in items)
         if (
             not is_typed
             or (self.choices and value not in self.choices)
@@ -79,6 +87,8 @@ class Parameter:
             for name in items:
                 if name not in types:
                     found.append(f"{self.name}: no feature {name!r}; the model has {listed(list(types), 10)}")
+                elif self.features == "ordered" and types[name] == "text":
+                    found.append(f"{self.name}: the text {name!r} has no order; explanations never change it")
                 elif self.features == "ordered" and types[name] == "string":
                     found.append(
                         f"{self.name}: the categories of {name!r} have no order; use immutable_features"
@@ -117,11 +127,23 @@ class Parameters:
     immutable_features: tuple[str, ...] = _parameter(
         (), "features that counterfactuals may not change", _EXPLAIN, features="any"
     )
+    mutable_features: tuple[str, ...] = _parameter(
+        (),
+        "sensitive features, such as sex, race or age, that counterfactuals may change after all",
+        _EXPLAIN,
+        features="any",
+    )
     increase_only: tuple[str, ...] = _parameter(
         (), "features that counterfactuals may only increase", _EXPLAIN, features="ordered"
     )
     decrease_only: tuple[str, ...] = _parameter(
         (), "features that counterfactuals may only decrease", _EXPLAIN, features="ordered"
+    )
+    coverage: float = _parameter(
+        0.0,
+        "add the set of classes that holds the true one with this probability, for each class by itself",
+        _EXPLAIN,
+        limits=(0.5, 0.999),
     )
     input_format: str = _parameter(
         "", "format of the input, instead of finding it by content, then by name", (FILE,)

@@ -79,6 +79,11 @@ class Feature:
     most_frequent: str | None = None
     terms: tuple[str, ...] | None = None
 
+    @property
+    def takes_numbers(self) -> bool:
+        """Whether its values are numbers or truth values; those of all others come as text."""
+        return self.type in ("double", "long", "boolean")
+
     def to_dict(self) -> dict[str, Any]:
         """JSON object of this feature; keys that do not apply to its type are left out."""
         item: dict[str, Any] = {

@@ -1,13 +1,14 @@
-"""The rule book for values: what is missing, a number, a boolean or a category.
+"""The rule book for values: what is missing, a number, a boolean, a category, a date or a text.
 
 A verdict depends on a value and its feature only, never on what carried the value: text means the same in a
 CSV cell, a JSON string, an Arrow column, a tensor or a data frame, and so do numbers.
 `schemas/cases/values.json` lists what every entry point must say.
 
 Rows are coded as one float64 matrix, which forests, explanations and files all compute on: booleans as 0 and
-1, a category as its index in `Feature.categories`, NaN for a missing value and for a category that training
-never saw. The canonical frame holds the same rows with numbers and booleans as float64 and categories as
-objects (str or None).
+1, a category as its index in `Feature.categories`, a date as days or seconds since 1970 (`SECONDS_OF`), a
+text as a number whose bits tell which of `Feature.terms` it has; NaN for a missing value and for a category
+that training never saw. The canonical frame holds the same rows with numbers and booleans as float64, dates
+as datetime64[s], categories and texts as objects (str or None).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from enum import IntEnum
 from functools import lru_cache
@@ -25,8 +27,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proto_model.dates import FIRST, LAST, moments_of, seconds_in, seconds_in_array, seconds_of
 from proto_model.errors import InputError
-from proto_model.schema import Feature, ModelSchema
+from proto_model.schema import DATE_TYPES, SECONDS_OF, Feature, ModelSchema, date_text
+from proto_model.texts import mask_of, terms_of_mask
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,6 +94,8 @@ class Fault(IntEnum):
     NOT_WHOLE = 4
     NOT_BOOLEAN = 5
     NOT_TEXT = 6
+    NOT_A_DATE = 7
+    NOT_A_DAY = 8
 
 
 def is_number(text: str) -> bool:
@@ -128,12 +134,22 @@ def plain_numbers(row: Sequence[Any]) -> list[Any]:
     ]
 
 
+_WRONG = {
+    **dict.fromkeys(("string", "text"), Fault.NOT_TEXT),
+    **dict.fromkeys(DATE_TYPES, Fault.NOT_A_DATE),
+    "boolean": Fault.NOT_BOOLEAN,
+}
+
+
 class Rule:
     """What one feature makes of values; codes are undefined where a value is refused."""
 
     def __init__(self, feature: Feature) -> None:
         self.feature = feature
         self.is_category = feature.categories is not None
+        self.takes_numbers = feature.takes_numbers
+        self._unit = SECONDS_OF.get(feature.type, 0)  # seconds; 0 for what is no date
+        self._bits = {term: 1 << bit for bit, term in enumerate(feature.terms or ())}
         #: Codes of texts that need no further look.
         self.codes: Mapping[str, float] = (
             TRUTH
@@ -141,8 +157,7 @@ class Rule:
             else {category: float(code) for code, category in enumerate(feature.categories or ())}
         )
         self.missing = (math.nan, 0 if feature.nullable else int(Fault.MISSING))
-        wrong = {"string": Fault.NOT_TEXT, "boolean": Fault.NOT_BOOLEAN}.get(feature.type, Fault.NOT_A_NUMBER)
-        self.wrong = (math.nan, int(wrong))
+        self.wrong = (math.nan, int(_WRONG.get(feature.type, Fault.NOT_A_NUMBER)))
 
     def read(self, value: Any) -> tuple[float, int]:
         """Code of a value of any type, and its fault or 0."""
@@ -153,11 +168,11 @@ class Rule:
         if isinstance(value, _BOOLEANS):
             return (float(value), 0) if self.feature.type == "boolean" else self.wrong
         if not isinstance(value, _NUMBERS):
-            return self.wrong
+            return self._read_moment(value) if self._unit else self.wrong
         number = _float(value)
         if number != number:  # NaN
             return self.missing
-        return self.wrong if self.is_category else self.read_number(number)
+        return self.read_number(number) if self.takes_numbers else self.wrong
 
     def read_text(self, text: str) -> tuple[float, int]:
         """Code of a text, and its fault or 0."""
@@ -172,6 +187,10 @@ class Rule:
             return self.missing
         if self.is_category:
             return math.nan, 0  # a category that training never saw
+        if self._unit:
+            return self._read_seconds(seconds_in(text))
+        if self.feature.type == "text":
+            return mask_of(text, self._bits), 0
         return self.read_number(float(text)) if is_number(text) else self.wrong
 
     def read_number(self, number: float) -> tuple[float, int]:
@@ -183,12 +202,33 @@ class Rule:
         whole = self.feature.type == "double" or number.is_integer()
         return number, 0 if whole else int(Fault.NOT_WHOLE)
 
+    def _read_moment(self, value: Any) -> tuple[float, int]:
+        """Code of a value that is neither a text nor a number, for a date."""
+        if isinstance(value, (date, np.datetime64)) and value != value:  # NaT
+            return self.missing
+        return self._read_seconds(seconds_of(value))
+
+    def _read_seconds(self, seconds: int | None) -> tuple[float, int]:
+        if seconds is None:
+            return self.wrong
+        if seconds % self._unit:
+            return math.nan, int(Fault.NOT_A_DAY)
+        return float(seconds // self._unit), 0
+
+    def read_moments(self, seconds: NDArray[np.float64]) -> Codes:
+        """Codes and faults of whole seconds since 1970, NaN where there is no date; for dates alone."""
+        missing = np.isnan(seconds)
+        faults = np.where(missing, self.missing[1], 0).astype(np.uint8)
+        faults[np.where(missing, 0, seconds) % self._unit != 0] = Fault.NOT_A_DAY
+        faults[(seconds < FIRST) | (seconds > LAST)] = Fault.NOT_A_DATE
+        return seconds / self._unit, faults
+
     def number_faults(self, numbers: NDArray[np.float64]) -> NDArray[np.uint8]:
         """Fault of each number, NaN where it is missing."""
         missing = np.isnan(numbers)
         faults = np.where(missing, self.missing[1], 0).astype(np.uint8)
-        if self.is_category:
-            faults[~missing] = Fault.NOT_TEXT
+        if not self.takes_numbers:
+            faults[~missing] = self.wrong[1]
         elif self.feature.type == "boolean":
             faults[~missing & (numbers != 0) & (numbers != 1)] = Fault.NOT_BOOLEAN
         else:
@@ -206,11 +246,15 @@ class Rule:
         if isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
             numbers = values.astype(np.float64)
             return numbers, self.number_faults(numbers)
+        if isinstance(values, np.ndarray) and values.dtype.kind == "M":
+            if self._unit:
+                return self.read_moments(seconds_in_array(values))
+            values = list(values)  # which `tolist` may make numbers of
         cells: Sequence[Any] = values.tolist() if isinstance(values, np.ndarray) else values
         known = self._known_texts(cells)
         if known is not None:
             return known, np.zeros(len(known), np.uint8)
-        plain = None if self.is_category else self._plain_numbers(cells)
+        plain = self._plain_numbers(cells) if self.takes_numbers else None
         if plain is not None:
             return plain, self.number_faults(plain)
         return self._one_by_one(list(map(self.read, cells)))
@@ -249,8 +293,8 @@ class RuleBook:
         self.rules = [Rule(feature) for feature in schema.features]
         features = schema.features
         is_boolean = np.array([feature.type == "boolean" for feature in features])
-        # A category that is NaN may be unseen, which is accepted.
-        required = np.array([not f.nullable and f.categories is None for f in features])
+        # A category that is NaN may be unseen, which is accepted; dates and texts are read one by one.
+        required = np.array([not f.nullable and f.takes_numbers for f in features])
         whole = np.array([feature.type in ("long", "boolean") for feature in features])
         self._any_required, self._any_whole = bool(required.any()), bool(whole.any())
         self._only_size_counts = bool(required.all()) and not self._any_whole
@@ -300,6 +344,11 @@ def expected(feature: Feature, fault: int = 0) -> str:
     example = ""
     if feature.categories is not None:
         what, example = "a string", json.dumps(feature.most_frequent, ensure_ascii=False)
+    elif feature.type == "text":
+        what = "a string"
+    elif feature.type in DATE_TYPES:
+        what = "a date without a time" if feature.type == "date" else "a date and time"
+        example = "" if feature.median is None else json.dumps(date_text(feature.median, feature.type))
     elif feature.type == "boolean":
         what = "true or false"
     elif fault == Fault.TOO_LARGE:
@@ -325,6 +374,8 @@ def fault_text(value: Any, feature: Feature, fault: int) -> str:
 
 def _given(value: Any, fault: int) -> str:
     """A value that was refused, in words; numbers read the same however they were spelt."""
+    if isinstance(value, (date, np.datetime64)) and fault != Fault.MISSING:
+        return f"the date {value} given"
     if isinstance(value, np.generic):
         value = value.item()
     if fault == Fault.MISSING:
@@ -385,12 +436,16 @@ def encode(frame: pd.DataFrame, schema: ModelSchema) -> NDArray[np.float64]:
         if feature.categories is not None:
             index = {category: float(code) for code, category in enumerate(feature.categories)}
             values = np.fromiter(map(index.get, values, repeat(math.nan)), np.float64, len(values))
+        elif not feature.takes_numbers:
+            values = Rule(feature).read_column(values)[0]
         matrix[:, position] = values
     return matrix
 
 
 def decode(matrix: NDArray[np.float64], schema: ModelSchema) -> pd.DataFrame:
     """Canonical frame of a coded matrix; NaN of a categorical feature becomes None.
+
+    Of a text, its terms are left.
 
     Parameters
     ----------
@@ -411,12 +466,27 @@ def decode(matrix: NDArray[np.float64], schema: ModelSchema) -> pd.DataFrame:
             f"A matrix of shape {matrix.shape} given, (n_rows, {len(schema.features)}) expected."
         )
     columns = {
-        feature.name: pd.Series(matrix[:, position])
-        if feature.categories is None
-        else pd.Series(_texts(matrix[:, position], feature), dtype=object)
+        feature.name: pd.Series(_values(matrix[:, position], feature))
         for position, feature in enumerate(schema.features)
     }
     return pd.DataFrame(columns, columns=schema.feature_names)
+
+
+def _values(codes: NDArray[np.float64], feature: Feature) -> NDArray[Any] | pd.Series[Any]:
+    """Values behind the codes of a feature, as a canonical frame holds them."""
+    import pandas as pd
+
+    if feature.takes_numbers:
+        return codes
+    if feature.categories is not None:
+        return pd.Series(_texts(codes, feature), dtype=object)
+    if feature.type in DATE_TYPES:
+        return moments_of(codes, feature.type)
+    # A text without terms is a point: no text at all would be a missing one.
+    texts = [
+        None if code != code else " ".join(terms_of_mask(code, feature.terms or ())) or "." for code in codes
+    ]
+    return pd.Series(texts, dtype=object)
 
 
 def _texts(codes: NDArray[np.float64], feature: Feature) -> NDArray[np.object_]:

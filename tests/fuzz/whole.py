@@ -21,6 +21,7 @@ from proto_model.errors import ProtoModelError
 from proto_model.files import FileSettings, Task, score
 from proto_model.files.formats import find_format
 from proto_model.files.stream import Spool
+from proto_model.model import Decision
 from proto_model.parameters import Parameters
 from tests.fuzz.files import ODD_QUOTE
 from tests.fuzz.rows import RULES, SCHEMA
@@ -39,6 +40,7 @@ class Model:
     """Its answer tells the row's codes apart."""
 
     schema = SCHEMA
+    decision = Decision()
 
     def predict_proba(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         yes = (np.nan_to_num(matrix, nan=-1.0) @ [1.0, 7.0, 31.0, 101.0]) % 1000 / 1000

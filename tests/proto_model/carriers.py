@@ -14,6 +14,7 @@ import json
 import math
 import tempfile
 from collections.abc import Callable
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,9 @@ from numpy.typing import NDArray
 
 from proto_model.errors import InputError
 from proto_model.files import score_file
-from proto_model.model import Bundle, Predictor, coded_rows
+from proto_model.model import Bundle, Decision, Predictor, coded_rows
 from proto_model.parameters import Parameters
-from proto_model.schema import ModelSchema
+from proto_model.schema import DATE_TYPES, SECONDS_OF, Feature, ModelSchema
 from proto_model.serving.http.inference import Inference
 from proto_model.serving.http.invocations import Invocations
 from proto_model.serving.http.payload import RowPayload
@@ -41,7 +42,7 @@ FEATURES = {feature.name: feature for feature in SCHEMA.features}
 # Models that take rows without column names, and the one of all features, which does not.
 SCHEMA_OF_KIND = {
     is_text: dataclasses.replace(
-        SCHEMA, features=tuple(f for f in SCHEMA.features if (f.type == "string") == is_text)
+        SCHEMA, features=tuple(f for f in SCHEMA.features if f.takes_numbers != is_text)
     )
     for is_text in (False, True)
 }
@@ -63,6 +64,11 @@ GOOD: dict[str, Any] = {
     "job": "clerk",
     "required job": "nurse",
     "country": "FR",
+    "day": "2024-03-01",
+    "required day": "2024-02-29",
+    "moment": "2024-03-01T12:00:00Z",
+    "note": "late",
+    "required note": "refund",
 }
 
 Outcome = float | str | None
@@ -71,8 +77,19 @@ Carrier = Callable[[str, Any], Outcome]
 
 def sound(row: dict[str, Any]) -> NDArray[np.float64]:
     """Codes of a sound row."""
-    index = {name: {c: float(i) for i, c in enumerate(f.categories or ())} for name, f in FEATURES.items()}
-    return np.array([index[name].get(value, value) for name, value in row.items()], dtype=np.float64)
+    return np.array([code_of(FEATURES[name], value) for name, value in row.items()], dtype=np.float64)
+
+
+def code_of(feature: Feature, value: Any) -> float:
+    """Code of a sound value, worked out in another way than the rule book does."""
+    if feature.categories is not None:
+        return float(feature.categories.index(value))
+    if feature.type in DATE_TYPES:
+        moment = datetime.fromisoformat(value).replace(tzinfo=None)
+        return (moment - datetime(1970, 1, 1)).total_seconds() / SECONDS_OF[feature.type]
+    if feature.terms is not None:
+        return float(sum(1 << feature.terms.index(term) for term in value.split()))
+    return float(value)
 
 
 def outcome_of(read: Callable[[], Any], name: str, schema: ModelSchema = SCHEMA) -> Outcome:
@@ -147,7 +164,7 @@ def tensor_carrier(name: str, value: Any) -> Outcome:
 
 def unnamed_row(name: str, value: Any) -> tuple[list[Any], bool]:
     """A sound row with a value, of a model whose columns are of the kind of the value's feature."""
-    is_text = FEATURES[name].type == "string"
+    is_text = not FEATURES[name].takes_numbers
     names = SCHEMA_OF_KIND[is_text].feature_names
     return [value if other == name else GOOD[other] for other in names], is_text
 
@@ -208,7 +225,7 @@ def csv_cell(name: str, value: Any) -> str | None:
     """Value as a cell; None where text cannot tell it from another value."""
     if value is None or isinstance(value, str):
         return value or ""
-    return json.dumps(value) if is_scalar(value) and FEATURES[name].type != "string" else None
+    return json.dumps(value) if is_scalar(value) and FEATURES[name].takes_numbers else None
 
 
 def csv_text(name: str, value: Any, quoting: int = csv.QUOTE_MINIMAL) -> bytes | None:
@@ -236,7 +253,7 @@ def mlflow_csv_carrier(name: str, value: Any) -> Outcome:
         return None
     frame = scoring_server.parse_csv_input(io.StringIO(body.decode(), newline=""))
     outcome = outcome_of(lambda: coded_rows(frame, SCHEMA), name)
-    if FEATURES[name].type == "string" and frame[name].tolist() != [value]:
+    if not FEATURES[name].takes_numbers and frame[name].tolist() != [value]:
         # Not text any more: it may be refused or missing, but is never taken for another category.
         assert isinstance(outcome, str) or (outcome is not None and math.isnan(outcome))
         return None
@@ -252,15 +269,17 @@ def arrow_table(name: str, value: Any, kind: pa.DataType | None = None) -> pa.Ta
     """Table of one row with the value in a column of its own type; None where Arrow has none for it."""
     if not is_scalar(value):
         return None
-    if isinstance(value, float) and math.isnan(value) and FEATURES[name].type == "string":
+    if isinstance(value, float) and math.isnan(value) and not FEATURES[name].takes_numbers:
         return None  # a column of text holds no NaN, and one of numbers is refused as a whole
-    own = {"double": pa.float64(), "long": pa.int64(), "boolean": pa.bool_(), "string": pa.string()}
+    own = {"double": pa.float64(), "long": pa.int64(), "boolean": pa.bool_()}
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
         if abs(value) >= 10**38:
             return None
         kind = pa.decimal128(38, 0)
     columns = {column: pa.array([good]) for column, good in GOOD.items()}
-    columns[name] = pa.array([value], kind or (own[FEATURES[name].type] if value is None else None))
+    columns[name] = pa.array(
+        [value], kind or (own.get(FEATURES[name].type, pa.string()) if value is None else None)
+    )
     return pa.table(columns)
 
 
@@ -293,6 +312,7 @@ class Recorder:
     """Keeps the matrix that a file was read into."""
 
     schema = SCHEMA
+    decision = Decision()
 
     def __init__(self) -> None:
         self.matrices: list[NDArray[np.float64]] = []
@@ -347,7 +367,69 @@ def arrow_file_carrier(suffix: str, kind: pa.DataType | None = None) -> Carrier:
     return carry
 
 
+def moment_carrier(carry_table: Callable[[pa.Table], Any], kind: pa.DataType) -> Carrier:
+    """A date as a value of one of Arrow's own types, not as text."""
+
+    def carry(name: str, value: Any) -> Outcome:
+        if FEATURES[name].type not in DATE_TYPES or not isinstance(value, str):
+            return None
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+        if moment.tzinfo is not None and moment.year in (1, 9999):
+            return None  # Python has no such moment in UTC
+        moment = moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+        if pa.types.is_date(kind) and moment.time() != time():
+            return None
+        if pa.types.is_timestamp(kind) and kind.unit == "ns" and not 1700 < moment.year < 2200:
+            return None
+        table = arrow_table(name, None, kind)
+        assert table is not None
+        cell = pa.array([moment.date() if pa.types.is_date32(kind) else moment], kind)
+        table = table.set_column(table.schema.get_field_index(name), name, cell)
+        return outcome_of(lambda: carry_table(table), name)
+
+    return carry
+
+
+def frame_rows(table: pa.Table) -> NDArray[np.float64]:
+    """Rows of a data frame, as a notebook has them."""
+    return coded_rows(table.to_pandas(), SCHEMA)
+
+
+def parquet_rows(table: pa.Table) -> NDArray[np.float64]:
+    kind = "application/vnd.apache.parquet"
+    rows: NDArray[np.float64] = Invocations(PAYLOAD).read(parquet_bytes(table), kind).rows
+    return rows
+
+
+def many_frame_rows(table: pa.Table) -> NDArray[np.float64]:
+    """The first of so many rows of a data frame that its columns are read one by one."""
+    frame = table.to_pandas()
+    return coded_rows(frame.loc[frame.index.repeat(5000)], SCHEMA)[:1]
+
+
 FORMS = tuple(json_bodies({}))
+MOMENTS: dict[str, Carrier] = {
+    "Parquet file of timestamps": moment_carrier(
+        lambda table: scored(parquet_bytes(table), "parquet"), pa.timestamp("us")
+    ),
+    "Parquet file of zoned timestamps": moment_carrier(
+        lambda table: scored(parquet_bytes(table), "parquet"), pa.timestamp("ms", "Europe/Paris")
+    ),
+    "Parquet file of days": moment_carrier(
+        lambda table: scored(parquet_bytes(table), "parquet"), pa.date32()
+    ),
+    "Parquet body of timestamps": moment_carrier(parquet_rows, pa.timestamp("s")),
+    "Parquet body of days": moment_carrier(parquet_rows, pa.date64()),
+    "data frame of timestamps": moment_carrier(frame_rows, pa.timestamp("ns")),
+    "data frame of zoned timestamps": moment_carrier(frame_rows, pa.timestamp("us", "UTC")),
+    "data frame of days": moment_carrier(frame_rows, pa.date32()),
+    "large data frame of timestamps": moment_carrier(many_frame_rows, pa.timestamp("us")),
+    "large data frame of zoned timestamps": moment_carrier(many_frame_rows, pa.timestamp("s", "UTC")),
+    "large data frame of days": moment_carrier(many_frame_rows, pa.date32()),
+}
 CARRIERS: dict[str, Carrier] = {
     **{form: json_carrier(form) for form in FORMS},
     "text/csv": csv_body_carrier,

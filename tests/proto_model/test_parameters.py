@@ -27,7 +27,7 @@ SCHEMA = ModelSchema(
 )
 
 NAMES = [field.name for field in fields(Parameters)]
-OTHER = {bool: "yes", int: "1", str: 1}  # a value of another type
+OTHER = {bool: "yes", int: "1", float: "1", str: 1}  # a value of another type
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from proto_model.dates import FIRST, LAST
 from proto_model.errors import InputError
 from proto_model.schema import Feature, ModelSchema
 from proto_model.values import (
@@ -25,10 +26,10 @@ from proto_model.values import (
     is_code,
     is_number,
 )
-from tests.proto_model.carriers import CASES, FEATURES
+from tests.proto_model.carriers import CASES, FEATURES, code_of
 from tests.proto_model.carriers import SCHEMA as CASES_SCHEMA
 
-VERDICTS = ("number", "boolean", "category", "unseen", "missing", "rejected")
+VERDICTS = ("number", "boolean", "category", "date", "terms", "unseen", "missing", "rejected")
 
 
 def verdict(case):
@@ -37,6 +38,9 @@ def verdict(case):
         return np.nan, Fault[case["rejected"].upper()]
     if "category" in case:
         return float(FEATURES[case["feature"]].categories.index(case["category"])), 0
+    if "date" in case or "terms" in case:
+        value = case["date"] if "date" in case else " ".join(case["terms"])
+        return code_of(FEATURES[case["feature"]], value), 0
     return float(case.get("number", case.get("boolean", np.nan))), 0
 
 
@@ -103,10 +107,12 @@ def test_a_column_is_read_as_its_values_are(name, values):
     )
 )
 def test_a_matrix_is_accepted_if_every_number_is(rows):
-    book, matrix = RuleBook(CASES_SCHEMA), np.array(rows)
-    matrix[:, -3:] = 0  # codes of categories
+    book = RuleBook(CASES_SCHEMA)
+    n_numbers = sum(rule.takes_numbers for rule in book.rules)
+    matrix = np.zeros((len(rows), len(book.rules)))  # codes of categories, dates and texts
+    matrix[:, :n_numbers] = np.array(rows)[:, :n_numbers]
 
-    faults = [rule.number_faults(matrix[:, place]).any() for place, rule in enumerate(book.rules[:-3])]
+    faults = [rule.number_faults(matrix[:, place]).any() for place, rule in enumerate(book.rules[:n_numbers])]
     assert book.accepts(matrix) == (not any(faults))
 
 
@@ -202,6 +208,26 @@ def test_rows_survive_the_trip_through_a_matrix(rows):
     back = decode(encode(frame, SCHEMA), SCHEMA)
 
     pd.testing.assert_frame_equal(back, frame)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.just(np.nan), st.integers(-719162, 2932896).map(float)),
+            st.one_of(st.just(np.nan), st.integers(FIRST, LAST).map(float)),
+            st.one_of(st.just(np.nan), st.integers(0, 15).map(float)),
+        ),
+        min_size=1,
+    )
+)
+def test_codes_of_dates_and_texts_survive_the_trip_through_a_frame(rows):
+    features = tuple(FEATURES[name] for name in ("day", "moment", "note"))
+    schema = dataclasses.replace(SCHEMA, features=features)
+
+    frame = decode(np.array(rows), schema)
+
+    assert_array_equal(encode(frame, schema), np.array(rows))
+    assert frame.dtypes.tolist()[:2] == [np.dtype("datetime64[s]")] * 2
 
 
 def test_the_matrix_is_contiguous_in_schema_order_and_nan_where_a_category_is_new_or_missing():

@@ -59,6 +59,7 @@ function counterfactual(found) {
       element("strong", { text: change.feature }),
       ` ${value(change.from)} → `,
       element("strong", { text: value(change.to) }),
+      change.against ? " (elsewhere, this leads the other way)" : "",
     );
     changes.append(line);
   }
@@ -83,6 +84,9 @@ function explanationParts(explanation, prediction) {
     parts.push(list);
   } else {
     parts.push(element("p", { class: "quiet", text: `No change was found that gives anything but ${prediction}.` }));
+  }
+  if (explanation.held_fixed?.length) {
+    parts.push(element("p", { class: "quiet", text: `Held fixed, as sensitive: ${explanation.held_fixed.join(", ")}.` }));
   }
   const important = Object.fromEntries(Object.entries(explanation.feature_importances).filter(([, share]) => share > 0));
   if (Object.keys(important).length) parts.push(element("h3", { text: "What mattered" }), bars(important, null, 8));
@@ -118,7 +122,10 @@ function usualFields(item, schema) {
   const verdict = element("p", { class: "verdict" });
   const name = schema.target?.name ?? schema.model_name;
   verdict.append(`${name}: `, element("strong", { text: String(item.prediction) }), ` ${percent(item.probability)}`);
-  return [verdict, bars(item.probabilities ?? { [item.prediction]: item.probability }, String(item.prediction), 12)];
+  const parts = [verdict];
+  const set = item.prediction_set;
+  if (set) parts.push(element("p", { class: "set", text: `One of ${set.length}: ${set.map(String).join(", ")}` }));
+  return [...parts, bars(item.probabilities ?? { [item.prediction]: item.probability }, String(item.prediction), 12)];
 }
 
 export function showAnswer(place, answer, schema, duration) {

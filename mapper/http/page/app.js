@@ -7,6 +7,7 @@ const result = document.getElementById("result");
 const readers = new Map();
 const options = new Map();
 let schema;
+let predictOptions; // names of those that need no explanation
 let typical; // a record of typical values
 
 // The fields of an application's own class, from the JSON Schema of its records.
@@ -23,6 +24,10 @@ function hint(feature) {
   return [feature.text, range(feature)].filter(Boolean).join("; ");
 }
 
+function isDate(feature) {
+  return feature.type === "date" || feature.type === "datetime";
+}
+
 function range(feature) {
   const missing = feature.nullable ? ", can be empty" : "";
   if (feature.type === "boolean") return `yes or no${missing}`;
@@ -31,6 +36,8 @@ function range(feature) {
     if (!count) return `any text${missing}`;
     return `${count} ${(feature.values ?? "learned") === "learned" ? "categories" : "choices"}${missing}`;
   }
+  if (feature.type === "text") return `any text${missing}`;
+  if (isDate(feature)) return `${feature.minimum} to ${feature.maximum}${missing}`;
   if (feature.values === "open") return `any number${missing}`;
   const number = (value) => (value === undefined ? "any" : Number(value.toPrecision(5)).toString());
   return `${number(feature.minimum)} to ${number(feature.maximum)}${missing}`;
@@ -56,6 +63,8 @@ function control(feature, id) {
     input.setAttribute("list", list.id);
     return [input, list];
   }
+  if (feature.type === "date") input.type = "date";
+  if (isDate(feature) || feature.type === "text") return [input];
   input.inputMode = feature.type === "long" ? "numeric" : "decimal";
   return [input];
 }
@@ -81,7 +90,7 @@ function read(feature, text) {
   return text;
 }
 
-// One control for each parameter of explanations that the service documents.
+// One control for each parameter of rows that the service documents; all of them ask for more than a prediction.
 function addOption([name, { enum: choices, type, items, default: preset, description, minimum, maximum }]) {
   const id = `option-${name}`;
   const isList = type === "array";
@@ -89,7 +98,9 @@ function addOption([name, { enum: choices, type, items, default: preset, descrip
   if (isList) control.multiple = true;
   for (const choice of choices ?? items?.enum ?? []) control.append(element("option", { value: choice, text: choice }));
   if (choices) control.value = preset;
-  if (type === "integer") Object.assign(control, { type: "number", min: minimum, max: maximum, defaultValue: preset });
+  const isNumber = type === "integer" || type === "number";
+  if (isNumber) Object.assign(control, { type: "number", min: minimum, max: maximum, defaultValue: preset ?? "" });
+  if (type === "number") control.step = "any";
   const quiet = element("span", { id: `${id}-hint`, class: "quiet", text: description });
   const fault = element("span", { id: `${id}-fault`, class: "fault" });
   control.setAttribute("aria-describedby", `${quiet.id} ${fault.id}`);
@@ -98,14 +109,15 @@ function addOption([name, { enum: choices, type, items, default: preset, descrip
   document.getElementById("options").append(box);
   const value = () => {
     if (isList) return [...control.selectedOptions].map((option) => option.value);
-    return type === "integer" && control.value !== "" ? Number(control.value) : control.value;
+    return isNumber && control.value !== "" ? Number(control.value) : control.value;
   };
   options.set(name, { box, input: control, fault, preset: preset ?? "", value });
 }
 
 // What differs from the presets; the model server knows those itself.
-function chosenOptions() {
-  const given = [...options].map(([name, { value, preset }]) => [name, value(), preset]);
+function chosenOptions(route) {
+  const taken = [...options].filter(([name]) => route === "explain" || predictOptions.has(name));
+  const given = taken.map(([name, { value, preset }]) => [name, value(), preset]);
   return Object.fromEntries(given.filter(([, value, preset]) => String(value) !== String(preset) && value !== ""));
 }
 
@@ -145,7 +157,7 @@ async function ask(route) {
   const values = [...readers].map(([name, reader]) => [name, reader.read()]);
   const data = Object.fromEntries(values.filter(([, value]) => value !== null || !schema.record));
   const body = { data };
-  if (route === "explain") body.parameters = chosenOptions();
+  body.parameters = chosenOptions(route);
   result.setAttribute("aria-busy", "true");
   result.replaceChildren(element("p", { class: "quiet", text: route === "explain" ? "Explaining …" : "Predicting …" }));
   markFaults([]);
@@ -175,9 +187,10 @@ async function start() {
   const responses = await Promise.all([fetch("/v1/schema"), fetch("/openapi.json")]);
   const [found, openapi] = await Promise.all(responses.map((response) => response.json()));
   schema = { ...found, features: found.features ?? featuresOf(found.record) };
-  const { Record: { examples }, explainRows } = openapi.components.schemas;
+  const { Record: { examples }, explainRows, predictRows } = openapi.components.schemas;
   [typical] = examples;
   const { parameters } = explainRows.properties;
+  predictOptions = new Set(Object.keys(predictRows.properties.parameters.properties));
   document.title = `Try ${schema.model_name}`;
   const target = schema.target ? `: ${schema.target.name}` : "";
   document.getElementById("title").textContent = `${schema.model_name}${target}`;

@@ -7,6 +7,8 @@ import argparse
 from proto_model.parameters import Parameters, Signature, parameters_of
 from proto_model.schema import ModelSchema
 
+_METAVARS = {int: "N", float: "SHARE", str: "NAME"}
+
 
 def add_parameters(parser: argparse.ArgumentParser, signature: Signature) -> None:
     """Add a flag for each parameter of a signature."""
@@ -20,13 +22,13 @@ def add_parameters(parser: argparse.ArgumentParser, signature: Signature) -> Non
         elif parameter.kind is bool:
             group.add_argument(flag, action="store_true", help=text)
         else:
-            default = "" if parameter.default == "" else " (default: %(default)s)"
+            default = "" if parameter.is_off_by_default else " (default: %(default)s)"
             group.add_argument(
                 flag,
                 type=parameter.kind,
                 choices=parameter.choices or None,
                 default=parameter.default,
-                metavar=None if parameter.choices else "N" if parameter.kind is int else "NAME",
+                metavar=None if parameter.choices else _METAVARS[parameter.kind],
                 help=text + default,
             )
 

@@ -81,6 +81,7 @@ def _scored(arguments: argparse.Namespace, download: Path) -> dict[str, Any]:
     model = local_folder(arguments.model) or downloaded(arguments.model, download)
     predictor = Predictor(Bundle.load(model / _BUNDLE), FILE)
     parameters = given_parameters(arguments, predictor.schema, FILE)
+    predictor.decision.check_coverage(parameters.coverage)
     folders = callers_folders(os.environ, Path.cwd())
     input_path = Path(located(str(arguments.input), folders))
     output_path = folders[0] / arguments.output

@@ -9,6 +9,7 @@ import numpy as np
 
 from proto_model.errors import ArtifactError, InputError
 from proto_model.explanation.interface import Bools, Floats, Ints
+from proto_model.explanation.sensitive import is_sensitive
 from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
 
@@ -33,6 +34,7 @@ class Background:
     low: Floats  # range of the rows, a bound, too; NaN when always missing; codes run from 0 to `n_codes - 1`
     high: Floats
     scale: Floats  # unit of distance of a number, see `_spread`; 1 for a category
+    sensitive: Bools  # whether its name says that nobody should be asked to change it
     cuts: tuple[Floats, ...]  # increasing thresholds between values, with few digits; none for a category
 
     @property
@@ -80,6 +82,7 @@ class Background:
             low=low,
             high=high,
             scale=scale,
+            sensitive=np.array([is_sensitive(feature.name) for feature in schema.features], dtype=np.bool_),
             cuts=tuple(cuts),
         )
 
@@ -128,15 +131,19 @@ class Freedom:
 
     increase: Bools
     decrease: Bools
+    held: tuple[str, ...] = ()  # sensitive features that may not change for that reason alone
 
     @classmethod
     def of(cls, options: Parameters, background: Background) -> Freedom:
-        """Freedom that the options leave."""
+        """Freedom that the options leave; what is sensitive changes only where they name it."""
         names = background.schema.feature_names
-        fixed = np.isin(names, options.immutable_features)
+        asked = np.isin(names, options.immutable_features)
+        held = background.sensitive & ~np.isin(names, options.mutable_features) & ~asked
+        fixed = asked | held
         return cls(
             increase=~(fixed | np.isin(names, options.decrease_only)),
             decrease=~(fixed | np.isin(names, options.increase_only)),
+            held=tuple(names[j] for j in np.flatnonzero(held)),
         )
 
     def allows(self, x: Floats, X: Floats, features: Ints | slice = ALL_FEATURES) -> Bools:

@@ -14,6 +14,18 @@ from proto_model.explanation.rule import Rule, shown
 
 MAX_BYTES = 10_000
 MAX_IMPORTANCES = 40
+MAX_HELD = 20
+
+#: Where a change goes against what the model does on average.
+ONLY_AGAINST = (
+    "Every counterfactual has a change that leads away from its class on average (against): the model makes "
+    "an exception here. Do not give such a change as advice."
+)
+#: Where the sensitive features are in the way, or may be.
+NONE_WITHOUT_HELD = (
+    "No counterfactual was found that leaves the sensitive features as they are (held_fixed). "
+    "mutable_features names those that may change after all."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +38,7 @@ class Counterfactual:
     valid: bool
     distance: float
     rule: Rule | None
+    against: tuple[int, ...] = ()  # changed features that lead away from the class, on average, by themselves
 
     def changed(self, x: Floats) -> Ints:
         """Indices of the features that differ from x."""
@@ -39,6 +52,7 @@ class Counterfactual:
                 "feature": names[j],
                 "from": background.json_value(j, float(x[j])),
                 "to": background.json_value(j, float(self.values[j])),
+                **({"against": True} if j in self.against else {}),
             }
             for j in self.changed(x)
         ]
@@ -72,6 +86,7 @@ class Explanation:
     counterfactuals: tuple[Counterfactual, ...] = ()  # nearest first
     fidelity: float | None = None  # None without a surrogate
     size: int = 0  # rows that the model has scored
+    held: tuple[str, ...] = ()  # sensitive features that no counterfactual was allowed to change
 
     def to_dict(self, background: Background) -> dict[str, Any]:
         """JSON object, of at most `MAX_BYTES` bytes: what does not fit is left out, and a note says so."""
@@ -86,6 +101,7 @@ class Explanation:
                 "coverage": round(self.coverage, 4),
             },
             "counterfactuals": [c.to_dict(self.x, background) for c in self.counterfactuals],
+            "held_fixed": list(self.held[:MAX_HELD]),
             "feature_importances": importances,
             "fidelity": None if self.fidelity is None else round(self.fidelity, 4),
             "neighborhood": {"size": self.size, "seed": int(self.seed)},

@@ -66,6 +66,8 @@ def explanation_figure(
 def _lines(explanation: Mapping[str, Any], counterfactuals: list[dict[str, Any]]) -> list[str]:
     """Rule, counterfactuals and notes as sentences, wrapped."""
     flips = [f"{_sign(i)} {c['text']}" for i, c in enumerate(counterfactuals)]
+    held = explanation.get("held_fixed")
+    flips += [f"Held fixed, as sensitive: {', '.join(held)}."] if held else []
     return [
         line.replace("$", r"\$")  # else matplotlib would take it for mathematics
         for text in (explanation["rule"]["text"], *flips, *explanation["notes"])

@@ -22,7 +22,12 @@ import numpy as np
 
 from proto_model.errors import ExplanationError, InputError
 from proto_model.explanation.background import Background, Freedom, short_number_between
-from proto_model.explanation.explanation import Counterfactual, Explanation, explain_constant
+from proto_model.explanation.explanation import (
+    NONE_WITHOUT_HELD,
+    Counterfactual,
+    Explanation,
+    explain_constant,
+)
 from proto_model.explanation.interface import Explanations, Floats, Ints, PredictProba, Progress, collected
 from proto_model.explanation.measures import balanced_agreement, draw_inside, draw_neighbors, row_generator
 from proto_model.explanation.rule import Premise, Rule
@@ -73,6 +78,7 @@ class LoreSaExplainer:
         result, y_surrogate = self._ask_library(x, options, fresh)
         rule = _rule(result["rule"]["premises"], int(result["rule"]["consequence"]["val"]), background, x)
         counterfactuals = self._counterfactuals(x, index, result, options)
+        held = Freedom.of(options, background).held if options.max_counterfactuals else ()
         notes = {
             "lore_sa cannot handle missing values: typical training values were used instead.": (
                 np.isnan(x).any()
@@ -81,6 +87,7 @@ class LoreSaExplainer:
             "lore_sa found no rule: all neighbours had the same class.": not rule.premises,
             "The row does not satisfy its own rule.": not rule.covers(x[np.newaxis])[0],
             "lore_sa found no counterfactual that the options allow.": not counterfactuals,
+            NONE_WITHOUT_HELD: bool(held) and not counterfactuals,
         }
         inside = self.predict_proba(draw_inside(background, rule, N_MEASURED, rng)).argmax(axis=1)
         fidelity = balanced_agreement(self.predict_proba(fresh).argmax(axis=1), y_surrogate)
@@ -100,6 +107,7 @@ class LoreSaExplainer:
             size=result["n_rows"],
             seed=options.seed,
             engine="lore_sa",
+            held=held,
             notes=tuple(note for note, applies in notes.items() if applies),
         )
 

@@ -61,7 +61,8 @@ def _draw_premise(background: Background, premise: Premise, n_rows: int, rng: np
         last = max(np.floor(high), first)
         known = first + np.floor(rng.random(n_rows) * (last - first + 1))
     else:
-        known = high - rng.random(n_rows) * (high - low)
+        # Between neighbouring floats, the product rounds to the whole width.
+        known = np.maximum(high - rng.random(n_rows) * (high - low), np.nextafter(low, high))
     if premise.or_missing and len(inside):
         known[rng.random(n_rows) < missing.mean()] = np.nan
     return known

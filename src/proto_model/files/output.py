@@ -78,7 +78,17 @@ def _column(field: AnswerField, answer: Answer, mask: NDArray[np.bool_] | None) 
     values = field.values(answer)
     if field.labels is not None:
         return _labels(field.label_array).take(from_numbers(values, mask))
-    return from_numbers(values, mask) if isinstance(values, np.ndarray) else from_texts(values)
+    if isinstance(values, np.ndarray):
+        return from_numbers(values, mask)
+    if field.type == "json":
+        values = [value if isinstance(value, str) else _json_text(value) for value in values]
+        if mask is not None:
+            values = [None if is_bad else text for text, is_bad in zip(values, mask, strict=True)]
+    return from_texts(values)
+
+
+def _json_text(value: Any) -> str | None:
+    return None if value is None else orjson.dumps(value).decode()
 
 
 def _labels(labels: NDArray[Any]) -> pa.Array:

@@ -148,7 +148,7 @@ def coded_matrix(
             matrix[:, position], fault = rule.missing
             if fault:
                 found[position] = np.full(n_rows, fault, np.uint8), None
-        elif not rule.is_category and pa.types.is_floating(column.type):
+        elif rule.takes_numbers and pa.types.is_floating(column.type):
             matrix[:, position] = to_numbers(column)
             numbers.append(position)
         else:

@@ -24,7 +24,7 @@ from proto_model.files.output import output_batch, output_schema
 from proto_model.files.rows import Rows
 from proto_model.files.stream import Spool, first_line, open_stream
 from proto_model.files.transfer import Download, FileSettings, LimitError, check_descriptors
-from proto_model.model import Answer, answer_fields
+from proto_model.model import Answer, Decision, answer_fields
 from proto_model.parameters import FILE, Parameters
 from proto_model.schema import ModelSchema
 
@@ -42,6 +42,10 @@ class ScoringModel(Protocol):
     @property
     def schema(self) -> ModelSchema:
         """Features and classes."""
+
+    @property
+    def decision(self) -> Decision:
+        """From probabilities to predictions and sets."""
 
     def predict_proba(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probability of each class for rows of the coded matrix; called by several threads at once."""
@@ -231,7 +235,8 @@ class _Run:
         probabilities = self._predicted(rows.matrix)
         explanations = self._explained(rows, bad) if task.parameters.explain else None
         errors = _reasons(rows) if marking else None
-        answer = Answer(self._fields, probabilities, explanations, errors)
+        decision, coverage = task.model.decision, task.parameters.coverage
+        answer = Answer(self._fields, probabilities, explanations, errors, decision, coverage)
         batch = output_batch(rows, answer, bad, self._columns, task.settings.max_batch_bytes)
         return _Block(self._writer.encode(batch), n_rows, int(bad.sum()), rows.n_lines)
 

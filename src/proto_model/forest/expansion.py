@@ -216,8 +216,8 @@ def _computed(
     if op is Op.AGE:
         return (value - column) * unit / _DAY
     if op is Op.TERM:
-        present: NDArray[np.float64] = np.floor(column / 2.0**value) % 2.0
-        return present
+        bits: NDArray[np.float64] = np.floor(column / 2.0**value) % 2.0
+        return bits
     missing = np.isnan(column)
     if op is Op.IS_MISSING:
         return missing.astype(np.float64)

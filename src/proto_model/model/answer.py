@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from proto_model.model.decision import PLAIN, Decision
 from proto_model.parameters import EXPLAINER, FILE, ROWS, Parameters, Signature
 from proto_model.schema import FeatureType, Label, ModelSchema
 
@@ -63,7 +64,7 @@ class AnswerField:
 
 
 def classification_fields(schema: ModelSchema) -> tuple[AnswerField, ...]:
-    """Fields of an answer that is a class: the likeliest one, of equally likely ones the first."""
+    """Fields of an answer that is a class, the one that the model's `Decision` takes."""
 
     def probability_of(position: int) -> Callable[[Answer | AnswerRow], Any]:
         return lambda answer: answer.by_class[position]
@@ -73,6 +74,12 @@ def classification_fields(schema: ModelSchema) -> tuple[AnswerField, ...]:
         AnswerField("prediction", schema.target_type, attrgetter("best"), labels=schema.classes),
         AnswerField("probability", "double", attrgetter("highest")),
         *(AnswerField(name, "double", probability_of(place), of=(ROWS, FILE)) for place, name in by_class),
+        AnswerField(
+            "prediction_set",
+            "json",
+            attrgetter("prediction_sets"),
+            when=lambda p: bool(p.coverage),
+        ),
         AnswerField("explanation", "json", attrgetter("explanations"), when=attrgetter("explain")),
         AnswerField(
             "error", "string", attrgetter("errors"), of=(FILE,), when=lambda p: p.on_bad_row == "mark"
@@ -83,19 +90,16 @@ def classification_fields(schema: ModelSchema) -> tuple[AnswerField, ...]:
 class AnswerRow(NamedTuple):
     """One row of an answer in plain numbers, under the names that `Answer` has for columns."""
 
+    best: int
     by_class: list[float]
+    prediction_sets: Any
     explanations: Any
     errors: Any
 
     @property
-    def best(self) -> int:
-        """Position of the largest score, of equal ones the first."""
-        return self.by_class.index(max(self.by_class))
-
-    @property
     def highest(self) -> float:
-        """The largest score."""
-        return max(self.by_class)
+        """Score of the predicted class."""
+        return self.by_class[self.best]
 
 
 @dataclass(eq=False)  # not frozen, which would cost a tenth of a small answer's time
@@ -106,6 +110,8 @@ class Answer:
     scores: NDArray[np.float64]  # shape (n_rows, n_outputs); of a classifier the probability of each class
     explanations: Sequence[Any] | None = None
     errors: Sequence[str | None] | None = None  # why a row has no prediction, None for the others
+    decision: Decision = PLAIN
+    coverage: float = 0.0  # of the prediction sets; 0 if nobody asked for them
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -118,13 +124,21 @@ class Answer:
 
     @property
     def best(self) -> Any:
-        """Position of each row's largest score, of equal ones the first."""
-        return self.scores.argmax(axis=1)
+        """Position of each row's predicted class."""
+        return self.decision.decide(self.scores)
 
     @property
     def highest(self) -> Any:
-        """Each row's largest score."""
-        return self.scores.max(axis=1)
+        """Each row's score of the predicted class."""
+        if self.decision.costs is None:
+            return self.scores.max(axis=1)
+        return self.scores[np.arange(len(self.scores)), self.best]
+
+    @property
+    def prediction_sets(self) -> Any:
+        """Labels that each row may have, with the probability that was asked for."""
+        labels = next(field.label_list for field in self.fields if field.labels is not None)
+        return self.decision.prediction_sets(self.scores, labels, self.coverage)
 
     def records(self) -> list[dict[str, Any]]:
         """Rows as JSON objects."""
@@ -141,8 +155,11 @@ class Answer:
 
     def _only_row(self) -> dict[str, Any]:
         """The record of a single row without NumPy, which takes 5 µs for one, of a request's 25."""
+        by_class = self.scores[0].tolist()
         row = AnswerRow(
-            self.scores[0].tolist(),
+            by_class.index(max(by_class)) if self.decision.costs is None else int(self.best[0]),
+            by_class,
+            self.coverage and self.prediction_sets[0],
             self.explanations and self.explanations[0],
             self.errors and self.errors[0],
         )

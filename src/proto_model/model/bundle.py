@@ -7,6 +7,7 @@
 | `expansion.npz`   | how the forest's columns come from coded ones, unless they are the same |
 | `pipeline.skops`  | the fitted scikit-learn pipeline, for whoever wants to go on with it |
 | `background.npz`  | coded rows for explanations: synthetic ones, or training rows     |
+| `decision.json`   | calibration, costs and prediction sets, if the version has any: `model.decision` |
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.errors import ArtifactError
+from proto_model.model.decision import PLAIN, Decision
 from proto_model.model.kinds import KINDS, Engine
 from proto_model.schema import ModelSchema
 
@@ -48,6 +50,7 @@ def write_bundle(
     schema: ModelSchema,
     X_background: NDArray[np.float64],
     background_kind: BackgroundKind = "rows",
+    decision: Decision = PLAIN,
 ) -> None:
     """Write the files of a served model.
 
@@ -63,6 +66,8 @@ def write_bundle(
         Coded rows for explanations; of more than `MAX_BACKGROUND_ROWS`, evenly spread ones are kept.
     background_kind : {"rows", "synthetic"}
         Whether they are training rows.
+    decision : Decision
+        From the forest's probabilities to answers; by default they are the answers.
 
     Raises
     ------
@@ -77,6 +82,7 @@ def write_bundle(
     folder.mkdir(parents=True, exist_ok=True)
     KINDS[schema.task].save(pipeline, schema, folder)
     schema.write(folder / SCHEMA_FILE)
+    decision.write(folder)
     skops.io.dump(pipeline, folder / PIPELINE_FILE)
     np.savez_compressed(folder / BACKGROUND_FILE, rows=background_rows(X_background), kind=background_kind)
 
@@ -90,10 +96,11 @@ def background_rows(X: NDArray[np.float64]) -> NDArray[np.float64]:
 class Bundle:
     """A folder that `write_bundle` left and `load` read; its engine may be called from several threads."""
 
-    def __init__(self, folder: Path, schema: ModelSchema, engine: Engine) -> None:
+    def __init__(self, folder: Path, schema: ModelSchema, engine: Engine, decision: Decision = PLAIN) -> None:
         self.folder = folder
         self.schema = schema
         self.engine = engine
+        self.decision = decision
         self._background: tuple[NDArray[np.float64], BackgroundKind] | None = None
         self._loading = threading.Lock()
 
@@ -104,15 +111,27 @@ class Bundle:
         Raises ArtifactError if a file is missing, damaged, or of another model than the others.
         """
         schema = ModelSchema.read(folder / SCHEMA_FILE)
-        return cls(folder, schema, KINDS[schema.task].engine(folder, schema))
+        engine = KINDS[schema.task].engine(folder, schema)
+        return cls(folder, schema, engine, Decision.read(folder, len(schema.classes)))
 
     def __reduce__(self) -> tuple[Callable[[Path], Bundle], tuple[Path]]:
         """Pickled as the place of its folder, which the other process reads."""
         return Bundle.load, (self.folder.absolute(),)
 
-    def predict_proba(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Class probabilities, shape (n_rows, n_classes), of a coded matrix."""
-        return self.engine.predict_proba(matrix)
+    def predict_proba(self, matrix: NDArray[np.float64], n_threads: int | None = None) -> NDArray[np.float64]:
+        """Calibrated class probabilities, shape (n_rows, n_classes), of a coded matrix.
+
+        `engine.predict_proba` gives the forest's own.
+        """
+        return self.decision.calibrated(self.engine.predict_proba(matrix, n_threads))
+
+    def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Position of the predicted class of each row, from what `predict_proba` gives."""
+        return self.decision.decide(probabilities)
+
+    def decision_scores(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Shares of the classes, the predicted one's the largest: what explanations of costs ask."""
+        return self.decision.scores(self.predict_proba(matrix))
 
     @property
     def background(self) -> NDArray[np.float64]:

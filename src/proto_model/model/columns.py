@@ -69,14 +69,14 @@ def unnamed_columns(rows: Sequence[Any], schema: ModelSchema) -> dict[str, Any]:
 
 def needs_names(schema: ModelSchema) -> bool:
     """Whether a model takes no rows without column names, because its columns hold values of both kinds."""
-    return len({feature.type == "string" for feature in schema.features}) > 1
+    return len({feature.takes_numbers for feature in schema.features}) > 1
 
 
 def refuse_unnamed(schema: ModelSchema) -> None:
     """Raise an InputError if a model takes no rows without column names."""
     if needs_names(schema):
-        text = next(feature.name for feature in schema.features if feature.type == "string")
-        other = next(feature.name for feature in schema.features if feature.type != "string")
+        text = next(feature.name for feature in schema.features if not feature.takes_numbers)
+        other = next(feature.name for feature in schema.features if feature.takes_numbers)
         raise InputError(
             "Rows without column names given. This model needs them, because it takes text for some columns, "
             f"such as {text!r}, and not for others, such as {other!r}. Send dataframe_split, "
@@ -91,7 +91,7 @@ def _matrix_columns(matrix: NDArray[Any], schema: ModelSchema) -> tuple[Any, int
         raise InputError(
             f"An array of shape {list(matrix.shape)} given, a list of rows expected with {_one_each(schema)}."
         )
-    if matrix.dtype.kind in "fiu" and schema.features[0].type != "string":
+    if matrix.dtype.kind in "fiu" and schema.features[0].takes_numbers:
         return np.array(matrix, dtype=np.float64, order="C"), len(matrix)
     names = schema.feature_names
     return {name: _values(matrix[:, place]) for place, name in enumerate(names)}, len(matrix)
@@ -114,7 +114,7 @@ def _frame_columns(frame: Any, schema: ModelSchema) -> tuple[Any, int]:
     if n_rows * len(names) > 50_000:
         return {name: _plain(frame.iloc[:, index[name]]) for name in present}, n_rows
     values = frame.to_numpy()
-    is_matrix = values.dtype == np.float64 and all(f.categories is None for f in schema.features)
+    is_matrix = values.dtype == np.float64 and all(f.takes_numbers for f in schema.features)
     if is_matrix and len(present) == len(schema.features):
         return np.ascontiguousarray(values[:, [index[name] for name in present]]), n_rows
     if values.dtype == object:

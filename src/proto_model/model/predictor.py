@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.explanation import Explainer, ProcessExplainer, make_explainer
+from proto_model.explanation import Explainer, ProcessExplainer
 from proto_model.model.answer import Answer, AnswerField
 from proto_model.model.bundle import Bundle
+from proto_model.model.decided_explainer import explainer_of
 from proto_model.model.kinds import answer_fields
 from proto_model.parameters import FILE, ROWS, Parameters, Signature
 
@@ -34,6 +35,7 @@ class Predictor:
     def __init__(self, bundle: Bundle, signature: Signature = ROWS) -> None:
         self.bundle = bundle
         self.schema = bundle.schema
+        self.decision = bundle.decision
         self.signature: Signature = signature
         self._n_threads = 1 if signature == FILE else None
         self._default = Parameters.from_params(None, self.schema, signature)
@@ -42,12 +44,19 @@ class Predictor:
         self._making = threading.Lock()
 
     def parameters(self, params: Any) -> Parameters:
-        """Parameters of a request; raises InputError if one is wrong, see `Parameters.from_params`."""
-        return Parameters.from_params(params, self.schema, self.signature) if params else self._default
+        """Parameters of a request; raises InputError if one is wrong, see `Parameters.from_params`.
+
+        A coverage is refused if the version has no prediction sets.
+        """
+        if not params:
+            return self._default
+        parameters = Parameters.from_params(params, self.schema, self.signature)
+        self.decision.check_coverage(parameters.coverage)
+        return parameters
 
     def predict_proba(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Class probabilities, shape (n_rows, n_classes), of a coded matrix."""
-        return self.bundle.engine.predict_proba(matrix, self._n_threads)
+        return self.bundle.predict_proba(matrix, self._n_threads)
 
     def answer(
         self,
@@ -67,7 +76,14 @@ class Predictor:
         """
         parameters = parameters or self._default
         explanations = self.explain(matrix, parameters, go_on) if parameters.explain else None
-        return Answer(self.fields(parameters), self.predict_proba(matrix), explanations)
+        return self.answered(self.predict_proba(matrix), parameters, explanations)
+
+    def answered(
+        self, probabilities: NDArray[np.float64], parameters: Parameters, explanations: Any = None
+    ) -> Answer:
+        """Answer of probabilities that `predict_proba` gave, and of explanations if they were asked for."""
+        fields, decision = self.fields(parameters), self.decision
+        return Answer(fields, probabilities, explanations, None, decision, parameters.coverage)
 
     def fields(self, parameters: Parameters) -> tuple[AnswerField, ...]:
         """Fields of the answer to a request, in order."""
@@ -86,13 +102,7 @@ class Predictor:
         """The explainer of an engine, made when it is first asked for."""
         with self._making:
             if engine not in self._explainers:
-                self._explainers[engine] = make_explainer(
-                    engine,
-                    self.schema,
-                    self.bundle.background,
-                    self.bundle.predict_proba,
-                    self.bundle.background_kind == "synthetic",
-                )
+                self._explainers[engine] = explainer_of(self.bundle, engine)
             return self._explainers[engine]
 
     @contextmanager

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from proto_model.errors import InputError
 from proto_model.model.columns import columns_of, kind_of, needs_names, refuse_repeated, refuse_unnamed
 from proto_model.schema import ModelSchema
-from proto_model.values import RuleBook, expected, fault_text, plain_numbers
+from proto_model.values import Rule, RuleBook, expected, fault_text, plain_numbers
 
 MAX_FAULTS = 20
 
@@ -52,8 +52,10 @@ class RowReader:
         self._last_columns: tuple[list[str], Any] = (self._names, None)
         self._codes: list[tuple[int, dict[str | None, float]]] = []
         for position, rule in enumerate(self._book.rules):
-            if rule.is_category:
-                codes: dict[str | None, float] = dict(rule.codes.items())
+            if not rule.takes_numbers:
+                codes: dict[str | None, float] = (
+                    dict(rule.codes.items()) if rule.is_category else _CodesOfTexts(rule)
+                )
                 if rule.feature.nullable:
                     codes[None] = math.nan
                 self._codes.append((position, codes))
@@ -173,7 +175,7 @@ class RowReader:
         return matrix if self._book.accepts(matrix) and not self._holds_truth(rows, matrix) else None
 
     def _without_texts(self, rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-        """Rows with codes in the place of known categories."""
+        """Rows with codes in the place of known categories, dates and texts."""
         coded = []
         for row in rows:
             values = list(row)
@@ -190,6 +192,22 @@ class RowReader:
                 return False
         suspects = np.argwhere(((matrix == 0) | (matrix == 1)) & self._is_number).tolist()
         return any(type(rows[row][column]) is bool for row, column in suspects)
+
+
+class _CodesOfTexts(dict[str | None, float]):
+    """Codes of dates and texts, read when they are asked for; a KeyError for what needs a closer look."""
+
+    def __init__(self, rule: Rule) -> None:
+        super().__init__()
+        self._read = rule.read_text
+
+    def __missing__(self, text: Any) -> float:
+        if type(text) is not str:
+            raise KeyError
+        code, fault = self._read(text)
+        if fault:
+            raise KeyError
+        return code
 
 
 def coded_rows(data: Any, schema: ModelSchema) -> Matrix:

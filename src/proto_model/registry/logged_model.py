@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 
 import proto_model
 from proto_model.model.bundle import SCHEMA_FILE, write_bundle
+from proto_model.model.decision import PLAIN, Decision
 from proto_model.registry.mlserver_files import write_mlserver_files
 from proto_model.registry.signature import explainer_signature, file_signature, rows_signature
-from proto_model.schema import ModelSchema
+from proto_model.schema import DATE_TYPES, ModelSchema
 from proto_model.table import TrainingData, decode
 from proto_model.training.background import StoredBackground
 
@@ -52,16 +53,18 @@ def log_forest_model(
     name: str = "model",
     bundle: Path | None = None,
     background: StoredBackground | None = None,
+    decision: Decision = PLAIN,
 ) -> ModelInfo:
     """Log the model that predicts to the active run.
 
     One of the kind "rows" takes a column per feature, one of the kind "file" jobs of an `input_url` and an
     `output_url`. `bundle` is the folder of the bundle, written there if it is not there yet: for more than
     one model of the same pipeline, since writing takes longer than anything else here. `background` is what
-    explanations need and examples are taken from, by default a synthetic one.
+    explanations need and examples are taken from, by default a synthetic one. `decision` leads from the
+    forest's probabilities to answers; by default they are the answers.
     """
     background = background or StoredBackground.of(data)
-    with _written(bundle, pipeline, data, background) as folder:
+    with _written(bundle, pipeline, data, background, decision) as folder:
         if signature_kind == "file":
             # No input example: MLflow would try it, and these URLs would be someone's.
             return _log(name, folder, "file", file_signature(), None)
@@ -76,10 +79,11 @@ def log_explainer(
     name: str = "explainer",
     bundle: Path | None = None,
     background: StoredBackground | None = None,
+    decision: Decision = PLAIN,
 ) -> ModelInfo:
     """Log the model that explains to the active run; parameters as for `log_forest_model`."""
     background = background or StoredBackground.of(data)
-    with _written(bundle, pipeline, data, background) as folder:
+    with _written(bundle, pipeline, data, background, decision) as folder:
         example = example_rows(background.rows, data.schema)
         return _log(name, folder, "explainer", explainer_signature(data.schema), example)
 
@@ -92,7 +96,10 @@ def example_rows(matrix: NDArray[np.float64], schema: ModelSchema) -> pd.DataFra
 
 def _as_sent(column: pd.Series[Any], kind: str) -> pd.Series[Any]:
     """A column of a canonical frame in its own type."""
-    if kind == "string" or kind == "double":
+    if kind in DATE_TYPES:
+        texts = [None if value is pd.NaT else f"{value.isoformat()}Z" for value in column]
+        return pd.Series([text[:10] if text and kind == "date" else text for text in texts], dtype=object)
+    if kind in ("string", "text", "double"):
         return column
     native = int if kind == "long" else bool
     if column.notna().all():
@@ -102,13 +109,17 @@ def _as_sent(column: pd.Series[Any], kind: str) -> pd.Series[Any]:
 
 @contextmanager
 def _written(
-    bundle: Path | None, pipeline: Pipeline, data: TrainingData, background: StoredBackground
+    bundle: Path | None,
+    pipeline: Pipeline,
+    data: TrainingData,
+    background: StoredBackground,
+    decision: Decision,
 ) -> Iterator[Path]:
     """Folder of the bundle, which is written unless it is there."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = bundle or Path(temporary) / "bundle"
         if not folder.exists():
-            write_bundle(folder, pipeline, data.schema, background.rows, background.kind)
+            write_bundle(folder, pipeline, data.schema, background.rows, background.kind, decision)
         yield folder
 
 

@@ -19,17 +19,14 @@ from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.pandas_dataset import PandasDataset, from_pandas
 from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
-from sklearn.pipeline import Pipeline
 
-from proto_model.explanation import make_explainer
 from proto_model.explanation.figure import example_figures
-from proto_model.forest.pipeline import compiled_forest
+from proto_model.model import Bundle, Predictor
 from proto_model.plotting import save
 from proto_model.registry.versions import found
 from proto_model.table import BUILT_IN, TrainingData, encode
 from proto_model.table.split import HASH_COLUMN, split_digest
 from proto_model.training import SearchResult, leader_board
-from proto_model.training.background import StoredBackground
 from proto_model.training.cautions import caution_section
 from proto_model.training.evaluation import Verdict, library_versions, metric_suffixes
 from proto_model.training.leader_board import Standing
@@ -167,13 +164,11 @@ def note(card: str) -> str:
     return card[: card.rindex("\n", 0, MAX_TAG_VAL_LENGTH - len(end))] + end
 
 
-def log_example_explanations(pipeline: Pipeline, data: TrainingData, background: StoredBackground) -> None:
+def log_example_explanations(bundle: Bundle, data: TrainingData) -> None:
     """One figure per class, of a typical test row that gets it, as `explanations/` of the active run."""
-    forest = compiled_forest(pipeline, data.schema)
-    synthetic = background.kind == "synthetic"
-    explainer = make_explainer("lore", data.schema, background.rows, forest.predict_proba, synthetic)
+    explainer = Predictor(bundle).explainer("lore")
     X = encode(data.X_test, data.schema)
-    figures = example_figures(explainer, data.schema, X, forest.predict_proba(X))
+    figures = example_figures(explainer, data.schema, X, bundle.decision_scores(X))
     with _artifact_folder("explanations") as folder:
         for name, figure in zip(metric_suffixes(list(figures)), figures.values(), strict=True):
             save(figure, folder / f"{name}.png")

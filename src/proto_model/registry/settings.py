@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 _MAX_SEED = 2**32 - 1
 _BACKGROUNDS = ("synthetic", "rows")
+_CALIBRATIONS = ("auto", "none", "sigmoid", "isotonic")
+_CONFORMAL = ("class", "marginal")
 
 
 def _text(text: str) -> str:
@@ -56,6 +58,21 @@ def _flag(text: str) -> bool:
     if flag not in _TRUE + _FALSE:
         raise ValueError(f"{text!r} given, true or false expected")
     return flag in _TRUE
+
+
+def _calibration(text: str) -> str:
+    return _one_of(_CALIBRATIONS, text)
+
+
+def _conformal(text: str) -> str:
+    return _one_of(_CONFORMAL, text)
+
+
+def _one_of(words: tuple[str, ...], text: str) -> str:
+    word = text.strip().lower()
+    if word not in words:
+        raise ValueError(f"{text!r} given, {' or '.join(words)} expected")
+    return word
 
 
 def _background(text: str) -> str:
@@ -112,6 +129,18 @@ class TrainingSettings:
     background: Literal["synthetic", "rows"] = _setting(
         "synthetic", _background,
         "what explanations compare with: synthetic rows, or (rows) training rows, kept in every version",
+    )  # fmt: skip
+    calibrate: str = _setting(
+        "auto", _calibration,
+        "calibration of the probabilities: auto (if it is better out of fold), none, sigmoid or isotonic",
+    )  # fmt: skip
+    costs: str = _setting(
+        "", str.strip,
+        "what mistakes cost, such as malignant>benign:10 (true>predicted), or balanced; others cost 1",
+    )  # fmt: skip
+    conformal: Literal["class", "marginal"] = _setting(
+        "class", _conformal,
+        "prediction sets hold the true class as often as asked for each class, or (marginal) over all rows",
     )  # fmt: skip
     mapping: str = _setting(
         "", str.strip,

@@ -18,7 +18,7 @@ from proto_model.model import answer_fields
 from proto_model.parameters import EXPLAINER, FILE, ROWS, Parameters, Signature, parameters_of
 from proto_model.schema import ModelSchema
 
-_PARAM_TYPES = {bool: DataType.boolean, int: DataType.long, str: DataType.string}
+_PARAM_TYPES = {bool: DataType.boolean, int: DataType.long, float: DataType.double, str: DataType.string}
 _ANY = AnyType()  # type: ignore[no-untyped-call]  # mlflow is half typed
 
 
@@ -44,7 +44,12 @@ def file_signature() -> ModelSignature:
 
 
 def _row_signature(schema: ModelSchema, signature: Signature) -> ModelSignature:
-    inputs = [ColSpec(DataType[f.type], f.name, required=not f.nullable) for f in schema.features]
+    # Dates are told as text: that is how JSON and CSV carry them, and MLflow's `datetime` would take a number
+    # for nanoseconds and give an offset up before the rule book could see either.
+    inputs = [
+        ColSpec(DataType[f.type] if f.takes_numbers else DataType.string, f.name, required=not f.nullable)
+        for f in schema.features
+    ]
     fields = answer_fields(schema, Parameters.from_params(None, schema, signature), signature)
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(_ANY if field.type == "json" else DataType[field.type], field.name) for field in fields

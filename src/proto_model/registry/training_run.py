@@ -14,6 +14,7 @@ from mlflow.entities.model_registry import ModelVersion
 from rich.console import Console
 
 from proto_model.errors import ProtoModelError
+from proto_model.model import Bundle
 from proto_model.registry import record
 from proto_model.registry.cautions import caution_tags, log_cautions, show_cautions
 from proto_model.registry.logged_model import log_explainer, log_forest_model
@@ -25,6 +26,7 @@ from proto_model.table import RawTable, TrainingData, prepare
 from proto_model.table.cautions import Caution, data_cautions
 from proto_model.training import VARIANTS, SearchResult, leader_board, search_progress, searches
 from proto_model.training.background import StoredBackground
+from proto_model.training.decision import DecisionSettings, cost_matrix, find_decision
 from proto_model.training.evaluation import judge
 from proto_model.training.leader_board import Standing
 
@@ -59,6 +61,10 @@ class _Task:
     def signature_kind(self) -> Literal["rows", "file"]:
         return "file" if self.settings.file_management else "rows"
 
+    @property
+    def wishes(self) -> DecisionSettings:
+        return DecisionSettings(self.settings.calibrate, self.settings.costs, self.settings.conformal)
+
     def bundle(self, variant: str) -> Path:
         return self.bundles / variant / "bundle"
 
@@ -86,6 +92,7 @@ def train(settings: TrainingSettings, load: Callable[[], RawTable], console: Con
                 settings.registered_model_name,
                 settings.roles,
             )
+            cost_matrix(settings.costs, data.schema, [1] * len(data.schema.classes))
             mapping = checked_mapping(settings, data.schema, Path(bundles, "mapping"))
         except ProtoModelError as error:
             mlflow.set_tag("mlflow.note.content", f"Failed: {error}")
@@ -99,10 +106,11 @@ def train(settings: TrainingSettings, load: Callable[[], RawTable], console: Con
         best = standings[0]
         with mlflow.start_run(run_id=best.run_id, nested=True):
             pipeline = results[best.variant].pipeline
-            explainer = log_explainer(pipeline, data, bundle=task.bundle(best.variant), background=background)
+            bundle = task.bundle(best.variant)
+            explainer = log_explainer(pipeline, data, bundle=bundle, background=background)
             if task.mapping is not None:
                 attach_mapping(explainer.model_id, task.mapping)
-            record.log_example_explanations(pipeline, data, background)
+            record.log_example_explanations(Bundle.load(bundle), data)
         versions = _register(task, standings, model_uris)
         _register_explainer(task, best, versions[best.variant], explainer.model_uri)
         record.log_leader_board(standings, data)
@@ -161,13 +169,16 @@ def _log_variant(
         mlflow.log_params(task.settings.as_params())
         record.log_search(result)
         record.log_inputs(inputs)
-        verdict = judge(result, task.data, task.settings.random_state, task.background, task.cautions)
+        seed = task.settings.random_state
+        found = find_decision(result, task.data, task.wishes, seed)
+        verdict = judge(result, task.data, seed, task.background, task.cautions, found)
         model = log_forest_model(
             result.pipeline,
             task.data,
             signature_kind=task.signature_kind,
             bundle=task.bundle(result.variant),
             background=task.background,
+            decision=found.decision,
         )
         if task.mapping is not None:
             attach_mapping(model.model_id, task.mapping)

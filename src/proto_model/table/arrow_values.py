@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from proto_model.schema import Feature
+from proto_model.schema import DATE_TYPES, Feature
 from proto_model.values import MISSING_MARKERS, SPACES, Codes, Rule, expected
 
 _PART_BYTES = 8 << 20
@@ -20,13 +20,20 @@ def is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
+def is_moment(kind: pa.DataType) -> bool:
+    """Whether a type is one of Arrow's dates or timestamps."""
+    return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
+
+
 def type_fault(kind: pa.DataType, feature: Feature) -> str:
     """Why a column of a type cannot hold a feature's values, or nothing when it can."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
+    if feature.type in DATE_TYPES and is_moment(kind):
+        return ""
     number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     truth = feature.type == "boolean" and pa.types.is_boolean(kind)
-    if is_text(kind) or truth or pa.types.is_null(kind) or (number and feature.type != "string"):
+    if is_text(kind) or truth or pa.types.is_null(kind) or (number and feature.takes_numbers):
         return ""
     return f"its type is {kind}, {expected(feature)}"
 
@@ -38,10 +45,13 @@ def read_arrow(column: pa.Array, rule: Rule) -> Codes:
         column = column.cast(kind.value_type)
     elif is_text(kind):
         column = column if pa.types.is_string(kind) else column.cast(pa.string())
-        numbers = None if rule.feature.type in ("string", "boolean") else _texts_as_numbers(column)
+        is_number = rule.takes_numbers and rule.feature.type != "boolean"
+        numbers = _texts_as_numbers(column) if is_number else None
         if numbers is not None:
             return numbers, rule.number_faults(numbers)
         column = column.dictionary_encode()
+    if is_moment(column.type):
+        return rule.read_moments(to_seconds(column))
     if not pa.types.is_dictionary(column.type):
         numbers = to_numbers(column)
         return numbers, rule.number_faults(numbers)
@@ -93,6 +103,23 @@ def without_markers(text: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedAr
     trimmed = pc.utf8_trim(text, characters=SPACES)
     markers = pa.array(MISSING_MARKERS, type=trimmed.type)
     return pc.if_else(pc.is_in(trimmed, value_set=markers), pa.scalar(None, trimmed.type), trimmed)
+
+
+def to_seconds(column: pa.Array) -> NDArray[np.float64]:
+    """Dates or timestamps as whole seconds since 1970 (UTC), NaN where null.
+
+    Examples
+    --------
+    >>> to_seconds(pa.array([-1, None, 2500], pa.timestamp("ms")))
+    array([-1., nan,  2.])
+    """
+    kind = column.type
+    ticks = column.cast(pa.int32() if pa.types.is_date32(kind) else pa.int64(), safe=False)
+    counts = pc.fill_null(ticks, 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    unit = "D" if pa.types.is_date32(kind) else "ms" if pa.types.is_date64(kind) else kind.unit
+    per_second = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+    seconds = counts * 86_400 if unit == "D" else counts // per_second[unit]
+    return np.where(column.is_null().to_numpy(zero_copy_only=False), np.nan, seconds)
 
 
 def to_numbers(column: pa.Array) -> NDArray[np.float64]:

@@ -1,12 +1,21 @@
-"""What a user should know of a table before trusting a model of it."""
+"""What a user should know of a table before trusting a model of it: what was found, and what to do."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from proto_model.table.training_data import TrainingData
+from proto_model.column_lists import column_list
+from proto_model.table.contradictions import contradictions
+from proto_model.table.identifiers import constant_columns, identifier_columns
+from proto_model.table.leaks import Suspect, suspects
+from proto_model.table.shift import shift
+from proto_model.table.training_data import TrainingData
+
+FEW_TRAINING_ROWS = 20
+FEW_TEST_ROWS = 5
+_REACHABLE = 0.99  # contradictions that leave a better score than this are not worth a warning
+_MAX_LISTED = 8
 
 
 @dataclass(frozen=True)
@@ -14,7 +23,7 @@ class Caution:
     """Something that makes a model or its scores worth less than they look.
 
     `kind` is one word, for tags and programs; `columns` are those concerned, if any; `text` says what was
-    found and what to do about it, in a few sentences of Markdown without line breaks.
+    found and what to do about it, in a few sentences without line breaks; names stand between backquotes.
     """
 
     kind: str
@@ -23,5 +32,153 @@ class Caution:
 
 
 def data_cautions(data: TrainingData, random_state: int = 0) -> tuple[Caution, ...]:
-    """What the table alone gives reason to warn of; the gravest first."""
-    return ()
+    """What the table alone gives reason to warn of, the gravest first; no text holds a feature's value."""
+    return (
+        *_leaks(data, random_state),
+        *_shift(data, random_state),
+        *_contradictions(data),
+        *_few_rows(data),
+        *_identifiers(data),
+        *_constants(data),
+    )
+
+
+def named(names: Sequence[str]) -> str:
+    """Names of columns as they stand in a sentence."""
+    shown = [f"`{' '.join(name.split())}`" for name in names[:_MAX_LISTED]]
+    if len(names) > _MAX_LISTED:
+        return f"{', '.join(shown)} and {len(names) - _MAX_LISTED} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def to_drop(names: Iterable[str]) -> str:
+    """The parameter that leaves columns out."""
+    listed = column_list(names)
+    return f"`-P drop={listed}`" if listed.replace(",", "").isidentifier() else f"`-P 'drop={listed}'`"
+
+
+def _leaks(data: TrainingData, random_state: int) -> Iterable[Caution]:
+    by_kind: dict[str, list[Suspect]] = {}
+    for suspect in suspects(data, random_state):
+        by_kind.setdefault(suspect.how, []).append(suspect)
+    for how, text in _LEAKS.items():
+        if found := by_kind.get(how):
+            names = tuple(suspect.column for suspect in found)
+            yield Caution("leak", names, text(found, data.schema.target))
+
+
+def _copied(found: Sequence[Suspect], target: str) -> str:
+    names = [suspect.column for suspect in found]
+    subject, their = ("is another copy", "its") if len(names) == 1 else ("are other copies", "their")
+    return (
+        f"{named(names)} {subject} of the target: each of {their} values goes with one class of "
+        f"{named([target])}. Drop {'it' if len(names) == 1 else 'them'}: {to_drop(names)}."
+    )
+
+
+def _telling(found: Sequence[Suspect], target: str) -> str:
+    names = [suspect.column for suspect in found]
+    verb, it = ("tells", "it") if len(names) == 1 else ("each tell", "they")
+    is_, them = ("is", "it") if len(names) == 1 else ("are", "them")
+    return (
+        f"{named(names)} alone {verb} the class of {named([target])} with a balanced accuracy of "
+        f"{_scores(found)} in cross-validation. If {it} {is_} known only after the outcome, drop {them}: "
+        f"{to_drop(names)}."
+    )
+
+
+def _patterned(found: Sequence[Suspect], target: str) -> str:
+    names = [suspect.column for suspect in found]
+    is_, it = ("is", "it") if len(names) == 1 else ("are", "they")
+    return (
+        f"Whether {named(names)} {is_} filled in tells the class of {named([target])}, with a balanced "
+        f"accuracy of {_scores(found)}. If {it} {is_} filled in only after the outcome, drop "
+        f"{'it' if len(names) == 1 else 'them'}: {to_drop(names)}."
+    )
+
+
+_LEAKS: dict[str, Callable[[Sequence[Suspect], str], str]] = {
+    "copy": _copied,
+    "alone": _telling,
+    "missing": _patterned,
+}
+
+
+def _scores(found: Sequence[Suspect]) -> str:
+    scores = sorted({f"{suspect.score:.3f}" for suspect in found})
+    return scores[0] if len(scores) == 1 else f"{scores[0]} to {scores[-1]}"
+
+
+def _shift(data: TrainingData, random_state: int) -> Iterable[Caution]:
+    found = shift(data, random_state)
+    if found is None:
+        return
+    p_value = "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.3f}"
+    where = f" Most of it shows in {named(found.columns)}." if found.columns else ""
+    yield Caution(
+        "shift",
+        found.columns,
+        "Training and test rows differ: a classifier tells which part a row is from, with an area under the "
+        f"ROC curve of {found.auc:.2f} (0.50: it cannot; {p_value}).{where} Cross-validation and test rows "
+        "then speak of different rows. Find out what changed, or drop what will not last.",
+    )
+
+
+def _contradictions(data: TrainingData) -> Iterable[Caution]:
+    found = contradictions(data)
+    if min(found.best_accuracy, found.best_balanced_accuracy) >= _REACHABLE:
+        return
+    yield Caution(
+        "contradictory",
+        (),
+        f"{found.n_rows:,} rows in {found.n_groups:,} groups have equal features, but different classes. On "
+        f"this table, no model can be better than {found.best_accuracy:.3f} in accuracy and "
+        f"{found.best_balanced_accuracy:.3f} in balanced accuracy. Check their classes, or add a column that "
+        "tells them apart.",
+    )
+
+
+def _few_rows(data: TrainingData) -> Iterable[Caution]:
+    counts = [
+        (label, int((data.y_train == label).sum()), int((data.y_test == label).sum()))
+        for label in data.schema.classes
+    ]
+    few = [item for item in counts if item[1] < FEW_TRAINING_ROWS or item[2] < FEW_TEST_ROWS]
+    if not few:
+        return
+    shown = [f"{label} ({n_train} training, {n_test} test rows)" for label, n_train, n_test in few]
+    more = f" and {len(few) - _MAX_LISTED} more" if len(few) > _MAX_LISTED else ""
+    meaning = []
+    if any(n_train < FEW_TRAINING_ROWS for _, n_train, _ in few):
+        meaning.append(f"Fewer than {FEW_TRAINING_ROWS} training rows teach a model little of a class.")
+    least = min(n_test for _, _, n_test in few)
+    if 0 < least < FEW_TEST_ROWS:
+        meaning.append(f"With {least} test rows, one row moves a class's recall by {100 / least:.0f} points.")
+    yield Caution(
+        "few_rows",
+        (),
+        f"Classes of {named([data.schema.target])} with few rows: {', '.join(shown[:_MAX_LISTED])}{more}. "
+        f"{' '.join(meaning)} Collect more of them, or merge them with other classes.",
+    )
+
+
+def _identifiers(data: TrainingData) -> Iterable[Caution]:
+    if names := identifier_columns(data):
+        verb = "looks like an identifier" if len(names) == 1 else "look like identifiers"
+        yield Caution(
+            "id_like",
+            tuple(names),
+            f"{named(names)} {verb}: the values say which row it is, not what it is like, so what is "
+            f"learned from them fits no other row. Drop {'it' if len(names) == 1 else 'them'}: "
+            f"{to_drop(names)}.",
+        )
+
+
+def _constants(data: TrainingData) -> Iterable[Caution]:
+    if names := constant_columns(data):
+        yield Caution(
+            "constant",
+            tuple(names),
+            f"{named(names)} {'has' if len(names) == 1 else 'have'} one value in all training rows, so no "
+            "model learns from it.",
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from proto_model.errors import DataError
 from proto_model.table.arrow_values import is_text, to_numbers, without_markers
 from proto_model.values import LARGEST
 
-ColumnType = Literal["double", "long", "boolean", "string", "date", "other"]
+ColumnType = Literal["double", "long", "boolean", "string", "date", "datetime", "text", "other"]
 
 _DATE = re.compile(
     r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ]\d{1,2}:\d{2}.*)?"
@@ -28,13 +28,16 @@ class Column:
     """One column of a table.
 
     `values` has shape (n_rows,): numbers, truth values as 0 and 1, or indices into `texts`, which are the
-    distinct texts of a column that holds no numbers; NaN where a value is missing.
+    distinct texts of a column that holds no numbers; NaN where a value is missing. Dates are read as texts;
+    as features, they are numbers. `known` are the terms of a text that count, or the levels of a category
+    that do, where these are not all.
     """
 
     name: str
     type: ColumnType
     values: NDArray[np.float64]
     texts: NDArray[np.object_] | None = None
+    known: tuple[str, ...] | None = None
 
     @property
     def missing(self) -> NDArray[np.bool_]:
@@ -43,7 +46,7 @@ class Column:
 
     def rows(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> Column:
         """The same column for some of the rows."""
-        return Column(self.name, self.type, self.values[index], self.texts)
+        return replace(self, values=self.values[index])
 
     def objects(self) -> NDArray[np.object_]:
         """Text of each row, None where it is missing."""

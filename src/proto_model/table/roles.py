@@ -14,10 +14,15 @@ from numpy.typing import NDArray
 from proto_model.errors import DataError
 from proto_model.schema import FeatureType
 from proto_model.table.columns import Column
+from proto_model.table.dates_and_texts import (
+    MAX_CATEGORIES,
+    NO_ISO_DATE,
+    as_text,
+    dated,
+    is_prose,
+    with_common_levels,
+)
 from proto_model.table.split import HASH_COLUMN
-
-#: More distinct texts than this are free text, not categories.
-MAX_CATEGORIES = 1000
 
 #: Reason of a column that the user protects.
 PROTECTED = "protected: no feature; its values are kept beside the test rows"
@@ -27,6 +32,7 @@ DROPPED = "you dropped it"
 NOT_CHOSEN = "not among the features that you named"
 
 _USUAL_NAMES = ("target", "class", "label", "y")
+_IDENTIFIER = "one value per row: an identifier"
 _LARGEST_WHOLE = 2.0**53
 _FEW_ROWS = 20  # in fewer rows, values that all differ say nothing
 _ID_NAME = re.compile(r"(^|[^A-Za-z])(id|uuid|guid|index|idx|rowid|key|no|nr)$", re.IGNORECASE)
@@ -161,19 +167,31 @@ def usable_columns(
 ) -> tuple[list[Column], tuple[DroppedColumn, ...]]:
     """Columns that can be features, and those that cannot with the reason; the target is not among them.
 
+    Dates become numbers, free text becomes a text with its terms (see `dates_and_texts`).
+
     The roles' `drop`, `keep` and `features` decide first; a DataError says that one of the columns to keep
     cannot be used at all.
 
     Without them, a column is dropped when its training rows hold no value, or the same value everywhere; when
-    it holds dates, or something nested; when it is called `__row_hash__`; when it is an identifier; when it
-    is free text. Identifiers are texts that differ in every row, and whole numbers that differ in every row
+    it holds something nested, or dates that are not ISO 8601; when it is called `__row_hash__`; when it is an
+    identifier; when it is free text without terms. Identifiers are single words that differ in every row, and
+    whole numbers that differ in every row
     and either count the rows (n consecutive numbers, in any order) or are named like one (`id`,
     `customer_id`, `customerId`, `key`, `index`, ...).
-    Free text has more than `MAX_CATEGORIES` distinct values, or more than one per two rows. Tables of fewer
-    than 20 rows are too small to tell, so there neither rule is applied.
+    Free text has more than `MAX_CATEGORIES` distinct values, or more than one per two rows; single words with
+    at least two rows each are a category of their common levels. Tables of fewer than 20 rows are too small
+    to tell, so there neither rule is applied.
     """
     reasons = {column.name: _reason(column, is_train, roles) for column in columns}
-    usable = [column for column in columns if reasons[column.name] is None]
+    usable = []
+    for column in columns:
+        if reasons[column.name] is None:
+            kept = column.name in (*roles.keep, *roles.features)
+            found = _as_feature(column, is_train, kept)
+            if isinstance(found, str):
+                reasons[column.name] = found
+            else:
+                usable.append(found)
     return usable, tuple(DroppedColumn(name, reason) for name, reason in reasons.items() if reason)
 
 
@@ -201,8 +219,8 @@ def _obstacle(column: Column, is_train: NDArray[np.bool_]) -> str | None:
         return "all values are missing"
     if column.type == "other":
         return "lists, structures and binary values cannot be features; split them into columns"
-    if column.type == "date":
-        return "later dates are not in the training rows; convert dates to numbers (age, month, weekday)"
+    if column.type == "date" and dated(column) is None:
+        return NO_ISO_DATE
     if not (is_train & present).any():
         return "all values in the training rows are missing"
     return None
@@ -215,16 +233,41 @@ def _objection(column: Column, is_train: NDArray[np.bool_]) -> str | None:
         return "constant: the same value in every training row"  # not which one: the log shows this
     if present.sum() < _FEW_ROWS:
         return None
-    return _text_reason(column, present) if column.type == "string" else _number_reason(column, present)
+    if column.type == "date":
+        return None
+    return _text_reason(column) if column.type == "string" else _number_reason(column, present)
 
 
-def _text_reason(column: Column, present: NDArray[np.bool_]) -> str | None:
-    n_values, n_distinct = int(present.sum()), len(np.unique(column.values[present]))
-    if n_distinct == n_values:
-        return "one value per row: an identifier"
-    if n_distinct > MAX_CATEGORIES or n_distinct > n_values / 2:
-        return f"free text: {n_distinct} distinct values in {n_values} rows"
-    return None
+def _text_reason(column: Column) -> str | None:
+    n_values, n_distinct = _counts(column)
+    is_identifier = n_distinct == n_values and not is_prose(column)
+    return _IDENTIFIER if is_identifier else None
+
+
+def _as_feature(column: Column, is_train: NDArray[np.bool_], kept: bool) -> Column | str:
+    """The column as a feature has it, or why it is none; one that users keep stays a category."""
+    if column.type == "date":
+        return dated(column) or NO_ISO_DATE
+    n_values, n_distinct = _counts(column)
+    is_free = n_distinct > MAX_CATEGORIES or n_distinct > n_values / 2
+    if column.type != "string" or n_values < _FEW_ROWS or not is_free:
+        return column
+    found = as_text(column, is_train) if is_prose(column) else None
+    if found is None and n_distinct <= n_values / 2:
+        found = with_common_levels(column, is_train)
+    if found is not None or kept:
+        return found or column
+    return (
+        _IDENTIFIER
+        if n_distinct == n_values
+        else f"free text: {n_distinct} distinct values in {n_values} rows"
+    )
+
+
+def _counts(column: Column) -> tuple[int, int]:
+    """Rows that hold a value, and distinct values."""
+    present = ~column.missing
+    return int(present.sum()), len(np.unique(column.values[present]))
 
 
 def _number_reason(column: Column, present: NDArray[np.bool_]) -> str | None:
@@ -233,6 +276,11 @@ def _number_reason(column: Column, present: NDArray[np.bool_]) -> str | None:
         return None
     if values[-1] - values[0] == len(values) - 1:
         return "one value per row: a row number"
-    if column.type == "long" and (_ID_NAME.search(column.name) or _CAMEL_ID.search(column.name)):
-        return "one value per row: an identifier"
+    if column.type == "long" and named_like_identifier(column.name):
+        return _IDENTIFIER
     return None
+
+
+def named_like_identifier(name: str) -> bool:
+    """Whether a column's name ends in `id`, `key`, `index` or the like, as a word of its own."""
+    return bool(_ID_NAME.search(name) or _CAMEL_ID.search(name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from proto_model.dates import FIRST, LAST, moments_of
 from proto_model.errors import DataError
-from proto_model.schema import Feature, FeatureType, ModelSchema
+from proto_model.schema import DATE_TYPES, SECONDS_OF, Feature, FeatureType, ModelSchema
 from proto_model.table.columns import Column, read_columns
 from proto_model.table.folds import folds
 from proto_model.table.identity import REASONS, RowIds, SplitColumns, row_ids
@@ -174,14 +176,21 @@ def _checked(roles: Roles, names: list[str], target: str, shown: str) -> SplitCo
 def _feature(column: Column, is_train: NDArray[np.bool_]) -> Feature:
     values = column.values[is_train & ~column.missing]
     nullable = bool(column.missing.any())
+    if column.type == "text":
+        return Feature(column.name, "text", nullable, terms=column.known)
     if column.texts is not None:
         codes, counts = np.unique(values.astype(np.int64), return_counts=True)
-        categories = tuple(column.texts[codes].tolist())
-        most_frequent = categories[int(counts.argmax())]
+        rows_of = dict(zip(column.texts[codes].tolist(), counts.tolist(), strict=True))
+        categories = column.known or tuple(rows_of)
+        most_frequent = max(categories, key=rows_of.__getitem__)
         return Feature(column.name, "string", nullable, categories, most_frequent=most_frequent)
-    kind: FeatureType = column.type  # type: ignore[assignment]  # dates and others are dropped by now
+    kind: FeatureType = column.type  # type: ignore[assignment]  # what cannot be a feature is dropped by now
     if kind == "boolean":
         low, high, median = float(values.min()), float(values.max()), float(np.median(values))
+    elif kind in DATE_TYPES:
+        first, last = FIRST // SECONDS_OF[kind], LAST // SECONDS_OF[kind]
+        low, high = np.clip(shown_range(values, whole=True), first, last).tolist()
+        median = float(math.floor(shown_median(values, whole=True)))
     else:
         low, high = shown_range(values, kind == "long")
         median = shown_median(values, kind == "long")
@@ -189,13 +198,17 @@ def _feature(column: Column, is_train: NDArray[np.bool_]) -> Feature:
 
 
 def _frame(columns: Sequence[Column], rows: NDArray[np.bool_]) -> pd.DataFrame:
-    series = {
-        column.name: pd.Series(column.rows(rows).objects(), dtype=object)
-        if column.texts is not None
-        else pd.Series(column.values[rows])
-        for column in columns
-    }
+    series = {column.name: _series(column.rows(rows)) for column in columns}
     return pd.DataFrame(series, columns=[column.name for column in columns])
+
+
+def _series(column: Column) -> pd.Series[Any]:
+    """Values of a column as a canonical frame has them."""
+    if column.texts is not None:
+        return pd.Series(column.objects(), dtype=object)
+    if column.type in DATE_TYPES:
+        return pd.Series(moments_of(column.values, column.type))
+    return pd.Series(column.values)
 
 
 def _kept(columns: Sequence[Column], rows: NDArray[np.bool_]) -> pd.DataFrame:

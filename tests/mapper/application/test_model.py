@@ -244,6 +244,9 @@ def test_parameters_of_explanations_are_in_the_clients_words(mapped):
     }
     request = explainer.map_request({"data": GIVEN, "parameters": {"immutable_features": ["lost"]}})
     assert request["params"]["immutable_features"] == ["ringed", "eggs"]
+    request = explainer.map_request({"data": GIVEN, "parameters": {"mutable_features": ["site", "lost"]}})
+    assert request["params"]["mutable_features"] == ["island"]  # eggs are computed from another field, too
+    assert request["params"]["immutable_features"] == ["ringed", "island"]
     for name, words in (("mass", "no feature"), ("lost", "features are computed from 'lost'")):
         request = {"data": GIVEN, "parameters": {"decrease_only": [name]}}
         [(_, field, kind, message)] = faults_of(explainer, request)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mapper import ModelAnswer, ModelSchema, ModelServerProxy, TabularModel
-from mapper.errors import ModelServerAnswerError, ModelServerDownError
+from mapper.errors import InvalidRequestError, ModelServerAnswerError, ModelServerDownError
 from tests.mapper.conftest import SCHEMA
 
 ROW = {"prediction": "Gentoo", "probability": 0.75, "probability_Adelie": 0.25, "probability_Gentoo": 0.75}
@@ -93,10 +93,7 @@ def model_of(schema, classes, kind):
     ("change", "words"),
     [
         ({"probability": 0.1}, "its probability is not that of the predicted class"),
-        (
-            {"prediction": "Adelie", "probability": 0.25},
-            "another class than the predicted one is more probable",
-        ),
+        ({"prediction": "Adelie", "probability": 0.75}, "its probability is not that of the predicted class"),
         ({"prediction": "Adelie"}, "its probability is not that of the predicted class"),
         ({"probability_Adelie": 0.75}, "its probabilities cannot be read: they sum to 1.5, not to 1"),
         ({"probability_Adelie": 0.0}, "its probabilities cannot be read: they sum to 0.75, not to 1"),
@@ -174,3 +171,38 @@ def test_what_a_forest_can_answer_is_taken_and_nothing_else(votes, data):
     assert model.map_response({"predictions": [row]})["predictions"][0]["probability"] == top
     with pytest.raises(ModelServerAnswerError):
         model.map_response({"predictions": [{**row, key: other}]})
+
+
+def test_a_decision_by_costs_need_not_be_the_most_probable_class(model):
+    row = {**ROW, "prediction": "Adelie", "probability": 0.25}
+
+    (item,) = model.map_response({"predictions": [row]})["predictions"]
+
+    assert (item["prediction"], item["probability"]) == ("Adelie", 0.25)
+
+
+def test_a_prediction_set_comes_when_it_was_asked_for(model, record):
+    request = model.map_request({"data": record, "parameters": {"coverage": 0.9}})
+    row = {**ROW, "prediction_set": ["Adelie", "Gentoo"]}
+
+    (item,) = model.map_response(ModelAnswer({"predictions": [row]}, request))["predictions"]
+
+    assert request["params"] == {"coverage": 0.9}
+    assert item["prediction_set"] == ["Adelie", "Gentoo"]
+
+
+@pytest.mark.parametrize("members", [None, [], "Adelie", ["Chinstrap"], [["Adelie"]]], ids=str)
+def test_a_prediction_set_that_does_not_fit_is_refused(model, record, members):
+    request = model.map_request({"data": record, "parameters": {"coverage": 0.9}})
+    row = ROW if members is None else {**ROW, "prediction_set": members}
+
+    with pytest.raises(ModelServerAnswerError, match="prediction_set"):
+        model.map_response(ModelAnswer({"predictions": [row]}, request))
+
+
+@pytest.mark.parametrize("coverage", [0.4, 1, True, "0.9", math.nan, None], ids=str)
+def test_a_coverage_outside_its_limits_is_refused(model, record, coverage):
+    with pytest.raises(InvalidRequestError) as caught:
+        model.map_request({"data": record, "parameters": {"coverage": coverage}})
+
+    assert "a number from 0.5 to 0.999 expected" in caught.value.errors[0].message

@@ -30,7 +30,9 @@ def example_of(parameter, schema):
     document = parameter.document(schema)
     if "enum" in document:
         return document["enum"][-1]
-    return document["maximum"] if document["type"] == "integer" else [document["items"].get("enum", ["a"])[0]]
+    if document["type"] in ("integer", "number"):
+        return document["maximum"]
+    return [document["items"].get("enum", ["a"])[0]]
 
 
 @pytest.fixture
@@ -54,19 +56,22 @@ def test_a_parameter_is_checked_sent_and_documented(model, record, page, paramet
     components = openapi_document(model, None)["components"]["schemas"]
     for name in ("predictRows", "explainRows", "predictFile", "explainFile"):
         taken = components[name]["properties"]["parameters"]["properties"]
-        takes = name.startswith("explain") if explain else name.endswith("File")
+        takes = name.startswith("explain") if explain else name.endswith("File") or not is_file
         assert (parameter.name in taken) == takes
         assert taken.get(parameter.name, document) == document
     assert jsonschema.Draft202012Validator(document).is_valid(value)
     assert f"<code>{parameter.name}</code>" in page
     with pytest.raises(SystemExit):
         build_parser().parse_args(["explain", "--help"])
-    flag = parameter.name if explain else f"--{parameter.name.replace('_', '-')}"
+    flag = parameter.name if not is_file else f"--{parameter.name.replace('_', '-')}"
     assert flag in capsys.readouterr().out
     assert (f"{parameter.name}: {parameter.text}" in TabularModel.get_explainer.__doc__) == explain
 
 
-@pytest.mark.parametrize("parameter", PARAMETERS, ids=NAMES)
+OF_SOME = [parameter for parameter in PARAMETERS if parameter.use != "any"]
+
+
+@pytest.mark.parametrize("parameter", OF_SOME, ids=[parameter.name for parameter in OF_SOME])
 def test_a_parameter_for_other_requests_is_refused_with_advice(model, record, parameter):
     with pytest.raises(InvalidRequestError) as caught:
         model.map_request({"data": record, "parameters": {parameter.name: None}})
@@ -107,8 +112,9 @@ def test_the_fields_of_an_answer_are_those_of_the_table(model, record, page):
     assert set(ROW_FIELDS) == set(TASKS)
 
 
+@pytest.mark.parametrize("coverage", [None, 0.9])
 @pytest.mark.parametrize("explain", [False, True])
-def test_an_answer_has_the_fields_of_the_table_and_fits_the_document(model, record, explain):
+def test_an_answer_has_the_fields_of_the_table_and_fits_the_document(model, record, explain, coverage):
     mapped = model.get_explainer() if explain else model
     row = {
         "prediction": "Gentoo",
@@ -116,11 +122,15 @@ def test_an_answer_has_the_fields_of_the_table_and_fits_the_document(model, reco
         "probability_Adelie": 0.25,
         "probability_Gentoo": 0.75,
     }
-    request = mapped.map_request({"data": record})
+    given = {"parameters": {"coverage": coverage}} if coverage else {}
+    request = mapped.map_request({"data": record, **given})
+    row |= {"prediction_set": ["Gentoo"], "explanation": {}}
 
-    answer = mapped.map_response(ModelAnswer({"predictions": [{**row, "explanation": {}}]}, request))
+    answer = mapped.map_response(ModelAnswer({"predictions": [row]}, request))
 
-    fields = [field for field in ROW_FIELDS["classification"] if explain or not field.is_optional]
-    assert list(answer["predictions"][0]) == [field.name for field in fields]
+    asked = {"explanation": explain, "prediction_set": coverage}
+    left_out = {name for name, is_asked in asked.items() if not is_asked}
+    names = [field.name for field in ROW_FIELDS["classification"] if field.name not in left_out]
+    assert list(answer["predictions"][0]) == names
     document = openapi_document(model, None)
     jsonschema.Draft202012Validator({"$ref": "#/components/schemas/Answer", **document}).validate(answer)

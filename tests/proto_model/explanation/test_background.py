@@ -79,7 +79,12 @@ def test_infinite_values_and_other_shapes_are_refused_by_name(schema, rows):
 def test_freedom_allows_directions(schema, rows):
     background = Background.from_matrix(schema, rows)
     freedom = Freedom.of(
-        Parameters(immutable_features=("owner",), increase_only=("age",), decrease_only=("income",)),
+        Parameters(
+            immutable_features=("owner",),
+            mutable_features=("age",),
+            increase_only=("age",),
+            decrease_only=("income",),
+        ),
         background,
     )
     x = np.array([50.0, 2, 0, 1, 40])

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proto_model.explanation.background import Background
@@ -18,6 +18,7 @@ def background(schema, rows):
     codes=st.sets(st.integers(0, 2)),
     missing=st.booleans(),
 )
+@example(bounds=[0.0, 5e-324], codes=set(), missing=False)  # neighbouring floats
 def test_rows_drawn_inside_a_rule_satisfy_it(background, bounds, codes, missing):
     low, high = bounds
     whole = int(np.floor(low)), int(np.floor(high)) + 1

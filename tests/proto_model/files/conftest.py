@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from proto_model.files import Scored, Task, score
 from proto_model.files.stream import Spool
 from proto_model.files.transfer import FileSettings
+from proto_model.model import Decision
 from proto_model.parameters import Parameters
 from proto_model.schema import Feature, ModelSchema
 
@@ -34,6 +35,7 @@ class SumModel:
     """Predicts `yes` with the share that the row's sum, missing values left out, has of 100."""
 
     schema = SCHEMA
+    decision = Decision()
 
     def predict_proba(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         assert np.isfinite(np.nan_to_num(matrix)).all()

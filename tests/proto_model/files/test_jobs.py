@@ -296,6 +296,7 @@ def test_a_disk_that_fills_up_while_a_file_arrives_is_said(store, model, setting
 def test_a_fault_of_ours_fails_its_job_only(store, settings, model, rclone, caplog) -> None:
     class Broken:
         schema = model.schema
+        decision = model.decision
 
         def predict_proba(self, matrix):
             raise ZeroDivisionError("oops")

@@ -38,7 +38,10 @@ def test_signature_and_parameters_decide_what_an_answer_has():
     assert names(SCHEMA, explain, ROWS) == ["prediction", "probability", *CLASSES, "explanation"]
     assert names(SCHEMA, explain, EXPLAINER) == ["prediction", "probability", "explanation"]
     assert names(SCHEMA, explain, FILE) == ["prediction", "probability", *CLASSES, "explanation", "error"]
-    assert names(SCHEMA, None, ROWS) == ["prediction", "probability", *CLASSES, "explanation"]
+    assert names(SCHEMA, None, ROWS) == [
+        "prediction", "probability", *CLASSES, "prediction_set", "explanation",
+    ]  # fmt: skip
+    assert names(SCHEMA, Parameters(coverage=0.9), ROWS)[-1] == "prediction_set"
 
 
 @pytest.mark.parametrize(

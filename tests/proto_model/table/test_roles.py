@@ -28,7 +28,9 @@ def reason(values: object, name: str = "x", is_train: np.ndarray | None = None) 
         (SHUFFLED + 100, "one value per row: a row number"),
         ([f"row {n}" for n in range(N_ROWS)], "one value per row: an identifier"),
         ([["a"]] * N_ROWS, "lists, structures and binary values"),
-        (["2024-01-01", "2024-01-02"] * (N_ROWS // 2), "later dates are not in the training rows"),
+        (["01.02.2024", "02.02.2024"] * (N_ROWS // 2), "dates that are not written as in ISO 8601"),
+        (["2024-02-29", "2023-02-29"] * (N_ROWS // 2), "dates that are not written as in ISO 8601"),
+        ([f"{n:06x}" for n in range(N_ROWS)], "one value per row: an identifier"),
     ],
 )
 def test_a_column_that_cannot_be_a_feature_has_its_reason(values, expected):

@@ -134,10 +134,10 @@ def test_columns_that_are_no_features_are_named(mixed_frame):
 
 
 def test_a_table_without_features_says_why(csv_file):
-    rows = "".join(f"2024-01-{day:02},{day % 2}\n" for day in range(1, 29))
+    rows = "".join(f"{day:02}.01.2024,{day % 2}\n" for day in range(1, 29))
 
     with pytest.raises(
-        DataError, match=r"no column to learn 'class' from\. day: later dates are not in the training rows"
+        DataError, match=r"no column to learn 'class' from\. day: dates that are not written as in ISO 8601"
     ):
         load_training_data(csv_file("day,class\n" + rows))
 

@@ -20,6 +20,7 @@ from proto_model.explanation.lore.search import Questions, Row
 N_SPARE = 1  # flips that are improved beside those that are asked for
 PRICE = 0.3  # of one more changed feature, in units of distance
 MAX_STEPS = 20  # changed features that are taken back, one by one
+AGAINST = 1e6  # price of a change that goes the wrong way: taken only where there is no other
 N_TRADES = 16
 SPREADS = (1.0, 0.6, 0.4, 0.25)  # of the trades, round by round
 
@@ -34,13 +35,15 @@ class Flip:
     bits: int  # the same as the bits of a number
     distance: float
     cost: float
+    against: tuple[int, ...]  # changed features that, alone, lead away from the class on average
 
 
 class _Found:
     """All flips seen so far that may matter, the cheapest one per set of changed features."""
 
-    def __init__(self, x: Floats, label: int, background: Background, n: int) -> None:
-        self.x, self.label, self.background, self.n = x, label, background, n
+    def __init__(self, row: Row, label: int, n: int) -> None:
+        self.row, self.x, self.label, self.n = row, row.x, label, n
+        self.background = row.knowledge.background
         self._best: dict[int, Flip] = {}
         self.nearest: list[Flip] = []  # the cheapest, none of which changes all that a cheaper one changes
 
@@ -51,11 +54,14 @@ class _Found:
         flipped, distances = flipped[near], distances[near]
         rows = X[flipped]
         changed = differs(self.x, rows)
-        costs = distances + PRICE * changed.sum(axis=1)
+        against = changed & self.row.against(
+            self.row.knowledge.pool.bins(rows), probabilities[flipped].argmax(axis=1)
+        )
+        costs = distances + PRICE * changed.sum(axis=1) + AGAINST * against.sum(axis=1)
         sets = np.packbits(changed, axis=1)  # the set of changed features as the bits of a number
         for k in np.argsort(costs, kind="stable").tolist():
             bits = int.from_bytes(sets[k].tobytes(), "big")
-            if bits and (bits not in self._best or distances[k] < self._best[bits].distance):
+            if bits and (bits not in self._best or costs[k] < self._best[bits].cost):
                 self._best[bits] = Flip(
                     rows[k],
                     probabilities[flipped[k]],
@@ -63,6 +69,7 @@ class _Found:
                     bits,
                     float(distances[k]),
                     float(costs[k]),
+                    tuple(np.flatnonzero(against[k]).tolist()),
                 )
         self.nearest = []
         for flip in sorted(self._best.values(), key=attrgetter("cost", "bits")):
@@ -180,13 +187,14 @@ def search_flips(
     """
     x, background, label = row.x, row.knowledge.background, int(p_x.argmax())
     rng, n_flips = row.rng("trades"), row.options.max_counterfactuals
-    found = _Found(x, label, background, n_flips + N_SPARE)
+    found = _Found(row, label, n_flips + N_SPARE)
     found.add(moves.rows(x), p_moves)
     needed = float(margin(p_x[np.newaxis], label)[0])
     gains = needed - margin(p_moves, label)
+    price = np.where(_against(row, moves, p_moves, label), PRICE + AGAINST, PRICE)
     start = np.concatenate(
         [
-            combined(x, background, moves, gains, needed, PRICE, found.limits()),
+            combined(x, background, moves, gains, needed, price, found.limits()),
             parts(x, row.freedom, moves, gains, near),
         ]
     )
@@ -210,4 +218,13 @@ def search_flips(
         for step in improving.values():
             step.learn(flipped[: step.n_rows])
             flipped = flipped[step.n_rows :]
-    return sorted(found.nearest[:n_flips], key=attrgetter("distance", "changed"))
+    right = [flip for flip in found.nearest if not flip.against]
+    return sorted((right or found.nearest)[:n_flips], key=attrgetter("distance", "changed"))
+
+
+def _against(row: Row, moves: Moves, p_moves: Floats, label: int) -> Bools:
+    """Which single changes lead, on average, away from the class that is the next likely after them."""
+    others = p_moves.copy()
+    others[:, label] = -1.0
+    codes = row.knowledge.pool.bins(moves.rows(row.x))
+    return row.against(codes, others.argmax(axis=1))[np.arange(len(codes)), moves.feature]

@@ -11,7 +11,13 @@ import numpy as np
 
 from proto_model.errors import ExplanationError
 from proto_model.explanation.background import Background
-from proto_model.explanation.explanation import Counterfactual, Explanation, explain_constant
+from proto_model.explanation.explanation import (
+    NONE_WITHOUT_HELD,
+    ONLY_AGAINST,
+    Counterfactual,
+    Explanation,
+    explain_constant,
+)
 from proto_model.explanation.interface import (
     Bools,
     Explanations,
@@ -25,7 +31,7 @@ from proto_model.explanation.lore.counterfactuals import Flip, search_flips
 from proto_model.explanation.lore.moves import Moves
 from proto_model.explanation.lore.neighborhood import Neighborhood
 from proto_model.explanation.lore.rule_search import RuleSearch
-from proto_model.explanation.lore.search import Knowledge, Questions, Row, together
+from proto_model.explanation.lore.search import Knowledge, Questions, Row, Scored, together
 from proto_model.explanation.lore.surrogate import Surrogate
 from proto_model.explanation.measures import balanced_agreement, draw_inside
 from proto_model.explanation.rule import Rule
@@ -142,7 +148,7 @@ def _explain(row: Row) -> Questions:
     rules = knowledge.rules(label)
     searches = [_checked_rule(row, rules, effort)]
     if options.max_counterfactuals:
-        near = row.near(label, hood.X[labels != label], N_NEAR)
+        near = row.near(label, Scored(hood.X, hood.codes, labels), N_NEAR)
         searches.append(search_flips(row, p_x[0], moves, p_moves, near, effort.n_rounds))
     (rule, precision, n_checked), *rest = yield from together(*searches)
     flips: list[Flip] = rest[0] if rest else []
@@ -161,16 +167,20 @@ def _explain(row: Row) -> Questions:
         size=len(answers) + n_checked,
         seed=options.seed,
         engine="lore",
-        notes=_notes(rule, precision, bool(options.max_counterfactuals and not flips)),
+        held=row.freedom.held if options.max_counterfactuals else (),
+        notes=_notes(row, rule, precision, flips),
     )
 
 
-def _notes(rule: Rule, precision: float, found_none: bool) -> tuple[str, ...]:
+def _notes(row: Row, rule: Rule, precision: float, flips: list[Flip]) -> tuple[str, ...]:
+    found_none = bool(row.options.max_counterfactuals and not flips)
     weak = f"The rule is weak: only {precision:.0%} of random rows inside it get this class."
     notes = {
         weak: precision < 0.9,
         "The rule has no conditions: nearly every row gets this class.": not rule.premises,
         "No counterfactual was found among the allowed changes to values like those of training.": found_none,
+        ONLY_AGAINST: any(flip.against for flip in flips),
+        NONE_WITHOUT_HELD: found_none and bool(row.freedom.held),
     }
     return tuple(note for note, applies in notes.items() if applies)
 
@@ -250,5 +260,5 @@ def _counterfactuals(
         if label_told == label:
             rule = Rule(rules.rule(rules.box(surrogate.path(position)), own).premises, label)
         probability = float(flip.probabilities[label])
-        found.append(Counterfactual(flip.values, label, probability, True, flip.distance, rule))
+        found.append(Counterfactual(flip.values, label, probability, True, flip.distance, rule, flip.against))
     return tuple(found)

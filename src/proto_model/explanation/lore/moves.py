@@ -130,7 +130,7 @@ def margin(probabilities: Floats, label: int) -> Floats:
 
 
 def combined(
-    x: Floats, background: Background, moves: Moves, gain: Floats, needed: float, price: float, limit: Floats
+    x: Floats, background: Background, moves: Moves, gain: Floats, needed: float, price: Floats, limit: Floats
 ) -> Floats:
     """Rows with two or three of the changes, those that are foretold to flip, the nearest first.
 
@@ -138,7 +138,7 @@ def combined(
     so rows that should just not flip are tried as well as those that should with something to spare.
 
     `gain` says how far each change alone takes the model towards another class, `needed` how far it has to be
-    taken, `price` what a changed feature costs beside its distance, and `limit`, per feature, from which cost
+    taken, `price` what each change costs beside its distance, and `limit`, per feature, from which cost
     on a row that changes it is of no use.
     """
     cost = background.distance(x, moves.rows(x)) + price

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from proto_model.explanation.background import Background, Freedom
-from proto_model.explanation.interface import Floats, Ints, PredictProba
+from proto_model.explanation.interface import Bools, Floats, Ints, PredictProba
+from proto_model.explanation.lore.effects import Effects
 from proto_model.explanation.lore.moves import Values
 from proto_model.explanation.lore.neighborhood import Pool
 from proto_model.explanation.lore.rule_search import RuleSearch
@@ -22,23 +24,33 @@ Questions = Generator[Floats, Floats, Any]
 
 @dataclass(frozen=True, eq=False)
 class Knowledge:
-    """What is the same for every row: scored rows, values to try, and a rule search per class."""
+    """What is the same for every row: scored rows, values to try, effects, and a rule search per class."""
 
     background: Background
     pool: Pool
     values: Values
+    effects: Effects
     _rules: dict[int, RuleSearch] = field(default_factory=dict)
 
     @classmethod
     def of(cls, background: Background, predict_proba: PredictProba) -> Knowledge:
         """Ask the model about the pool, and prepare the rest."""
-        return cls(background, Pool.build(background, predict_proba), Values.of(background))
+        pool = Pool.build(background, predict_proba)
+        return cls(background, pool, Values.of(background), Effects(pool))
 
     def rules(self, label: int) -> RuleSearch:
         """Rule search for a class. Two threads may both make it; they make the same."""
         if label not in self._rules:
             self._rules[label] = RuleSearch(self.pool, label)
         return self._rules[label]
+
+
+class Scored(NamedTuple):
+    """Rows, the bins of their values, and the model's class for each."""
+
+    X: Floats
+    codes: Ints | NDArray[np.int32]
+    labels: Ints
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +62,7 @@ class Row:
     freedom: Freedom
     options: Parameters
     knowledge: Knowledge
+    _falls: dict[int, Bools] = field(default_factory=dict)
 
     @classmethod
     def of(cls, x: Floats, options: Parameters, knowledge: Knowledge) -> Row:
@@ -61,17 +74,30 @@ class Row:
         """Random numbers for one purpose; the same in any thread and any order of rows."""
         return row_generator(self.options.seed, self.x, purpose)
 
-    def near(self, label: int, neighbors: Floats, n: int) -> Floats:
-        """The `n` nearest neighbours and the `n` nearest real rows that are of another class than `label`."""
-        background = self.knowledge.background
-        real = background.matrix[self.knowledge.pool.real_labels != label]
+    def near(self, label: int, neighbors: Scored, n: int) -> Floats:
+        """The `n` nearest neighbours and the `n` nearest real rows that are of another class than `label`.
+
+        Values that may not change, or go the wrong way for the row's class, are put back.
+        """
+        background, pool = self.knowledge.background, self.knowledge.pool
         chosen = []
-        for rows in (neighbors, real):
-            possible = np.where(self.freedom.allows(self.x, rows), rows, self.x)
+        for rows, codes, labels in (neighbors, Scored(background.matrix, pool.real_codes, pool.real_labels)):
+            other = labels != label
+            free = self.freedom.allows(self.x, rows[other]) & ~self.against(codes[other], labels[other])
+            possible = np.where(free, rows[other], self.x)
             # Of rows equally far away, those that differ in fewer features make sparser counterfactuals.
-            cost = background.distance(self.x, possible) + 0.1 * (rows != self.x).sum(axis=1)
-            chosen.append(rows[np.argsort(cost, kind="stable")[:n]])
+            cost = background.distance(self.x, possible) + 0.1 * (rows[other] != self.x).sum(axis=1)
+            chosen.append(possible[np.argsort(cost, kind="stable")[:n]])
         return np.concatenate(chosen)
+
+    def against(self, codes: Ints | NDArray[np.int32], wanted: Ints) -> Bools:
+        """Per value of rows given by their bins, whether it alone leads away from the row's wanted class."""
+        against = np.zeros(codes.shape, dtype=np.bool_)
+        for label in np.unique(wanted).tolist():
+            if label not in self._falls:
+                self._falls[label] = self.knowledge.effects.falls(self.own, label)
+            against[wanted == label] = self._falls[label][codes[wanted == label]]
+        return against
 
 
 def together(*searches: Questions) -> Questions:

@@ -68,7 +68,7 @@ class CsvReader:
         self._first = head[header_end:]
         self.plan = plan_columns(self._names, schema, options.passthrough, settings.max_columns)
         self.passthrough_fields = [pa.field(name, pa.string()) for name in options.passthrough]
-        texts = {feature.name for feature in schema.features if feature.type in ("string", "boolean")}
+        texts = {f.name for f in schema.features if f.type == "boolean" or not f.takes_numbers}
         types = {
             column: _TEXT if name in texts else pa.float64() for name, column in self.plan.features.items()
         }

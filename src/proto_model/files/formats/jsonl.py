@@ -39,7 +39,7 @@ _OPEN, _CLOSE = b"{}"
 _PART_ROWS = 4096
 _MOST_DIGITS = 25  # of a whole number that may fit in 64 bits
 
-_TYPES = {"double": pa.float64(), "long": pa.float64(), "boolean": pa.bool_(), "string": pa.string()}
+_TYPES = {"double": pa.float64(), "long": pa.float64(), "boolean": pa.bool_()}
 
 
 class JsonLinesReader:
@@ -70,7 +70,9 @@ class JsonLinesReader:
             pa.field(name, pa.string(), metadata=JSON_TEXT) for name in options.passthrough
         ]
         self._parse_options = pa.json.ParseOptions(
-            explicit_schema=pa.schema([(feature.name, _TYPES[feature.type]) for feature in schema.features]),
+            explicit_schema=pa.schema(
+                [(feature.name, _TYPES.get(feature.type, pa.string())) for feature in schema.features]
+            ),
             unexpected_field_behavior="ignore",
         )
 

@@ -60,7 +60,7 @@ def forest_probabilities(forest: Bundle, frame: pd.DataFrame) -> NDArray[np.floa
 def forest_labels(forest: Bundle, frame: pd.DataFrame) -> Sequence[Label]:
     """Labels from a version that this project logged: asked directly, so both signatures compare alike."""
     probabilities = forest.predict_proba(encode(frame, forest.schema))
-    return [forest.schema.classes[index] for index in np.argmax(probabilities, axis=1)]
+    return [forest.schema.classes[index] for index in forest.decide(probabilities)]
 
 
 def pyfunc_labels(model: PyFuncModel, frame: pd.DataFrame) -> Sequence[Label]:

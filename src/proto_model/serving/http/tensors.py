@@ -14,7 +14,15 @@ from proto_model.errors import InputError, listed
 from proto_model.schema import FeatureType
 from proto_model.serving.http.errors import too_many_rows
 
-DATATYPES: dict[FeatureType, str] = {"double": "FP64", "long": "INT64", "boolean": "BOOL", "string": "BYTES"}
+DATATYPES: dict[FeatureType, str] = {
+    "double": "FP64",
+    "long": "INT64",
+    "boolean": "BOOL",
+    "string": "BYTES",
+    "date": "BYTES",
+    "datetime": "BYTES",
+    "text": "BYTES",
+}
 
 _WHOLE = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
 _REAL = ("FP16", "FP32", "FP64")

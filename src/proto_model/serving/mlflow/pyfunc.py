@@ -14,7 +14,6 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from proto_model.errors import ExplanationError, InputError, ProtoModelError
 from proto_model.model import Bundle, Predictor
-from proto_model.model.answer import Answer
 from proto_model.model.rows import coded_rows
 from proto_model.parameters import EXPLAINER, FILE, ROWS, Parameters, Signature, parameters_of
 from proto_model.serving.mlflow.columns import leave_rows_unchecked
@@ -154,7 +153,7 @@ class RandomForestWrapperModel(MLPythonModel):
                 raise ExplanationError(f"{name}, which explains this model, gave no explanation of each row.")
             explanations = explained["explanation"].tolist()
             probabilities = self.predictor.predict_proba(matrix)
-            return Answer(self.predictor.fields(parameters), probabilities, explanations).frame()
+            return self.predictor.answered(probabilities, parameters, explanations).frame()
 
 
 class ExplainingModel(Protocol):

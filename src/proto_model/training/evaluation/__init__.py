@@ -1,6 +1,7 @@
 """How good a model is on rows that it has not seen: metrics, figures and the model card."""
 
-from proto_model.training.evaluation.card import Verdict, judge, library_versions, markdown_table, model_card
+from proto_model.training.evaluation.card import Verdict, judge, library_versions, model_card
+from proto_model.training.evaluation.markdown import markdown_table
 from proto_model.training.evaluation.metrics import (
     CLASS_METRICS,
     METRICS,

@@ -20,7 +20,10 @@ from proto_model.table import TrainingData, encode
 from proto_model.table.cautions import Caution
 from proto_model.training.background import LEAST, StoredBackground
 from proto_model.training.cautions import Judged, caution_section, model_cautions
+from proto_model.training.decision import FoundDecision
 from proto_model.training.evaluation import plots
+from proto_model.training.evaluation.decisions import DecidedRows
+from proto_model.training.evaluation.markdown import cell, markdown_table
 from proto_model.training.evaluation.metrics import (
     CLASS_METRICS,
     METRICS,
@@ -34,6 +37,14 @@ from proto_model.training.search import SearchResult
 _LIBRARIES = ("mlflow", "scikit-learn", "numpy", "pandas", "pyarrow")
 _MAX_LISTED = 15
 _SMALL_GROUP = 30
+
+
+@dataclass(frozen=True)
+class Remarks:
+    """What a card says besides: cautions, and paragraphs about probabilities and decisions."""
+
+    cautions: Sequence[Caution] = ()
+    decisions: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -56,21 +67,26 @@ def judge(
     data: TrainingData,
     random_state: int,
     background: StoredBackground,
-    cautions: Sequence[Caution] = (),
+    cautions: Sequence[Caution],
+    decision: FoundDecision,
 ) -> Verdict:
-    """Verdict of the test rows on the pipeline that a search found in the same data.
+    """Verdict of the test rows on the pipeline that a search found in the same data, and on its decision.
 
     `cautions` are those of the table; the variant's own are added to them.
     """
     schema, pipeline = data.schema, result.pipeline
     labels = class_names(schema)
     y = np.searchsorted(pipeline.classes_, data.y_test)
-    probabilities = pipeline.predict_proba(data.X_test)
-    predicted = probabilities.argmax(axis=1)
+    decided = DecidedRows.of(decision, y, pipeline.predict_proba(data.X_test))
+    probabilities, predicted = decided.probabilities, decided.predicted
     forest = compiled_forest(pipeline, schema)
-    metrics = classification_metrics(y, probabilities, labels)
+    metrics = classification_metrics(y, probabilities, labels, predicted) | decided.metrics()
     importances = permutation_importance(
-        forest.predict_proba, encode(data.X_test, schema), y, schema.feature_names, random_state=random_state
+        lambda matrix: decision.decision.calibrated(forest.predict_proba(matrix)),
+        encode(data.X_test, schema),
+        y,
+        schema.feature_names,
+        random_state=random_state,
     )
     groups = metrics_by_group(_groupings(data), y, predicted, len(labels))
     scores, stds = (result.table[name].to_numpy() for name in ("cv_balanced_accuracy", "cv_std"))
@@ -83,7 +99,8 @@ def judge(
         "search.png": plots.search_plot(scores, stds),
     }
     found = (*cautions, *model_cautions(Judged(result, data, y, probabilities, importances)))
-    card = model_card(result, data, background, metrics, importances, groups, found)
+    remarks = Remarks(found, decided.section(labels))
+    card = model_card(result, data, background, metrics, importances, groups, remarks)
     return Verdict(metrics, importances, groups, figures, card, found)
 
 
@@ -124,12 +141,13 @@ def model_card(
     metrics: Mapping[str, float],
     importances: pd.DataFrame,
     groups: pd.DataFrame,
-    cautions: Sequence[Caution] = (),
+    remarks: Remarks | None = None,
 ) -> str:
     """Markdown text of a model card, from what the search found and what the test rows say.
 
     Metrics, importances and groups are as the functions of `evaluation.metrics` return them.
     """
+    remarks = remarks or Remarks()
     schema = data.schema
     n_train, n_test = len(data.y_train), len(data.y_test)
     sections = [
@@ -138,7 +156,7 @@ def model_card(
         f"{len(schema.classes)} classes, with a probability for each and, on request, an explanation. "
         f"Balanced accuracy on {n_test:,} test rows, which were not used for training or selection: "
         f"**{metrics['balanced_accuracy']:.4f}**.",
-        *caution_section(cautions),
+        *caution_section(remarks.cautions),
         "## Intended use",
         "Use it on rows from the same source as the training data, with the features listed below. "
         "If a prediction affects people, have a person review it, together with its explanation.",
@@ -162,6 +180,7 @@ def model_card(
         markdown_table(
             ["class", *(metric.described for metric in CLASS_METRICS)], _class_metrics(schema, metrics)
         ),
+        *remarks.decisions,
         "## Feature importance",
         "How much the probability of the true class drops when the values of one feature are shuffled: the "
         "mean over the test rows, with equal weight for each class. Features that carry the same information "
@@ -275,7 +294,7 @@ def _limits(data: TrainingData, accuracy: float) -> str:
     limits = [
         "A forest does not extrapolate: outside the ranges above, it predicts as at the nearest boundary.",
         "A category that does not occur in the training rows is treated as missing.",
-        "Probabilities are averages over the trees. Check the calibration plot before using them as risks.",
+        "Check the calibration plot before using probabilities as risks.",
     ]
     rare = [
         name
@@ -291,15 +310,3 @@ def _limits(data: TrainingData, accuracy: float) -> str:
     margin = max(1.96 * (accuracy * (1 - accuracy) / n_test) ** 0.5, 1 / n_test)
     limits.append(f"With {n_test:,} test rows, the accuracy is known to about ± {margin:.3f}.")
     return "\n".join(f"- {limit}" for limit in limits)
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]], numbers: bool = False) -> str:
-    """Table in Markdown; `numbers` aligns all columns but the first to the right."""
-    ruler = ["---", *["---:" if numbers else "---"] * (len(header) - 1)]
-    return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in [header, ruler, *rows])
-
-
-def cell(value: object) -> str:
-    """Text that cannot break out of a Markdown table or be taken for HTML."""
-    text = " ".join(str(value).split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
-    return text if len(text) <= 200 else text[:199] + "…"

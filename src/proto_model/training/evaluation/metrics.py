@@ -34,10 +34,15 @@ _MAX_SUFFIX = 60
 class Predictions:
     """Rows whose classes are known, and the probabilities that a model gave them: what metrics take."""
 
-    def __init__(self, y: NDArray[np.int64], probabilities: NDArray[np.float64]) -> None:
+    def __init__(
+        self,
+        y: NDArray[np.int64],
+        probabilities: NDArray[np.float64],
+        predicted: NDArray[np.int64] | None = None,
+    ) -> None:
         self.y, self.probabilities = y, probabilities
         self.n_classes = probabilities.shape[1]
-        self.predicted = probabilities.argmax(axis=1)
+        self.predicted = probabilities.argmax(axis=1) if predicted is None else predicted
         options = {"labels": range(self.n_classes), "zero_division": 0.0}
         self.precision, recall, self.f1, n_rows = precision_recall_fscore_support(
             y, self.predicted, **options
@@ -124,12 +129,16 @@ CLASS_METRICS = (
 
 
 def classification_metrics(
-    y: NDArray[np.int64], probabilities: NDArray[np.float64], labels: Sequence[object]
+    y: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+    labels: Sequence[object],
+    predicted: NDArray[np.int64] | None = None,
 ) -> dict[str, float]:
     """`METRICS` and `CLASS_METRICS` of a classifier's probabilities on rows whose classes are known.
 
-    The predicted class is the most probable one. Means over classes leave out classes that have no row here.
-    With two classes, `roc_auc`, `average_precision` and `brier` are about the second one.
+    The predicted class is the most probable one unless `predicted` has others. Means over classes leave out
+    classes that have no row here. With two classes, `roc_auc`, `average_precision` and `brier` are about the
+    second one.
 
     `y` holds indices into `labels`, shape (n_samples,); `probabilities` are of shape (n_samples, n_classes).
     Class metrics are called `<metric>/<label>`, the label made fit for a metric name. Metrics that are not
@@ -148,7 +157,7 @@ def classification_metrics(
             f"probabilities of shape {probabilities.shape} given for {len(y)} rows, "
             f"({len(y)}, {len(labels)}) expected, with at least one row."
         )
-    predictions = Predictions(y, probabilities)
+    predictions = Predictions(y, probabilities, predicted)
     metrics = {metric.name: metric.function(predictions) for metric in METRICS}
     for name, values in predictions.per_class.items():
         values = np.where(predictions.present, values, np.nan)

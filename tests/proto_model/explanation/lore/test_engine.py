@@ -89,6 +89,7 @@ def test_what_may_not_change_does_not(explainer, schema, x, seed):
         seed=seed,
         max_counterfactuals=5,
         immutable_features=("owner", "colour"),
+        mutable_features=("age",),
         increase_only=("age",),
         decrease_only=("children",),
     )
@@ -102,6 +103,62 @@ def test_what_may_not_change_does_not(explainer, schema, x, seed):
                 assert change["to"] > change["from"]
             if change["feature"] == "children" and change["from"] is not None:
                 assert change["to"] < change["from"]
+
+
+@few
+@given(x=row, seed=st.integers(0, 1000))
+def test_sensitive_features_change_only_where_the_request_names_them(explainer, x, seed):
+    options = Parameters(seed=seed, max_counterfactuals=5)
+
+    (held,) = explainer.explain(x[np.newaxis], options)
+    (allowed,) = explainer.explain(x[np.newaxis], replace(options, mutable_features=("age", "income")))
+    (none,) = explainer.explain(x[np.newaxis], replace(options, max_counterfactuals=0))
+
+    assert "age" not in {change["feature"] for c in held["counterfactuals"] for change in c["changes"]}
+    assert held["held_fixed"] == ["age"]
+    assert allowed["held_fixed"] == none["held_fixed"] == []
+
+
+def test_where_only_a_sensitive_feature_would_flip_there_is_no_counterfactual_and_a_note(schema, rows, check):
+    def by_age(X):
+        return np.eye(2)[(X[:, 4] > 50).astype(int)]
+
+    explainer = make_explainer("lore", schema, rows, by_age)
+
+    held = check(explainer.explain(rows[:1], Parameters())[0])
+    allowed = check(explainer.explain(rows[:1], Parameters(mutable_features=("age",)))[0])
+
+    assert held["counterfactuals"] == []
+    assert any("sensitive" in note and "mutable_features" in note for note in held["notes"])
+    assert {c["feature"] for c in allowed["counterfactuals"][0]["changes"]} == {"age"}
+    assert allowed["notes"] == []
+
+
+def with_a_trap(X):
+    """Yes from a + b > 0 on, and at one spot where everything around says no."""
+    a, b = np.nan_to_num(X.T)
+    return np.eye(2)[((a + b > 0) | ((a > -1.7) & (a < -1.3) & (np.abs(b + 2) < 0.1))).astype(int)]
+
+
+def test_changes_go_the_way_that_the_model_goes_on_average(check):
+    schema = replace(plain_schema(2), features=(Feature("a", "double", True), Feature("b", "double", True)))
+    X = np.random.default_rng(0).uniform(-3, 3, size=(400, 2)).round(2)
+    explainer = make_explainer("lore", schema, X, with_a_trap)
+    x = np.array([[0.0, -2.0]])
+
+    usual = check(explainer.explain(x, Parameters(max_counterfactuals=5))[0])
+    only_down = Parameters(decrease_only=("a",), immutable_features=("b",))
+    forced = check(explainer.explain(x, only_down)[0])
+
+    for counterfactual in usual["counterfactuals"]:
+        for change in counterfactual["changes"]:
+            assert change["to"] > change["from"]
+            assert "against" not in change
+    assert usual["counterfactuals"][0]["distance"] > forced["counterfactuals"][0]["distance"]
+    (change,) = forced["counterfactuals"][0]["changes"]
+    assert change["against"] is True
+    assert -1.7 < change["to"] < -1.3
+    assert any("against" in note for note in forced["notes"])
 
 
 def test_the_same_seed_gives_the_same_bytes_in_any_order_thread_or_process(explainer, rows):

@@ -1,0 +1,267 @@
+"""How often promotion rules and gates err, and how often they see what is there.
+
+Simulated test rows, two models with a known difference, groups with a known ratio, and a year of nights with
+a challenger each. Today's rules are those of 0.3.0: a higher score wins, or a percentile interval above zero.
+
+    python benchmarks/promotion_rules.py            # a minute or two
+    python benchmarks/promotion_rules.py --long     # the figures in benchmarks/README.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proto_model.statistics import (
+    Answers,
+    PromotionRule,
+    balanced_accuracy_difference,
+    group_gate,
+    judge_promotion,
+    metric_gate,
+    no_worse_gate,
+    rows_needed,
+    share_of_attempt,
+)
+
+Counts = NDArray[np.int64]
+_RULE = PromotionRule()
+_NIGHTS = 365
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def drawn_pairs(
+    sizes: Counts, apart: float, difference: float, n_sets: int, generator: np.random.Generator
+) -> tuple[Counts, Counts]:
+    """Rows that only the first and only the second model has right, shape (n_sets, n_classes).
+
+    Of each class, the models differ on the share `apart` of the rows; `difference` is that of their recalls.
+    """
+    shares = [(apart - difference) / 2, (apart + difference) / 2, 1 - apart]
+    drawn = generator.multinomial(sizes, shares, size=(n_sets, len(sizes)))
+    return drawn[..., 0], drawn[..., 1]
+
+
+@cache
+def _new_rule(sizes: tuple[int, ...], first: tuple[int, ...], second: tuple[int, ...], share: float) -> bool:
+    n_rows, first_only, second_only = np.array(sizes), np.array(first), np.array(second)
+    # No draws for what is clearly not ahead: 1 standard error is less than any level asks for.
+    ahead = ((second_only - first_only) / n_rows).mean()
+    error = np.sqrt(((first_only + second_only) / n_rows**2).sum()) / len(n_rows)
+    if ahead <= error:
+        return False
+    return judge_promotion(n_rows, first_only, second_only, PromotionRule(share=share)).promotes
+
+
+def new_rule(sizes: Counts, first: Counts, second: Counts, share: float = 1.0) -> bool:
+    """Whether the promotion rule promotes."""
+    return _new_rule(tuple(sizes.tolist()), tuple(first.tolist()), tuple(second.tolist()), share)
+
+
+def point_rule(sizes: Counts, first: Counts, second: Counts) -> bool:
+    """Whether the challenger's score is higher: the default of 0.3.0."""
+    return bool(((second - first) / sizes).mean() > 1e-12)
+
+
+def percentile_rule(sizes: Counts, first: Counts, second: Counts) -> bool:
+    """Whether the lower end of 0.3.0's interval at .95 (percentile bootstrap) is above zero."""
+    shares = np.stack([first / sizes, second / sizes, 1 - (first + second) / sizes], axis=1).clip(0, 1)
+    drawn = np.random.default_rng(0).multinomial(sizes, shares, size=(1_000, len(sizes)))
+    differences = ((drawn[..., 1] - drawn[..., 0]) / sizes).mean(axis=1)
+    return bool(np.quantile(differences, 0.025) > 0)
+
+
+def promotions(n_sets: int) -> str:
+    """How often each rule promotes, by the challenger's true difference."""
+    rules: dict[str, Callable[[Counts, Counts, Counts], bool]] = {
+        "point": point_rule, "interval": percentile_rule, "new": new_rule
+    }  # fmt: skip
+    cells = [
+        (sizes, apart)
+        for sizes in ([30, 30], [54, 6], [50, 50], [90, 10], [10] * 10, [270, 30], [500, 500], [2500, 2500])
+        for apart in (0.05, 0.2)
+    ]
+    lines = []
+    for sizes, apart in cells:
+        n_rows = np.array(sizes)
+        line: list[object] = [
+            sum(sizes),
+            "/".join(map(str, sizes[:2])) + ("/…" if len(sizes) > 2 else ""),
+            apart,
+        ]
+        for difference in (0.0, -0.02, 0.02, 0.05):
+            generator = np.random.default_rng(int(1000 * abs(difference)) + 7)
+            first, second = drawn_pairs(n_rows, apart, difference, n_sets, generator)
+            rates = [
+                np.mean([rule(n_rows, b, c) for b, c in zip(first, second, strict=True)])
+                for rule in rules.values()
+            ]
+            line.append(" ".join(f"{rate:.3f}" for rate in rates))
+        lines.append(line)
+    head = [
+        "rows",
+        "of the classes",
+        "differ",
+        "equal",
+        "2 points worse",
+        "2 points better",
+        "5 points better",
+    ]
+    return table(head, lines)
+
+
+def power_of_rows_needed(n_sets: int) -> str:
+    """How often the rows that the power calculation asks for do promote (asked: .8)."""
+    lines = []
+    for sizes, first, second in (
+        ([60, 40], [2, 1], [5, 3]),
+        ([90, 10], [3, 1], [9, 2]),
+        ([30, 33], [0, 0], [0, 1]),
+    ):
+        n_rows = np.array(sizes)
+        needed = rows_needed(n_rows, np.array(first), np.array(second), _RULE)
+        assert needed is not None
+        grown = np.maximum(1, np.round(n_rows / n_rows.sum() * needed.in_all)).astype(np.int64)
+        shares = np.stack([np.array(first) / n_rows, np.array(second) / n_rows], axis=1)
+        outcomes = np.column_stack([shares, 1 - shares.sum(axis=1)])
+        drawn = np.random.default_rng(4).multinomial(grown, outcomes, size=(n_sets, len(grown)))
+        rate = np.mean([new_rule(grown, one[:, 0], one[:, 1]) for one in drawn])
+        lines.append([sizes, f"{first} {second}", needed.in_all, f"{needed.difference:.3f}", f"{rate:.2f}"])
+    return table(["rows", "only first, only second", "rows needed", "difference", "promoted then"], lines)
+
+
+def gates(n_sets: int) -> str:
+    """Verdicts of gates: by point estimate (passed), and with three verdicts (passed, failed)."""
+    lines: list[list[object]] = []
+    for n in (30, 50, 200, 1000, 5000):
+        for ratio in (1.0, 0.8, 0.75):
+            lines.append(_group_line(n, ratio, n_sets))
+    for n in (30, 100, 1000):
+        for true in (0.97, 0.95, 0.9):
+            lines.append(_metric_line(n, true, n_sets))
+    for n in (60, 300, 2000):
+        for true in (0.0, -0.02, -0.04):
+            lines.append(_margin_line(n, true, n_sets))
+    return table(["gate", "rows", "truth", "passed by point", "passed", "failed", "not enough rows"], lines)
+
+
+def _rates(name: str, n: int, truth: float, point: Sequence[bool], verdicts: Sequence[str]) -> list[object]:
+    rates = [np.mean(point), *(np.mean([v == word for v in verdicts]) for word in ("passed", "failed"))]
+    return [name, n, truth, *(f"{rate:.3f}" for rate in rates), f"{1 - rates[1] - rates[2]:.3f}"]
+
+
+def _group_line(n: int, ratio: float, n_sets: int) -> list[object]:
+    generator = np.random.default_rng([n, int(100 * ratio)])
+    groups = np.repeat(["a", "b"], n)
+    point, verdicts = [], []
+    for _ in range(n_sets):
+        predicted = (generator.random(2 * n) < np.repeat([0.4, 0.4 * ratio], n)).astype(np.int64)
+        verdict = group_gate("selection", predicted, predicted, groups, 0.8, ratio=True)
+        point.append(verdict.interval.estimate >= 0.8)
+        verdicts.append(verdict.verdict)
+    return _rates("selection_ratio >= .8", n, ratio, point, verdicts)
+
+
+def _metric_line(n: int, true: float, n_sets: int) -> list[object]:
+    generator = np.random.default_rng([n, int(100 * true)])
+    y = np.ones(n, dtype=np.int64)
+    point, verdicts = [], []
+    for _ in range(n_sets):
+        answers = Answers((generator.random(n) < true).astype(np.int64))
+        verdict = metric_gate("recall", y, answers, 2, 0.95, class_index=1)
+        point.append(verdict.interval.estimate >= 0.95)
+        verdicts.append(verdict.verdict)
+    return _rates("recall[rare] >= .95", n, true, point, verdicts)
+
+
+def _margin_line(n: int, true: float, n_sets: int) -> list[object]:
+    sizes = np.array([n // 2, n - n // 2])
+    first, second = drawn_pairs(sizes, 0.1, true, n_sets, np.random.default_rng([n, int(-100 * true)]))
+    point, verdicts = [], []
+    for b, c in zip(first, second, strict=True):
+        evidence = balanced_accuracy_difference(sizes, b, c)
+        point.append(evidence.difference >= -0.02)
+        verdicts.append(no_worse_gate(evidence, 0.02, n).verdict)
+    return _rates("no worse by .02", n, true, point, verdicts)
+
+
+def nights(n_years: int) -> str:
+    """A challenger a night against one champion on the same test rows, each compared once.
+
+    Every challenger is as good as the champion: how many years see a promotion? Then from some night on,
+    challengers are truly better by 5 points: how many nights until one is promoted, if the test rows stay?
+    """
+    lines = []
+    for sizes in ([50, 50], [270, 30], [500, 500]):
+        n_rows = np.array(sizes)
+        ever = dict.fromkeys(("point", "same level", "parts"), 0)
+        generator = np.random.default_rng(sum(sizes))
+        for _ in range(n_years):
+            firsts, seconds = _year(n_rows, 0.0, generator)
+            pairs = list(zip(firsts, seconds, strict=True))
+            ever["point"] += any(point_rule(n_rows, b, c) for b, c in pairs)
+            ever["same level"] += any(new_rule(n_rows, b, c) for b, c in pairs)
+            ever["parts"] += any(
+                new_rule(n_rows, b, c, share_of_attempt(night)) for night, (b, c) in enumerate(pairs, start=1)
+            )
+        waits: list[object] = []
+        for start in (1, 30, 180):
+            found = []
+            for _ in range(n_years):
+                pairs = list(zip(*_year(n_rows, 0.05, generator), strict=True))[:60]
+                promoted = (
+                    night for night, (b, c) in enumerate(pairs)
+                    if new_rule(n_rows, b, c, share_of_attempt(start + night))
+                )  # fmt: skip
+                found.append(next(promoted, 60))
+            waits.append(f"{np.mean(np.array(found) == 0):.2f}, {np.mean(np.array(found) < 60):.2f}")
+        lines.append([sum(sizes), sizes, *(f"{of / n_years:.3f}" for of in ever.values()), *waits])
+    head = ["rows", "of the classes", "point", "same level every night", "parts of the level"]
+    head += [f"better from night {night} on: promoted at once, within 60" for night in (1, 30, 180)]
+    return table(head, lines)
+
+
+def _year(n_rows: Counts, difference: float, generator: np.random.Generator) -> tuple[Counts, Counts]:
+    """A year of challengers on the same rows, on which the champion is right or wrong all year.
+
+    Its true recalls are .9. A challenger is wrong on .05 of what the champion has right, and right on .45 of
+    the rest (more, if it is better): as good as the champion, but better or worse on rows that luck gave it.
+    """
+    right = generator.binomial(n_rows, 0.9)
+    first = generator.binomial(right, 0.05, size=(_NIGHTS, len(n_rows)))
+    second = generator.binomial(n_rows - right, min(0.45 + 10 * difference, 1), size=(_NIGHTS, len(n_rows)))
+    return first, second
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the tables."""
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
+    parser.add_argument("--long", action="store_true", help="more simulated test sets")
+    options = parser.parse_args(argv)
+    n_sets, n_years = (2_000, 200) if options.long else (300, 20)
+    started = time.process_time()
+    for title, text in (
+        ("Promoted, by the true difference (rules: point, interval above zero, new)", promotions(n_sets)),
+        ("Rows needed", power_of_rows_needed(n_sets)),
+        ("Gates", gates(n_sets)),
+        ("A year of nights: a promotion of an equal model", nights(n_years)),
+    ):
+        print(f"\n{title}\n\n{text}", flush=True)
+    print(f"\n{n_sets} test sets per cell, {time.process_time() - started:.0f} CPU s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
