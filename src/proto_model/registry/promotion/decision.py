@@ -135,9 +135,11 @@ def decide(
 
 def decide_alone(name: str, criteria: Criteria, gates: Sequence[GateResult] = ()) -> Decision:
     """Whether a challenger becomes the first champion: only gates can keep it from that."""
-    reason = f"There was no champion of {name!r} yet, so the challenger was not compared."
-    outcome, reason = _with_gates("promoted", reason, gates, criteria)
-    return Decision(outcome, reason, gates=tuple(gates))
+    outcome, reason = _with_gates("promoted", "", gates, criteria)
+    alone = f"There was no champion of {name!r} yet"
+    if outcome == "promoted":
+        alone += ", so the challenger is promoted without a comparison"
+    return Decision(outcome, f"{alone}. {reason}".strip(), gates=tuple(gates))
 
 
 def _by_points(difference: float, counts: PairedCounts, criteria: Criteria) -> tuple[Outcome, str]:
@@ -212,7 +214,7 @@ def _with_gates(
     failed = [result.gate.text for result in gates if result.outcome == "failed"]
     unsure = [result for result in gates if result.outcome == "not enough rows"]
     if failed:
-        return "kept", f"{reason} Failed: {listed(failed)}."
+        return "kept", f"{reason} Failed: {listed(failed)}.".strip()
     if not unsure:
         return outcome, reason
     needed = max((result.verdict.rows_needed or 0) for result in unsure if result.verdict is not None)
