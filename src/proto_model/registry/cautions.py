@@ -29,8 +29,12 @@ def show_cautions(cautions: Sequence[Caution], console: Console, heading: str = 
         return
     console.print(Text(f"{heading} ({len(cautions)})", style="bold yellow"))
     for line in caution_lines(cautions):
-        kind, _, text = line.partition(": ")
-        console.print(Padding(Text.assemble((f"{kind}: ", "bold"), text), (0, 0, 0, 2)))
+        kind, _, rest = line.partition(": ")
+        text = Text.assemble((f"{kind}: ", "bold"), rest)
+        if console.is_terminal:
+            console.print(Padding(text, (0, 0, 0, 2)))
+        else:  # one line each: what reads a log looks for lines
+            console.print(Text.assemble("  ", text), soft_wrap=True)
 
 
 def caution_tags(cautions: Sequence[Caution]) -> dict[str, str]:
@@ -80,4 +84,5 @@ def comparison_cautions(report: Mapping[str, Any]) -> list[str]:
 def comparison_section(report: Mapping[str, Any]) -> list[str]:
     """Paragraphs of Markdown for the report of a comparison; none when there is nothing to warn of."""
     lines = comparison_cautions(report)
-    return ["## Cautions", "\n".join(f"- {line}" for line in lines)] if lines else []
+    listed = "\n".join(f"- {line}" for line in lines).replace("<", "&lt;")
+    return ["## Cautions", listed] if lines else []

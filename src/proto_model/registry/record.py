@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
-import numpy as np
-import pandas as pd
 from mlflow import MlflowClient
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.pandas_dataset import PandasDataset, from_pandas
@@ -23,6 +21,7 @@ from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 from proto_model.explanation.figure import example_figures
 from proto_model.model import Bundle, Predictor
 from proto_model.plotting import save
+from proto_model.registry.split_record import split_facts, write_identity
 from proto_model.registry.versions import found
 from proto_model.table import BUILT_IN, TrainingData, encode
 from proto_model.table.split import HASH_COLUMN, split_digest
@@ -115,9 +114,7 @@ def log_split(data: TrainingData) -> None:
         if len(data.protected_test.columns):
             protected = data.protected_test.assign(**{HASH_COLUMN: data.test_hashes})
             protected.to_parquet(folder / "protected.parquet", index=False)
-        hashes = np.concatenate([data.train_hashes, data.test_hashes])
-        parts = np.repeat(["train", "test"], [len(data.train_hashes), len(data.test_hashes)])
-        pd.DataFrame({"row_hash": hashes, "part": parts}).to_parquet(folder / "rows.parquet", index=False)
+        write_identity(data, folder)
         summary = {
             "dataset": data.name,
             "source": data.source,
@@ -126,6 +123,7 @@ def log_split(data: TrainingData) -> None:
             "training_rows": len(data.y_train),
             "test_rows": len(data.y_test),
             "split_digest": data.split_digest,
+            **split_facts(data),
             "dropped_columns": {column.name: column.reason for column in data.dropped},
         }
         (folder / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
@@ -182,10 +180,10 @@ def log_leader_board(standings: Sequence[Standing], data: TrainingData) -> None:
         save(leader_board.figure(standings), folder / "leaderboard.png")
     mlflow.log_metric("cv_balanced_accuracy", best.cv_balanced_accuracy)
     mlflow.log_metric("test_balanced_accuracy", best.metrics["balanced_accuracy"])
-    warned = "\n\n".join(caution_section(best.cautions))
+    warned = f"\n\n{caution_section(best.cautions)}" if best.cautions else ""
     mlflow.set_tag(
         "mlflow.note.content",
-        f"{leader_board.markdown(standings)}\n\n{warned}\n\nTrained on {len(data.y_train):,} rows of "
+        f"{leader_board.markdown(standings)}{warned}\n\nTrained on {len(data.y_train):,} rows of "
         f"{data.name}, tested on {len(data.y_test):,} others. To serve it: "
         f"`mlflow models serve -m runs:/{best.run_id}/model -p 5001 --env-manager local`",
     )

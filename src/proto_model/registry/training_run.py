@@ -24,6 +24,7 @@ from proto_model.registry.tracking import check_store
 from proto_model.registry.versions import CHALLENGER, explainer_name, register_version, set_alias
 from proto_model.table import RawTable, TrainingData, prepare
 from proto_model.table.cautions import Caution, data_cautions
+from proto_model.table.split_cautions import split_cautions
 from proto_model.training import VARIANTS, SearchResult, leader_board, search_progress, searches
 from proto_model.training.background import StoredBackground
 from proto_model.training.decision import DecisionSettings, cost_matrix, find_decision
@@ -98,7 +99,7 @@ def train(settings: TrainingSettings, load: Callable[[], RawTable], console: Con
             mlflow.set_tag("mlflow.note.content", f"Failed: {error}")
             raise
         _announce(data, console)
-        cautions = data_cautions(data, settings.random_state)
+        cautions = (*data_cautions(data, settings.random_state), *split_cautions(data))
         show_cautions(cautions, console)
         background = StoredBackground.of(data, settings.background, settings.random_state)
         task = _Task(settings, data, background, parent.info.run_id, Path(bundles), cautions, mapping)
@@ -123,7 +124,7 @@ def _announce(data: TrainingData, console: Console) -> None:
     lines = [
         f"{data.name}: {data.n_rows:,} rows, {len(data.schema.features)} features, "
         f"{len(data.schema.classes)} classes of {data.schema.target!r}; {len(data.y_train):,} training rows, "
-        f"{len(data.y_test):,} test rows (split {data.split_digest})"
+        f"{len(data.y_test):,} test rows (split by {data.split_by.rule}, {data.split_digest})"
     ]
     if data.n_unlabelled:
         lines.append(f"  left out: {data.n_unlabelled:,} rows without a {data.schema.target!r}")
@@ -147,7 +148,13 @@ def _log_variants(
     ):
         record.log_inputs(inputs)  # while the first fits go on
         record.log_split(data)
-        mlflow.set_tags({"split_digest": data.split_digest, "schema_digest": data.schema.digest})
+        mlflow.set_tags(
+            {
+                "split_by": data.split_by.rule,
+                "split_digest": data.split_digest,
+                "schema_digest": data.schema.digest,
+            }
+        )
         for result in found:
             standing, model_uris[result.variant] = _log_variant(task, result, inputs)
             console.print(
@@ -248,6 +255,7 @@ def _tags(task: _Task, standing: Standing) -> dict[str, str]:
         "signature": task.signature_kind,
         "background": task.background.kind,
         "split_run_id": task.parent_run_id,
+        "split_by": task.data.split_by.rule,
         "split_digest": task.data.split_digest,
         "schema_digest": task.data.schema.digest,
         **({"protected": ",".join(names)} if (names := list(task.data.protected_test.columns)) else {}),

@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from proto_model.column_lists import column_list
+from proto_model.schema import Label
 from proto_model.table.contradictions import contradictions
 from proto_model.table.identifiers import constant_columns, identifier_columns
 from proto_model.table.leaks import Suspect, suspects
+from proto_model.table.roles import DROPPED
 from proto_model.table.shift import shift
 from proto_model.table.training_data import TrainingData
 
 FEW_TRAINING_ROWS = 20
 FEW_TEST_ROWS = 5
 _REACHABLE = 0.99  # contradictions that leave a better score than this are not worth a warning
+_OPPOSED = 0.02
 _MAX_LISTED = 8
 
 
@@ -43,6 +46,11 @@ def data_cautions(data: TrainingData, random_state: int = 0) -> tuple[Caution, .
     )
 
 
+def spelt(label: Label) -> str:
+    """A class label as JSON spells it."""
+    return str(label).lower() if isinstance(label, bool) else str(label)
+
+
 def named(names: Sequence[str]) -> str:
     """Names of columns as they stand in a sentence."""
     shown = [f"`{' '.join(name.split())}`" for name in names[:_MAX_LISTED]]
@@ -51,9 +59,10 @@ def named(names: Sequence[str]) -> str:
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
-def to_drop(names: Iterable[str]) -> str:
-    """The parameter that leaves columns out."""
-    listed = column_list(names)
+def to_drop(names: Iterable[str], data: TrainingData) -> str:
+    """The parameter that leaves columns out, beside those that the user leaves out already."""
+    already = [column.name for column in data.dropped if column.reason == DROPPED]
+    listed = column_list([*already, *names])
     return f"`-P drop={listed}`" if listed.replace(",", "").isidentifier() else f"`-P 'drop={listed}'`"
 
 
@@ -64,40 +73,40 @@ def _leaks(data: TrainingData, random_state: int) -> Iterable[Caution]:
     for how, text in _LEAKS.items():
         if found := by_kind.get(how):
             names = tuple(suspect.column for suspect in found)
-            yield Caution("leak", names, text(found, data.schema.target))
+            yield Caution("leak", names, text(found, data))
 
 
-def _copied(found: Sequence[Suspect], target: str) -> str:
+def _copied(found: Sequence[Suspect], data: TrainingData) -> str:
     names = [suspect.column for suspect in found]
     subject, their = ("is another copy", "its") if len(names) == 1 else ("are other copies", "their")
     return (
         f"{named(names)} {subject} of the target: each of {their} values goes with one class of "
-        f"{named([target])}. Drop {'it' if len(names) == 1 else 'them'}: {to_drop(names)}."
+        f"{named([data.schema.target])}. Drop {'it' if len(names) == 1 else 'them'}: {to_drop(names, data)}."
     )
 
 
-def _telling(found: Sequence[Suspect], target: str) -> str:
+def _telling(found: Sequence[Suspect], data: TrainingData) -> str:
     names = [suspect.column for suspect in found]
     verb, it = ("tells", "it") if len(names) == 1 else ("each tell", "they")
     is_, them = ("is", "it") if len(names) == 1 else ("are", "them")
     return (
-        f"{named(names)} alone {verb} the class of {named([target])} with a balanced accuracy of "
+        f"{named(names)} alone {verb} the class of {named([data.schema.target])} with a balanced accuracy of "
         f"{_scores(found)} in cross-validation. If {it} {is_} known only after the outcome, drop {them}: "
-        f"{to_drop(names)}."
+        f"{to_drop(names, data)}."
     )
 
 
-def _patterned(found: Sequence[Suspect], target: str) -> str:
+def _patterned(found: Sequence[Suspect], data: TrainingData) -> str:
     names = [suspect.column for suspect in found]
     is_, it = ("is", "it") if len(names) == 1 else ("are", "they")
     return (
-        f"Whether {named(names)} {is_} filled in tells the class of {named([target])}, with a balanced "
-        f"accuracy of {_scores(found)}. If {it} {is_} filled in only after the outcome, drop "
-        f"{'it' if len(names) == 1 else 'them'}: {to_drop(names)}."
+        f"Whether {named(names)} {is_} filled in tells the class of {named([data.schema.target])}, with a "
+        f"balanced accuracy of {_scores(found)}. If {it} {is_} filled in only after the outcome, drop "
+        f"{'it' if len(names) == 1 else 'them'}: {to_drop(names, data)}."
     )
 
 
-_LEAKS: dict[str, Callable[[Sequence[Suspect], str], str]] = {
+_LEAKS: dict[str, Callable[[Sequence[Suspect], TrainingData], str]] = {
     "copy": _copied,
     "alone": _telling,
     "missing": _patterned,
@@ -128,13 +137,20 @@ def _contradictions(data: TrainingData) -> Iterable[Caution]:
     found = contradictions(data)
     if min(found.best_accuracy, found.best_balanced_accuracy) >= _REACHABLE:
         return
+    # A row's hash covers its class, so of equal rows those of one class are in one part.
+    opposed = (
+        f" {found.n_opposed:,} of the {found.n_test:,} test rows have equal rows in training, all of another "
+        "class, so the score on the test rows is too low."
+        if found.n_opposed > _OPPOSED * found.n_test
+        else ""
+    )
     yield Caution(
         "contradictory",
         (),
         f"{found.n_rows:,} rows in {found.n_groups:,} groups have equal features, but different classes. On "
         f"this table, no model can be better than {found.best_accuracy:.3f} in accuracy and "
-        f"{found.best_balanced_accuracy:.3f} in balanced accuracy. Check their classes, or add a column that "
-        "tells them apart.",
+        f"{found.best_balanced_accuracy:.3f} in balanced accuracy.{opposed} Check their classes, or add a "
+        "column that tells them apart.",
     )
 
 
@@ -146,7 +162,7 @@ def _few_rows(data: TrainingData) -> Iterable[Caution]:
     few = [item for item in counts if item[1] < FEW_TRAINING_ROWS or item[2] < FEW_TEST_ROWS]
     if not few:
         return
-    shown = [f"{label} ({n_train} training, {n_test} test rows)" for label, n_train, n_test in few]
+    shown = [f"{spelt(label)} ({n_train} training, {n_test} test rows)" for label, n_train, n_test in few]
     more = f" and {len(few) - _MAX_LISTED} more" if len(few) > _MAX_LISTED else ""
     meaning = []
     if any(n_train < FEW_TRAINING_ROWS for _, n_train, _ in few):
@@ -170,7 +186,7 @@ def _identifiers(data: TrainingData) -> Iterable[Caution]:
             tuple(names),
             f"{named(names)} {verb}: the values say which row it is, not what it is like, so what is "
             f"learned from them fits no other row. Drop {'it' if len(names) == 1 else 'them'}: "
-            f"{to_drop(names)}.",
+            f"{to_drop(names, data)}.",
         )
 
 

@@ -102,6 +102,11 @@ def check_choices(roles: Roles, names: list[str], target: str, shown: str) -> No
                 )
     for role in ("keep", "features"):
         for name in getattr(roles, role):
+            for use in ("key", "group", "time"):
+                if name == getattr(roles, use):
+                    raise DataError(
+                        f"Column {name!r} is the {use}, so it is no feature. Take it out of {role}."
+                    )
             if name in roles.drop:
                 raise DataError(f"Column {name!r} is in drop and in {role}. Take it out of one of them.")
     for name in roles.keep:

@@ -41,8 +41,11 @@ def shift(data: TrainingData, random_state: int = 0) -> Shift | None:
     """How the parts differ; None when there is no sign of it, or too few rows to see one."""
     generator = np.random.default_rng(random_state)
     frames = [
-        _sample(frame, hashes, generator)
-        for frame, hashes in ((data.X_train, data.train_hashes), (data.X_test, data.test_hashes))
+        _sample(frame, hashes if ids.group is None else ids.group, generator)
+        for frame, hashes, ids in (
+            (data.X_train, data.train_hashes, data.train_ids),
+            (data.X_test, data.test_hashes, data.test_ids),
+        )
     ]
     if min(map(len, frames)) < _LEAST_ROWS:
         return None
@@ -51,12 +54,13 @@ def shift(data: TrainingData, random_state: int = 0) -> Shift | None:
     return _between(X, is_test, data.schema.feature_names, generator)
 
 
-def _sample(frame: pd.DataFrame, hashes: NDArray[np.uint64], generator: np.random.Generator) -> pd.DataFrame:
-    """Some rows of a part; of equal ones, which the split keeps together, one."""
-    first = np.unique(hashes, return_index=True)[1]
-    if len(first) > _MAX_ROWS:
-        first = generator.choice(first, _MAX_ROWS, replace=False)
-    return frame.iloc[np.sort(first)]
+def _sample(frame: pd.DataFrame, units: NDArray[np.uint64], generator: np.random.Generator) -> pd.DataFrame:
+    """Some rows of a part; of those that the split keeps together, equal ones or a group's, one."""
+    shuffled = generator.permutation(len(units))
+    one_each = shuffled[np.unique(units[shuffled], return_index=True)[1]]
+    if len(one_each) > _MAX_ROWS:
+        one_each = generator.choice(one_each, _MAX_ROWS, replace=False)
+    return frame.iloc[np.sort(one_each)]
 
 
 def _between(

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from proto_model.table import DroppedColumn, TrainingData
-from proto_model.table.cautions import Caution, named, to_drop
+from proto_model.table import TrainingData
+from proto_model.table.cautions import Caution, named, spelt, to_drop
 from proto_model.training.search import SearchResult
 
 _GOOD = 0.8  # of the way from chance to perfect
@@ -51,7 +51,7 @@ def _too_good(judged: Judged, leaks: set[str]) -> Iterable[Caution]:
                 "too_good",
                 (top,),
                 f"A balanced accuracy of {score:.3f} in cross-validation rests on `{top}`: it weighs "
-                f"{times} any other feature. {advice}: {to_drop([top])}.",
+                f"{times} any other feature. {advice}: {to_drop([top], judged.data)}.",
             )
     elif score >= _PERFECT and len(judged.data.y_train) >= _PERFECT_ROWS and not leaks:
         yield Caution(
@@ -71,7 +71,7 @@ def _biased(judged: Judged) -> Iterable[Caution]:
         error = said - (judged.y == index)
         deviation = float(error.std()) / len(error) ** 0.5
         if abs(error.mean()) > max(_OFF, _Z * deviation) and len(error) > 1:
-            off.append(f"{label} {said.mean():.2f} instead of {(judged.y == index).mean():.2f}")
+            off.append(f"{spelt(label)} {said.mean():.2f} instead of {(judged.y == index).mean():.2f}")
     if off:
         yield Caution(
             "biased_probabilities",
@@ -90,3 +90,12 @@ def caution_list(cautions: Sequence[Caution]) -> str:
     """The same as a list in Markdown, in which no name or label is taken for HTML or for a table."""
     lines = (line.replace("<", "&lt;") for line in caution_lines(cautions))
     return "\n".join(f"- **{kind}:** {text}" for kind, _, text in (line.partition(": ") for line in lines))
+
+
+def caution_section(cautions: Sequence[Caution]) -> str:
+    """The same as a section of Markdown, which says so when there is nothing to warn of."""
+    found = caution_list(cautions) or (
+        "None found: no leak, no shift between training and test rows, no contradictory classes, no class "
+        "with few rows, no identifier among the features, no score that is too good to be true."
+    )
+    return f"## Cautions\n\n{found}"

@@ -219,6 +219,7 @@ def test_a_column_that_cannot_be_used_is_not_kept_in_silence(role):
         ({"drop": ("age",), "keep": ("age",)}, r"'age' is in drop and in keep\."),
         ({"drop": ("age",), "features": ("age",)}, r"'age' is in drop and in features\."),
         ({"protected": ("sex",), "keep": ("sex",)}, r"'sex' is protected, .* Take it out of keep"),
+        ({"key": "age", "keep": ("age",)}, r"'age' is the key, so it is no feature\. Take it out of keep\."),
         ({"features": ("age",), "keep": ("sex",)}, r"'sex' is in keep, but not in features"),
     ],
 )

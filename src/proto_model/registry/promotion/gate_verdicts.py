@@ -205,11 +205,14 @@ def _protected(judged: Judged, folder: Path) -> pd.DataFrame | None:
         found = pd.read_parquet(path)
     except (MlflowException, OSError, ValueError):
         return None
-    # All rows of one hash are compared or none is, so they are told apart by their order.
+    # Rows of one hash are told apart by their order. Where not all of them are compared, it tells nothing.
     keys = [HASH_COLUMN, "__nth__"]
     left, right = (
         table[[HASH_COLUMN]].assign(__nth__=table.groupby(HASH_COLUMN).cumcount())
         for table in (judged.frame, found)
     )
+    n_compared, n_known = (table.groupby(HASH_COLUMN).size() for table in (left, right))
+    whole = n_known.index[n_known == n_compared.reindex(n_known.index)]
     right = pd.concat([right, found.drop(columns=HASH_COLUMN)], axis=1)
+    right = right[right[HASH_COLUMN].isin(whole)]
     return left.merge(right, on=keys, how="left").drop(columns=keys)

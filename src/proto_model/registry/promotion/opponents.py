@@ -1,8 +1,4 @@
-"""The two versions to compare, asked for labels, and the rows that neither of them saw in training.
-
-A training run leaves its test rows and the hashes of all its rows, training and test, under `split/`. The
-split goes by a hash of each row, so a row's hash tells across runs whether another run trained on it.
-"""
+"""The two versions to compare, asked for labels."""
 
 from __future__ import annotations
 
@@ -15,17 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import mlflow.artifacts
 import numpy as np
 import pandas as pd
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models.model import MLMODEL_FILE_NAME, Model
 from numpy.typing import NDArray
 from yaml import YAMLError
 
-from proto_model.errors import ArtifactError, DataError, ProtoModelError
+from proto_model.errors import ArtifactError, ProtoModelError
 from proto_model.registry.promotion.comparison import ComparisonError
 from proto_model.schema import Label, ModelSchema
 from proto_model.table import encode
-from proto_model.table.split import HASH_COLUMN, split_digest
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -34,9 +28,6 @@ if TYPE_CHECKING:
 
 _BUNDLE = Path("artifacts", "bundle")
 _URLS = {"input_url", "output_url"}
-_TEST_ROWS = "split/test_rows.parquet"
-_ROWS = "split/rows.parquet"
-_COLUMNS = {_TEST_ROWS: {HASH_COLUMN}, _ROWS: {"row_hash", "part"}}
 
 
 @dataclass(frozen=True)
@@ -122,96 +113,3 @@ def _taken(folder: Path) -> Literal["rows", "file"]:
 def _first_line(error: Exception) -> str:
     text = next(iter(str(error).splitlines()), "") or type(error).__name__
     return text if text.endswith(".") else f"{text}."
-
-
-@dataclass(frozen=True)
-class HeldOutRows:
-    """Rows to compare two versions on: features, target and the column `__row_hash__`.
-
-    Of the `n_test_rows` of the challenger's run, `n_set_aside` are left out because a version was trained on
-    them. `caveats` say why a version may have seen some of the rows all the same.
-    """
-
-    frame: pd.DataFrame
-    n_test_rows: int
-    n_set_aside: int
-    caveats: tuple[str, ...]
-
-    @property
-    def digest(self) -> str:
-        """As the `split_digest` of a training run."""
-        return split_digest(self.frame[HASH_COLUMN].to_numpy(dtype=np.uint64))
-
-
-def held_out_rows(challenger: ModelVersion, champion: ModelVersion | None, folder: Path) -> HeldOutRows:
-    """Test rows of the challenger's training run that are in no version's training rows.
-
-    When the champion's training rows are not known, all test rows are used and a caveat says so: a champion
-    that saw some of them only gets a better score than it deserves. The other way round there is no fair
-    comparison, so a DataError says that the challenger's rows are not known, or were all trained on.
-    """
-    try:
-        frame = _read(challenger, _TEST_ROWS, folder / "challenger")
-        own_training, _ = _row_hashes(challenger, folder / "challenger")
-    except _MissingSplitError as error:
-        raise DataError(f"There are no held-out rows. {error}. Train the challenger again.") from error
-    test_hashes = frame[HASH_COLUMN].to_numpy(dtype=np.uint64)
-    seen = np.isin(test_hashes, own_training)
-    caveats = []
-    if champion is not None:
-        try:
-            training, tested = _row_hashes(champion, folder / "champion")
-        except _MissingSplitError as error:
-            caveats.append(f"{error}. The champion may have been trained on some of the rows.")
-        else:
-            seen_by_champion = np.isin(test_hashes, training)
-            seen |= seen_by_champion
-            if not (seen_by_champion.any() or np.isin(test_hashes, tested).any()):
-                caveats.append(
-                    "The tables of the two versions have no row in common: other data, or other columns. "
-                    "The champion may have been trained on some of the rows."
-                )
-    if seen.all():
-        raise DataError(
-            f"There are no held-out rows: each of the {len(frame)} test rows was used to train one of the "
-            "versions. Train both with the same test_size, so that the same rows are held out."
-        )
-    return HeldOutRows(
-        frame=frame[~seen].reset_index(drop=True),
-        n_test_rows=len(frame),
-        n_set_aside=int(seen.sum()),
-        caveats=tuple(caveats),
-    )
-
-
-class _MissingSplitError(Exception):
-    """A run left no record of its split; the message is a sentence without its full stop."""
-
-
-def _row_hashes(version: ModelVersion, folder: Path) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Hashes of a version's training rows and test rows."""
-    rows = _read(version, _ROWS, folder)
-    hashes = rows["row_hash"].to_numpy(dtype=np.uint64)
-    is_training = (rows["part"] == "train").to_numpy(dtype=bool)
-    return hashes[is_training], hashes[~is_training]
-
-
-def _read(version: ModelVersion, artifact_path: str, folder: Path) -> pd.DataFrame:
-    run_id = version.tags.get("split_run_id")
-    if run_id is None:
-        raise _MissingSplitError(f"Version {version.version} has no tag split_run_id")
-    folder.mkdir(exist_ok=True)
-    try:
-        path = mlflow.artifacts.download_artifacts(
-            run_id=run_id, artifact_path=artifact_path, dst_path=str(folder)
-        )
-        frame = pd.read_parquet(path)
-    except (MlflowException, OSError, ValueError) as error:
-        raise _MissingSplitError(
-            f"The artifact {artifact_path} of run {run_id}, which split the rows of version "
-            f"{version.version}, cannot be read"
-        ) from error
-    missing = _COLUMNS[artifact_path] - set(frame.columns)
-    if missing:
-        raise _MissingSplitError(f"The artifact {artifact_path} of run {run_id} lacks {sorted(missing)}")
-    return frame

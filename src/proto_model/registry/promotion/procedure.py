@@ -35,9 +35,10 @@ from proto_model.registry.promotion.decision import (
     decide_alone,
 )
 from proto_model.registry.promotion.gate_verdicts import GateResult, Judged, judge_gates
+from proto_model.registry.promotion.held_out import HeldOutRows, held_out_rows
 from proto_model.registry.promotion.journal import UnfinishedMoveError, tag_model
 from proto_model.registry.promotion.moves import Turn, after_promotion, turn, version_to_restore
-from proto_model.registry.promotion.opponents import Contender, HeldOutRows, held_out_rows, load_contender
+from proto_model.registry.promotion.opponents import Contender, load_contender
 from proto_model.registry.promotion.records import ReportRun, rollback_marks, verdict_marks
 from proto_model.registry.promotion.report import Evaluation, Report, Side
 from proto_model.registry.versions import Aliases, check_unchanged, read_aliases, read_aliases_and_tags

@@ -20,7 +20,7 @@ from proto_model.plotting import save
 from proto_model.registry.cautions import comparison_cautions, version_cautions
 from proto_model.registry.promotion.comparison import Comparison, PairedCounts
 from proto_model.registry.promotion.decision import Criteria, Decision, Outcome
-from proto_model.registry.promotion.opponents import HeldOutRows
+from proto_model.registry.promotion.held_out import HeldOutRows
 from proto_model.registry.promotion.rendering import (
     comparison_figure,
     markdown,
@@ -180,6 +180,8 @@ def _rows(evaluation: Evaluation) -> dict[str, Any]:
         "digest": rows.digest,
         "unseen_by_both": not rows.caveats,
         "caveats": list(rows.caveats),
+        "split_by": dict(rows.split_by),
+        "near_duplicates": [asdict(counted) for counted in rows.near_duplicates],
     }
 
 

@@ -98,7 +98,7 @@ def judge(
         "permutation_importance.png": plots.importance_plot(importances),
         "search.png": plots.search_plot(scores, stds),
     }
-    found = (*cautions, *model_cautions(Judged(result, data, y, probabilities, importances)))
+    found = (*cautions, *model_cautions(Judged(result, data, y, probabilities, importances), cautions))
     remarks = Remarks(found, decided.section(labels))
     card = model_card(result, data, background, metrics, importances, groups, remarks)
     return Verdict(metrics, importances, groups, figures, card, found)
@@ -156,7 +156,8 @@ def model_card(
         f"{len(schema.classes)} classes, with a probability for each and, on request, an explanation. "
         f"Balanced accuracy on {n_test:,} test rows, which were not used for training or selection: "
         f"**{metrics['balanced_accuracy']:.4f}**.",
-        *caution_section(remarks.cautions),
+        caution_section(remarks.cautions),
+        *_dropped(data),
         "## Intended use",
         "Use it on rows from the same source as the training data, with the features listed below. "
         "If a prediction affects people, have a person review it, together with its explanation.",
@@ -218,12 +219,16 @@ def _features(data: TrainingData) -> list[str]:
     ]
     if len(features) > len(listed):
         parts.append(f"… and {len(features) - len(listed)} more; `schema.json` lists them all.")
-    if data.dropped:
-        parts += [
-            "Columns of the table that are not used:",
-            markdown_table(["column", "reason"], ((column.name, column.reason) for column in data.dropped)),
-        ]
     return parts
+
+
+def _dropped(data: TrainingData) -> list[str]:
+    if not data.dropped:
+        return []
+    return [
+        "Columns of the table that are not used (`keep` uses one all the same, where it can be):",
+        markdown_table(["column", "reason"], ((column.name, column.reason) for column in data.dropped)),
+    ]
 
 
 def _held(background: StoredBackground) -> str:

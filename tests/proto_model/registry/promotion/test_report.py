@@ -14,7 +14,7 @@ from proto_model.registry.promotion.comparison import compare
 from proto_model.registry.promotion.decision import Attempt, Criteria, decide, decide_alone
 from proto_model.registry.promotion.gate_verdicts import GateResult
 from proto_model.registry.promotion.gates import parse_gates
-from proto_model.registry.promotion.opponents import HeldOutRows
+from proto_model.registry.promotion.held_out import HeldOutRows
 from proto_model.registry.promotion.report import (
     Evaluation,
     Report,
