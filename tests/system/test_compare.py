@@ -337,6 +337,7 @@ def test_gates_apply_to_the_first_challenger_too(register, run_compare, good, ba
         (("--fairness", "selection_ratio[sex] >= .8"), "no column 'sex'"),
         (("--margin", "2"), "margin 2.0 given"),
     ],
+    ids=["metric", "class", "column", "margin"],
 )
 def test_a_gate_that_cannot_be_judged_ends_with_2(
     client, register, run_compare, good, bad, arguments, phrase

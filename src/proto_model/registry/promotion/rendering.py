@@ -46,8 +46,8 @@ def markdown(report: dict[str, Any]) -> str:
         parts += [
             _table(["Balanced accuracy", ""], score_lines(report)),
             "![Difference and recall of each class](comparison.png)",
-            *_gates(report["gates"]),
             _rows(report),
+            *_gates(report["gates"]),
         ]
         parts += ["## Recall of each class", _classes(report["classes"])]
     parts += comparison_section(report)
