@@ -1,8 +1,9 @@
 """How often the whole decision of a comparison promotes equal, worse and better models, night after night.
 
 Test rows of two classes and two models with a known difference are simulated and handed to
-`registry.promotion.decision.decide`, as a comparison does. A night is a new challenger on new test rows; the
-attempts are counted as on a registered model, so the first one may use 38 % of the error. `promotion_rules.py` measures the statistics underneath.
+`registry.promotion.decision.decide`, as a comparison does. A night is a new challenger on new test rows.
+Attempts are counted as on a registered model, so the first one may use 38 % of the error.
+`promotion_rules.py` measures the statistics underneath.
 
     python benchmarks/promotion.py            # a few minutes
     python benchmarks/promotion.py --tables 300 --years 8    # the figures in benchmarks/README.md
