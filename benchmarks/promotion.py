@@ -6,7 +6,7 @@ Attempts are counted as on a registered model, so the first one may use 38 % of 
 `promotion_rules.py` measures the statistics underneath.
 
     python benchmarks/promotion.py            # a few minutes
-    python benchmarks/promotion.py --tables 300 --years 8    # the figures in benchmarks/README.md
+    python benchmarks/promotion.py --tables 200 --years 2    # the figures in benchmarks/README.md
 """
 
 from __future__ import annotations

@@ -226,7 +226,7 @@ def _draw_differences(axes: Axes, comparison: Comparison) -> None:
         "Difference",
         "balanced accuracy, challenger minus champion: "
         f"{comparison.difference:+.4f} ({low:+.4f} to {high:+.4f})",
-        f"{len(differences):,} draws",
+        f"of {len(differences):,} draws",
     )
     axes.set_xlim(left, right)
     _legend(axes)
