@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from proto_model.explanation import Explainer, FrameModel, make_explainer
-from proto_model.explanation.background import Background
+from proto_model.explanation.background import Background, differs
 from proto_model.explanation.figure import explanation_figure
 from proto_model.explanation.measures import draw_inside
 from proto_model.explanation.rule import Premise, Rule
@@ -64,6 +64,7 @@ MEASURES: list[tuple[str, str, int, dict[str, float]]] = [
     ("sound", "model's class, row covered, not empty", 1, dict.fromkeys(TABLES, 1.0)),
     ("fidelity", "balanced fidelity (median)", 1, {"adult": 0.87, "breast_cancer": 0.80, "wine": 0.88}),
     ("has_valid", "rows with a valid counterfactual", 1, dict.fromkeys(TABLES, 1.0)),
+    ("against", "given counterfactuals that go the wrong way", -1, {}),
     ("valid", "given counterfactuals that flip", 1, dict.fromkeys(TABLES, 1.0)),
     ("changed", "features changed, nearest (median)", -1, {"adult": 1, "breast_cancer": 4, "wine": 2}),
     ("distance", "distance of the nearest (median)", -1, {"adult": 0.7, "breast_cancer": 7.5, "wine": 2}),
@@ -110,6 +111,7 @@ class Plan:
     n_seeds: int
     n_backgrounds: int
     background: str
+    held: bool = False
 
 
 @dataclass
@@ -127,13 +129,13 @@ class Counted:
         return self.predict_proba(X)
 
 
-def load(dataset: str, name: str) -> Table:
+def load(dataset: str, name: str, target: str | None = None) -> Table:
     """Table with a fitted forest of 100 trees."""
     raw = load_table(dataset)
     if name == "adult":
         unused = [c for c in raw.table.column_names if c.strip() in ("fnlwgt", "education-num")]
         raw = replace(raw, table=raw.table.drop_columns(unused))
-    data = prepare(raw, "class" if name == "adult" else None, 0.3, name)
+    data = prepare(raw, "class" if name == "adult" else target, 0.3, name)
     frame, y = data.X_train, data.y_train
     if len(frame) > 8000:
         chosen = np.sort(np.random.default_rng(0).choice(len(frame), 8000, replace=False))
@@ -158,9 +160,15 @@ def rule_of(item: dict[str, Any], schema: ModelSchema) -> Rule:
     for premise in item["premises"]:
         j = schema.feature_names.index(premise["feature"])
         codes = None
+        names = schema.features[j].categories or (False, True)
         if "in" in premise:
-            names = schema.features[j].categories or (False, True)
             codes = tuple(names.index(value) for value in premise["in"])
+        elif "not_in" in premise:
+            codes = tuple(k for k, value in enumerate(names) if value not in premise["not_in"])
+        elif "of" in premise:
+            raise ValueError(
+                f"The values of {premise['feature']!r} were left out, so the rule cannot be measured."
+            )
         premises.append(
             Premise(
                 j,
@@ -183,6 +191,19 @@ def changed_row(x: Matrix, changes: list[dict[str, Any]], schema: ModelSchema) -
     return row
 
 
+def goes_against(table: Table, x: Matrix, z: Matrix) -> bool:
+    """Whether a change alone lowers the mean probability of z's class over training rows, by half a point."""
+    rows = table.X_train[np.random.default_rng(2).permutation(len(table.X_train))[:500]]
+    wanted = int(table.predict_proba(z[np.newaxis]).argmax())
+    for j in np.flatnonzero(differs(x, z)):
+        before, after = rows.copy(), rows.copy()
+        before[:, j], after[:, j] = x[j], z[j]
+        change = table.predict_proba(after)[:, wanted] - table.predict_proba(before)[:, wanted]
+        if change.mean() < -0.005:
+            return True
+    return False
+
+
 def jaccard(explanations: list[dict[str, Any]]) -> float:
     """Mean similarity of the features of rules."""
     sets = [{p["feature"] for p in e["rule"]["premises"]} for e in explanations]
@@ -198,7 +219,9 @@ def measure(
     test_labels = table.predict_proba(table.X_test).argmax(axis=1)
     counted = Counted(model)
     explainer = make(counted, X_background)
-    options, n_seeds = Parameters(effort=plan.effort), plan.n_seeds  # type: ignore[arg-type]
+    # What is sensitive may change unless `held`, so that distances compare with those of earlier versions.
+    allowed = () if plan.held else tuple(table.schema.feature_names)
+    options, n_seeds = Parameters(effort=plan.effort, mutable_features=allowed), plan.n_seeds
     explainer.explain(rows[:1], options)
     per_row: list[dict[str, float]] = []
     for i, x in enumerate(rows):
@@ -231,6 +254,7 @@ def measure(
                 "fidelity": np.nan if explanation["fidelity"] is None else explanation["fidelity"],
                 "n_valid": float(flipped.sum()),
                 "n_given": float(len(flipped)),
+                "against": float(sum(goes_against(table, x, z) for z in flips)),
                 "changed": float(len(nearest[0]["changes"])) if nearest else np.nan,
                 "distance": nearest[0]["distance"] if nearest else np.nan,
                 "stability": jaccard([explanation, *(e for (e,) in others)]) if n_seeds > 1 else np.nan,
@@ -258,6 +282,7 @@ def _summary(per_row: list[dict[str, float]]) -> dict[str, Any]:
     result["sound"], result["premises"] = float(columns["sound"].mean()), float(columns["premises"].mean())
     result["has_valid"] = float((columns["n_valid"] > 0).mean())
     given = columns["n_given"].sum()
+    result["against"] = float(columns["against"].sum() / given) if given else None
     result["valid"] = float(columns["n_valid"].sum() / given) if given else None
     return result
 
@@ -326,7 +351,12 @@ def _median(values: NDArray[np.float64]) -> float | None:
 
 
 def run(
-    table: Table, n_rows: int, n_seeds: int, engines: list[str], background: str = "synthetic"
+    table: Table,
+    n_rows: int,
+    n_seeds: int,
+    engines: list[str],
+    background: str = "synthetic",
+    held: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Measures by engine."""
     rows = chosen_rows(table, n_rows)
@@ -341,7 +371,7 @@ def run(
     results = {}
     for name in engines:
         engine, model, effort, seeds, backgrounds = plans[name]
-        plan = Plan(effort, seeds, backgrounds, background)
+        plan = Plan(effort, seeds, backgrounds, background, held)
         print(f"{table.name}: {name} ...", file=sys.stderr, flush=True)
 
         def make(predict: Callable[[Matrix], Matrix], X: Matrix, engine: str = engine) -> Explainer:
@@ -426,6 +456,12 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--tables", nargs="*", default=["breast_cancer", "wine"], help="built-in data sets")
+    parser.add_argument(
+        "--csv", nargs="*", default=[], metavar="NAME=PATH:TARGET", help="other tables, such as COMPAS"
+    )
+    parser.add_argument(
+        "--held", action="store_true", help="hold sensitive features fixed in counterfactuals, as by default"
+    )
     parser.add_argument("--adult", metavar="PATH", help="the Adult table as CSV")
     parser.add_argument(
         "--rows", type=int, default=MIN_ROWS, help=f"held-out rows per table, at least {MIN_ROWS}"
@@ -465,12 +501,17 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    tables = [("adult", args.adult)] if args.adult else []
-    tables += [(name, name) for name in args.tables]
+    tables: list[tuple[str, str, str | None]] = [("adult", args.adult, None)] if args.adult else []
+    tables += [(name, name, None) for name in args.tables]
+    for given in args.csv:
+        name, place = given.split("=", 1)
+        tables.append((name, *place.rsplit(":", 1)))
     with threadpool_limits(1):
         results = {
-            name: run(load(dataset, name), args.rows, args.seeds, args.engines, args.background)
-            for name, dataset in tables
+            name: run(
+                load(dataset, name, target), args.rows, args.seeds, args.engines, args.background, args.held
+            )
+            for name, dataset, target in tables
         }
     args.json.parent.mkdir(parents=True, exist_ok=True)
     content = {

@@ -82,16 +82,15 @@ def percentile_rule(sizes: Counts, first: Counts, second: Counts) -> bool:
     return bool(np.quantile(differences, 0.025) > 0)
 
 
-def promotions(n_sets: int) -> str:
-    """How often each rule promotes, by the challenger's true difference."""
+def promotions(n_sets: int, long: bool) -> str:
+    """How often each rule promotes (point, interval above zero, new), by the challenger's true difference."""
     rules: dict[str, Callable[[Counts, Counts, Counts], bool]] = {
         "point": point_rule, "interval": percentile_rule, "new": new_rule
     }  # fmt: skip
-    cells = [
-        (sizes, apart)
-        for sizes in ([30, 30], [54, 6], [50, 50], [90, 10], [10] * 10, [270, 30], [500, 500], [2500, 2500])
-        for apart in (0.05, 0.2)
-    ]
+    sizes_of_classes = [[30, 30], [54, 6], [10] * 10, [500, 500]]
+    if long:
+        sizes_of_classes += [[50, 50], [90, 10], [270, 30], [2500, 2500]]
+    cells = [(sizes, apart) for sizes in sizes_of_classes for apart in (0.05, 0.2)]
     lines = []
     for sizes, apart in cells:
         n_rows = np.array(sizes)
@@ -141,16 +140,16 @@ def power_of_rows_needed(n_sets: int) -> str:
     return table(["rows", "only first, only second", "rows needed", "difference", "promoted then"], lines)
 
 
-def gates(n_sets: int) -> str:
+def gates(n_sets: int, long: bool) -> str:
     """Verdicts of gates: by point estimate (passed), and with three verdicts (passed, failed)."""
     lines: list[list[object]] = []
-    for n in (30, 50, 200, 1000, 5000):
+    for n in (30, 50, 200, 1000, 5000) if long else (50, 200, 1000):
         for ratio in (1.0, 0.8, 0.75):
             lines.append(_group_line(n, ratio, n_sets))
-    for n in (30, 100, 1000):
+    for n in (30, 100, 1000) if long else (30, 100):
         for true in (0.97, 0.95, 0.9):
             lines.append(_metric_line(n, true, n_sets))
-    for n in (60, 300, 2000):
+    for n in (60, 300, 2000) if long else (60, 2000):
         for true in (0.0, -0.02, -0.04):
             lines.append(_margin_line(n, true, n_sets))
     return table(["gate", "rows", "truth", "passed by point", "passed", "failed", "not enough rows"], lines)
@@ -249,16 +248,22 @@ def main(argv: list[str] | None = None) -> int:
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--long", action="store_true", help="more simulated test sets")
+    parser.add_argument("--part", choices=["promotions", "needed", "gates", "nights"], help="one table only")
+    parser.add_argument("--sets", type=int, help="test sets per cell (default: 200, 2000 with --long)")
+    parser.add_argument("--years", type=int, help="years of nights (default: 40, 200 with --long)")
     options = parser.parse_args(argv)
-    n_sets, n_years = (2_000, 200) if options.long else (300, 20)
+    n_sets = options.sets or (2_000 if options.long else 200)
+    n_years = options.years or (200 if options.long else 40)
     started = time.process_time()
-    for title, text in (
-        ("Promoted, by the true difference (rules: point, interval above zero, new)", promotions(n_sets)),
-        ("Rows needed", power_of_rows_needed(n_sets)),
-        ("Gates", gates(n_sets)),
-        ("A year of nights: a promotion of an equal model", nights(n_years)),
-    ):
-        print(f"\n{title}\n\n{text}", flush=True)
+    parts: dict[str, Callable[[], str]] = {
+        "promotions": lambda: promotions(n_sets, options.long),
+        "needed": lambda: power_of_rows_needed(n_sets),
+        "gates": lambda: gates(n_sets, options.long),
+        "nights": lambda: nights(n_years),
+    }
+    for name, part in parts.items():
+        if options.part in (None, name):
+            print(f"\n{part()}", flush=True)
     print(f"\n{n_sets} test sets per cell, {time.process_time() - started:.0f} CPU s")
     return 0
 

@@ -19,6 +19,7 @@ from mapper.mapping.request import ModelRequest
 from mapper.mapping.schema import Label, class_text
 
 Explained = dict[str, Any]
+READABLE = 5  # values that are named in a sentence
 
 
 class MappedAnswers(AnswerMapper):
@@ -217,8 +218,13 @@ def _has_word(field: Field, value: Value) -> bool:
 def _looked_up(premise: Explained, field: Field) -> Explained:
     """The words whose values satisfy a premise; values that no word stands for do not concern the client."""
     low, high = premise.pop("above", -math.inf), premise.pop("at_most", math.inf)
-    among = premise.pop("in", None)
+    among, others = premise.pop("in", None), premise.pop("not_in", None)
     table = field.lookup or {}
+    if among is None and "of" in premise:
+        if others is None:
+            return premise  # the list was too long: how many they are is all that is known
+        among = [value for value in table.values() if value is not None and value not in others]
+    premise = {name: part for name, part in premise.items() if name not in ("count", "of")}
     if among is None:
         words = [key for key, value in table.items() if value is not None and low < float(value) <= high]
     else:
@@ -237,10 +243,21 @@ def _rule_text(premises: list[Explained], consequence: Label) -> str:
 
 def _premise_text(premise: Explained) -> str:
     name, missing = premise["feature"], " or missing" if premise.get("or_missing") else ""
+    for key, verb in (("contains", "contains"), ("lacks", "does not contain")):
+        if key in premise:
+            return f"{name} {verb} {_shown(premise[key])}"
     if "in" in premise:
         if not premise["in"]:
             return f"{name} is missing" if missing else f"{name} is none of the known words"
-        return f"{name} is {' or '.join(map(_shown, premise['in']))}{missing}"
+        if len(premise["in"]) <= READABLE:
+            return f"{name} is {' or '.join(map(_shown, premise['in']))}{missing}"
+    if "in" in premise or "of" in premise:
+        others = premise.get("not_in")
+        if others is not None and len(others) <= READABLE:
+            return f"{name} is {'not ' + ' nor '.join(map(_shown, others)) if others else 'known'}{missing}"
+        count = premise.get("count", len(premise.get("in", ())))
+        known = f" of {premise['of']}" if "of" in premise else ""
+        return f"{name} is one of {count}{known} values{missing}"
     above, at_most = premise.get("above"), premise.get("at_most")
     if above is not None and at_most is not None:
         return f"{_shown(above)} < {name} <= {_shown(at_most)}{missing}"

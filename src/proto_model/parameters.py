@@ -141,7 +141,7 @@ class Parameters:
     )
     coverage: float = _parameter(
         0.0,
-        "add the set of classes that holds the true one with this probability, for each class by itself",
+        "add the set of classes that holds the true one with this probability",
         _EXPLAIN,
         limits=(0.5, 0.999),
     )

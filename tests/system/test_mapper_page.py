@@ -190,6 +190,25 @@ def own_words(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def complaints(tmp_path_factory):
+    """Page of a model with a date that may be missing, a time and a text."""
+    rng = np.random.default_rng(3)
+    seen = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 10**7, 300), "s")
+    frame = pd.DataFrame(
+        {
+            "signup": pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 1500, 300), "D"),
+            "seen": seen,
+            "comment": [f"{said} order {i}" for i, said in enumerate(rng.choice(["late", "nice"], 300))],
+        }
+    )
+    frame["churn"] = np.where(frame["comment"].str.startswith("late"), "yes", "no")
+    frame.loc[:20, "signup"] = pd.NaT
+    folder = tmp_path_factory.mktemp("complaints")
+    with model_server(frame, folder) as url, mapper(url, folder) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
 def wide(tmp_path_factory):
     """Page of a model with 500 features and ten classes."""
     X = np.random.default_rng(3).normal(size=(200, 500)).round(3)
@@ -359,6 +378,20 @@ def test_an_explanation_has_a_rule_and_counterfactuals(browser, people):
     assert changes
     assert all("gives refused" in text for text in changes)
     assert "What mattered" in texts(browser, "#result h3")
+
+
+def test_dates_have_a_calendar_and_texts_any_words(browser, complaints):
+    open_page(browser, complaints)
+    assert field(browser, "signup").get_attribute("type") == "date"
+    assert field(browser, "signup").get_attribute("value").startswith("202")
+    browser.execute_script("arguments[0].value = '2021-05-05'", field(browser, "signup"))
+    fill(browser, "seen", "2024-02-01 12:00")
+    fill(browser, "comment", "It was LATE, again")
+    press(browser, "Explain")
+
+    assert wait_for(browser, ".verdict strong").text == "yes"
+    said = texts(browser, ".premises li")
+    assert "comment contains “late”" in said or "comment does not contain “nice”" in said
 
 
 def test_the_options_of_explanations_are_those_of_the_service_and_are_sent(session, people):

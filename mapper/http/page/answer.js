@@ -34,9 +34,21 @@ function value(given) {
   return typeof given === "number" ? String(Number(given.toPrecision(6))) : String(given);
 }
 
-function premise({ feature, above, at_most: atMost, in: among, or_missing: orMissing }) {
+const READABLE = 5; // values that are named in a sentence
+
+function among({ feature, in: values, not_in: others, count, of }) {
+  if (values && values.length <= READABLE) return `${feature} is ${values.map(value).join(" or ")}`;
+  if (others && others.length <= READABLE) return `${feature} is ${others.length ? `not ${others.map(value).join(" nor ")}` : "known"}`;
+  return `${feature} is one of ${count ?? values.length}${of === undefined ? "" : ` of ${of}`} values`;
+}
+
+function premise(one) {
+  const { feature, above, at_most: atMost, or_missing: orMissing, contains, lacks } = one;
   let text = feature;
-  if (among) text = `${feature} is ${among.map(value).join(" or ")}`;
+  if (contains !== undefined) return `${feature} contains “${contains}”`;
+  if (lacks !== undefined) return `${feature} does not contain “${lacks}”`;
+  if (one.in?.length === 0 && orMissing) return `${feature} is missing`;
+  if (one.in || one.of !== undefined) text = among(one);
   else if (above !== undefined && atMost !== undefined) text = `${value(above)} < ${feature} ≤ ${value(atMost)}`;
   else if (above !== undefined) text = `${feature} > ${value(above)}`;
   else if (atMost !== undefined) text = `${feature} ≤ ${value(atMost)}`;
@@ -124,7 +136,7 @@ function usualFields(item, schema) {
   verdict.append(`${name}: `, element("strong", { text: String(item.prediction) }), ` ${percent(item.probability)}`);
   const parts = [verdict];
   const set = item.prediction_set;
-  if (set) parts.push(element("p", { class: "set", text: `One of ${set.length}: ${set.map(String).join(", ")}` }));
+  if (set) parts.push(element("p", { class: "set", text: `May be ${set.map(String).join(" or ")}` }));
   return [...parts, bars(item.probabilities ?? { [item.prediction]: item.probability }, String(item.prediction), 12)];
 }
 

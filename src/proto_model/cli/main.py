@@ -19,6 +19,8 @@ COMMANDS = {
     "mlserver": ("configure MLServer for a model, and start it", "train"),
     "score": ("predict a file of any size", "files"),
     "mapping": ("put an application's own words into a version", "train"),
+    "image": ("write an OCI image that serves a version, without a container engine", "train,serve,files"),
+    "container": ("what an image runs: serve the model that is there", "serve,files"),
     "invoke": ("send rows to a served model and show the answer", "train"),
 }
 """Command, to one line of help and the extra that has its libraries.

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from proto_model.serving.http.settings import NUMBERS, ServerSettings, expected, number
@@ -79,17 +80,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(model_uri: str, settings: ServerSettings) -> int:
     from proto_model.errors import ProtoModelError
-    from proto_model.registry.model_folder import downloaded_apart
+    from proto_model.registry.model_folder import downloaded_apart, local_folder
     from proto_model.serving.http.app import listen, serve
     from proto_model.serving.http.served_model import ServedModel
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logger = logging.getLogger(__name__)
-    with tempfile.TemporaryDirectory(prefix="proto_model-") as download:
+    with ExitStack() as until_the_end:
         try:
             listener = listen(settings)
-            model = ServedModel.load(downloaded_apart(model_uri, Path(download)))
+            folder = local_folder(model_uri)  # which needs no place to write: a container may have none
+            if folder is None:
+                download = until_the_end.enter_context(tempfile.TemporaryDirectory(prefix="proto_model-"))
+                folder = downloaded_apart(model_uri, Path(download))
+            model = ServedModel.load(folder)
         except ProtoModelError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from proto_model.errors import ArtifactError, InputError
 from proto_model.explanation.interface import Bools, Floats, Ints
 from proto_model.explanation.sensitive import is_sensitive
 from proto_model.parameters import Parameters
-from proto_model.schema import ModelSchema
+from proto_model.schema import DATE_TYPES, ModelSchema, date_text
 
 MAX_ROWS = 2000
 MAX_CUTS = 47
@@ -55,7 +55,7 @@ class Background:
             matrix = matrix[np.linspace(0, len(matrix) - 1, MAX_ROWS).astype(np.int64)]
         matrix = np.ascontiguousarray(matrix, dtype=np.float64)
         types = [feature.type for feature in schema.features]
-        numeric = np.array([kind in ("double", "long") for kind in types])
+        numeric = np.array([kind in ("double", "long", *DATE_TYPES) for kind in types])
         n_codes = np.array(
             [2 if f.type == "boolean" else len(f.categories or ()) for f in schema.features], dtype=np.int64
         )
@@ -110,7 +110,16 @@ class Background:
             return feature.categories[int(code)]
         if feature.type == "boolean":
             return bool(code)
+        if feature.type in DATE_TYPES:
+            return date_text(code, feature.type)
         return int(code) if feature.type == "long" and float(code).is_integer() else float(code)
+
+    def json_bound(self, j: int, value: float) -> JsonValue:
+        """Bound of an interval of feature `j`; of dates, the last one that is not beyond it."""
+        feature = self.schema.features[j]
+        if feature.type in DATE_TYPES:
+            return date_text(math.floor(value), feature.type)
+        return int(value) if float(value).is_integer() and abs(value) < 2**53 else float(value)
 
     def distance(self, x: Floats, X: Floats) -> Floats:
         """Distance of each row of `X` from `x`: |change| / scale per number, 1 per changed category.
@@ -145,6 +154,10 @@ class Freedom:
             decrease=~(fixed | np.isin(names, options.increase_only)),
             held=tuple(names[j] for j in np.flatnonzero(held)),
         )
+
+    def without(self, features: Bools) -> Freedom:
+        """The same without changes of some features."""
+        return replace(self, increase=self.increase & ~features, decrease=self.decrease & ~features)
 
     def allows(self, x: Floats, X: Floats, features: Ints | slice = ALL_FEATURES) -> Bools:
         """Per value of `X`, whether `x` may take it; both hold the given features along the last axis."""

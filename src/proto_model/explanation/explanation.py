@@ -108,7 +108,11 @@ class Explanation:
             "engine": self.engine,
             "notes": [*self.notes, *notes],
         }
-        return _fitted(content)
+        shorter = [
+            [premise.to_dict(background, lists) for premise in self.rule.premises]
+            for lists in ("shorter", "none")
+        ]
+        return _fitted(content, shorter)
 
 
 def explain_constant(x: Floats, probabilities: Floats, seed: int, engine: str) -> Explanation:
@@ -148,13 +152,22 @@ def _importances(weights: Floats, names: list[str]) -> tuple[dict[str, float], l
     return {names[j]: share for j, share in zip(listed, rounded, strict=True)}, notes
 
 
-def _fitted(content: dict[str, Any]) -> dict[str, Any]:
-    """The explanation without what makes it too long: counterfactual rules, then far counterfactuals."""
+def _fitted(content: dict[str, Any], shorter: list[list[dict[str, Any]]]) -> dict[str, Any]:
+    """The explanation without what makes it too long.
+
+    First the rules of counterfactuals go, then long lists of values in the rule (`shorter` has its premises
+    with shorter ones, and with none), then far counterfactuals.
+    """
     if _n_bytes(content) <= MAX_BYTES:
         return content
     kept = [{**c, "rule": None} for c in content["counterfactuals"]]
     notes = [*content["notes"], "The rules of the counterfactuals were left out to limit the size."]
     content = {**content, "counterfactuals": kept, "notes": notes}
+    for premises in shorter:
+        if _n_bytes(content) > MAX_BYTES and premises != content["rule"]["premises"]:
+            content["rule"] = {**content["rule"], "premises": premises}
+    if any("of" in premise and "in" not in premise for premise in content["rule"]["premises"]):
+        notes.append("Long lists of values were left out or turned round (not_in) to limit the size.")
     n_found = len(kept)
     while kept and _n_bytes(content) > MAX_BYTES:
         kept.pop()

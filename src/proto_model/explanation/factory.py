@@ -8,6 +8,7 @@ from proto_model.errors import InputError
 from proto_model.explanation.interface import Explainer, Floats, PredictProba
 from proto_model.explanation.lore import LoreExplainer
 from proto_model.explanation.lore_sa import LoreSaExplainer
+from proto_model.explanation.unfolded import explainer_of_texts
 from proto_model.schema import ModelSchema
 
 _EXPLAINERS: dict[str, Callable[..., Explainer]] = {"lore": LoreExplainer, "lore_sa": LoreSaExplainer}
@@ -42,4 +43,6 @@ def make_explainer(
     """
     if engine not in _EXPLAINERS:
         raise InputError(f"engine {engine!r} given, one of {', '.join(ENGINES)} expected.")
+    if any(feature.terms is not None for feature in schema.features):
+        return explainer_of_texts(_EXPLAINERS[engine], schema, background, predict_proba, synthetic)
     return _EXPLAINERS[engine](schema, background, predict_proba, synthetic)

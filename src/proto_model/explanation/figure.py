@@ -12,11 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
+from proto_model.dates import seconds_in, seconds_of
 from proto_model.explanation.interface import Explainer, Floats
 from proto_model.explanation.rule import shown
 from proto_model.parameters import Parameters
 from proto_model.plotting import ACCENT, GRID, INK, MUTED, SECOND, new_figure, shortened
-from proto_model.schema import Feature, Label, ModelSchema
+from proto_model.schema import DATE_TYPES, SECONDS_OF, Feature, Label, ModelSchema, date_text
 from proto_model.values import decode
 
 MAX_TRACKS = 12
@@ -117,12 +118,12 @@ class _Track:
 
     @property
     def is_number(self) -> bool:
-        return self.feature.type in ("double", "long")
+        return self.feature.type in ("double", "long", *DATE_TYPES)
 
     @property
     def names(self) -> list[Any]:
         """Values of a feature that is no number."""
-        return list(self.feature.categories or (False, True))
+        return [""] if self.feature.type == "text" else list(self.feature.categories or (False, True))
 
     def draw(self, premise: Mapping[str, Any] | None, value: Any, steps: list[tuple[int, Any]]) -> None:
         """The feature's range, the rule's part of it, the row's value, and the values that would flip it."""
@@ -136,7 +137,9 @@ class _Track:
                 (1.0, self.feature.maximum, "right"),
             ):
                 if abs(start - at) > 0.1:
-                    axes.text(at, y - BAND, shown(float(bound)), fontsize=7, color=MUTED, ha=align, va="top")
+                    axes.text(
+                        at, y - BAND, self._shown(float(bound)), fontsize=7, color=MUTED, ha=align, va="top"
+                    )
         for i, to in steps:
             lift = 0.1 * (0.5 * (MAX_SHOWN - 1) - i)  # one above the other
             arrow = {
@@ -167,7 +170,9 @@ class _Track:
 
     def _draw_choices(self, premise: Mapping[str, Any] | None) -> None:
         """Categories side by side, those that the rule allows filled."""
-        allowed = [] if premise is None else premise.get("in", [])
+        allowed = [] if premise is None else premise.get("in", [""])
+        if premise is not None and "in" not in premise and "not_in" in premise:
+            allowed = [name for name in self.names if name not in premise["not_in"]]
         width = 1 / len(self.names)
         for k, name in enumerate(self.names):
             self._bar(k * width + 0.004, (k + 1) * width - 0.004, ACCENT if name in allowed else GRID)
@@ -185,6 +190,8 @@ class _Track:
         """A canonical value in the feature's own type: booleans come as 0 and 1, whole numbers as floats."""
         if self.feature.type == "boolean":
             return bool(value)
+        if self.feature.type in DATE_TYPES:
+            return date_text(self._number(value), self.feature.type)
         return float(value) if self.is_number else value
 
     def _place(self, value: Any) -> float:
@@ -195,7 +202,18 @@ class _Track:
         low, high = self.feature.minimum, self.feature.maximum
         if low is None or high is None or high <= low:
             return 0.5
-        return min(max((float(value) - low) / (high - low), 0.0), 1.0)
+        return min(max((self._number(value) - low) / (high - low), 0.0), 1.0)
+
+    def _number(self, value: Any) -> float:
+        """A number or a date as its code."""
+        if self.feature.type not in DATE_TYPES or isinstance(value, float):
+            return float(value)
+        seconds = seconds_in(value) if isinstance(value, str) else seconds_of(value)
+        return (seconds or 0) / SECONDS_OF[self.feature.type]
+
+    def _shown(self, bound: float) -> str:
+        is_date = self.feature.type in DATE_TYPES
+        return date_text(bound, self.feature.type) if is_date else shown(bound)
 
 
 def _sign(i: int) -> str:

@@ -52,7 +52,9 @@ def _draw_premise(background: Background, premise: Premise, n_rows: int, rng: np
     low = max(premise.above, background.low[premise.feature])
     high = min(premise.at_most, background.high[premise.feature])
     # Bounds are open below and closed above, as in the premise: `high - u * width` with u < 1 keeps to that.
-    if np.isnan(low) or low > high:  # outside the training range, or a feature that was always missing
+    if (
+        np.isnan(background.low[premise.feature]) or low > high
+    ):  # outside the training range, or a feature that was always missing
         edges = [b for b in (premise.at_most, premise.above) if np.isfinite(b)]
         known = np.full(n_rows, edges[0] if edges else np.nan)
         known = np.nextafter(known, np.inf) if edges and edges[0] == premise.above else known

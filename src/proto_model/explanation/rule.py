@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from proto_model.explanation.background import Background
+from proto_model.explanation.background import Background, JsonValue
 from proto_model.explanation.interface import Bools, Floats
+from proto_model.schema import DATE_TYPES
+
+READABLE = 5  # categories that are named in a sentence
 
 
 @dataclass(frozen=True)
@@ -30,44 +33,63 @@ class Premise:
             inside = np.isin(column, self.codes)
         return inside | np.isnan(column) if self.or_missing else inside
 
-    def to_dict(self, background: Background) -> dict[str, Any]:
-        """JSON object of the premise."""
+    def to_dict(
+        self, background: Background, lists: Literal["all", "shorter", "none"] = "all"
+    ) -> dict[str, Any]:
+        """JSON object of the premise; of many categories, the others if `shorter`, or the count."""
         j = self.feature
         item: dict[str, Any] = {"feature": background.schema.feature_names[j]}
         if self.codes is not None:
-            item["in"] = [background.json_value(j, code) for code in self.codes]
-        else:
-            if self.above > -math.inf:
-                item["above"] = _number(self.above)
-            if self.at_most < math.inf:
-                item["at_most"] = _number(self.at_most)
-        if self.or_missing:
-            item["or_missing"] = True
-        return item
+            names, others = self._names(background)
+            if len(names) <= READABLE:
+                return item | {"in": names} | self._missing()
+            if lists == "all" or (lists == "shorter" and len(names) <= len(others)):
+                item["in"] = names
+            if len(others) <= READABLE or (lists == "shorter" and len(others) < len(names)):
+                item["not_in"] = others
+            return item | {"count": len(names), "of": len(names) + len(others)} | self._missing()
+        if self.above > -math.inf:
+            item["above"] = background.json_bound(j, self.above)
+        if self.at_most < math.inf:
+            item["at_most"] = background.json_bound(j, self.at_most)
+        return item | self._missing()
+
+    def _missing(self) -> dict[str, Any]:
+        return {"or_missing": True} if self.or_missing else {}
+
+    def _names(self, background: Background) -> tuple[list[JsonValue], list[JsonValue]]:
+        """Categories that satisfy it, and the others."""
+        sides: tuple[list[JsonValue], list[JsonValue]] = ([], [])
+        for code in range(int(background.n_codes[self.feature])):
+            sides[code not in (self.codes or ())].append(background.json_value(self.feature, code))
+        return sides
 
     def text(self, background: Background) -> str:
-        """As a person reads it: `29 < age <= 41`, `color is red or blue or missing`."""
+        """As a person reads it: `29 < age <= 41`, `color is red or blue`, `city is one of 9 of 99 values`."""
         name = background.schema.feature_names[self.feature]
         missing = " or missing" if self.or_missing else ""
         if self.codes is not None:
-            if not self.codes:
+            names, others = self._names(background)
+            if not names:
                 return f"{name} is missing"
-            all_names = [
-                shown(background.json_value(self.feature, code))
-                for code in range(int(background.n_codes[self.feature]))
-            ]
-            names = [all_names[code] for code in self.codes]
-            if len(names) > 4 and len(all_names) <= 2 * len(names):  # the others are shorter to read
-                rest = [other for code, other in enumerate(all_names) if code not in self.codes]
-                return f"{name} is {'not ' + ' nor '.join(rest) if rest else 'known'}{missing}"
-            return f"{name} is {' or '.join(names)}{missing}"
+            if len(names) <= READABLE:
+                return f"{name} is {' or '.join(map(shown, names))}{missing}"
+            if not others:
+                return f"{name} is known{missing}"
+            if len(others) <= READABLE:
+                return f"{name} is not {' nor '.join(map(shown, others))}{missing}"
+            return f"{name} is one of {len(names)} of {len(names) + len(others)} values{missing}"
         below, above = self.at_most < math.inf, self.above > -math.inf
+        low, high = (self._shown_bound(background, bound) for bound in (self.above, self.at_most))
         if below and above:
-            return f"{shown(self.above)} < {name} <= {shown(self.at_most)}{missing}"
+            return f"{low} < {name} <= {high}{missing}"
         if below or above:
-            sign, bound = ("<=", self.at_most) if below else (">", self.above)
-            return f"{name} {sign} {shown(bound)}{missing}"
+            return f"{name} {f'<= {high}' if below else f'> {low}'}{missing}"
         return f"{name} is known"
+
+    def _shown_bound(self, background: Background, bound: float) -> str:
+        is_date = background.schema.features[self.feature].type in DATE_TYPES and math.isfinite(bound)
+        return str(background.json_bound(self.feature, bound)) if is_date else shown(bound)
 
 
 @dataclass(frozen=True)
@@ -114,7 +136,3 @@ def shown(value: str | float | bool | None) -> str:
     if isinstance(value, float):
         return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else repr(float(value))
     return str(value)
-
-
-def _number(value: float) -> int | float:
-    return int(value) if float(value).is_integer() and abs(value) < 2**53 else float(value)

@@ -161,6 +161,7 @@ class Expansion:
             return np.array([self._row(row) for row in X.tolist()])
         out = np.empty((len(X), self.n_columns))
         parts: dict[int, dict[Op, NDArray[np.float64]]] = {}
+        masks: dict[int, _Masks] = {}
         for place, (source, op, value, unit, table) in enumerate(self._steps):
             column = X[:, source]
             if op in _DATE_PARTS:
@@ -168,6 +169,10 @@ class Expansion:
                 if known is None:
                     known = parts[source] = _parts_of(column, unit)
                 out[:, place] = known[op]
+            elif op is Op.TERM:
+                if source not in masks:
+                    masks[source] = _Masks.of(column)
+                out[:, place] = masks[source].bit(int(value))
             else:
                 out[:, place] = _computed(column, op, value, unit, self.table[table[0] : table[1]])
         return out
@@ -178,6 +183,18 @@ class Expansion:
         return list(zip(*columns, pairwise(self.start.tolist()), strict=True))
 
     @cached_property
+    def _groups(self) -> list[tuple[tuple[int, Op, float, int, tuple[int, int]], list[int]]]:
+        """The steps, with the terms of a text that follow each other as one step of many bits."""
+        groups: list[tuple[tuple[int, Op, float, int, tuple[int, int]], list[int]]] = []
+        for step in self._steps:
+            source, op, value, *_ = step
+            if op is Op.TERM and groups and groups[-1][0][:2] == (source, op):
+                groups[-1][1].append(int(value))
+            else:
+                groups.append((step, [int(value)] if op is Op.TERM else []))
+        return groups
+
+    @cached_property
     def _numbers(self) -> list[float]:
         numbers: list[float] = self.table.tolist()
         return numbers
@@ -186,7 +203,7 @@ class Expansion:
         """One row, number by number; the same arithmetic as for columns, so the same bits."""
         out = []
         parts: dict[int, dict[Op, float]] = {}
-        for source, op, value, unit, (first, end) in self._steps:
+        for (source, op, value, unit, (first, end)), bits in self._groups:
             x = row[source]
             if op is Op.IDENTITY:
                 out.append(x)
@@ -197,7 +214,8 @@ class Expansion:
             elif op is Op.LOOKUP:
                 out.append(self._numbers[end - 1 if x != x else min(max(first + int(x), first), end - 1)])
             elif op is Op.TERM:
-                out.append(x if x != x else math.floor(x / 2.0**value) % 2.0)
+                mask = 0 if x != x else int(x)
+                out += [x] * len(bits) if x != x else [float(mask >> bit & 1) for bit in bits]
             elif op is Op.AGE:
                 out.append((value - x) * unit / _DAY)
             else:
@@ -205,6 +223,25 @@ class Expansion:
                     parts[source] = _parts_of_one(x, unit)
                 out.append(parts[source][op])
         return out
+
+
+@dataclass(frozen=True, eq=False)
+class _Masks:
+    """The bits of a column of texts; a missing text has none."""
+
+    bits: NDArray[np.int64]
+    missing: NDArray[np.bool_] | None
+
+    @classmethod
+    def of(cls, column: NDArray[np.float64]) -> _Masks:
+        missing = np.isnan(column)
+        if not missing.any():
+            return cls(column.astype(np.int64), None)
+        return cls(np.where(missing, 0, column).astype(np.int64), missing)
+
+    def bit(self, number: int) -> NDArray[Any]:
+        found = self.bits >> number & 1
+        return found if self.missing is None else np.where(self.missing, np.nan, found)
 
 
 def _computed(
@@ -215,9 +252,6 @@ def _computed(
         return column
     if op is Op.AGE:
         return (value - column) * unit / _DAY
-    if op is Op.TERM:
-        bits: NDArray[np.float64] = np.floor(column / 2.0**value) % 2.0
-        return bits
     missing = np.isnan(column)
     if op is Op.IS_MISSING:
         return missing.astype(np.float64)

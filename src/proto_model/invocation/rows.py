@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from proto_model.errors import InputError
-from proto_model.schema import Feature, ModelSchema
+from proto_model.schema import DATE_TYPES, Feature, ModelSchema, date_text
 
 Record = dict[str, Any]
 
@@ -89,8 +89,12 @@ def _value(feature: Feature, level: float) -> Any:
         if level == 0.5:
             return feature.most_frequent or categories[0]
         return categories[round(level * (len(categories) - 1))]
+    if feature.terms is not None:
+        return " ".join(feature.terms[: 1 + round(2 * level)])
     least, usual, most = (part or 0.0 for part in (feature.minimum, feature.median, feature.maximum))
     value = least + (usual - least) * 2 * level if level < 0.5 else usual + (most - usual) * (2 * level - 1)
     if feature.type == "boolean":
         return value >= 0.5
+    if feature.type in DATE_TYPES:
+        return date_text(round(value), feature.type)
     return round(value) if feature.type == "long" else float(f"{value:.6g}")

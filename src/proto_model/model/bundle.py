@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from proto_model.dates import FIRST, LAST
 from proto_model.errors import ArtifactError
 from proto_model.model.decision import PLAIN, Decision
 from proto_model.model.kinds import KINDS, Engine
-from proto_model.schema import ModelSchema
+from proto_model.schema import DATE_TYPES, SECONDS_OF, Feature, ModelSchema
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -178,6 +179,17 @@ def _read_background(path: Path, schema: ModelSchema) -> tuple[NDArray[np.float6
     )
 
 
+def _code_fault(column: NDArray[np.float64], feature: Feature) -> str | None:
+    """What is wrong with codes of a date or a text, or None."""
+    known = column[~np.isnan(column)]
+    low, high = 0, 2.0 ** len(feature.terms or ()) - 1
+    if feature.type in DATE_TYPES:
+        low, high = FIRST // SECONDS_OF[feature.type], LAST // SECONDS_OF[feature.type]
+    if ((known < low) | (known > high) | (known != np.floor(known))).any():
+        return f"column {feature.name!r} has codes of no {feature.type}"
+    return None
+
+
 def _fault(rows: NDArray[np.float64], schema: ModelSchema) -> str | None:
     """What is wrong with a background, or None."""
     n_features = len(schema.features)
@@ -194,4 +206,6 @@ def _fault(rows: NDArray[np.float64], schema: ModelSchema) -> str | None:
                 return f"column {feature.name!r} has codes of none of its {n_categories} categories"
         elif not feature.nullable and np.isnan(column).any():
             return f"column {feature.name!r} has missing values, which the schema does not allow"
+        elif not feature.takes_numbers and (fault := _code_fault(column, feature)):
+            return fault
     return None

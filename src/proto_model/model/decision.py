@@ -48,8 +48,10 @@ class Calibration:
             calibrated[:, 1] = np.interp(probabilities[:, 1], self.x[0], self.y[0])
             np.subtract(1.0, calibrated[:, 1], out=calibrated[:, 0])
             return calibrated
-        columns = zip(probabilities.T, self.x, self.y, strict=True)
-        return _shares([np.interp(column, x, y) for column, x, y in columns])
+        weights = np.empty_like(probabilities, order="C")
+        for k, (x, y) in enumerate(zip(self.x, self.y, strict=True)):
+            weights[:, k] = np.interp(probabilities[:, k], x, y)
+        return _shares(weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,12 +132,11 @@ class Decision:
         """
         if self.costs is None:
             return probabilities
-        saved = self._saved
-        columns = [probabilities[:, 0] * share for share in saved[0]]
-        for true in range(1, len(saved)):
-            for column, share in zip(columns, saved[true], strict=True):
-                column += probabilities[:, true] * share
-        return _shares(columns)
+        # Not `@`, whose order of adding, and so the last bit, depends on the number of rows.
+        saved = probabilities[:, :1] * self._saved[0]
+        for true in range(1, len(self._saved)):
+            saved += probabilities[:, true : true + 1] * self._saved[true]
+        return _shares(saved)
 
     def decide(self, probabilities: Floats) -> NDArray[np.int64]:
         """Position of the decided class of each row, from calibrated probabilities."""
@@ -170,9 +171,9 @@ class Decision:
             )
 
     @cached_property
-    def _saved(self) -> list[list[float]]:
+    def _saved(self) -> Floats:
         assert self.costs is not None
-        saved: list[list[float]] = (self.costs.max(axis=1, keepdims=True) - self.costs).tolist()
+        saved: Floats = self.costs.max(axis=1, keepdims=True) - self.costs
         return saved
 
     def write(self, folder: Path) -> None:
@@ -216,15 +217,13 @@ PLAIN = Decision()
 """The forest's own probabilities, the most probable class, and no sets: versions up to 0.3.0."""
 
 
-def _shares(columns: Sequence[Floats]) -> Floats:
-    """Columns as a matrix whose rows sum to 1, added up in a fixed order: the same bits for any rows."""
-    total = columns[0].copy()
-    for column in columns[1:]:
-        total += column
-    shares = np.empty((len(total), len(columns)))
-    for k, column in enumerate(columns):
-        np.divide(column, total, out=shares[:, k])
-    return shares
+def _shares(weights: Floats) -> Floats:
+    """Rows scaled to sum to 1 in place; added up in a fixed order, which gives the same bits for any rows."""
+    total = weights[:, 0].copy()
+    for k in range(1, weights.shape[1]):
+        total += weights[:, k]
+    weights /= total[:, np.newaxis]
+    return weights
 
 
 def _calibration(content: Any, n_classes: int) -> Calibration | None:

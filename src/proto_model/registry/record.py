@@ -28,6 +28,7 @@ from proto_model.table.split import HASH_COLUMN, split_digest
 from proto_model.training import SearchResult, leader_board
 from proto_model.training.cautions import caution_section
 from proto_model.training.evaluation import Verdict, library_versions, metric_suffixes
+from proto_model.training.evaluation.intervals import logged
 from proto_model.training.leader_board import Standing
 
 
@@ -138,7 +139,7 @@ def log_search(result: SearchResult) -> None:
 
 def log_verdict(result: SearchResult, verdict: Verdict, model_id: str | None, test: PandasDataset) -> None:
     """Metrics on the test rows, tied to the logged model and the test data, and all files of a variant."""
-    metrics = {f"test_{name}": value for name, value in verdict.metrics.items()}
+    metrics = {f"test_{name}": value for name, value in logged(verdict.metrics).items()}
     mlflow.log_metrics(metrics, model_id=model_id, dataset=test)
     with _artifact_folder() as folder:
         for name in ("plots", "tables"):

@@ -27,6 +27,7 @@ from proto_model.statistics.shares import f1_interval, mean_of_shares, share_int
 from proto_model.statistics.skewed import lean, spread
 
 _RANKS = ("roc_auc", "average_precision")
+_MOST_LOG_LOSS = -float(np.log(np.finfo(np.float64).eps))
 
 
 def metric_intervals(
@@ -147,11 +148,11 @@ def _effective_share(
 
 
 def _most_rows(metric: str, y: NDArray[np.int64], n_classes: int, class_index: int | None) -> float:
-    """Rows that a metric can be worth: of a ranking, the harmonic mean of both sides' rows."""
+    """Rows that a metric can be worth: of a ranking, twice those of the rarer side at most."""
     n_rows = np.bincount(y, minlength=n_classes).astype(np.float64)
     if metric in _RANKS:
         rest = len(y) - n_rows
-        n_rows = 2 * n_rows * rest / len(y) if metric == "roc_auc" else n_rows
+        n_rows = 4 * n_rows * rest / len(y) if metric == "roc_auc" else 2 * n_rows
     if class_index is not None or (metric in _RANKS and n_classes == 2):
         return float(n_rows[1 if class_index is None else class_index])
     n_rows = n_rows[n_rows > 0]
@@ -173,7 +174,9 @@ def _loss_interval(metric: str, y: NDArray[np.int64], answers: Answers, confiden
     unseen = max(float(other.mean()), 0.0) / n
     unseen_spread = float((2 * other**2).mean()) / n**2
     high = value + unseen + np.sqrt((bounds[1] - value) ** 2 + base**2 * max(unseen_spread - unseen**2, 0.0))
-    return Interval(value, float(np.clip(bounds[0], 0.0, value)), max(float(high), value), confidence)
+    most = {"brier": 1.0 if answers.probabilities.shape[1] == 2 else 2.0}.get(metric, _MOST_LOG_LOSS)
+    low = float(np.clip(bounds[0], 0.0, value)) if n > 1 else 0.0
+    return Interval(value, low, float(np.clip(high, value, most)), confidence)
 
 
 def _other_losses(

@@ -64,15 +64,19 @@ def _shapes(counts: Counts) -> Floats:
 
 def draws(counts: Counts) -> Floats:
     """Draws of the difference, ascending; those of swapped models are these with the other sign."""
-    if counts.tolist() > turned(counts).tolist():
-        return np.asarray(-draws(turned(counts))[::-1])
+    other = turned(counts)
+    if counts.tolist() > other.tolist():
+        return np.asarray(-draws(other)[::-1])
     generator = np.random.default_rng(0)
     n_draws = int(np.clip(_MAX_DRAWN // (3 * len(counts)), 1_000, N_DRAWS))
     total = np.zeros(n_draws)
     for shapes in _shapes(counts):
         drawn = generator.standard_gamma(shapes, size=(n_draws, 3))
         total += (drawn[:, 1] - drawn[:, 0]) / drawn.sum(axis=1)
-    return np.asarray(np.sort(total / len(counts)))
+    drawn_differences = np.sort(total / len(counts))
+    if np.array_equal(counts, other):  # nothing tells the models apart, and no draw may
+        return np.asarray((drawn_differences - drawn_differences[::-1]) / 2)
+    return np.asarray(drawn_differences)
 
 
 def lower_tail(counts: Counts, value: float) -> float:

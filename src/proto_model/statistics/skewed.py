@@ -73,18 +73,20 @@ def skewed_draws(
     skewness *= (variance / total) ** 1.5
     levels = (np.arange(n_draws) + 0.5) / n_draws
     base = stdtrit(max(freedom, 1.0), levels)
-    return np.asarray(np.sort(value + np.sqrt(total) * lean(base, skewness)))
+    # Half a pseudo-row, as of a mid-p interval.
+    shift = float(np.clip(2.0 * skewness, -_MAX_SKEW, _MAX_SKEW)) / 4.0
+    return np.asarray(np.sort(value + np.sqrt(total) * (lean(base, skewness) + shift)))
 
 
 def lean(base: Floats, skewness: float) -> Floats:
     """Standard quantiles that lean to the side of the skewness (Hall 1992, monotone).
 
-    Twice the skewness and half of it as a shift, as between the estimate of a rare share and the exact
-    distribution of that share.
+    Twice the skewness, as the exact distribution of a rare share has it (a gamma one) when its estimate has
+    it once.
     """
     doubled = float(np.clip(2.0 * skewness, -_MAX_SKEW, _MAX_SKEW))
     if abs(doubled) < 1e-6:
         return base
     # Wilson and Hilferty's cube, which is monotone; it is a gamma distribution of this skewness.
     cube = (1.0 + doubled * base / 6.0 - doubled**2 / 36.0) ** 3
-    return np.asarray(2.0 / doubled * (cube - 1.0) + doubled / 4.0)
+    return np.asarray(2.0 / doubled * (cube - 1.0))

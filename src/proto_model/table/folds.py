@@ -56,7 +56,10 @@ def folds(data: _TrainingRows, random_state: int) -> list[Fold]:
     units = units_of(data, most)
     n_units = int(units.max()) + 1
     if n_units < 2:
-        raise DataError("All training rows belong together, so there is nothing to cross-validate on.")
+        raise DataError(
+            "All training rows belong together, by their key, group or features, so there is nothing to "
+            "cross-validate on. Add rows of others, or choose another column."
+        )
     if n_units == len(y):
         return _stratified(y, int(np.clip(np.bincount(y).min(), 2, most)), random_state)
     n_folds = int(np.clip(_units_per_class(units, y).min(), 2, min(most, n_units)))

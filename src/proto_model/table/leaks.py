@@ -26,10 +26,10 @@ _ROWS_PER_COPY_VALUE = 5
 _ALONE = 0.9  # of the way from chance to perfect
 _PATTERN = 0.6  # the same for a pattern of missing values; real ones stay below 0.3
 _PATTERN_SHARE = 0.95
-_PURE = 0.95  # least share of one class on a side of such a pattern
+_PURE = 0.9  # least share of one class on a side of such a pattern
 _TIMES_PURER = 5.0  # than the class is in the whole table
 _Z = 2.326348  # one-sided, 99 %
-_SURE = 0.999
+_SURE = 0.99
 
 How = Literal["copy", "alone", "missing"]
 Codes = NDArray[np.int64]

@@ -12,7 +12,7 @@ from proto_model.errors import DataError
 from proto_model.table.identity import RowIds, SplitColumns
 from proto_model.table.split import check_test_size, rows_of_test_units, test_rows
 
-_UNEVEN = 0.05  # a share of test rows that is off by less needs no word
+_UNEVEN = 0.08  # a share of test rows that is off by less needs no word
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,18 @@ def _over_time(ids: RowIds, y: NDArray[Any], test_size: float, columns: SplitCol
             is_used &= is_test | ~np.isin(values, values[is_test])
     is_train = is_used & ~is_test
     notes = list(_notes(ids, columns))
+    earlier = "earlier rows"
     if not is_used.all():
         shared = " or ".join(repr(name) for role, name in columns.named.items() if role != "time")
+        earlier = f"earlier rows that share no {shared} with later ones"
         notes.append(
             f"{(~is_used).sum():,} earlier rows are left out, because later rows, which judge, share their "
             f"{shared}."
         )
     if len(np.unique(y[is_train])) < 2:
         raise DataError(
-            f"Split by the time {columns.time!r}, the {is_train.sum()} earlier rows to learn from do not "
-            "have two classes. Choose another test_size, or leave out the time."
+            f"Split by the time {columns.time!r}, the {is_train.sum()} {earlier} do not have two classes to "
+            "learn. Choose another test_size, or leave out one of the columns."
         )
     _check_learnable(y, is_train, is_test, columns.time)
     return Partition(is_test, is_used, (*notes, *_untested(y[is_used], is_test[is_used])))

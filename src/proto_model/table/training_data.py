@@ -117,8 +117,7 @@ def prepare(
     columns, used = [column.rows(parts.is_used) for column in columns], parts.is_used
     y, hashes, ids, is_test = y[used], hashes[used], ids.rows(used), parts.is_test[used]
     aside = sorted((c for c in columns if c.name in protected), key=lambda c: protected.index(c.name))
-    kept = (*protected, *roles.keep, *roles.features)
-    telling = {name: REASONS[role] for role, name in split_by.named.items() if name not in kept}
+    telling = {name: REASONS[role] for role, name in split_by.named.items() if name not in protected}
     columns = [column for column in columns if column.name not in (*protected, *telling, chosen)]
 
     features, unusable = usable_columns(columns, ~is_test, roles)

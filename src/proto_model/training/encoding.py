@@ -54,11 +54,6 @@ def make_encoder(
     return options if options.expands else _plain_encoder(schema)
 
 
-def needs_target(schema: ModelSchema, categories: Categories = "ordinal") -> bool:
-    """Whether the encoder of these options looks at the labels, so that each fold has to fit its own."""
-    return categories == "target" and any(map(_has_many_levels, schema.features))
-
-
 def _plain_encoder(schema: ModelSchema) -> ColumnTransformer:
     """Categories as their index, numbers as they are."""
     categorical = [feature for feature in schema.features if feature.categories is not None]

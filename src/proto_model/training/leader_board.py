@@ -10,9 +10,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from proto_model.plotting import ACCENT, GRID, SECOND, dress, new_figure, shortened
+from proto_model.plotting import ACCENT, GRID, SECOND, dress, new_figure, shortened, within_one
 from proto_model.table.cautions import Caution
 from proto_model.training.evaluation import METRICS, markdown_table
+from proto_model.training.evaluation.intervals import whiskers, with_interval
 
 _SHOWN = tuple(metric for metric in METRICS if metric.on_board)
 _COLUMNS = ("variant", "balanced accuracy (CV)", *(metric.on_board for metric in _SHOWN), "fit")
@@ -60,7 +61,10 @@ def figure(standings: Sequence[Standing]) -> Figure:
         cv_scores, rows + 0.12, xerr=cv_stds, fmt="o", color=ACCENT, markersize=7, capsize=3,
         label="cross-validation (ranks)",
     )  # fmt: skip
-    axes.plot(test_scores, rows - 0.12, "D", color=SECOND, markersize=7, label="test rows")
+    axes.errorbar(
+        test_scores, rows - 0.12, xerr=whiskers([s.metrics for s in standings], "balanced_accuracy"), fmt="D",
+        color=SECOND, markersize=7, capsize=3, label="test rows (95 % interval)",
+    )  # fmt: skip
     for scores, shift, text_shift, color in ((cv_scores, 0.12, 7, ACCENT), (test_scores, -0.12, -15, SECOND)):
         for row, score in zip(rows, scores, strict=True):
             axes.annotate(
@@ -71,6 +75,7 @@ def figure(standings: Sequence[Standing]) -> Figure:
     axes.set_yticks(rows, shortened([standing.variant for standing in standings], 30))
     axes.set_ylim(-0.6, len(standings) - 0.4)
     axes.margins(x=0.08)
+    within_one(axes.set_xlim, axes.get_xlim())
     axes.grid(False, axis="y")
     for row in rows[:-1]:
         axes.axhline(row - 0.5, color=GRID, linewidth=0.8)
@@ -97,6 +102,6 @@ def _cells(standing: Standing) -> tuple[str, ...]:
     return (
         standing.variant,
         f"{standing.cv_balanced_accuracy:.4f} ± {standing.cv_std:.4f}",
-        *(f"{standing.metrics[m.name]:.4f}" if m.name in standing.metrics else "-" for m in _SHOWN),
+        *(with_interval(standing.metrics, m.name) if m.name in standing.metrics else "-" for m in _SHOWN),
         f"{standing.fit_seconds:.1f} s",
     )

@@ -193,6 +193,32 @@ def test_an_explanation_is_told_in_the_clients_words(mapped):
     assert found["notes"] == ["eggs is laid - lost.", "ringed is set by the mapping."]
 
 
+@pytest.mark.parametrize(
+    ("premise", "told", "text"),
+    [
+        ({"not_in": ["Dream"], "count": 2, "of": 3}, {"in": ["BI", "Bi"]}, "site is BI or Bi"),
+        ({"count": 104, "of": 200}, {"count": 104, "of": 200}, "site is one of 104 of 200 values"),
+    ],
+)
+def test_sets_of_many_values_and_what_is_held_fixed_are_told_in_the_clients_words(
+    mapped, premise, told, text
+):
+    given = copy.deepcopy(EXPLANATION)
+    given["rule"]["premises"] = [{"feature": "island", **premise}]
+    given["held_fixed"] = ["mass", "eggs"]
+    given["counterfactuals"][0]["changes"][0]["against"] = True
+    explainer = mapped.get_explainer()
+
+    [row] = answered(explainer, explainer.map_request({"data": GIVEN}), explanation=given)["predictions"]
+
+    found = row["explanation"]
+    jsonschema.validate(found, json.loads((ROOT / "schemas" / "explanation.schema.json").read_text()))
+    assert found["rule"]["premises"] == [{"feature": "site", **told}]
+    assert found["rule"]["text"] == f"IF {text} THEN G"
+    assert found["held_fixed"] == ["weight", "eggs"]
+    assert found["counterfactuals"][0]["changes"][0]["against"] is True
+
+
 def test_counterfactuals_and_premises_have_only_values_that_the_client_can_say(schema):
     model = check_mapping(
         b"mapping: 1\n"

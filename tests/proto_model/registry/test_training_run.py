@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from sklearn.metrics import accuracy_score
 
-from proto_model.model import Bundle
+from proto_model.model import Bundle, Predictor
 from proto_model.table import encode, load_table, prepare
 from proto_model.training import VARIANTS
 
@@ -111,9 +111,34 @@ def test_plots_tables_and_card_are_artifacts_of_every_variant(trained):
     fairness = pd.read_csv(artifact(trained.best_id, "tables/fairness.csv"))
     card = Path(artifact(trained.best_id, "model_card.md")).read_text(encoding="utf-8")
     assert len(search) == 1
-    assert set(fairness["feature"]) == {"married", "sex"}
+    assert set(fairness["feature"]) == {"married", "sex", "age", "hours"}
+    assert {"accuracy_low", "accuracy_high"} < set(fairness.columns)
     assert "| nation | constant" in card
+    assert "## Cautions" in card
+    assert isinstance(json.loads(Path(artifact(trained.best_id, "cautions.json")).read_text()), list)
     assert "Background `synthetic`: no training row." in card
+    assert "## Probabilities and decisions" in card
+
+
+def test_every_version_holds_its_decision(trained):
+    folder = mlflow.artifacts.download_artifacts(f"runs:/{trained.best_id}/model/artifacts/bundle")
+    predictor = Predictor(Bundle.load(Path(folder)))
+    sets = predictor.decision.sets
+
+    assert (
+        sum(sets.n_rows)
+        + len(pd.read_parquet(artifact(trained.parent.info.run_id, "split/test_rows.parquet")))
+        == 160
+    )
+    assert predictor.parameters({"coverage": 0.9}).coverage == 0.9
+
+
+def test_costs_that_do_not_fit_end_the_run_before_the_search(train, capsys, people_csv):
+    code, _, err = train(capsys, "--dataset", str(people_csv), "--target", "income", "--costs", "rich>poor:2")
+
+    assert code == 1
+    assert "costs: 'rich>poor:2' is no cost of a class; one is <=50K>>50K:10." in err
+    assert "fits" not in err
 
 
 def test_the_best_variant_has_an_example_explanation_of_each_class(trained):
@@ -137,6 +162,7 @@ def test_the_parent_run_holds_the_split_the_parameters_and_the_leader_board(trai
     assert summary["dropped_columns"].keys() == {"nation"}
     assert trained.parent.data.params["n_candidates"] == "1"
     assert trained.parent.data.tags["split_digest"] == summary["split_digest"]
+    assert trained.parent.data.tags["split_by"] == summary["split_by"] == "rows"
     assert board["run_id"][0] == trained.best_id
     assert board["cv_balanced_accuracy"].is_monotonic_decreasing
 
@@ -155,6 +181,7 @@ def test_every_variant_is_a_version_and_the_best_in_cross_validation_the_challen
         version = versions[run.data.params["variant"]]
         assert version.run_id == run.info.run_id
         assert version.tags["split_run_id"] == trained.parent.info.run_id
+        assert version.tags["split_by"] == "rows"
         assert version.tags["signature"] == "rows"
         assert version.tags["background"] == "synthetic"
         assert version.tags["dataset"] == "people"
@@ -269,8 +296,9 @@ def test_protected_columns_stay_beside_the_test_rows_and_out_of_the_version(trai
     beside = tests.assign(sex=aside["sex"]).fillna({"hours": -1})
     assert set(beside[["hours", "age", "income", "sex"]].itertuples(index=False, name=None)) <= persons
     groups = pd.read_csv(artifact(run_id, "tables/fairness.csv"))
-    assert set(groups["feature"]) == {"sex", "married"}
-    assert set(groups["group"]) == {"f", "m", "true", "false"}
+    assert list(groups["feature"].unique()[:2]) == ["sex", "married"]
+    protected = groups[groups["feature"].isin(["sex", "married"])]
+    assert set(protected["group"]) == {"f", "m", "true", "false"}
     folder = Path(mlflow.artifacts.download_artifacts("models:/fair@challenger"))
     schema = json.loads((folder / "artifacts" / "bundle" / "schema.json").read_text())
     assert [feature["name"] for feature in schema["features"]] == ["hours", "age"]

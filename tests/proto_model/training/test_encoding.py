@@ -15,7 +15,7 @@ from proto_model.forest.pipeline import compiled_forest
 from proto_model.model import Bundle, write_bundle
 from proto_model.model.bundle import TRUSTED_TYPES
 from proto_model.schema import Feature, ModelSchema
-from proto_model.training.encoding import FEW_LEVELS, make_encoder, needs_target
+from proto_model.training.encoding import make_encoder
 from proto_model.values import decode, encode
 
 LEVELS = tuple(f"level {i:03}" for i in range(60))
@@ -107,14 +107,6 @@ def test_the_mean_of_a_level_is_learned_where_there_are_rows():
     unseen = encoder.transform(pd.DataFrame({"x": [0.5], "many": ["new"], "few": ["p"], "n": [1.0]}))
     missing = encoder.transform(pd.DataFrame({"x": [0.5], "many": [None], "few": ["p"], "n": [1.0]}))
     assert_array_equal(unseen, missing)  # as for every forest: not known is not known
-
-
-def test_only_options_that_look_at_labels_need_them():
-    assert needs_target(SCHEMA, "target")
-    assert not any(needs_target(SCHEMA, categories) for categories in ("ordinal", "frequency", "one_hot"))
-    few = ModelSchema("m", "k", "long", (0, 1), (SCHEMA.features[2],))
-    assert not needs_target(few, "target")
-    assert len(LEVELS) > FEW_LEVELS
 
 
 def test_without_options_a_table_is_encoded_as_ever(mixed_data):

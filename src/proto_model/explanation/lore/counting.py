@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from functools import cache
+from functools import cache, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,10 +16,9 @@ from proto_model.explanation.interface import Floats, Ints
 from proto_model.forest.emitter import BYTES, F64, I64, Emitter, constant, vector, write_function
 from proto_model.forest.jit import compile_function
 
-WIDTH = 4
-"""Numbers that are summed per row: how many it counts for, its weight, and two weighted targets."""
+WIDTHS = (4, 8)
+"""Numbers that may be summed per row: how many it counts for, its weight, and two or six weighted targets."""
 
-_SUMS = vector(F64, WIDTH)
 _C_TYPES: dict[Any, Any] = {I64: ctypes.c_int64, F64: ctypes.c_double, BYTES: ctypes.c_void_p}
 
 
@@ -52,12 +51,13 @@ def count(rows: Ints, node: Ints, codes: Ints, values: Floats, shape: tuple[int,
     """Sums of the values of some rows, per node and code, added in the order of the rows.
 
     `rows` are the indices of the rows to count, `node` the node of each of them; `codes` has a code per
-    feature for every row, all features in one numbering, and `values` WIDTH numbers for every row. With
-    `shape`, the number of nodes and of codes, the result has the shape (n_nodes, n_codes, WIDTH).
+    feature for every row, all features in one numbering, and `values` the same number of numbers,
+    one of `WIDTHS`, for every row. With `shape`, the number of nodes and of codes, the result has the
+    shape (n_nodes, n_codes, width).
     """
     assert codes.flags.c_contiguous  # machine code cannot see it
-    sums = np.zeros((*shape, WIDTH))
-    _compiled(_write_count, _Count)(
+    sums = np.zeros((*shape, values.shape[1]))
+    _compiled(_write_count, _Count, values.shape[1])(
         rows.ctypes.data, len(rows), node.ctypes.data, codes.ctypes.data, codes.shape[1], shape[1],
         values.ctypes.data, sums.ctypes.data,
     )  # fmt: skip
@@ -67,36 +67,36 @@ def count(rows: Ints, node: Ints, codes: Ints, values: Floats, shape: tuple[int,
 def best_splits(sums: Floats, least: int) -> tuple[Floats, Ints]:
     """By how much the best split of each node lets the squared error fall, and the last code that goes left.
 
-    `sums` has the shape (n_nodes, n_features, span, WIDTH), as from `count` with as many codes for each
+    `sums` has the shape (n_nodes, n_features, span, width), as from `count` with as many codes for each
     feature. The gain is minus infinity where no split leaves `least` rows on both sides.
     """
-    n_nodes, n_features, span, _ = sums.shape
+    n_nodes, n_features, span, width = sums.shape
     gains, codes = np.empty(n_nodes), np.empty(n_nodes, dtype=np.int64)
-    _compiled(_write_best_splits, _Split)(
+    _compiled(_write_best_splits, _Split, width)(
         sums.ctypes.data, n_nodes, n_features, span, least, gains.ctypes.data, codes.ctypes.data
     )
     return gains, codes
 
 
-def _write_count(b: Emitter, given: _Count) -> None:
+def _write_count(b: Emitter, given: _Count, sums: Any) -> None:
     with b.count(0, given.n_rows) as r:
         i = b.read(I64, given.rows, r)
-        mine = b.at(_SUMS, given.sums, b.mul(b.read(I64, given.node, r), given.n_codes))
-        value = b.read(_SUMS, given.values, i, align=8)
+        mine = b.at(sums, given.sums, b.mul(b.read(I64, given.node, r), given.n_codes))
+        value = b.read(sums, given.values, i, align=8)
         own = b.at(I64, given.codes, b.mul(i, given.n_features))
         with b.count(0, given.n_features) as j:
             code = b.read(I64, own, j)
             # NumPy aligns arrays to less than a vector, so that each access has to say that 8 bytes must do.
-            b.write(b.fadd(b.read(_SUMS, mine, code, align=8), value), mine, code, align=8)
+            b.write(b.fadd(b.read(sums, mine, code, align=8), value), mine, code, align=8)
 
 
-def _write_best_splits(b: Emitter, given: _Split) -> None:
-    span, nothing = given.span, constant(_SUMS, 0.0)
+def _write_best_splits(b: Emitter, given: _Split, sums: Any) -> None:
+    span, nothing = given.span, constant(sums, 0.0)
     with b.count(0, given.n_nodes) as k:
-        node = b.at(_SUMS, given.sums, b.mul(k, b.mul(given.n_features, span)))
+        node = b.at(sums, given.sums, b.mul(k, b.mul(given.n_features, span)))
         whole = b.variable(nothing)
         with b.count(0, span) as c:  # the first feature's codes, as every feature counts each row once
-            b.store(b.fadd(b.load(whole), b.read(_SUMS, node, c, align=8)), whole)
+            b.store(b.fadd(b.load(whole), b.read(sums, node, c, align=8)), whole)
         total = b.load(whole)
         best, best_code = b.variable(F64(float("-inf"))), b.variable(I64(0))
         with b.count(0, given.n_features) as feature:
@@ -104,7 +104,7 @@ def _write_best_splits(b: Emitter, given: _Split) -> None:
             # One pass along a feature: each code in turn is the last that goes left.
             with b.count(0, span) as c:
                 code = b.add(b.mul(feature, span), c)
-                left = b.fadd(b.load(before), b.read(_SUMS, node, code, align=8))
+                left = b.fadd(b.load(before), b.read(sums, node, code, align=8))
                 b.store(left, before)
                 right = b.fsub(total, left)
                 sides = [
@@ -123,14 +123,14 @@ def _write_best_splits(b: Emitter, given: _Split) -> None:
 
 def _explained(b: Emitter, sums: Any) -> Any:
     """Part of the targets' squares that the means of a side explain: the squares of sums by the weight."""
-    weight, *targets = (b.extract_element(sums, I64(place)) for place in range(1, WIDTH))
-    first, second = (b.fmul(target, target) for target in targets)
+    weight, *targets = (b.extract_element(sums, I64(place)) for place in range(1, sums.type.count))
+    squares = reduce(b.fadd, (b.fmul(target, target) for target in targets))
     least = F64(1e-12)
-    return b.fdiv(b.fadd(first, second), b.select(b.fcmp_ordered(">", weight, least), weight, least))
+    return b.fdiv(squares, b.select(b.fcmp_ordered(">", weight, least), weight, least))
 
 
 @cache
-def _compiled(write: Callable[[Emitter, Any], None], arguments: Callable[..., Any]) -> Any:
-    kinds = arguments()
-    code = write_function("function", kinds, lambda b, *given: write(b, arguments(*given)))
+def _compiled(write: Callable[[Emitter, Any, Any], None], arguments: Callable[..., Any], width: int) -> Any:
+    kinds, sums = arguments(), vector(F64, width)
+    code = write_function("function", kinds, lambda b, *given: write(b, arguments(*given), sums))
     return compile_function(code, "function", ctypes.CFUNCTYPE(None, *(_C_TYPES[kind] for kind in kinds)))

@@ -30,7 +30,7 @@ from proto_model.explanation.interface import (
 from proto_model.explanation.lore.counterfactuals import Flip, search_flips
 from proto_model.explanation.lore.moves import Moves
 from proto_model.explanation.lore.neighborhood import Neighborhood
-from proto_model.explanation.lore.rule_search import RuleSearch
+from proto_model.explanation.lore.rule_search import Marked, RuleSearch
 from proto_model.explanation.lore.search import Knowledge, Questions, Row, Scored, together
 from proto_model.explanation.lore.surrogate import Surrogate
 from proto_model.explanation.measures import balanced_agreement, draw_inside
@@ -146,7 +146,7 @@ def _explain(row: Row) -> Questions:
         return explain_constant(x, p_x[0], options.seed, "lore")
 
     rules = knowledge.rules(label)
-    searches = [_checked_rule(row, rules, effort)]
+    searches = [_checked_rule(row, rules, (hood.codes, labels == label), effort)]
     if options.max_counterfactuals:
         near = row.near(label, Scored(hood.X, hood.codes, labels), N_NEAR)
         searches.append(search_flips(row, p_x[0], moves, p_moves, near, effort.n_rounds))
@@ -162,7 +162,7 @@ def _explain(row: Row) -> Questions:
         precision=precision,
         coverage=float(rule.covers(knowledge.background.matrix).mean()),
         counterfactuals=_counterfactuals(flips, surrogate, rules, knowledge),
-        importances=_importances(hood.kept, p_hood[:, label]),
+        importances=_importances(hood.kept, p_hood[:, label]) * knowledge.pool.read,
         fidelity=fidelity,
         size=len(answers) + n_checked,
         seed=options.seed,
@@ -185,7 +185,7 @@ def _notes(row: Row, rule: Rule, precision: float, flips: list[Flip]) -> tuple[s
     return tuple(note for note, applies in notes.items() if applies)
 
 
-def _checked_rule(row: Row, rules: RuleSearch, effort: Effort) -> Questions:
+def _checked_rule(row: Row, rules: RuleSearch, near: Marked, effort: Effort) -> Questions:
     """Rule, its precision on rows that the model has scored for that alone, and how many these were."""
     background, bins, rng = row.knowledge.background, row.knowledge.pool.bins, row.rng("rule")
     best: tuple[Rule, float] | None = None
@@ -193,7 +193,8 @@ def _checked_rule(row: Row, rules: RuleSearch, effort: Effort) -> Questions:
     for check in range(effort.n_checks):
         # Rows of failed checks join the search. They count little beside the pool, so aim higher after two.
         target = TARGET if check < 2 else 0.99
-        rule = rules.rule(rules.find(row.own, target, (codes, hits) if len(codes) else None), row.own)
+        extra = (codes, hits) if len(codes) else None
+        rule = rules.rule(rules.find(row.own, target, extra, near), row.own)
         if best is not None and rule == best[0]:
             break
         inside = draw_inside(background, rule, effort.n_checked, rng)
@@ -219,6 +220,7 @@ def _surrogate(
         np.concatenate([p_hood[held_out:], p_pooled]),
         np.concatenate([np.ones(len(positions) - held_out), weights]),
         rules.pool.bins,
+        rules.pool.read,
     )
     told = surrogate.predict(positions[:held_out])
     return surrogate, balanced_agreement(p_hood[:held_out].argmax(axis=1), told)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from proto_model.explanation.background import Background
 from proto_model.explanation.interface import Bools, Floats, Ints, PredictProba
+from proto_model.explanation.lore.relevance import read_features
 from proto_model.explanation.measures import draw_marginals
 
 MAX_COARSE = 16
@@ -93,6 +94,7 @@ class Pool:
     probabilities: Floats
     real_codes: NDArray[np.int32]  # the same for the background's rows
     real_labels: Ints
+    read: Bools  # whether the model reads the feature at all
 
     @classmethod
     def build(cls, background: Background, predict_proba: PredictProba, seed: int = 0) -> Pool:
@@ -110,8 +112,11 @@ class Pool:
         probabilities = np.concatenate(
             [predict_proba(X[start : start + CHUNK]) for start in range(0, n_rows, CHUNK)]
         )
+        nullable = np.array([feature.nullable for feature in background.schema.features])
+        may_miss = nullable | np.isnan(background.matrix).any(axis=0)
         return cls(
             bins=bins,
+            read=read_features(X, probabilities, may_miss, predict_proba, rng),
             codes=bins(X).astype(np.int32),
             labels=probabilities.argmax(axis=1),
             probabilities=probabilities,

@@ -22,6 +22,9 @@ COUNTED = 1500
 READABLE = 4
 ENOUGH = 20
 
+Marked = tuple[Ints, Bools]
+"""Rows by the bins of their values, and whether each is of the class."""
+
 
 @dataclass(frozen=True, eq=False)
 class Box:
@@ -104,17 +107,23 @@ class RuleSearch:
         self._no_missing = ~nullable & ~np.isnan(background.matrix).any(axis=0)
         self._large = ~background.numeric & (background.n_codes > 2 * READABLE)
 
-    def find(self, own: Ints, target: float, extra: tuple[Ints, Bools] | None = None) -> Box:
+    def find(self, own: Ints, target: float, extra: Marked | None = None, near: Marked | None = None) -> Box:
         """Box around the row with bins `own` whose precision on the pool and on real rows reaches `target`.
 
-        `extra` are further rows (their bins, and whether they are of the class) that count beside the pool's.
+        `extra` are further rows that count beside the pool's. Those `near` the row count, too, where the pool
+        says nothing of it: it has no row with a value that the row has, or no cut makes it purer.
         """
         if self.pool.bins.background.synthetic:
             # Drawn rows have fewer exceptions than real ones, so half as many of them may be missed.
             target = (1 + target) / 2
         mine = self.position[own].astype(np.int64)
         made = self._made if extra is None else self._made.after(self.position[extra[0]], extra[1])
-        return self._widen(self._cut(mine, target, made), target, made)
+        box = self._cut(mine, target, made)
+        unseen = self.pool.read & (self._root[0].rows[mine] == 0)
+        if near is not None and (unseen.any() or box is self._everything):
+            made = made.after(self.position[near[0]], near[1])
+            box = self._cut(mine, target, made)
+        return self._widen(box, target, made)
 
     def _cut(self, own: Ints, target: float, made: _Sample) -> Box:
         """From everything down to a box that reaches the target, one cut at a time."""
@@ -122,6 +131,7 @@ class RuleSearch:
         box = self._everything
         at = np.arange(bins.n_bins)
         feature, mine = bins.feature, own[bins.feature]
+        read = self.pool.read[feature]
         rows, real = np.arange(len(made.hit)), np.arange(len(self._real.hit))
         for _ in range(MAX_CUTS):
             hit, real_hit = made.hit[rows], self._real.hit[real]
@@ -135,7 +145,9 @@ class RuleSearch:
             low, high = box.low[feature], box.high[feature]
             # Every cut of every feature at once: how much purer the rows get, for the hits that are left.
             scores = np.full((2, bins.n_bins), -np.inf)
-            for side, valid in enumerate([(at >= mine) & (at < high), (at > low) & (at <= mine)]):
+            for side, valid in enumerate(
+                [(at >= mine) & (at < high) & read, (at > low) & (at <= mine) & read]
+            ):
                 better, left = np.zeros(bins.n_bins), np.zeros(bins.n_bins)
                 for counts, before in zip(samples, (precision, real_precision), strict=True):
                     n, m = _kept(counts, box, feature, side)

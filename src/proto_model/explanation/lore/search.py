@@ -68,7 +68,8 @@ class Row:
     def of(cls, x: Floats, options: Parameters, knowledge: Knowledge) -> Row:
         """The row `x` in the numbering of the pool's bins."""
         own = knowledge.pool.bins(x[np.newaxis])[0]
-        return cls(x, own, Freedom.of(options, knowledge.background), options, knowledge)
+        freedom = Freedom.of(options, knowledge.background).without(~knowledge.pool.read)
+        return cls(x, own, freedom, options, knowledge)
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Random numbers for one purpose; the same in any thread and any order of rows."""

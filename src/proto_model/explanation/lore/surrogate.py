@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.explanation.interface import Floats, Ints
-from proto_model.explanation.lore.counting import WIDTH, best_splits, count
+from proto_model.explanation.interface import Bools, Floats, Ints
+from proto_model.explanation.lore.counting import WIDTHS, best_splits, count
 from proto_model.explanation.lore.neighborhood import Bins
 
 MAX_DEPTH = 10
 MAX_FEATURES = 10
-MAX_TARGETS = WIDTH - 2
 LEAF_ROWS = 10
 MIN_GAIN = 2e-4  # of the spread at the root
 
@@ -33,9 +32,13 @@ class Surrogate:
 
     @classmethod
     def fit(
-        cls, positions: NDArray[np.int32], probabilities: Floats, weights: Floats, bins: Bins
-    ) -> Surrogate:
-        """Tree for rows given by the positions of their values, the model's probabilities and row weights."""
+        cls, positions: NDArray[np.int32], probabilities: Floats, weights: Floats, bins: Bins,
+        read: Bools | None = None,
+    ) -> Surrogate:  # fmt: skip
+        """Tree for rows given by the positions of their values, the model's probabilities and row weights.
+
+        It splits on features that are `read`; all by default.
+        """
         labels = probabilities.argmax(axis=1)
         n_classes = probabilities.shape[1]
         # Every class weighs the same, and a row 1 on average.
@@ -44,11 +47,12 @@ class Surrogate:
         weighted = probabilities * weights[:, np.newaxis]
         # Probabilities sum to 1, so that one class fewer says as much; those that vary most are told apart.
         spread = (weighted * probabilities).sum(axis=0) - weighted.sum(axis=0) ** 2 / weights.sum()
-        targets = np.argsort(-spread, kind="stable")[: max(min(MAX_TARGETS, n_classes - 1), 1)]
+        width = next((width for width in WIDTHS if n_classes - 1 <= width - 2), WIDTHS[-1])
+        targets = np.argsort(-spread, kind="stable")[: max(min(width - 2, n_classes - 1), 1)]
         coarse = bins.coarse[positions]
-        values = np.zeros((len(weights), WIDTH))
+        values = np.zeros((len(weights), width))
         values[:, 0], values[:, 1], values[:, 2 : 2 + len(targets)] = 1.0, weights, weighted[:, targets]
-        codes = _Codes.of(coarse, _features(coarse, values, bins), bins)
+        codes = _Codes.of(coarse, _features(coarse, values, bins, read), bins)
         feature, threshold, left, leaf = _grow(codes, values, MIN_GAIN * float(spread[targets].sum()))
         votes = [np.bincount(leaf, column, len(feature)) for column in weighted.T]
         return cls(
@@ -105,17 +109,19 @@ class _Codes:
         return cls(features, shift, span, np.ascontiguousarray(coarse[:, features] + shift))
 
 
-def _features(coarse: NDArray[np.int32], values: Floats, bins: Bins) -> Ints:
+def _features(coarse: NDArray[np.int32], values: Floats, bins: Bins, read: Bools | None) -> Ints:
     """The features that tell the targets apart best, each on its own."""
     n_rows, n_features = coarse.shape
-    if n_features <= MAX_FEATURES:
-        return np.arange(n_features)
+    allowed = np.ones(n_features, dtype=np.bool_) if read is None else read
+    if np.count_nonzero(allowed) <= MAX_FEATURES:
+        return np.flatnonzero(allowed)
     nodes = np.zeros(n_rows, dtype=np.int64)
     codes = coarse.astype(np.int64)
     # With every bin a leaf of its own: the same measure as that of a split, in one pass over the rows.
     sums = count(np.arange(n_rows), nodes, codes, values, (1, len(bins.coarse_feature)))[0]
     score = (sums[:, 2:] ** 2).sum(axis=1) / np.maximum(sums[:, 1], 1e-12)
-    best = np.argsort(-np.bincount(bins.coarse_feature, score, n_features), kind="stable")
+    scores = np.where(allowed, np.bincount(bins.coarse_feature, score, n_features), -np.inf)
+    best = np.argsort(-scores, kind="stable")
     return np.sort(best[:MAX_FEATURES])
 
 
@@ -131,7 +137,7 @@ def _grow(codes: _Codes, values: Floats, least_gain: float) -> tuple[Ints, Ints,
         if depth < MAX_DEPTH:
             shape = n_nodes, len(codes.features) * codes.span
             sums = count(rows, node, codes.codes, values, shape)
-            gain, best = best_splits(sums.reshape(n_nodes, -1, codes.span, WIDTH), LEAF_ROWS)
+            gain, best = best_splits(sums.reshape(n_nodes, -1, codes.span, values.shape[1]), LEAF_ROWS)
             worth = gain > least_gain
             split_feature[worth], split_code[worth] = best[worth] // codes.span, best[worth]
         splits = split_feature >= 0

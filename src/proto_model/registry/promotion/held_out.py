@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from proto_model.errors import DataError
 from proto_model.registry.promotion.comparison import ComparisonError
@@ -22,6 +23,11 @@ from proto_model.table.split import HASH_COLUMN, split_digest
 from proto_model.table.twins import near_duplicates
 
 _KINDS = ("key", "group")
+_RARE = 0.01  # numbers that are as rare by chance are not called chance
+_NOT_TOLD = (
+    "How many compared rows nearly equal a training row of version {} is not known: it is of 0.3.0 or "
+    "before, or has other features. It may have learned from earlier states of corrected rows."
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,23 @@ class NearTwins:
     expected_one_differs: float | None = None
     is_estimate: bool = False
 
+    @property
+    def n_near(self) -> int:
+        """How many rows equal a training row but for little."""
+        return (self.equal_features or 0) + (self.one_feature_differs or 0)
+
+    @property
+    def is_more_than_chance(self) -> bool:
+        """Whether either number is beyond what chance explains."""
+        pairs = (
+            (self.equal_features, self.expected_equal),
+            (self.one_feature_differs, self.expected_one_differs),
+        )
+        return any(
+            found and expected is not None and binom.sf(found - 1, self.rows, expected / self.rows) < _RARE
+            for found, expected in pairs
+        )
+
 
 @dataclass(frozen=True)
 class HeldOutRows:
@@ -49,7 +72,8 @@ class HeldOutRows:
 
     Of the `n_test_rows` of the challenger's run, `n_set_aside` are left out because a version learned from
     them, or from rows of the same key or group. `caveats` say why a version may have seen some of the rows
-    all the same. `split_by` says how the rows of each version were split, by its number.
+    all the same, `remarks` what else is to know of them. `split_by` says how the rows of each version were
+    split, by its number.
     """
 
     frame: pd.DataFrame
@@ -58,6 +82,12 @@ class HeldOutRows:
     caveats: tuple[str, ...]
     split_by: Mapping[str, str] = field(default_factory=dict)
     near_duplicates: tuple[NearTwins, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether it is certain that no version has learned from any of the rows, or from a state of one."""
+        return not (self.caveats or self.remarks)
 
     @property
     def digest(self) -> str:
@@ -91,7 +121,12 @@ def held_out_rows(challenger: ModelVersion, champion: ModelVersion | None, folde
         raise DataError(_nothing_left(len(frame), known))
     frame = frame[~seen].reset_index(drop=True)
     twins = [_near_twins(frame, version) for version in known]
-    caveats += [sentence for counted in twins for sentence in _said_of_twins(counted, known)]
+    # A key tells corrected rows from others, so near-duplicates are other rows.
+    keys = {version.columns.key for version in known}
+    doubtful = [] if len(keys) == 1 and keys != {""} else twins
+    caveats += [_said_of_twins(counted) for counted in doubtful if counted.is_more_than_chance]
+    caveats += [_NOT_TOLD.format(counted.version) for counted in doubtful if counted.equal_features is None]
+    by_chance = [counted for counted in doubtful if counted.n_near and not counted.is_more_than_chance]
     return HeldOutRows(
         frame=frame,
         n_test_rows=len(seen),
@@ -99,6 +134,7 @@ def held_out_rows(challenger: ModelVersion, champion: ModelVersion | None, folde
         caveats=tuple(caveats),
         split_by={version.version: version.columns.rule for version in known},
         near_duplicates=tuple(twins),
+        remarks=tuple(_said_of_twins(counted) for counted in by_chance),
     )
 
 
@@ -242,24 +278,12 @@ def _near_twins(frame: pd.DataFrame, version: Learned) -> NearTwins:
     )
 
 
-def _said_of_twins(counted: NearTwins, known: Sequence[Learned]) -> list[str]:
-    """What near-duplicates mean for the comparison; nothing where a key tells corrected rows from others."""
-    keys = {version.columns.key for version in known}
-    if len(keys) == 1 and keys != {""}:
-        return []
-    if counted.equal_features is None or counted.one_feature_differs is None:
-        return [
-            f"How many compared rows nearly equal a training row of version {counted.version} is not known: "
-            "it is of 0.3.0 or before, or has other features. It may have learned from earlier states of "
-            "corrected rows."
-        ]
-    if not counted.equal_features + counted.one_feature_differs:
-        return []
+def _said_of_twins(counted: NearTwins) -> str:
     about = "about " if counted.is_estimate else ""
-    return [
+    return (
         f"Of the {counted.rows} compared rows, {counted.equal_features} equal a training row of version "
         f"{counted.version} in all features, though not in the class or in other columns, and {about}"
         f"{counted.one_feature_differs} others in all features but one; chance explains about "
         f"{counted.expected_equal:.0f} and {counted.expected_one_differs:.0f}. Corrections of rows that it "
         "learned from are no unseen rows: a key, as in `-P key=id`, would tell which they are."
-    ]
+    )

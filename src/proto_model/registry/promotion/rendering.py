@@ -126,14 +126,18 @@ def _rows(report: dict[str, Any]) -> str:
     excluded = (
         "None was excluded."
         if rows["set_aside"] == 0
-        else f"{rows['set_aside']} were excluded because one of the versions was trained on them."
+        else f"{rows['set_aside']} were excluded because one of the versions was trained on them, or on rows "
+        "of the same key, group or time."
     )
-    if report["champion"] is None:
+    said = " ".join([*rows["caveats"], *rows["remarks"]])
+    if rows["caveats"]:
+        unseen = f"**A version may have seen some of these rows in training.** {said}"
+    elif rows["remarks"]:
+        unseen = f"No version saw any of these rows in training, as they are now. {said}"
+    elif report["champion"] is None:
         unseen = "The version saw none of these rows in training."
-    elif rows["unseen_by_both"]:
-        unseen = "Neither version saw any of the compared rows in training."
     else:
-        unseen = "**A version may have seen some of these rows in training.** " + " ".join(rows["caveats"])
+        unseen = "Neither version saw any of the compared rows in training."
     return (
         f"Compared on {rows['compared']} held-out rows (digest `{rows['digest']}`) out of the "
         f"{rows['test_rows']} test rows of the challenger's training run. {excluded} {unseen}"

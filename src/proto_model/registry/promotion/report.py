@@ -178,8 +178,9 @@ def _rows(evaluation: Evaluation) -> dict[str, Any]:
         "set_aside": rows.n_set_aside,
         "compared": len(rows.frame),
         "digest": rows.digest,
-        "unseen_by_both": not rows.caveats,
+        "unseen_by_both": rows.is_unseen,
         "caveats": list(rows.caveats),
+        "remarks": list(rows.remarks),
         "split_by": dict(rows.split_by),
         "near_duplicates": [asdict(counted) for counted in rows.near_duplicates],
     }

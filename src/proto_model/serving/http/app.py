@@ -36,6 +36,8 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 JSON_HEADER = (b"content-type", JSON.encode())
 ACCEPT_ENCODING = (b"accept-encoding", ", ".join(ENCODINGS).encode())
+# The second name is that of Azure Machine Learning's own servers.
+INVOCATIONS = ("/invocations", "/score")
 # Answered even when too many connections are open.
 HEALTH = ("/ping", "/health", "/v2/health/live", "/v2/health/ready")
 # MLflow's codes of requests that were not read to their end.
@@ -86,7 +88,7 @@ class App:
         try:
             if "fault" in scope and path not in HEALTH:
                 raise RefusedError(*scope["fault"])
-            if path == "/invocations":
+            if path in INVOCATIONS:
                 content, n_rows = await self._invoke(scope, receive)
             elif is_v2:
                 content, n_rows = await self._v2(scope, receive, path)
@@ -110,12 +112,13 @@ class App:
         if status == 503:
             headers.append((b"retry-after", b"%d" % self._service.retry_after_s))
         elif status == 405:
-            headers.append((b"allow", b"POST" if path.endswith(("/invocations", "/infer")) else b"GET"))
+            headers.append((b"allow", b"POST" if path.endswith((*INVOCATIONS, "/infer")) else b"GET"))
         if is_last:  # what is still to come of the request is not wanted
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
-        self._count("v2" if is_v2 else path[1:], status, time.perf_counter() - begin, n_rows)
+        route = "v2" if is_v2 else "invocations" if path in INVOCATIONS else path[1:]
+        self._count(route, status, time.perf_counter() - begin, n_rows)
 
     def close(self) -> None:
         """Have what is at work end at its next step, and the threads with it."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from proto_model.explanation.unfolded import Unfolding
 from proto_model.model import BackgroundKind, background_rows
 from proto_model.table import TrainingData, encode
 from proto_model.training.background.bins import LEAST
@@ -31,4 +32,7 @@ class StoredBackground:
         if kind == "rows":
             return cls(kind, background_rows(X))
         codes: NDArray[np.int64] = np.unique(data.y_train, return_inverse=True)[1]
-        return cls(kind, synthetic_rows(X, codes, data.schema, random_state))
+        # Term by term: which terms come together in one text may be one person's own words.
+        unfolding = Unfolding(data.schema)
+        rows = synthetic_rows(unfolding.unfold(X), codes, unfolding.plain, random_state)
+        return cls(kind, unfolding.fold(rows))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.explanation.background import short_number_between
-from proto_model.schema import Feature
+from proto_model.schema import DATE_TYPES, Feature
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -75,6 +75,11 @@ class Bins:
         return first, last
 
 
+def is_number(feature: Feature) -> bool:
+    """Whether its values have an order and distances, as numbers and dates do."""
+    return feature.type in ("double", "long", *DATE_TYPES)
+
+
 def bins_of(feature: Feature, column: Floats, rng: np.random.Generator) -> Bins:
     """Bins of a coded column of the training rows."""
     missing = np.isnan(column)
@@ -85,7 +90,7 @@ def bins_of(feature: Feature, column: Floats, rng: np.random.Generator) -> Bins:
         missing = np.zeros(len(column), dtype=np.bool_)
     elif n_missing > len(column) - LEAST and n_missing >= LEAST:  # that it is known is
         missing = np.ones(len(column), dtype=np.bool_)
-    if feature.type in ("double", "long"):
+    if is_number(feature):
         return _of_numbers(feature, column, missing)
     n_codes = 2 if feature.categories is None else max(len(feature.categories), 1)
     return _of_codes(column, missing, n_codes, rng)
@@ -105,7 +110,7 @@ def _of_codes(column: Floats, missing: Bools, n_codes: int, rng: np.random.Gener
 
 
 def _of_numbers(feature: Feature, column: Floats, missing: Bools) -> Bins:
-    whole = feature.type == "long"
+    whole = feature.type != "double"
     of_row = np.full(len(column), MISSING)
     if missing.all():
         return Bins(np.zeros(1), np.zeros(1), of_row, whole, 0)

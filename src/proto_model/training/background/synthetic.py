@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.schema import ModelSchema
-from proto_model.training.background.bins import LEAST, MISSING, Bins, Bools, Floats, Ints, bins_of
+from proto_model.training.background.bins import LEAST, MISSING, Bins, Bools, Floats, Ints, bins_of, is_number
 from proto_model.training.background.groups import groups_of
 
 MIN_ROWS = 500
@@ -65,7 +65,7 @@ class _Learned:
     def of(cls, X: Floats, y: Ints, schema: ModelSchema, rng: np.random.Generator) -> _Learned:
         columns = [bins_of(feature, X[:, j], rng) for j, feature in enumerate(schema.features)]
         scores = [
-            _scores(column.counts) if feature.type in ("double", "long") else None
+            _scores(column.counts) if is_number(feature) else None
             for feature, column in zip(schema.features, columns, strict=True)
         ]
         Z = [_coordinates(*each, rng) for each in zip(columns, scores, strict=True)]

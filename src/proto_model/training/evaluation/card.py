@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from proto_model.forest.pipeline import compiled_forest
-from proto_model.schema import Feature, ModelSchema
+from proto_model.schema import DATE_TYPES, Feature, ModelSchema, date_text
 from proto_model.table import TrainingData, encode
 from proto_model.table.cautions import Caution
 from proto_model.training.background import LEAST, StoredBackground
@@ -23,6 +23,14 @@ from proto_model.training.cautions import Judged, caution_section, model_caution
 from proto_model.training.decision import FoundDecision
 from proto_model.training.evaluation import plots
 from proto_model.training.evaluation.decisions import DecidedRows
+from proto_model.training.evaluation.group_bounds import CONFIDENCE
+from proto_model.training.evaluation.groupings import MAX_GROUPS, groupings
+from proto_model.training.evaluation.intervals import (
+    how_sure,
+    is_bound,
+    metric_bounds,
+    with_interval,
+)
 from proto_model.training.evaluation.markdown import cell, markdown_table
 from proto_model.training.evaluation.metrics import (
     CLASS_METRICS,
@@ -88,7 +96,8 @@ def judge(
         schema.feature_names,
         random_state=random_state,
     )
-    groups = metrics_by_group(_groupings(data), y, predicted, len(labels))
+    groups = metrics_by_group(groupings(data, importances), y, predicted, len(labels))
+    metrics |= metric_bounds(y, probabilities, predicted, labels)
     scores, stds = (result.table[name].to_numpy() for name in ("cv_balanced_accuracy", "cv_std"))
     figures = {
         "confusion_matrix.png": plots.confusion_matrix_plot(y, predicted, labels),
@@ -102,26 +111,6 @@ def judge(
     remarks = Remarks(found, decided.section(labels))
     card = model_card(result, data, background, metrics, importances, groups, remarks)
     return Verdict(metrics, importances, groups, figures, card, found)
-
-
-def _groupings(data: TrainingData) -> pd.DataFrame:
-    """Columns of the test rows to group by: protected ones first; booleans as JSON spells them."""
-    spelt = {0.0: "false", 1.0: "true"}
-    columns = {
-        feature.name: data.X_test[feature.name].map(spelt)
-        if feature.type == "boolean"
-        else data.X_test[feature.name]
-        for feature in data.schema.features
-        if feature.type in ("boolean", "string")
-    }
-    return data.protected_test.map(_spelt).assign(**columns)
-
-
-def _spelt(value: object) -> object:
-    """Cell of a protected column as a report shows it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) and value == value else value
 
 
 def library_versions() -> dict[str, str]:
@@ -175,8 +164,8 @@ def model_card(
         markdown_table(["hyperparameter", "value"], result.best_params.items()),
         "## Results on the test rows",
         markdown_table(
-            ["metric", "value"],
-            ((m.described, f"{metrics[m.name]:.4f}") for m in METRICS if m.name in metrics),
+            ["metric", f"value ({CONFIDENCE:.0%} interval)"],
+            ((m.described, with_interval(metrics, m.name)) for m in METRICS if m.name in metrics),
         ),
         markdown_table(
             ["class", *(metric.described for metric in CLASS_METRICS)], _class_metrics(schema, metrics)
@@ -195,7 +184,7 @@ def model_card(
         ),
         *_groups(groups, schema),
         "## Limits",
-        _limits(data, metrics["accuracy"]),
+        _limits(data, metrics),
         "## Made with",
         ", ".join(f"{name} {number}" for name, number in library_versions().items()),
     ]
@@ -254,6 +243,12 @@ def _feature_row(feature: Feature) -> tuple[object, ...]:
         shown = ", ".join(feature.categories[:6])
         more = f", … ({len(feature.categories)} in total)" if len(feature.categories) > 6 else ""
         seen = f"{shown}{more}"
+    elif feature.terms is not None:
+        seen = f"words that count: {', '.join(feature.terms[:6])}{', …' if len(feature.terms) > 6 else ''}"
+    elif feature.type in DATE_TYPES:
+        dates = (feature.minimum, feature.maximum, feature.median)
+        low, high, middle = (date_text(code or 0.0, feature.type) for code in dates)
+        seen = f"{low} to {high}, median {middle}"
     elif feature.minimum is None or feature.maximum is None:
         seen = ""
     else:
@@ -267,34 +262,37 @@ def _feature_row(feature: Feature) -> tuple[object, ...]:
 def _class_metrics(schema: ModelSchema, metrics: Mapping[str, float]) -> Iterable[tuple[object, ...]]:
     names = class_names(schema)
     for name, suffix in zip(names, metric_suffixes(names), strict=True):
-        values = [metrics.get(f"{metric.name}/{suffix}") for metric in CLASS_METRICS]
-        yield name, *("not defined" if value is None else f"{value:.4f}" for value in values)
+        keys = [f"{metric.name}/{suffix}" for metric in CLASS_METRICS]
+        yield name, *(with_interval(metrics, key, 3) if key in metrics else "not defined" for key in keys)
 
 
 def _groups(groups: pd.DataFrame, schema: ModelSchema) -> list[str]:
     if groups.empty:
         return []
-    measures = [name for name in groups.columns if name not in ("feature", "group", "rows")]
+    figures = [name for name in groups.columns if name not in ("feature", "group", "rows")]
+    measures = [name for name in figures if not is_bound(name)]
     rows = (
         (
             row["feature"],
             row["group"],
             f"{row['rows']:,}",
-            *("" if pd.isna(row[name]) else f"{row[name]:.3f}" for name in measures),
+            *("" if pd.isna(row[name]) else with_interval(row, name, 3) for name in measures),
         )
-        for _, row in groups.head(4 * _MAX_LISTED).iterrows()
+        for row in groups.head(4 * _MAX_LISTED).to_dict("records")
     )
     positive = f' "Positive" is the class {cell(schema.classes[1])}.' if len(schema.classes) == 2 else ""
     return [
         "## Results by group",
-        "The same metrics for each value of the columns with few values. Look into large differences before "
-        f"using the model. Results of groups with fewer than {_SMALL_GROUP} rows are unreliable.{positive} "
-        "`fairness.csv` has all groups.",
+        "The same metrics for groups of the test rows: protected columns first, then those named like "
+        "sensitive ones, then the most important features. Numbers are cut at round numbers near the "
+        f"quintiles of the training rows; of many categories, the {MAX_GROUPS - 1} largest are shown. "
+        "Between parentheses are 95 % intervals. Look into differences that they do not explain before using "
+        f"the model.{positive} `fairness.csv` has all groups.",
         markdown_table(["feature", "group", "rows", *(name.replace("_", " ") for name in measures)], rows),
     ]
 
 
-def _limits(data: TrainingData, accuracy: float) -> str:
+def _limits(data: TrainingData, metrics: Mapping[str, float]) -> str:
     n_test = len(data.y_test)
     limits = [
         "A forest does not extrapolate: outside the ranges above, it predicts as at the nearest boundary.",
@@ -311,7 +309,5 @@ def _limits(data: TrainingData, accuracy: float) -> str:
         limits.append(
             f"These classes have fewer than {_SMALL_GROUP} test rows, so their results are rough: {shown}."
         )
-    # Half of a 95 % interval (normal approximation), at least one row: it is 0 for an accuracy of 0 or 1.
-    margin = max(1.96 * (accuracy * (1 - accuracy) / n_test) ** 0.5, 1 / n_test)
-    limits.append(f"With {n_test:,} test rows, the accuracy is known to about ± {margin:.3f}.")
+    limits.append(how_sure(metrics, n_test))
     return "\n".join(f"- {limit}" for limit in limits)

@@ -20,14 +20,27 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from proto_model.plotting import ACCENT, GRID, INK, MUTED, SECOND, class_colors, dress, new_figure, shortened
+from proto_model.plotting import (
+    ACCENT,
+    GRID,
+    INK,
+    MUTED,
+    SECOND,
+    class_colors,
+    dress,
+    new_figure,
+    shortened,
+    within_one,
+)
+from proto_model.statistics.shares import share_interval
 
 _BLUES = LinearSegmentedColormap.from_list("proto_blues", ["#ffffff", "#c3d9ee", "#5b93c9", "#17406d"])
 _MAX_ANNOTATED = 20
 _MAX_FEATURES = 20
 _MAX_NAMED = 10
 _MAX_BINS = 10
-_ROWS_FOR_MAX_BINS = 500
+_ROWS_PER_BIN = 20
+_N_BARS = 20
 
 
 def roc_plot(y: NDArray[np.int64], probabilities: NDArray[np.float64], labels: Sequence[object]) -> Figure:
@@ -81,20 +94,20 @@ def calibration_plot(
     """How often predictions come true against how probable they were said to be.
 
     With two classes it is about the second class's probability; with more about that of the predicted class.
-    Bars are 95 % Wilson intervals of the share in a bin. Parameters as in `roc_plot`.
+    Bins have about equally many rows, at least 20 where there are that many; bars are 95 % intervals
+    (Clopper and Pearson) of the share in a bin. Parameters as in `roc_plot`.
     """
     stated, came_true = probabilities.max(axis=1), probabilities.argmax(axis=1) == y
     what = "of the prediction"
     if len(labels) == 2:
         stated, came_true, what = probabilities[:, 1], y == 1, f"of {shortened(labels[1:])[0]}"
-    n_bins = _MAX_BINS if len(y) >= _ROWS_FOR_MAX_BINS else _MAX_BINS // 2
-    bins = np.minimum((stated * n_bins).astype(np.int64), n_bins - 1)
-    counts = np.bincount(bins, minlength=n_bins)
-    filled = counts > 0
-    n = counts[filled]
-    mean_stated = np.bincount(bins, weights=stated, minlength=n_bins)[filled] / n
-    share = np.bincount(bins, weights=came_true, minlength=n_bins)[filled] / n
-    low, high = _wilson(share, n)
+    bins = _even_bins(stated)
+    n = np.bincount(bins)
+    mean_stated = np.bincount(bins, weights=stated) / n
+    right = np.bincount(bins, weights=came_true)
+    share = right / n
+    ends = [share_interval(int(k), int(rows)) for k, rows in zip(right, n, strict=True)]
+    low, high = (np.array([getattr(end, side) for end in ends]) for side in ("low", "high"))
     error = float((n * np.abs(mean_stated - share)).sum() / n.sum())
 
     figure = new_figure(7.4, 6.2)
@@ -102,13 +115,14 @@ def calibration_plot(
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="perfectly calibrated")
     axes.errorbar(
         mean_stated, share, yerr=[share - low, high - share], color=ACCENT, marker="o", markersize=5,
-        linewidth=1.8, elinewidth=1, capsize=2, label=f"test rows (mean deviation {error:.3f})",
-        clip_on=False,
+        linewidth=1.8, elinewidth=1, capsize=2, clip_on=False,
+        label=f"test rows, about {len(y) // len(n):,} a point (mean deviation {error:.3f})",
     )  # fmt: skip
     dress(axes, "Calibration on the test rows", y="fraction that was right")
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.legend(frameon=True, framealpha=0.9, edgecolor=GRID, fontsize=9, loc="lower right")
-    histogram.bar((np.arange(n_bins) + 0.5) / n_bins, counts, width=0.9 / n_bins, color=SECOND, alpha=0.85)
+    counts = np.histogram(stated, bins=_N_BARS, range=(0, 1))[0]
+    histogram.bar((np.arange(_N_BARS) + 0.5) / _N_BARS, counts, width=0.9 / _N_BARS, color=SECOND, alpha=0.85)
     dress(histogram, "", f"predicted probability {what}", "rows")
     return figure
 
@@ -177,9 +191,10 @@ def search_plot(scores: NDArray[np.float64], stds: NDArray[np.float64]) -> Figur
     figure = new_figure(7.4, 4.4)
     axes = figure.subplots()
     tried = np.arange(1, len(scores) + 1)
+    within = np.array([np.minimum(stds, scores), np.minimum(stds, 1 - scores)]).clip(0)
     axes.errorbar(
-        tried, scores, yerr=stds, fmt="o", color=ACCENT, markersize=5, elinewidth=0.9, capsize=2, alpha=0.85,
-        label="candidate (± standard deviation over the folds)",
+        tried, scores, yerr=within, fmt="o", color=ACCENT, markersize=5, elinewidth=0.9, capsize=2,
+        alpha=0.85, label="candidate (± standard deviation over the folds)",
     )  # fmt: skip
     best_so_far = np.maximum.accumulate(scores)
     label = f"best so far ({best_so_far[-1]:.4f})"
@@ -188,6 +203,7 @@ def search_plot(scores: NDArray[np.float64], stds: NDArray[np.float64]) -> Figur
     dress(axes, "Search over the hyperparameters", "candidate", "balanced accuracy (cross-validation)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlim(0.4, len(scores) + 0.6)
+    within_one(axes.set_ylim, axes.get_ylim())
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
     return figure
 
@@ -213,13 +229,13 @@ def _draw(
     many = n_classes > _MAX_NAMED
     axes.plot(
         *curve, color=color, linewidth=0.8 if many else (2.2 if n_classes == 2 else 1.5),
-        alpha=0.5 if many else 0.95, label=None if many else label, drawstyle=drawstyle,
+        alpha=0.5 if many else 0.95, label=None if many else label, drawstyle=drawstyle, clip_on=False,
     )  # fmt: skip
 
 
 def _finish(axes: Axes, corner: Literal["lower left", "lower right"], n_classes: int) -> None:
     """Limits, and the legend: in a corner while it is small, beside the axes when it is not."""
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
+    axes.set(xlim=(0, 1), ylim=(0, 1))
     handles, _ = axes.get_legend_handles_labels()
     if not handles:
         axes.text(0.5, 0.5, "not defined: the test rows are all of one class", ha="center", color=MUTED)
@@ -229,11 +245,19 @@ def _finish(axes: Axes, corner: Literal["lower left", "lower right"], n_classes:
         axes.legend(handles=handles, frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5))
 
 
-def _wilson(
-    share: NDArray[np.float64], n: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """95 % interval of a binomial share (Wilson 1927), rounded into [0, 1] and around the share."""
-    z = 1.959964
-    center = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return np.minimum(np.maximum(center - half, 0), share), np.maximum(np.minimum(center + half, 1), share)
+def _even_bins(stated: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Bin of each probability: bins of about as many rows each, equal probabilities in the same one."""
+    n_bins = int(np.clip(len(stated) // _ROWS_PER_BIN, 1, _MAX_BINS))
+    values, rows = np.unique(stated, return_counts=True)
+    middle = np.cumsum(rows) - rows / 2
+    bins = np.minimum((middle / len(stated) * n_bins).astype(np.int64), n_bins - 1)
+    # What equal probabilities leave with too few rows goes to the bin below it, or above the first one.
+    sizes = np.bincount(bins, weights=rows, minlength=n_bins)
+    merged = np.zeros(n_bins, dtype=np.int64)
+    last, held = 0, sizes[0]
+    for index in range(1, n_bins):
+        if held >= _ROWS_PER_BIN and sizes[index:].sum() >= _ROWS_PER_BIN:
+            last, held = last + 1, 0.0
+        merged[index] = last
+        held += sizes[index]
+    return merged[bins][np.searchsorted(values, stated)]

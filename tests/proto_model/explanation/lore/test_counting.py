@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proto_model.explanation.lore.counting import WIDTH, best_splits, count
+from proto_model.explanation.lore.counting import WIDTHS, best_splits, count
 
 
 @settings(max_examples=30, deadline=None)
@@ -11,14 +11,15 @@ from proto_model.explanation.lore.counting import WIDTH, best_splits, count
     n_features=st.integers(1, 4),
     n_nodes=st.integers(1, 5),
     seed=st.integers(0, 2**32 - 1),
+    width=st.sampled_from(WIDTHS),
 )
-def test_counting_is_adding_up(n_rows, n_features, n_nodes, seed):
+def test_counting_is_adding_up(n_rows, n_features, n_nodes, seed, width):
     rng = np.random.default_rng(seed)
     codes = rng.integers(0, 7, (n_rows, n_features))
-    values = rng.normal(size=(n_rows, WIDTH))
+    values = rng.normal(size=(n_rows, width))
     rows = np.flatnonzero(rng.random(n_rows) < 0.7)
     node = rng.integers(0, n_nodes, len(rows))
-    expected = np.zeros((n_nodes, 7, WIDTH))
+    expected = np.zeros((n_nodes, 7, width))
     for i, k in zip(rows, node, strict=True):
         for code in codes[i]:
             expected[k, code] += values[i]
@@ -32,12 +33,13 @@ def test_counting_is_adding_up(n_rows, n_features, n_nodes, seed):
     n_features=st.integers(1, 4),
     span=st.integers(1, 5),
     seed=st.integers(0, 2**32 - 1),
+    width=st.sampled_from(WIDTHS),
 )
-def test_the_best_split_explains_most(n_nodes, n_features, span, seed):
+def test_the_best_split_explains_most(n_nodes, n_features, span, seed, width):
     rng = np.random.default_rng(seed)
     rows = rng.integers(0, span, (n_nodes, 30, n_features))  # codes of 30 rows in each node
-    values = np.concatenate([np.ones((n_nodes, 30, 1)), rng.random((n_nodes, 30, WIDTH - 1))], axis=2)
-    sums = np.zeros((n_nodes, n_features, span, WIDTH))
+    values = np.concatenate([np.ones((n_nodes, 30, 1)), rng.random((n_nodes, 30, width - 1))], axis=2)
+    sums = np.zeros((n_nodes, n_features, span, width))
     for k, f, c in np.ndindex(sums.shape[:3]):
         sums[k, f, c] = values[k, rows[k, :, f] == c].sum(axis=0)
 

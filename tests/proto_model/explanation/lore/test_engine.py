@@ -334,6 +334,29 @@ def test_hundreds_of_features_and_classes_stay_short(check):
         assert any("most important of 300 features" in note for note in explanation["notes"])
 
 
+def test_long_lists_of_categories_do_not_cost_counterfactuals(check):
+    names = tuple(f"charge number {k}, as described" for k in range(440))
+    schema = replace(
+        plain_schema(1),
+        features=(Feature("charge", "string", True, categories=names), Feature("n", "double", True)),
+    )
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.integers(0, 440, 2000), rng.normal(size=2000).round(2)])
+
+    def model(Z):
+        return np.eye(2)[
+            ((np.nan_to_num(Z[:, 0]) * 7919 % 440 < 230) & (np.nan_to_num(Z[:, 1]) > -1)).astype(int)
+        ]
+
+    explanations = make_explainer("lore", schema, X, model).explain(X[:8], Parameters())
+
+    for explanation in map(check, explanations):
+        assert explanation["counterfactuals"]
+        assert len(explanation["rule"]["text"]) < 1000
+        for premise in explanation["rule"]["premises"]:
+            assert premise["feature"] != "charge" or {"in", "count"} & set(premise)
+
+
 def test_a_model_of_another_schema_is_told_apart(schema, rows):
     explainer = make_explainer("lore", schema, rows, lambda X: np.ones((len(X), 3)) / 3)
 

@@ -9,7 +9,7 @@ import pytest
 
 from proto_model.errors import DataError
 from proto_model.registry.promotion.comparison import ComparisonError
-from proto_model.registry.promotion.held_out import held_out_rows
+from proto_model.registry.promotion.held_out import NearTwins, held_out_rows
 from proto_model.registry.record import log_split
 from proto_model.table import Roles, load_training_data
 from proto_model.table.split import HASH_COLUMN
@@ -269,3 +269,21 @@ def test_a_version_without_fingerprints_has_a_caveat(client, version_trained_on,
 
     assert "is not known: it is of 0.3.0 or before" in rows.caveats[0]
     assert rows.near_duplicates[0].equal_features is None
+
+
+def test_rows_that_are_nearly_equal_by_chance_are_a_remark(version_trained_on, mixed_frame, tmp_path):
+    version, _ = version_trained_on(mixed_frame)
+    rows = held_out_rows(version, None, tmp_path)
+    (counted,) = rows.near_duplicates
+
+    assert counted.one_feature_differs > 0
+    assert rows.caveats == ()
+    assert f"{counted.one_feature_differs} others in all features but one; chance explains" in rows.remarks[0]
+    assert not rows.is_unseen
+
+
+@pytest.mark.parametrize(("found", "expected", "more"), [(1, 0.0, True), (3, 3.0, False), (30, 3.0, True)])
+def test_more_near_duplicates_than_chance_explains_are_told_apart(found, expected, more):
+    counted = NearTwins("1", 100, 0, found, 0.0, expected)
+
+    assert counted.is_more_than_chance == more

@@ -6,9 +6,11 @@ import pytest
 
 from proto_model.schema import Feature, ModelSchema
 from proto_model.table import DroppedColumn, TrainingData
+from proto_model.table.cautions import Caution
 from proto_model.training import SearchResult
 from proto_model.training.background import StoredBackground
 from proto_model.training.evaluation import classification_metrics, metrics_by_group, model_card
+from proto_model.training.evaluation.card import Remarks
 
 LABELS = ("<=50K", ">50K")
 
@@ -131,3 +133,22 @@ def test_nothing_to_say_leaves_the_section_out(facts):
     assert "not used:" not in card
     assert "By group" not in card
     assert "Results by group" not in card
+
+
+def test_the_accuracy_of_194_right_rows_of_194_is_not_known_to_half_a_point(facts):
+    y = np.array([">50K"] * 194, dtype=object)
+    data = dataclasses.replace(facts["data"], y_test=y)
+
+    card = model_card(**facts | {"data": data, "metrics": {"accuracy": 1.0, "balanced_accuracy": 1.0}})
+
+    assert "lies between 0.981 and 1.000 (95 % interval)" in card
+
+
+def test_cautions_stand_near_the_top_beside_the_columns_that_are_not_used(facts):
+    cautions = (Caution("leak", ("a|b",), "`a|b` tells >50K from <=50K. Drop it: `-P 'drop=a|b'`."),)
+
+    card = model_card(**facts | {"remarks": Remarks(cautions)})
+
+    assert "- **leak:** `a|b` tells >50K from &lt;=50K." in card
+    assert card.index("## Cautions") < card.index("| empty |") < card.index("## Intended use")
+    assert "None found" in model_card(**facts)

@@ -139,7 +139,7 @@ def test_booleans_coded_as_numbers_are_groups_and_many_classes_have_fewer_column
 
     table = metrics_by_group(flags, y, y, 3)
 
-    assert list(table["group"]) == ["(missing)", "0.0", "1.0"]
+    assert list(table["group"]) == ["0.0", "1.0", "(missing)"]
     assert "true_positive_rate" not in table.columns
     assert (table["accuracy"] == 1).all()
 

@@ -6,6 +6,7 @@ from matplotlib.image import imread
 
 from proto_model.plotting import save
 from proto_model.training.evaluation.plots import (
+    _even_bins,
     calibration_plot,
     confusion_matrix_plot,
     importance_plot,
@@ -82,3 +83,36 @@ def test_importances_of_any_number_of_features(n_features, tmp_path):
 def test_a_search_with_one_candidate_and_with_failed_ones(tmp_path):
     drawn(search_plot(np.array([0.9]), np.array([0.01])), tmp_path)
     drawn(search_plot(np.array([0.8, 0.9, 0.7]), np.array([0.1, 0.1, 0.1])), tmp_path)
+
+
+@pytest.mark.parametrize("n_rows", [12, 36, 600])
+def test_points_of_the_calibration_plot_stand_for_twenty_rows_or_for_all(n_rows):
+    generator = np.random.default_rng(n_rows)
+    stated = generator.beta(0.3, 0.3, n_rows).round(2)
+    y = (generator.random(n_rows) < stated).astype(int)
+
+    sizes = np.bincount(_even_bins(stated))
+    figure = calibration_plot(y, np.column_stack([1 - stated, stated]), ["a", "b"])
+
+    assert sizes.sum() == n_rows
+    assert sizes.min() >= min(20, n_rows)
+    assert len(sizes) <= 10
+    points = figure.axes[0].lines[1].get_xdata()
+    assert len(points) == len(sizes)
+    assert (np.diff(points) > 0).all()
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 12])
+def test_no_axis_of_a_share_goes_beyond_one(n_classes):
+    y, probabilities = predictions(n_classes)
+    labels = list(range(n_classes))
+    scores = np.array([0.99, 0.97])
+
+    for figure in (
+        *(plot(y, probabilities, labels) for plot in (roc_plot, precision_recall_plot, calibration_plot)),
+        search_plot(scores, np.array([0.05, 0.01])),
+    ):
+        figure.draw_without_rendering()
+        low, high = figure.axes[0].get_ylim()
+        assert low >= 0
+        assert high <= 1

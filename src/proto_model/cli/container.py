@@ -1,0 +1,127 @@
+"""What runs in an image: serve the model that is there, or ask whether the service answers.
+
+Example: python -m proto_model container serve --workers 2
+
+The model is the first of these folders that holds one: /opt/ml/model (SageMaker), the one that
+AZUREML_MODEL_DIR names, /mnt/models (KServe), and /opt/model, which is built in. The port is PORT, by
+default 8080. All that follows goes to `python -m proto_model serve`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+BUILT_IN = Path("/opt/model")
+SAGEMAKER = Path("/opt/ml/model")
+KSERVE = Path("/mnt/models")
+DEFAULT_PORT = "8080"
+
+_MLMODEL = "MLmodel"
+_MLSERVER = Path("/tmp/mlserver")  # what the image holds cannot be written to
+_HEALTH_TIMEOUT_S = 3.0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m proto_model container",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "action", nargs="?", choices=("serve", "health"), default="serve", help="default: %(default)s"
+    )
+    parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help="options of `serve`")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code of the server, or 0 if the service answers and 1 if it does not."""
+    arguments = build_parser().parse_args(argv)
+    port = os.environ.get("PORT", DEFAULT_PORT)
+    if arguments.action == "health":
+        return health(port)
+    folder = model_folder(os.environ)
+    if folder is None:
+        places = ", ".join(map(str, places_of(os.environ)))
+        print(f"error: there is no model to serve in any of {places}. Mount one there.", file=sys.stderr)
+        return 1
+    server = os.environ.get("PROTO_MODEL_CONTAINER_SERVER", "lean")
+    if server != "lean":
+        return _become(server, folder, port)
+    from proto_model.cli import serve
+
+    address = ["--host", "0.0.0.0", "--port", port, "--allowed-hosts", "*"]
+    return serve.main(["-m", str(folder), *address, *arguments.options])
+
+
+def places_of(environment: Mapping[str, str]) -> list[Path]:
+    """Folders in which a model may be, the most particular one first."""
+    azure = environment.get("AZUREML_MODEL_DIR")
+    return [SAGEMAKER, *([Path(azure)] if azure else []), KSERVE, BUILT_IN]
+
+
+def model_folder(environment: Mapping[str, str]) -> Path | None:
+    """The first folder with a model; platforms may have put it some folders below."""
+    for place in places_of(environment):
+        for folder in _candidates(place):
+            if (folder / _MLMODEL).is_file():
+                return folder
+    return None
+
+
+def _candidates(place: Path) -> Iterable[Path]:
+    yield place
+    for pattern in ("*/", "*/*/"):
+        yield from sorted(place.glob(pattern))
+
+
+def health(port: str) -> int:
+    """0 if the service on this machine answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=_HEALTH_TIMEOUT_S)
+    try:
+        connection.request("GET", "/ping")
+        status = connection.getresponse().status
+    except OSError as error:
+        print(f"no answer on port {port}: {error}", file=sys.stderr)
+        return 1
+    finally:
+        connection.close()
+    return 0 if status == 200 else 1
+
+
+def _become(server: str, folder: Path, port: str) -> int:
+    """Replace this process by MLflow's server or by MLServer."""
+    environment = dict(os.environ)
+    if server == "mlflow":
+        from mlflow.pyfunc.scoring_server import _SERVER_MODEL_PATH
+
+        environment[_SERVER_MODEL_PATH] = str(folder)
+        module = ["uvicorn", "--host", "0.0.0.0", "--port", port, "mlflow.pyfunc.scoring_server.app:app"]
+    else:
+        module = ["mlserver.cli", "start", str(_configured(folder, port))]
+    os.execve(sys.executable, [sys.executable, "-m", *module], environment)
+
+
+def _configured(folder: Path, port: str) -> Path:
+    """Folder that `mlserver start` takes, with a copy of the model."""
+    import shutil
+
+    from proto_model.serving.mlserver.configs import write_mlserver_configs
+
+    _MLSERVER.mkdir(parents=True, exist_ok=True)
+    copy = _MLSERVER / ".download"
+    shutil.copytree(folder, copy)
+    environment = {"MLSERVER_HOST": "0.0.0.0", "MLSERVER_HTTP_PORT": port, **os.environ}
+    write_mlserver_configs(copy, _MLSERVER, environment)
+    return _MLSERVER
+
+
+if __name__ == "__main__":
+    sys.exit(main())
