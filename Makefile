@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 LISTS := pyproject.toml mapper/pyproject.toml constraints.txt requirements.txt
 
-.PHONY: help demo test quick bombs images sequence spark fuzz soak install install-dev lock wheels format lint types all clean
+.PHONY: help demo test quick bombs crowds images sequence spark fuzz soak install install-dev lock wheels format lint types all clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,10 +28,13 @@ soak: $(VENV)/.installed-dev ## the servers under load, kills, faults and crowds
 	$(BIN)/python -m scripts.soak --minutes $${SOAK_MINUTES:-60}
 
 quick: $(VENV)/.installed-dev ## the tests that start no servers
-	$(BIN)/python -m pytest -m "not system and not bombs and not images"
+	$(BIN)/python -m pytest -m "not system and not bombs and not crowds and not images"
 
 bombs: $(VENV)/.installed-dev ## every small file that unpacks to much, of which the tests have the short form: a minute
 	$(BIN)/python -m pytest -m "bombs or not bombs" tests/proto_model/files/test_bombs.py
+
+crowds: $(VENV)/.installed-dev ## sixty promotions at once, of which the tests have the short form: a minute or two
+	$(BIN)/python -m pytest -m "crowds or not crowds" -k at_once tests/proto_model/registry/promotion/test_moves.py
 
 images: $(VENV)/.installed-dev ## OCI images, built, unpacked and run; needs root, mmdebstrap, skopeo, umoci and runc
 	$(BIN)/python -m pytest -m images -rs

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlparse
@@ -233,7 +234,166 @@ def test_a_margin_that_is_not_reached_keeps_the_champion(register, run_compare, 
     status, verdict, _ = run_compare("--min-improvement", "0.99")
 
     assert status == 1
-    assert "at least 0.99 is required" in verdict["reason"]
+    assert "but not by more than 0.99" in verdict["reason"]
+    assert (
+        "at least 0.99 is required"
+        in run_compare("--min-improvement", "0.99", "--rule", "point")[1]["reason"]
+    )
+
+
+@pytest.fixture
+def champion_flips(monkeypatch, good):
+    """Let version 1 answer like the good one but for some rows, which it alone gets wrong."""
+
+    def flip(n_rows):
+        load = procedure.load_contender
+
+        def load_flipped(name, version, folder):
+            contender = load(name, version, folder)
+            if version != "1":
+                return contender
+
+            def predict(frame):
+                labels = np.array(contender.predict(frame), dtype=object)
+                right = np.flatnonzero(labels == good.data.y_test)[:n_rows]
+                labels[right] = np.where(labels[right] == "yes", "no", "yes")
+                return labels.tolist()
+
+            return replace(contender, predict=predict)
+
+        monkeypatch.setattr(procedure, "load_contender", load_flipped)
+
+    return flip
+
+
+def test_one_row_does_not_promote_and_the_report_says_how_many_rows_would_tell(
+    client, register, run_compare, good, champion_flips, tmp_path
+):
+    champion_flips(1)
+    champion, challenger = register(good, CHAMPION), register(good)
+    status, verdict, talk = run_compare("--report", str(tmp_path))
+
+    assert (status, verdict["verdict"]) == (1, "not_enough_rows")
+    assert verdict["evidence"]["rows_needed"]["more"] > 100
+    assert f"about {verdict['evidence']['rows_needed']['more']} more needed" in talk.replace("\n", " ")
+    assert read_aliases(register.name) == Aliases(champion, challenger)
+    assert client.get_model_version(register.name, challenger).tags["comparison_verdict"] == "not_enough_rows"
+    assert "rows needed" in (tmp_path / "report.md").read_text()
+    assert run_compare("--rule", "point")[0] == 0
+
+
+def test_attempts_are_counted_on_the_model_until_a_promotion(
+    client, register, run_compare, good, bad, champion_flips
+):
+    champion_flips(1)
+    register(good, CHAMPION)
+    numbers = []
+    for _ in range(3):
+        register(good)
+        numbers.append(run_compare("--dry-run")[1]["attempt"]["number"])
+        numbers.append(run_compare()[1]["attempt"]["number"])
+    again = run_compare()[1]
+
+    assert numbers == [1, 1, 2, 2, 3, 3]
+    assert again["attempt"] == {"number": 3, "share": pytest.approx(3**-1.5 / 2.612375), "champion": "1"}
+    assert "attempt 3 since version 1 became champion" in again["reason"]
+    assert run_compare("--sequential", "off")[1]["attempt"]["share"] == 1
+    assert "promotion_attempts" in client.get_registered_model(register.name).tags
+    champion_flips(40)
+    assert run_compare()[0] == 0
+    assert "promotion_attempts" not in client.get_registered_model(register.name).tags
+
+
+def test_gates_keep_a_better_challenger_from_promotion(register, run_compare, good, bad):
+    register(bad, CHAMPION)
+    register(good)
+    arguments = (
+        "--gate",
+        "balanced_accuracy >= .7; recall[yes] >= .6",
+        "--no-worse",
+        "log_loss=.5",
+        "--dry-run",
+    )
+    status, verdict, _ = run_compare(*arguments)
+    assert status == 0
+    assert [gate["verdict"] for gate in verdict["gates"]] == ["passed"] * 3
+
+    status, verdict, talk = run_compare(
+        "--gate", "recall[no] >= .999", "--fairness", "selection_ratio[job] >= .1"
+    )
+    assert (status, verdict["verdict"]) == (1, "kept")
+    assert [gate["verdict"] for gate in verdict["gates"]] == ["failed", "passed"]
+    assert "Failed: 'recall[no] >= .999'" in talk
+
+
+def test_gates_apply_to_the_first_challenger_too(register, run_compare, good, bad):
+    register(bad)
+    status, verdict, talk = run_compare("--gate", "balanced_accuracy >= .95")
+
+    assert (status, verdict["verdict"]) == (1, "kept")
+    assert "Version 1 does not become champion." in talk
+    assert read_aliases(register.name) == Aliases(None, "1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "phrase"),
+    [
+        (("--gate", "recal[yes] >= .9"), "Did you mean 'recall'?"),
+        (("--gate", "recall[maybe] >= .9"), "no class 'maybe'"),
+        (("--fairness", "selection_ratio[sex] >= .8"), "no column 'sex'"),
+        (("--margin", "2"), "margin 2.0 given"),
+    ],
+    ids=["metric", "class", "column", "margin"],
+)
+def test_a_gate_that_cannot_be_judged_ends_with_2(
+    client, register, run_compare, good, bad, arguments, phrase
+):
+    register(bad, CHAMPION)
+    register(good)
+    before = everything(client, register.name)
+    status, verdict, _ = run_compare(*arguments)
+
+    assert status == 2
+    assert phrase in verdict["error"]
+    assert everything(client, register.name) == before
+
+
+def test_a_killed_comparison_is_finished_by_the_next_command_which_says_so(
+    client, register, run_compare, good, bad, folder
+):
+    old, new = register(bad, CHAMPION), register(good)
+    code = (
+        "import os, signal, sys\n"
+        "from mlflow import MlflowClient\n"
+        "move = MlflowClient.set_registered_model_alias\n"
+        "def die(self, name, alias, version):\n"
+        "    if alias == 'champion':\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    move(self, name, alias, version)\n"
+        "MlflowClient.set_registered_model_alias = die\n"
+        "from proto_model.cli.compare import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", code, "--model", register.name],
+        env=os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}, check=False, timeout=300,
+    )  # fmt: skip
+    assert killed.returncode < 0
+    assert read_aliases(register.name).champion == old
+    (run_id,) = {
+        run.info.run_id for run in client.search_runs(["1"]) if run.info.status == "RUNNING"
+    }  # of the report
+
+    status, verdict, _ = run_compare("--dry-run")
+    assert (status, verdict["recovery"]["outcome"]) == (0, "pending")
+    assert read_aliases(register.name).champion == old
+    status, verdict, talk = run_compare()
+    assert (status, verdict["verdict"]) == (0, "promoted")
+    assert verdict["recovery"]["outcome"] == "finished"
+    assert "was interrupted. It is finished now: champion version 2" in talk
+    assert read_aliases(register.name) == Aliases(new, None, old)
+    assert client.get_run(run_id).info.status == "FINISHED"
+    assert client.get_model_version(register.name, new).tags["comparison_verdict"] == "promoted"
 
 
 def test_the_first_challenger_becomes_champion_and_is_evaluated(register, run_compare, good, tmp_path):
@@ -471,6 +631,11 @@ def test_a_model_of_another_make_is_compared_by_its_labels(folder, register, run
 
     assert status == 0
     assert verdict["champion"]["balanced_accuracy"] == 0.5
+    set_alias(register.name, CHAMPION, 1)
+    set_alias(register.name, CHALLENGER, 2)
+    refused = run_compare("--no-worse", "roc_auc=.01")
+    assert refused[0] == 2
+    assert "the champion answers with labels only" in refused[1]["error"]
 
 
 @pytest.mark.filterwarnings("ignore:Operation with range is deprecated")  # mlflow, with pandas 3.1

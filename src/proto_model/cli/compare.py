@@ -1,12 +1,14 @@
 """Compare a registered model's challenger with its champion; promote it if better.
 
 Both are compared by balanced accuracy on the same held-out rows, which neither
-saw in training. The report is logged to MLflow; the verdict is printed to
-standard output as JSON. Exit status: 0 challenger promoted, 1 champion kept,
-2 could not compare. With --dry-run, the status says what would be done; with
---rollback, 0 says that the last promotion was undone.
+saw in training. The challenger needs evidence: an equal one is promoted in at
+most 5 % of cases, one that is 2 points worse in at most 1 %. Gates add what
+else it has to keep. The report is logged to MLflow; the verdict is printed to
+standard output as JSON. Exit status: 0 challenger promoted, 1 champion kept or
+not enough rows to tell, 2 could not compare. With --dry-run, the status says
+what would be done; with --rollback, 0 says that the last promotion was undone.
 
-Example: python -m proto_model compare --confidence 0.95 --report build/comparison
+Example: python -m proto_model compare --gate "recall[malignant] >= 0.95"
 """
 
 from __future__ import annotations
@@ -25,9 +27,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from proto_model.registry.promotion import Criteria
+
 PROMOTED, KEPT, NOT_COMPARED = 0, 1, 2
 
-_ONLY_FOR_COMPARING = ("allow_signature_change", "confidence", "min_improvement", "random_state", "report")
+_ONLY_FOR_COMPARING = (
+    *("allow_signature_change", "confidence", "fairness", "gate", "margin", "min_improvement", "no_worse"),
+    *("report", "rule", "sequential", "unsure"),
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,19 +46,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", default="proto_model", help="registered model name (default: %(default)s)")
     parser.add_argument("--tracking-uri", help="MLflow server or store (default: MLFLOW_TRACKING_URI)")
-    parser.add_argument(
-        "--confidence", type=float, help="require that this confidence interval is above zero, e.g. 0.95"
-    )
-    parser.add_argument(
-        "--min-improvement", type=float, default=0.0, help="require at least this difference, e.g. 0.005"
-    )
+    _add_criteria(parser)
     parser.add_argument(
         "--allow-signature-change",
         action="store_true",
         help="let a model for files replace one for rows, or the other way round",
-    )
-    parser.add_argument(
-        "--random-state", type=_seed, default=0, help="seed of the bootstrap (default: %(default)s)"
     )
     parser.add_argument(
         "--report", type=Path, metavar="DIR", help="write a copy of the report to this folder"
@@ -63,10 +62,59 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _seed(text: str) -> int:
-    if not text.strip().isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} given, a whole number from 0 expected")
-    return int(text)
+def _add_criteria(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rule",
+        choices=("evidence", "point"),
+        default="evidence",
+        help="point: a higher balanced accuracy is enough, however it came about (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=0.02,
+        help="worse by this, a model is promoted in at most 1 %% of cases (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--confidence",
+        type=float,
+        help="require that this confidence interval is above zero, e.g. 0.95 (default of the rule evidence: "
+        "0.9, which an equal model reaches in 5 %% of cases)",
+    )
+    parser.add_argument(
+        "--min-improvement", type=float, default=0.0, help="require at least this difference, e.g. 0.005"
+    )
+    parser.add_argument(
+        "--sequential",
+        choices=("on", "off"),
+        default="on",
+        help="on: all attempts since the last promotion share one error rate, so later ones need more "
+        "evidence (default: %(default)s)",
+    )
+    gates = {
+        "--gate": (
+            "METRIC >= NUMBER",
+            "a limit that the challenger has to keep, such as recall[CLASS] >= .95",
+        ),
+        "--fairness": (
+            "MEASURE[COLUMN] >= NUMBER",
+            "a limit for groups, such as selection_ratio[sex] >= .8 or tpr_gap[sex] <= .1",
+        ),
+        "--no-worse": (
+            "METRIC=MARGIN",
+            "what may be worse than the champion's by no more than a margin, such as roc_auc=.005",
+        ),
+    }
+    for flag, (form, text) in gates.items():
+        more = "; may be repeated, or hold several with semicolons"
+        parser.add_argument(flag, action="append", default=[], metavar=f'"{form}"', help=text + more)
+    parser.add_argument(
+        "--unsure",
+        choices=("block", "allow"),
+        default="block",
+        help="allow: promote although there are not enough rows to tell whether a gate is passed "
+        "(default: %(default)s)",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,19 +141,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(stderr=True)
     if arguments.tracking_uri:
         mlflow.set_tracking_uri(arguments.tracking_uri)
+    found: dict[str, Any] = {}
     try:
         # A tracking server's client prints links to its runs; standard output is for the verdict alone.
         with contextlib.redirect_stdout(sys.stderr), warnings_shown_once(console):
             check_store(mlflow.get_tracking_uri())
-            status, verdict = (_roll_back if arguments.rollback else _compare)(arguments, console)
+            status, verdict = _run(arguments, console, found)
     except (ProtoModelError, MlflowException, OSError) as error:
         action = "roll back" if arguments.rollback else "compare"
         reason = without_credentials(str(error))
         console.print(f"Could not {action}: {reason}", markup=False, highlight=False, soft_wrap=True)
         status = NOT_COMPARED
         verdict = {"verdict": "failed", "model": arguments.model, "error": reason}
-    print(json.dumps(verdict, ensure_ascii=False))
+    print(json.dumps(verdict | found, ensure_ascii=False))
     return status
+
+
+def _run(
+    arguments: argparse.Namespace, console: Console, found: dict[str, Any]
+) -> tuple[int, dict[str, Any]]:
+    """Put right what a killed command left, which goes into `found`; then do what was asked for."""
+    from mlflow import MlflowClient
+
+    from proto_model.registry.promotion import settle
+
+    recovery = settle(arguments.model, client=MlflowClient(), dry_run=arguments.dry_run)
+    if recovery is not None:
+        found["recovery"] = recovery.to_dict()
+        console.print(recovery.sentence, markup=False, highlight=False, soft_wrap=True)
+        if recovery.completes("rollback" if arguments.rollback else "promotion"):
+            verdict = "rolled_back" if arguments.rollback else "promoted"
+            return PROMOTED, {"verdict": verdict, "model": arguments.model, "dry_run": arguments.dry_run}
+    return (_roll_back if arguments.rollback else _compare)(arguments, console)
 
 
 def _compare(arguments: argparse.Namespace, console: Console) -> tuple[int, dict[str, Any]]:
@@ -113,15 +180,13 @@ def _compare(arguments: argparse.Namespace, console: Console) -> tuple[int, dict
 
     from proto_model.errors import InputError
     from proto_model.registry.promotion import (
-        Bootstrap,
-        Criteria,
         compare_and_promote,
         report_sentences,
         report_table,
         write_report,
     )
 
-    criteria = Criteria(arguments.min_improvement, arguments.confidence, arguments.allow_signature_change)
+    criteria = _criteria(arguments)
     if arguments.report:  # before anything is moved
         try:
             arguments.report.mkdir(parents=True, exist_ok=True)
@@ -135,7 +200,6 @@ def _compare(arguments: argparse.Namespace, console: Console) -> tuple[int, dict
             criteria,
             client=MlflowClient(),
             now=datetime.now(UTC),
-            bootstrap=Bootstrap(random_state=arguments.random_state),
             dry_run=arguments.dry_run,
             run_id=os.environ.get("MLFLOW_RUN_ID"),
         )
@@ -148,6 +212,25 @@ def _compare(arguments: argparse.Namespace, console: Console) -> tuple[int, dict
     for sentence in report_sentences(report):
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     return PROMOTED if report.verdict == "promoted" else KEPT, report.to_dict()
+
+
+def _criteria(arguments: argparse.Namespace) -> Criteria:
+    from proto_model.registry.promotion import Criteria, parse_gates
+
+    return Criteria(
+        min_improvement=arguments.min_improvement,
+        confidence=arguments.confidence,
+        allow_signature_change=arguments.allow_signature_change,
+        rule=arguments.rule,
+        margin=arguments.margin,
+        sequential=arguments.sequential == "on",
+        gates=(
+            *parse_gates(arguments.gate, "metric"),
+            *parse_gates(arguments.fairness, "group"),
+            *parse_gates(arguments.no_worse, "no_worse"),
+        ),
+        allow_unsure=arguments.unsure == "allow",
+    )
 
 
 def _roll_back(arguments: argparse.Namespace, console: Console) -> tuple[int, dict[str, Any]]:

@@ -1,8 +1,4 @@
-"""Versions and aliases in MLflow's model registry, and the champion's two moves: promotion and rollback.
-
-MLflow moves one alias at a time and knows no compare-and-swap. So each move checks the aliases right before
-and right after, and sets them in such an order that a crash at any point leaves a champion behind.
-"""
+"""Versions and aliases in MLflow's model registry."""
 
 from __future__ import annotations
 
@@ -21,9 +17,6 @@ from proto_model.errors import RegistryError
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 PREVIOUS_CHAMPION = "previous_champion"
-
-REPLACED_VERSION_TAG = "replaced_version"
-"""Tag of a version that became champion: the version it took the place of. Rollback goes back along it."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +86,14 @@ def _link_logged_model(client: MlflowClient, model_id: str, version: ModelVersio
 
 
 def read_aliases(name: str, *, client: MlflowClient | None = None) -> Aliases:
-    """Versions behind the aliases of a registered model, in one read; RegistryError if there is none."""
+    """Versions behind the aliases of a registered model; RegistryError if there is none."""
+    return read_aliases_and_tags(name, client=client)[0]
+
+
+def read_aliases_and_tags(
+    name: str, *, client: MlflowClient | None = None
+) -> tuple[Aliases, Mapping[str, str]]:
+    """Versions behind the aliases of a registered model, and its tags, in one read."""
     client = client or MlflowClient()
     model = found(client.get_registered_model, name)
     if model is None:
@@ -101,7 +101,8 @@ def read_aliases(name: str, *, client: MlflowClient | None = None) -> Aliases:
             f"There is no registered model {name!r}. Train one, or check the name and MLFLOW_TRACKING_URI."
         )
     versions = {alias: str(version) for alias, version in model.aliases.items()}
-    return Aliases(versions.get(CHAMPION), versions.get(CHALLENGER), versions.get(PREVIOUS_CHAMPION))
+    aliases = Aliases(versions.get(CHAMPION), versions.get(CHALLENGER), versions.get(PREVIOUS_CHAMPION))
+    return aliases, dict(model.tags)
 
 
 def set_alias(name: str, alias: str, version: str | int, *, client: MlflowClient | None = None) -> None:
@@ -132,91 +133,19 @@ def check_unchanged(name: str, *, expected: Aliases, client: MlflowClient | None
     """Raise RegistryError unless champion and challenger are still those that a decision was based on."""
     now = read_aliases(name, client=client)
     if (now.champion, now.challenger) != (expected.champion, expected.challenger):
-        raise RegistryError(_changed(name, expected, now, "Nothing was changed; compare again."))
+        raise RegistryError(changed_sentence(name, expected, now, "Nothing was changed; compare again."))
 
 
-def promote(name: str, *, expected: Aliases, client: MlflowClient | None = None) -> Aliases:
-    """Make the challenger the champion, and the old champion, if any, the `previous_champion`.
-
-    Returns the aliases, read back after the move. A RegistryError says that champion and challenger are no
-    longer the expected ones, which the decision was based on; nothing that somebody else moved is undone.
-    """
-    client = client or MlflowClient()
-    challenger, champion = expected.challenger, expected.champion
-    if challenger is None or challenger == champion:
-        raise RegistryError(f"{name!r} has no challenger to promote.")
-    check_unchanged(name, expected=expected, client=client)
-    # The old champion is kept before the alias leaves it: a crash in between leaves it as champion, too.
-    if champion is None:
-        _delete_tag(client, name, challenger, REPLACED_VERSION_TAG)
-    else:
-        client.set_model_version_tag(name, challenger, REPLACED_VERSION_TAG, champion)
-        client.set_registered_model_alias(name, PREVIOUS_CHAMPION, champion)
-    meant = Aliases(challenger, challenger, champion)
-    after = _make_champion(client, name, meant, "The later move stands; compare again.")
-    if after.challenger == challenger:  # a newer challenger keeps its alias
-        client.delete_registered_model_alias(name, CHALLENGER)
-    return read_aliases(name, client=client)
-
-
-def rollback(name: str, *, expected: Aliases, client: MlflowClient | None = None) -> Aliases:
-    """Undo the last promotion: `previous_champion` is champion again; parameters as for `promote`.
-
-    The champion before that one, if any, is `previous_champion` again; a second rollback goes back to it.
-    The version that loses its place keeps no alias, so that a scheduled comparison does not promote it again.
-    """
-    client = client or MlflowClient()
-    champion, previous = expected.champion, version_to_restore(name, expected)
-    now = read_aliases(name, client=client)
-    if (now.champion, now.previous_champion) != (champion, previous):
-        raise RegistryError(
-            _changed(name, expected, now, "Nothing was changed; check the aliases and try again.")
-        )
-
-    before_previous = client.get_model_version(name, previous).tags.get(REPLACED_VERSION_TAG)
-    _make_champion(client, name, Aliases(previous), "The later move stands.")
-    if before_previous is not None and found(client.get_model_version, name, before_previous) is not None:
-        client.set_registered_model_alias(name, PREVIOUS_CHAMPION, before_previous)
-    else:
-        client.delete_registered_model_alias(name, PREVIOUS_CHAMPION)
-    if champion is not None and found(client.get_model_version, name, champion) is not None:
-        _delete_tag(client, name, champion, REPLACED_VERSION_TAG)
-    return read_aliases(name, client=client)
-
-
-def version_to_restore(name: str, aliases: Aliases) -> str:
-    """Version that a rollback makes champion again; RegistryError if there is no promotion to undo."""
-    previous = aliases.previous_champion
-    if previous is None or previous == aliases.champion:
-        raise RegistryError(
-            f"There is no promotion of {name!r} to undo: the alias {PREVIOUS_CHAMPION} is "
-            f"{'not set' if previous is None else 'on the champion itself'}."
-        )
-    return previous
-
-
-def _make_champion(client: MlflowClient, name: str, meant: Aliases, advice: str) -> Aliases:
-    """Point the alias `champion` at a version and make sure that it stays there; the aliases read back."""
-    client.set_registered_model_alias(name, CHAMPION, str(meant.champion))
-    after = read_aliases(name, client=client)
-    if after.champion != meant.champion:
-        raise RegistryError(_changed(name, meant, after, advice))
-    return after
-
-
-def _delete_tag(client: MlflowClient, name: str, version: str, key: str) -> None:
-    if key in client.get_model_version(name, version).tags:
-        client.delete_model_version_tag(name, version, key)
-
-
-def _changed(name: str, expected: Aliases, now: Aliases, advice: str) -> str:
+def changed_sentence(name: str, expected: Aliases, now: Aliases, advice: str) -> str:
+    """That aliases are not where they were expected."""
     return (
-        f"Somebody else moved the aliases of {name!r} in the meantime: {_shown(now)} now, "
-        f"{_shown(expected)} expected. {advice}"
+        f"Somebody else moved the aliases of {name!r} in the meantime: {shown_aliases(now)} now, "
+        f"{shown_aliases(expected)} expected. {advice}"
     )
 
 
-def _shown(aliases: Aliases) -> str:
+def shown_aliases(aliases: Aliases) -> str:
+    """Where the three aliases are, in words."""
     return ", ".join(
         f"{alias} {'not set' if version is None else f'version {version}'}"
         for alias, version in asdict(aliases).items()

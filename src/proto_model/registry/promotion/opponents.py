@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models.model import MLMODEL_FILE_NAME, Model
+from numpy.typing import NDArray
 from yaml import YAMLError
 
 from proto_model.errors import ArtifactError, ProtoModelError
@@ -33,12 +34,18 @@ _URLS = {"input_url", "output_url"}
 class Contender:
     """A model version: its schema, if it has one, what its requests hold, and the labels of a frame's rows.
 
-    The frame's columns come in any order.
+    The frame's columns come in any order. `predict_proba` is None of a model that gives labels only.
     """
 
     schema: ModelSchema | None
     takes: Literal["rows", "file"]
     predict: Callable[[pd.DataFrame], Sequence[Label]]
+    predict_proba: Callable[[pd.DataFrame], NDArray[np.float64]] | None = None
+
+
+def forest_probabilities(forest: Bundle, frame: pd.DataFrame) -> NDArray[np.float64]:
+    """Probabilities of the classes from a version that this project logged, shape (n_rows, n_classes)."""
+    return forest.predict_proba(encode(frame, forest.schema))
 
 
 def forest_labels(forest: Bundle, frame: pd.DataFrame) -> Sequence[Label]:
@@ -79,7 +86,9 @@ def load_contender(name: str, version: str, folder: Path) -> Contender:
             from proto_model.model import Bundle
 
             forest = Bundle.load(path / _BUNDLE)
-            return Contender(forest.schema, _taken(path), functools.partial(forest_labels, forest))
+            labels = functools.partial(forest_labels, forest)
+            probabilities = functools.partial(forest_probabilities, forest)
+            return Contender(forest.schema, _taken(path), labels, probabilities)
         from mlflow.pyfunc import load_model
 
         return Contender(None, _taken(path), functools.partial(pyfunc_labels, load_model(str(path))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,45 +10,62 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from numpy.typing import NDArray
 
 from proto_model.errors import DataError, ProtoModelError, RegistryError
+from proto_model.registry.patience import patient
 from proto_model.registry.promotion.comparison import (
-    Bootstrap,
     ComparisonError,
-    Criteria,
     class_indices,
     compare,
     count_pairs,
-    decide,
     schema_differences,
 )
+from proto_model.registry.promotion.decision import (
+    Attempt,
+    Criteria,
+    Decision,
+    attempt_of,
+    decide,
+    decide_alone,
+)
+from proto_model.registry.promotion.gate_verdicts import GateResult, Judged, judge_gates
 from proto_model.registry.promotion.held_out import HeldOutRows, held_out_rows
+from proto_model.registry.promotion.journal import UnfinishedMoveError, tag_model
+from proto_model.registry.promotion.moves import Turn, after_promotion, turn, version_to_restore
 from proto_model.registry.promotion.opponents import Contender, load_contender
-from proto_model.registry.promotion.records import (
-    ReportRun,
-    let_explainer_follow,
-    mark_rollback,
-    mark_versions,
-)
+from proto_model.registry.promotion.records import ReportRun, rollback_marks, verdict_marks
 from proto_model.registry.promotion.report import Evaluation, Report, Side
-from proto_model.registry.versions import (
-    Aliases,
-    check_unchanged,
-    promote,
-    read_aliases,
-    rollback,
-    version_to_restore,
-)
+from proto_model.registry.versions import Aliases, check_unchanged, read_aliases, read_aliases_and_tags
 from proto_model.schema import Label
+from proto_model.statistics import NEED_PROBABILITIES, Answers, Attempts
 from proto_model.table.split import HASH_COLUMN
 
-logger = logging.getLogger(__name__)
+ATTEMPTS_TAG = "promotion_attempts"
+"""Tag of a registered model: attempts to replace its champion since the last promotion."""
 
 _TAKEN = {"rows": "rows", "file": "presigned URLs of files"}
+
+
+@dataclass(frozen=True)
+class _Judgment:
+    """What the rows say of two versions, before it is known which attempt this is; None without rows."""
+
+    evaluation: Evaluation | None
+    gates: tuple[GateResult, ...] = ()
+    note: str = ""
+
+    def decide(self, name: str, criteria: Criteria, attempt: Attempt | None) -> Decision:
+        """The decision; `attempt` is None for a first champion."""
+        if attempt is None or self.evaluation is None:
+            decision = decide_alone(name, criteria, self.gates)
+            return replace(decision, reason=f"{decision.reason} {self.note}".strip())
+        return decide(self.evaluation.counts, criteria, attempt, self.gates)
 
 
 def compare_and_promote(
@@ -57,40 +74,76 @@ def compare_and_promote(
     *,
     client: MlflowClient,
     now: datetime,
-    bootstrap: Bootstrap,
-    dry_run: bool,
-    run_id: str | None,
+    dry_run: bool = False,
+    run_id: str | None = None,
 ) -> Report:
     """Compare challenger and champion of a registered model; the challenger takes over if it is superior.
 
     A challenger that is not superior keeps its alias: it may be compared again with other criteria. A dry run
-    changes nothing in MLflow: no alias, no tag, no run. A ProtoModelError says that the two cannot be
-    compared, or that the aliases changed in the meantime; no alias is moved then.
+    changes nothing in MLflow: no alias, no tag, no run; it counts as no attempt. A ProtoModelError says that
+    the two cannot be compared, or that the aliases changed in the meantime; no alias is moved then.
 
-    The client is for the same servers as MLflow's current URIs, from which artifacts are loaded. A confidence
-    in `criteria` replaces the bootstrap's own. The report is logged to the run `run_id` if it is still
-    running, else to a new one beside the challenger's.
+    The client is for the same servers as MLflow's current URIs, from which artifacts are loaded. The report
+    goes to the run `run_id` if it is still running, else to a new one beside the challenger's.
     """
-    aliases = read_aliases(name, client=client)
+    client = patient(client)
+    aliases, tags = read_aliases_and_tags(name, client=client)
     challenger, champion = _opponents(client, name, aliases)
-    if criteria.confidence is not None:
-        bootstrap = replace(bootstrap, confidence=criteria.confidence)
-    verdict, reason, evaluation = _judge(challenger, champion, criteria, bootstrap)
-    report = Report(
-        model=name,
-        verdict="promoted" if verdict else "kept",
-        reason=reason,
-        criteria=criteria,
-        champion=None if champion is None else Side.of(champion),
-        challenger=Side.of(challenger),
-        evaluation=evaluation,
-        aliases_before=aliases,
-        aliases_after=None,
-        created_at=now,
-        dry_run=dry_run,
-        run_id=None,
-    )
-    return report if dry_run else _carry_out(client, report, run_id)
+    judgment = _judge(challenger, champion, criteria)
+
+    def report(tags: Mapping[str, str]) -> Report:
+        return Report(
+            model=name,
+            decision=judgment.decide(name, criteria, _attempt(judgment, aliases, tags, criteria)),
+            criteria=criteria,
+            champion=None if champion is None else Side.of(champion),
+            challenger=Side.of(challenger),
+            evaluation=judgment.evaluation,
+            aliases_before=aliases,
+            aliases_after=None,
+            created_at=now,
+            dry_run=dry_run,
+            run_id=None,
+        )
+
+    if dry_run:
+        return report(tags)
+    doing = f"compare version {challenger.version} with the champion"
+    with turn(client, name, doing, aliases) as taken:
+        check_unchanged(name, expected=aliases, client=taken.client)
+        _, tags = read_aliases_and_tags(name, client=taken.client)
+        return _carry_out(taken, report(tags), attempts_tag(tags, judgment.evaluation, aliases), run_id)
+
+
+def _attempt(
+    judgment: _Judgment, aliases: Aliases, tags: Mapping[str, str], criteria: Criteria
+) -> Attempt | None:
+    """Which attempt against the champion this is; None if there is no champion."""
+    if aliases.champion is None or judgment.evaluation is None:
+        return None
+    identity = _identity(aliases, judgment.evaluation)
+    return attempt_of(_attempts(aliases.champion, tags), identity, criteria)
+
+
+def _identity(aliases: Aliases, evaluation: Evaluation) -> str:
+    """The same for the same challenger on the same rows, which a repetition gives no second chance."""
+    return f"version {aliases.challenger} on rows {evaluation.rows.digest}"
+
+
+def _attempts(champion: str, tags: Mapping[str, str]) -> Attempts:
+    try:
+        stored = json.loads(tags.get(ATTEMPTS_TAG, "null"))
+    except ValueError:
+        stored = None
+    return Attempts.of(champion, stored)
+
+
+def attempts_tag(tags: Mapping[str, str], evaluation: Evaluation | None, aliases: Aliases) -> str | None:
+    """Value of the tag after an attempt that did not promote; None without a champion."""
+    if aliases.champion is None or evaluation is None:
+        return None
+    attempts = _attempts(aliases.champion, tags).record(_identity(aliases, evaluation))
+    return json.dumps(attempts.to_dict())
 
 
 @dataclass(frozen=True)
@@ -122,16 +175,14 @@ def roll_back(name: str, *, client: MlflowClient, now: datetime, dry_run: bool =
     The version that loses the champion's place gets no alias, and the tag `comparison_verdict: rolled_back`.
     A RegistryError says that there is nothing to undo, or that the aliases changed in the meantime.
     """
+    client = patient(client)
     before = read_aliases(name, client=client)
     taken_back, restored = before.champion, version_to_restore(name, before)
     if dry_run:
         return Rollback(name, taken_back, restored, None, dry_run=True)
-    after = rollback(name, expected=before, client=client)
-    try:
-        mark_rollback(client, name, taken_back, restored, now.isoformat(timespec="seconds"))
-        let_explainer_follow(client, name, restored)
-    except MlflowException as error:
-        logger.warning("The promotion was undone, but not all of it could be recorded: %s", error)
+    with turn(client, name, "undo the last promotion") as taken:
+        marks = rollback_marks(name, taken_back, restored, now.isoformat(timespec="seconds"))
+        after = taken.roll_back(before, marks)
     return Rollback(name, taken_back, restored, after, dry_run=False)
 
 
@@ -150,10 +201,8 @@ def _opponents(client: MlflowClient, name: str, aliases: Aliases) -> tuple[Model
     return challenger, champion
 
 
-def _judge(
-    challenger: ModelVersion, champion: ModelVersion | None, criteria: Criteria, bootstrap: Bootstrap
-) -> tuple[bool, str, Evaluation | None]:
-    """Whether the challenger is superior, why, and the evaluation; nothing is changed."""
+def _judge(challenger: ModelVersion, champion: ModelVersion | None, criteria: Criteria) -> _Judgment:
+    """What the held-out rows say of both, or of the challenger alone; nothing is changed."""
     name = challenger.name
     with tempfile.TemporaryDirectory() as temporary:
         folders = {role: Path(temporary, role) for role in ("challenger", "champion", "rows")}
@@ -161,39 +210,44 @@ def _judge(
             folder.mkdir()
         ours = load_contender(name, str(challenger.version), folders["challenger"])
         if champion is None:
-            reason = (
-                f"There was no champion of {name!r} yet, so the challenger is promoted without a comparison."
-            )
             try:
                 rows = held_out_rows(challenger, None, folders["rows"])
-                return True, reason, _evaluate(rows, {"challenger": (challenger, ours)}, bootstrap)
+                return _evaluate(rows, {"challenger": (challenger, ours)}, criteria, folders["rows"])
             except (DataError, ComparisonError) as error:
-                return True, f"{reason} It could not be evaluated. {error}", None
+                if criteria.gates:
+                    raise
+                return _Judgment(None, note=f"It could not be evaluated. {error}")
         theirs = load_contender(name, str(champion.version), folders["champion"])
-        if theirs.schema and ours.schema and (found := schema_differences(theirs.schema, ours.schema)):
-            raise ComparisonError(
-                f"Version {challenger.version} cannot replace version {champion.version}, because their "
-                f"schemas differ: {'; '.join(found)} (champion against challenger). Requests for the "
-                "champion would fail. Register the new model under another name."
-            )
-        if ours.takes != theirs.takes and not criteria.allow_signature_change:
-            raise ComparisonError(
-                f"Version {challenger.version} takes {_TAKEN[ours.takes]} and cannot replace version "
-                f"{champion.version}, which takes {_TAKEN[theirs.takes]}: requests for the champion "
-                "would fail. Register the new model under another name, or give --allow-signature-change."
-            )
+        _check_replaceable(challenger, champion, ours, theirs, criteria)
         rows = held_out_rows(challenger, champion, folders["rows"])
         pair = {"champion": (champion, theirs), "challenger": (challenger, ours)}
-        evaluation = _evaluate(rows, pair, bootstrap)
-        comparison = evaluation.comparison
-        assert comparison is not None
-        decision = decide(comparison.difference, comparison.interval, criteria)
-        return decision.superior, decision.reason, evaluation
+        return _evaluate(rows, pair, criteria, folders["rows"])
+
+
+def _check_replaceable(
+    challenger: ModelVersion, champion: ModelVersion, ours: Contender, theirs: Contender, criteria: Criteria
+) -> None:
+    """Raise ComparisonError if requests for the champion would fail."""
+    if theirs.schema and ours.schema and (found := schema_differences(theirs.schema, ours.schema)):
+        raise ComparisonError(
+            f"Version {challenger.version} cannot replace version {champion.version}, because their "
+            f"schemas differ: {'; '.join(found)} (champion against challenger). Requests for the "
+            "champion would fail. Register the new model under another name."
+        )
+    if ours.takes != theirs.takes and not criteria.allow_signature_change:
+        raise ComparisonError(
+            f"Version {challenger.version} takes {_TAKEN[ours.takes]} and cannot replace version "
+            f"{champion.version}, which takes {_TAKEN[theirs.takes]}: requests for the champion "
+            "would fail. Register the new model under another name, or give --allow-signature-change."
+        )
 
 
 def _evaluate(
-    rows: HeldOutRows, contenders: Mapping[str, tuple[ModelVersion, Contender]], bootstrap: Bootstrap
-) -> Evaluation:
+    rows: HeldOutRows,
+    contenders: Mapping[str, tuple[ModelVersion, Contender]],
+    criteria: Criteria,
+    folder: Path,
+) -> _Judgment:
     """What the rows say of the contenders "champion" and "challenger", or of the challenger alone."""
     frame = rows.frame
     target, classes = _target_and_classes([contender for _, contender in contenders.values()], frame)
@@ -204,21 +258,39 @@ def _evaluate(
     y = class_indices(frame[target].tolist(), classes)
     y_pred = {role: class_indices(predicted, classes) for role, predicted in labels.items()}
     if "champion" in y_pred:
-        comparison = compare(y, y_pred["champion"], y_pred["challenger"], len(classes), bootstrap)
+        comparison = compare(
+            y, y_pred["champion"], y_pred["challenger"], len(classes), criteria.interval_confidence
+        )
         counts = comparison.counts
     else:
         comparison = None
         counts = count_pairs(y, y_pred["challenger"], y_pred["challenger"], len(classes))
     columns = {"row_hash": frame[HASH_COLUMN].to_numpy(), "label": frame[target].to_numpy()}
-    return Evaluation(
+    challenger = contenders["challenger"][0]
+    evaluation = Evaluation(
         rows=rows,
-        rows_run_id=contenders["challenger"][0].tags.get("split_run_id"),
+        rows_run_id=challenger.tags.get("split_run_id"),
         classes=classes,
         counts=counts,
         challenger_score=counts.scores()[1],
         comparison=comparison,
         predictions=pd.DataFrame(columns | {role: pd.Series(given) for role, given in labels.items()}),
     )
+    with_probabilities = any(gate.name in NEED_PROBABILITIES for gate in criteria.gates)
+    answers = {
+        role: Answers(y_pred[role], _probabilities(contender, frame, target) if with_probabilities else None)
+        for role, (_, contender) in contenders.items()
+    }
+    judged = Judged(
+        frame.drop(columns=[target]), y, classes, answers["challenger"], answers.get("champion"), challenger
+    )
+    return _Judgment(evaluation, judge_gates(criteria.gates, judged, folder))
+
+
+def _probabilities(contender: Contender, frame: pd.DataFrame, target: str) -> NDArray[np.float64] | None:
+    if contender.predict_proba is None:
+        return None
+    return contender.predict_proba(frame.drop(columns=[target, HASH_COLUMN]))
 
 
 def _target_and_classes(
@@ -262,30 +334,30 @@ def _predictions(
     return labels
 
 
-def _carry_out(client: MlflowClient, report: Report, run_id: str | None) -> Report:
+def _carry_out(taken: Turn, report: Report, attempts: str | None, run_id: str | None) -> Report:
     """Log the report, move the aliases if it says so, and write the verdict on the versions."""
     champion, challenger = report.champion, report.challenger
+    expected = report.aliases_before
     title = f"compare {report.model} {challenger.version} with {champion.version if champion else 'nothing'}"
-    run = ReportRun.start(client, run_id, challenger.run_id, title)
+    run = ReportRun.start(taken.client, run_id, challenger.run_id, title)
+    taken.note_run(run.run_id)
     report = replace(report, run_id=run.run_id)
+    if report.verdict == "promoted":
+        report = replace(report, aliases_after=after_promotion(expected))
     try:
         run.log(report)  # before the move: no promotion without a report
+        marks = verdict_marks(report)
         if report.verdict == "promoted":
-            after = promote(report.model, expected=report.aliases_before, client=client)
-            report = replace(report, aliases_after=after)
+            after = taken.promote(expected, [*marks, tag_model(report.model, ATTEMPTS_TAG, None)])
+            if after != report.aliases_after:  # there is a newer challenger
+                report = replace(report, aliases_after=after)
+                run.amend(report)
         else:
-            check_unchanged(report.model, expected=report.aliases_before, client=client)
+            counted = [] if attempts is None else [tag_model(report.model, ATTEMPTS_TAG, attempts)]
+            taken.keep(expected, [*counted, *marks])
+    except UnfinishedMoveError:
+        raise
     except BaseException as error:
         run.fail(f"This comparison failed: {error}")
         raise
-    try:
-        if report.verdict == "promoted":
-            run.amend(report)
-            let_explainer_follow(client, report.model, challenger.version)
-        mark_versions(client, report)
-        client.set_terminated(run.run_id, "FINISHED")
-    except MlflowException as error:
-        logger.warning(
-            "The verdict stands (%s), but not all of it could be recorded: %s", report.verdict, error
-        )
     return report

@@ -1,4 +1,4 @@
-"""What a comparison leaves in MLflow: a run with the report, both verdicts, the explainer's alias."""
+"""What a comparison leaves in MLflow: a run with the report, and both verdicts."""
 
 from __future__ import annotations
 
@@ -10,20 +10,14 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
+from proto_model.registry.promotion.journal import Write, describe, end_run, tag_version
 from proto_model.registry.promotion.rendering import markdown
 from proto_model.registry.promotion.report import Report, write_report, write_texts
-from proto_model.registry.versions import (
-    CHALLENGER,
-    CHAMPION,
-    explainer_name,
-    found,
-    set_alias,
-    version_of_alias,
-)
+from proto_model.registry.versions import found
 
 VERDICT_TAG = "comparison_verdict"
 
-_PARAGRAPH = re.compile(r"\n*^\*\*(?:Comparison|Rollback) of .*$", re.MULTILINE)
+_MAX_REASON = 400
 
 
 @dataclass(frozen=True)
@@ -83,11 +77,11 @@ class ReportRun:
         self.client.set_terminated(self.run_id, "FAILED")
 
 
-def mark_versions(client: MlflowClient, report: Report) -> None:
-    """Write the verdict as tags and as a paragraph of the description on both versions."""
+def verdict_marks(report: Report) -> list[Write]:
+    """The verdict as tags and as a paragraph of the description on both versions, and the end of the run."""
     promoted = report.verdict == "promoted"
     champion, challenger = report.champion, report.challenger
-    sentence = f"{report.reason} Report: run `{report.run_id}`."
+    sentence = f"{_cut(report.reason)} Report: run `{report.run_id}`."
     comparison = report.comparison
     tags = {
         "comparison_run_id": report.run_id,
@@ -96,59 +90,43 @@ def mark_versions(client: MlflowClient, report: Report) -> None:
     }
     paragraph = f"**Comparison of {report.created_at:%Y-%m-%d}:**"
     over = "as the first champion" if champion is None else f"over version {champion.version}"
-    against = "" if champion is None else f"against version {champion.version}"
+    against = "" if champion is None else f" against version {champion.version}"
     opponent = None if champion is None else champion.version
     own_tags = tags | {VERDICT_TAG: report.verdict, "comparison_opponent": opponent}
     if promoted:  # later comparisons replace `comparison_run_id`; this one stays
         own_tags["promotion_run_id"] = report.run_id
-    outcome = f"promoted {over}" if promoted else f"not promoted {against}"
-    _mark(client, report.model, challenger.version, own_tags, f"{paragraph} {outcome}. {sentence}")
+    outcome = f"promoted {over}" if promoted else f"not promoted{against}"
+    writes = _marks(report.model, challenger.version, own_tags, f"{paragraph} {outcome}. {sentence}")
     if champion is not None:
         tags |= {
             VERDICT_TAG: "replaced" if promoted else "defended",
             "comparison_opponent": challenger.version,
         }
         outcome = f"{'replaced by' if promoted else 'stays champion against'} version {challenger.version}"
-        _mark(client, report.model, champion.version, tags, f"{paragraph} {outcome}. {sentence}")
+        writes += _marks(report.model, champion.version, tags, f"{paragraph} {outcome}. {sentence}")
+    return writes if report.run_id is None else [*writes, end_run(report.run_id)]
 
 
-def mark_rollback(client: MlflowClient, model: str, taken_back: str | None, restored: str, now: str) -> None:
-    """Write on both versions of a rollback what became of them."""
+def rollback_marks(model: str, taken_back: str | None, restored: str, now: str) -> list[Write]:
+    """What became of both versions of a rollback, as tags and as a paragraph."""
     paragraph = f"**Rollback of {now[:10]}:**"
     whose = "" if taken_back is None else f" in place of version {taken_back}"
     outcomes = [(restored, "restored", f"champion again{whose}.")]
     if taken_back is not None:
         undone = f"its promotion was undone; version {restored} is champion again."
         outcomes.append((taken_back, "rolled_back", undone))
+    writes = []
     for version, verdict, text in reversed(outcomes):
         tags: dict[str, str | None] = {VERDICT_TAG: verdict, "comparison_at": now}
-        _mark(client, model, version, tags, f"{paragraph} {text}")
+        writes += _marks(model, version, tags, f"{paragraph} {text}")
+    return writes
 
 
-def _mark(
-    client: MlflowClient, model: str, version: str, tags: dict[str, str | None], paragraph: str
-) -> None:
-    present = client.get_model_version(model, version)
-    for key, value in tags.items():
-        if value is not None:
-            client.set_model_version_tag(model, version, key, value)
-        elif key in present.tags:
-            client.delete_model_version_tag(model, version, key)
-    kept = _PARAGRAPH.sub("", present.description or "").strip()
-    client.update_model_version(model, version, f"{kept}\n\n{paragraph}".strip())
+def _marks(model: str, version: str, tags: dict[str, str | None], paragraph: str) -> list[Write]:
+    writes = [tag_version(model, version, key, value) for key, value in tags.items()]
+    return [*writes, describe(model, version, paragraph)]
 
 
-def let_explainer_follow(client: MlflowClient, name: str, version: str) -> None:
-    """Give the explainer's alias `champion` to the version that explains the new champion of `name`.
-
-    Nothing changes if no explainer has the tag `explained_version` for it.
-    """
-    explainer = explainer_name(name)
-    those = client.search_model_versions(f"name = '{explainer}' and tag.explained_version = '{version}'")
-    if not those:
-        return
-    newest = str(max(int(item.version) for item in those))
-    set_alias(explainer, CHAMPION, newest, client=client)
-    challenger = version_of_alias(explainer, CHALLENGER, client=client)
-    if challenger is not None and str(challenger.version) == newest:
-        client.delete_registered_model_alias(explainer, CHALLENGER)
+def _cut(reason: str) -> str:
+    """Reason that fits into a tag together with all else; the report has it in full."""
+    return reason if len(reason) <= _MAX_REASON else f"{reason[:_MAX_REASON].rsplit(' ', 1)[0]} ..."

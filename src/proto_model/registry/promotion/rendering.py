@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from proto_model.plotting import ACCENT, INK, MUTED, SECOND, dress, new_figure, shortened
 from proto_model.registry.cautions import comparison_section
 from proto_model.registry.promotion.comparison import Comparison, PairedCounts
+from proto_model.registry.promotion.decision import shown_probability
 from proto_model.schema import Label
 from proto_model.training.evaluation import markdown_table
 
@@ -46,6 +47,7 @@ def markdown(report: dict[str, Any]) -> str:
             _table(["Balanced accuracy", ""], score_lines(report)),
             "![Difference and recall of each class](comparison.png)",
             _rows(report),
+            *_gates(report["gates"]),
         ]
         parts += ["## Recall of each class", _classes(report["classes"])]
     parts += comparison_section(report)
@@ -59,7 +61,10 @@ def verdict_sentence(report: dict[str, Any]) -> str:
     if report["verdict"] == "promoted":
         verb = "would become" if report["dry_run"] else "becomes"
         return f"Version {challenger} {verb} champion."
-    assert champion is not None
+    if champion is None:
+        return (
+            f"Version {challenger} {'would not become' if report['dry_run'] else 'does not become'} champion."
+        )
     return f"Version {champion['version']} {'would stay' if report['dry_run'] else 'stays'} champion."
 
 
@@ -82,7 +87,38 @@ def score_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
             ("rows that only the challenger gets right", f"{mcnemar['challenger_only']}"),
             ("McNemar's test", f"p = {mcnemar['p_value']:.2g}"),
         ]
+    evidence, attempt = report["evidence"], report["attempt"]
+    if evidence is not None:
+        margin = report["criteria"]["margin"]
+        lines += [
+            ("probability of being better", shown_probability(evidence["p_better"])),
+            ("asked for", f"at least {shown_probability(evidence['p_better_asked'])}"),
+            (f"probability of being worse by more than {margin:g}", shown_probability(evidence["p_worse"])),
+            ("allowed", f"at most {shown_probability(evidence['p_worse_allowed'])}"),
+        ]
+        if needed := evidence["rows_needed"]:
+            lines.append(("rows needed, if the difference is real", f"{needed['in_all']}"))
+    if attempt is not None:
+        lines.append((f"attempt since version {attempt['champion']} became champion", f"{attempt['number']}"))
     return lines
+
+
+def _gates(gates: Sequence[dict[str, Any]]) -> list[str]:
+    """Section with a row for each gate; nothing without gates."""
+    if not gates:
+        return []
+    body = [
+        [
+            gate["gate"],
+            gate["verdict"],
+            *(_share(gate.get(key)) for key in ("estimate", "low", "high")),
+            *(gate.get(key) or "" for key in ("rows", "rows_needed")),
+            " against ".join(gate.get("compared") or ()),
+        ]
+        for gate in gates
+    ]
+    head = ["gate", "verdict", "estimate", "low", "high", "rows", "rows needed", "groups"]
+    return ["## Gates", _table(head, body)]
 
 
 def _rows(report: dict[str, Any]) -> str:
@@ -135,19 +171,28 @@ def _recipe(report: dict[str, Any]) -> str:
         else "`report.json` has all that is known.",
     ]
     if interval is not None:
-        sentences.append(
-            f"Interval: {interval['method']}, {interval['n_resamples']} resamples, seed "
-            f"{interval['random_state']}."
-        )
-    required = "a higher balanced accuracy"
-    if criteria["min_improvement"]:
-        required = f"a balanced accuracy higher by at least {criteria['min_improvement']:g}"
-    if criteria["confidence"] is not None:
-        required += f", and a {100 * criteria['confidence']:g} % confidence interval above zero"
-    sentences.append(f"Required: {required}.")
+        sentences.append(f"Interval: {interval['method']}, {interval['n_draws']} draws.")
+    sentences.append(f"Required: {_required(criteria)}.")
     libraries = ", ".join(f"{name} {version}" for name, version in report["libraries"].items())
     sentences.append(f"Made at {report['created_at']} with {libraries}.")
     return " ".join(sentences)
+
+
+def _required(criteria: dict[str, Any]) -> str:
+    required = "a higher balanced accuracy"
+    if criteria["min_improvement"]:
+        least = "at least" if criteria["rule"] == "point" else "more than"
+        required = f"a balanced accuracy higher by {least} {criteria['min_improvement']:g}"
+    if criteria["rule"] == "point":
+        if criteria["confidence"] is not None:
+            required += f", and a {100 * criteria['confidence']:g} % confidence interval above zero"
+        return required
+    equal = 0.05 if criteria["confidence"] is None else (1 - criteria["confidence"]) / 2
+    together = "all attempts against one champion together" if criteria["sequential"] else "each attempt"
+    return (
+        f"{required}, by evidence that an equal model has in at most {100 * equal:g} % of cases, and one "
+        f"that is worse by {criteria['margin']:g} in at most 1 %; of {together}"
+    )
 
 
 def _share(value: float | None) -> str:
@@ -172,11 +217,11 @@ def comparison_figure(
 
 
 def _draw_differences(axes: Axes, comparison: Comparison) -> None:
-    differences = comparison.differences
+    differences = comparison.evidence.draws
     low, high = comparison.interval
     left, right = _limits(differences, low, high)
     axes.hist(differences, bins=np.linspace(left, right, _N_BARS + 1).tolist(), color=ACCENT, alpha=0.35)
-    shown = f"{100 * comparison.bootstrap.confidence:g} % interval"
+    shown = f"{100 * comparison.evidence.confidence:g} % interval"
     axes.axvspan(low, high, color=ACCENT, alpha=0.12, lw=0, label=shown)
     axes.axvline(comparison.difference, color=ACCENT, lw=2.2, label="observed")
     axes.axvline(0, color=INK, lw=1.2, ls="--", label="zero")
@@ -185,7 +230,7 @@ def _draw_differences(axes: Axes, comparison: Comparison) -> None:
         "Difference",
         "balanced accuracy, challenger minus champion: "
         f"{comparison.difference:+.4f} ({low:+.4f} to {high:+.4f})",
-        f"{comparison.bootstrap.n_resamples:,} resamples",
+        f"of {len(differences):,} draws",
     )
     axes.set_xlim(left, right)
     _legend(axes)

@@ -8,16 +8,18 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.metadata import version as library_version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
+from rich.markup import escape
 from rich.table import Table
 
 from proto_model import __version__
 from proto_model.plotting import save
 from proto_model.registry.cautions import comparison_cautions, version_cautions
-from proto_model.registry.promotion.comparison import Comparison, Criteria, PairedCounts
+from proto_model.registry.promotion.comparison import Comparison, PairedCounts
+from proto_model.registry.promotion.decision import Criteria, Decision, Outcome
 from proto_model.registry.promotion.held_out import HeldOutRows
 from proto_model.registry.promotion.rendering import (
     comparison_figure,
@@ -29,7 +31,9 @@ from proto_model.registry.versions import Aliases
 from proto_model.schema import Label
 from proto_model.table.cautions import Caution
 
-REPORT_VERSION = "1.0"
+REPORT_VERSION = "2.0"
+
+INTERVAL_METHOD = "paired and stratified by class: differences that agree with the rows"
 
 _LIBRARIES = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy")
 
@@ -76,14 +80,13 @@ class Evaluation:
 class Report:
     """Outcome of one comparison.
 
-    `verdict` says whether the challenger became champion; of a dry run, whether it would. `evaluation` is
+    `decision` says whether the challenger became champion; of a dry run, whether it would. `evaluation` is
     None when a first champion could not be evaluated, `aliases_after` when nothing was moved, or not yet,
     `run_id` when the report is not logged.
     """
 
     model: str
-    verdict: Literal["promoted", "kept"]
-    reason: str
+    decision: Decision
     criteria: Criteria
     champion: Side | None
     challenger: Side
@@ -93,6 +96,16 @@ class Report:
     created_at: datetime
     dry_run: bool
     run_id: str | None
+
+    @property
+    def verdict(self) -> Outcome:
+        """The decision in a word; unless it is "promoted", the champion stays, if there is one."""
+        return self.decision.outcome
+
+    @property
+    def reason(self) -> str:
+        """The decision in sentences."""
+        return self.decision.reason
 
     @property
     def comparison(self) -> Comparison | None:
@@ -115,12 +128,13 @@ class Report:
             "dry_run": self.dry_run,
             "created_at": self.created_at.isoformat(timespec="seconds"),
             "run_id": self.run_id,
-            "criteria": {"metric": "balanced_accuracy", **asdict(self.criteria)},
+            "criteria": {"metric": "balanced_accuracy", **self.criteria.to_dict()},
             "champion": champion,
             "challenger": asdict(self.challenger)
             | {"balanced_accuracy": evaluation.challenger_score if evaluation else None},
             "rows": _rows(evaluation) if evaluation else None,
             **_comparison(comparison),
+            **self.decision.to_dict(),
             "classes": _classes(evaluation, self.champion is not None) if evaluation else [],
             "aliases": {
                 "before": asdict(self.aliases_before),
@@ -181,8 +195,9 @@ def _comparison(comparison: Comparison | None) -> dict[str, Any]:
         "interval": {
             "low": low,
             "high": high,
-            "method": "percentile of a paired bootstrap, stratified by class",
-            **asdict(comparison.bootstrap),
+            "confidence": comparison.evidence.confidence,
+            "method": INTERVAL_METHOD,
+            "n_draws": len(comparison.evidence.draws),
         },
         "mcnemar": {
             "p_value": comparison.mcnemar_p_value,
@@ -223,6 +238,9 @@ def report_table(report: Report) -> Table:
         for line in score_lines(report.to_dict()):
             table.add_row(*line, style="bold" if line[0] == "difference" else None)
         table.add_row("held-out rows", f"{len(rows.frame)} ({rows.n_set_aside} excluded)")
+        for result in report.decision.gates:
+            interval = "" if result.verdict is None else result.verdict.interval.shown()
+            table.add_row(escape(result.gate.text), f"{result.outcome}, {interval}".strip(", "))
     return table
 
 
