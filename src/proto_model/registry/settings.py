@@ -153,8 +153,9 @@ class TrainingSettings:
         "calibration of the probabilities: auto (if it is better out of fold), none, sigmoid or isotonic",
     )  # fmt: skip
     costs: str = _setting(
-        "", str.strip,
-        "what mistakes cost, such as malignant>benign:10 (true>predicted), or balanced; others cost 1",
+        "auto", str.strip,
+        "what mistakes cost: such as malignant>benign:10 (true>predicted), balanced, none, or auto, which is "
+        "balanced if that is better out of fold",
     )  # fmt: skip
     conformal: Literal["class", "marginal"] = _setting(
         "class", _conformal,

@@ -27,7 +27,7 @@ from proto_model.table.cautions import Caution, data_cautions
 from proto_model.table.split_cautions import split_cautions
 from proto_model.training import VARIANTS, SearchResult, leader_board, search_progress, searches
 from proto_model.training.background import StoredBackground
-from proto_model.training.decision import DecisionSettings, cost_matrix, find_decision
+from proto_model.training.decision import DecisionSettings, cost_matrix, find_decision, with_decisions
 from proto_model.training.evaluation import judge
 from proto_model.training.leader_board import Standing
 
@@ -161,7 +161,7 @@ def _log_variants(
             standing, model_uris[result.variant] = _log_variant(task, result, inputs)
             console.print(
                 f"{result.variant}: tested and logged, balanced accuracy "
-                f"{standing.metrics['balanced_accuracy']:.4f} on the test rows",
+                f"{standing.metrics['balanced_accuracy']:.4f} on the test rows{standing.decides}",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -176,10 +176,11 @@ def _log_variant(
     """Child run of a variant; its standing and the URI of its logged model."""
     with mlflow.start_run(run_name=result.variant, nested=True, tags=record.environment_tags()) as child:
         mlflow.log_params(task.settings.as_params())
-        record.log_search(result)
-        record.log_inputs(inputs)
         seed = task.settings.random_state
         found = find_decision(result, task.data, task.wishes, seed)
+        result = with_decisions(result, task.data, found)
+        record.log_search(result)
+        record.log_inputs(inputs)
         verdict = judge(result, task.data, seed, task.background, task.cautions, found)
         model = log_forest_model(
             result.pipeline,
@@ -206,6 +207,7 @@ def _log_variant(
         folds=result.folds,
         n_nodes=result.n_nodes,
         references=result.references,
+        decides="" if found.decision.costs is None else ", deciding by costs",
     )
     return standing, model.model_uri
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +11,20 @@ from numpy.typing import NDArray
 from proto_model.errors import DataError, listed
 from proto_model.model.decision import Conformal, Decision, PredictionSets
 from proto_model.schema import ModelSchema
+from proto_model.statistics.pair_counts import pseudo_counts
 from proto_model.table import TrainingData
 from proto_model.table.folds import folds
 from proto_model.training.calibration import METHODS, Choice, chosen
-from proto_model.training.result import SearchResult
+from proto_model.training.metrics import Predictions
+from proto_model.training.result import FoldScores, SearchResult
+from proto_model.training.scoring import BY_NAME
 
-BALANCED = "balanced"
+AUTO, NONE, BALANCED = "auto", "none", "balanced"
 CALIBRATIONS = ("auto", "none", *METHODS)
+_OF_DECISIONS = ("balanced_accuracy", "accuracy", "precision_macro", "recall_macro", "f1_macro", "f2_macro")
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -27,16 +32,23 @@ class DecisionSettings:
     """What a user wishes: `calibrate` one of `CALIBRATIONS`, costs as text, and what sets hold for."""
 
     calibrate: str = "auto"
-    costs: str = ""
+    costs: str = AUTO
     conformal: Conformal = "class"
 
 
 @dataclass(frozen=True, eq=False)
 class FoundDecision:
-    """A decision, and why it is as it is."""
+    """A decision, and why it is as it is.
+
+    `why_costs` is the reason for or against costs where nobody gave any. `folds` are the positions of the
+    training rows that each fold judged, and `predicted` is what they were decided to be; -1 if none did.
+    """
 
     decision: Decision
     choice: Choice
+    why_costs: str = ""
+    folds: tuple[Ints, ...] = ()
+    predicted: Ints | None = None
 
 
 def find_decision(
@@ -46,23 +58,91 @@ def find_decision(
 
     Raises DataError if the costs do not fit the classes.
     """
-    codes: NDArray[np.int64] = np.unique(data.y_train, return_inverse=True)[1]
+    codes: Ints = np.unique(data.y_train, return_inverse=True)[1]
     judged = np.asarray(~np.isnan(result.out_of_fold).any(axis=1))
     y, probabilities = codes[judged], result.out_of_fold[judged]
     position = np.cumsum(judged) - 1
-    parts = [position[rows[judged[rows]]] for _, rows in folds(data, random_state)]
-    choice = chosen(settings.calibrate, y, probabilities, [part for part in parts if len(part)])
+    judged_by = tuple(rows[judged[rows]] for _, rows in folds(data, random_state))
+    parts = [position[rows] for rows in judged_by if len(rows)]
+    choice = chosen(settings.calibrate, y, probabilities, parts)
     # Of a calibration that had not seen the row, as what is answered later has not.
     sets = PredictionSets.of(y, choice.out_of_fold, settings.conformal)
-    costs = cost_matrix(settings.costs, data.schema, np.bincount(codes).tolist())
-    return FoundDecision(Decision(choice.calibration, costs, sets), choice)
+    n_rows = np.bincount(codes).tolist()
+    if settings.costs.strip().lower() == AUTO:
+        balanced = cost_matrix(BALANCED, data.schema, n_rows)
+        costs, why = _costs_if_better(balanced, y, choice.out_of_fold)
+    else:
+        costs, why = cost_matrix(settings.costs, data.schema, n_rows), ""
+    predicted = np.full(len(codes), -1)
+    predicted[judged] = Decision(costs=costs).decide(choice.out_of_fold)
+    return FoundDecision(Decision(choice.calibration, costs, sets), choice, why, judged_by, predicted)
+
+
+def _costs_if_better(costs: Floats | None, y: Ints, probabilities: Floats) -> tuple[Floats | None, str]:
+    """The costs if they lead to better decisions on rows that the model had not seen, else None; and why."""
+    if not len(y):
+        return None, "no row was judged out of fold"
+    plain, weighed = probabilities.argmax(axis=1), Decision(costs=costs).decide(probabilities)
+    n_rows, first, second = (
+        np.bincount(y[rows], minlength=probabilities.shape[1])
+        for rows in (slice(None), (plain == y) & (weighed != y), (plain != y) & (weighed == y))
+    )
+    present = n_rows > 0
+    gain, error = _gain(n_rows[present], first[present], second[present])
+    before = Predictions(y, probabilities, plain).mean("recall")
+    figures = f"{before:.4f} to {before + gain:.4f}, standard error of the difference {error:.4f}"
+    if gain > error:
+        return costs, f"they raise the balanced accuracy of decisions out of fold from {figures}"
+    return None, (
+        "balanced costs would not raise the balanced accuracy of decisions out of fold by more than a "
+        f"standard error ({figures})"
+    )
+
+
+def _gain(n_rows: Ints, first_only: Ints, second_only: Ints) -> tuple[float, float]:
+    """What the second of two decisions gains in balanced accuracy, and the standard error over paired rows.
+
+    Counts are per class, of rows and of those that only one decides right. As elsewhere, a pseudo-row for
+    each side keeps a difference that a few rows do not show from counting as impossible.
+    """
+    pseudo = pseudo_counts(n_rows)
+    lost, won = ((only + pseudo) / (n_rows + 2 * pseudo) for only in (first_only, second_only))
+    variances = (won + lost - (won - lost) ** 2) / n_rows
+    gain = float(((second_only - first_only) / n_rows).mean())
+    return round(gain, 12) + 0.0, float(np.sqrt(variances.sum()) / len(n_rows))
+
+
+def with_decisions(result: SearchResult, data: TrainingData, found: FoundDecision) -> SearchResult:
+    """The result with those metrics over the folds that judge decisions taken from the version's decisions.
+
+    They are from calibrations that had not seen the row. What judges probabilities stays.
+    """
+    if found.predicted is None or (found.decision.calibration is None and found.decision.costs is None):
+        return result  # it decides as the search did
+    codes: Ints = np.unique(data.y_train, return_inverse=True)[1]
+    parts = [
+        Predictions(codes[rows], result.out_of_fold[rows], found.predicted[rows]) for rows in found.folds
+    ]
+    of_decisions = {
+        name: np.array([float(BY_NAME[name].function(part)) for part in parts])
+        for name in _OF_DECISIONS
+        if name in result.folds.by_metric
+    }
+    scores = FoldScores({**result.folds.by_metric, **of_decisions}, result.folds.weights)
+    return replace(
+        result,
+        folds=scores,
+        cv_balanced_accuracy=scores.mean("balanced_accuracy"),
+        cv_std=float(scores.by_metric["balanced_accuracy"].std()),
+    )
 
 
 def cost_matrix(text: str, schema: ModelSchema, n_rows: Sequence[int]) -> Floats | None:
     """What mistakes cost, a row per true class and a column per predicted one; None if nothing is said.
 
     Between commas stand `true>predicted:cost`, or `true:cost` for whatever is predicted instead; what is not
-    named costs 1. `balanced` weighs each class by its rarity, `n_rows` being its rows.
+    named costs 1. `balanced` weighs each class by its rarity, `n_rows` being its rows. `auto` says nothing
+    yet: rows decide, in `find_decision`.
 
     Raises DataError, which names what is wrong and the classes that there are.
 
@@ -75,9 +155,13 @@ def cost_matrix(text: str, schema: ModelSchema, n_rows: Sequence[int]) -> Floats
     """
     names = [name.removeprefix("probability_") for name in schema.probability_columns]
     costs = 1.0 - np.eye(len(names))
-    if text.strip().lower() in ("", BALANCED):
+    word = text.strip().lower()
+    if word in ("", NONE, AUTO):
+        return None
+    if word == BALANCED:
         counts = np.asarray(n_rows, dtype=np.float64)
-        return costs * (counts.sum() / (len(counts) * counts))[:, np.newaxis] if text.strip() else None
+        costs *= (counts.sum() / (len(counts) * counts))[:, np.newaxis]
+        return costs
     places: dict[str, tuple[int, Sequence[int]]] = {
         name: (i, [j for j in range(len(names)) if j != i]) for i, name in enumerate(names)
     }

@@ -38,6 +38,7 @@ class Standing:
     n_nodes: float
     references: tuple[Reference, ...] = ()  # the same for all
     cautions: tuple[Caution, ...] = ()
+    decides: str = ""  # how, for a log, unless the most probable class is predicted
 
 
 def ranked(standings: Sequence[Standing]) -> list[Standing]:
@@ -95,6 +96,11 @@ def reasons(standings: Sequence[Standing]) -> str:
     tied = any(_mean_loss(best) > _mean_loss(other) for other in standings[1:])
     why = f"{best.variant} is chosen for its {metric.title} in cross-validation"
     why += ": within one standard error of the best, and smaller." if tied else "."
+    if any(standing.decides for standing in standings):
+        why += (
+            " Balanced accuracy is that of decisions, which weigh what mistakes cost; floors and yardstick "
+            "predict the most probable class."
+        )
     others = other_choices(standings)
     if not others:
         return f"{why} The other metrics agree." if len(standings) > 1 else why

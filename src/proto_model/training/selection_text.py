@@ -17,8 +17,8 @@ def selection_sentences(result: SearchResult) -> str:
         "on the training rows; of those within one standard error of the best, the smallest forest."
     )
     said += (
-        f" Its balanced accuracy there: {result.cv_balanced_accuracy:.4f} ± {result.cv_std:.4f} (standard "
-        "deviation over the folds)."
+        f" The balanced accuracy of its decisions there: {result.cv_balanced_accuracy:.4f} ± "
+        f"{result.cv_std:.4f} (standard deviation over the folds)."
     )
     if not result.references:
         return said

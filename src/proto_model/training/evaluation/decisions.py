@@ -82,14 +82,19 @@ class DecidedRows:
 
     def _costs(self, labels: Sequence[str]) -> Iterable[str]:
         costs = self.found.decision.costs
+        why = self.found.why_costs
         if costs is None:
-            yield "Predicted is the most probable class, of equally probable ones the first."
+            yield (
+                "Predicted is the most probable class, of equally probable ones the first"
+                f"{f': {why}' if why else ''}."
+            )
             return
         cost, other = self.metrics().values()
         yield (
-            "Predicted is the class of least expected cost, so the predicted class may be less probable than "
-            f"another one. Mean cost on the test rows: **{cost:.4f}**, against {other:.4f} if the most "
-            "probable class were predicted."
+            f"{f'Balanced costs are used: {why}. ' if why else ''}Predicted is the class of least expected "
+            "cost, so the predicted class may be less probable than another one, and `probability` below "
+            f"0.5. Mean cost on the test rows: **{cost:.4f}**, against {other:.4f} if the most probable "
+            "class were predicted."
         )
         if len(labels) == 2:
             share = costs[0, 1] / (costs[0, 1] + costs[1, 0])
