@@ -17,11 +17,9 @@ from proto_model.table.folds import folds
 from proto_model.training.calibration import METHODS, Choice, chosen
 from proto_model.training.metrics import Predictions
 from proto_model.training.result import FoldScores, SearchResult
-from proto_model.training.scoring import BY_NAME
 
 AUTO, NONE, BALANCED = "auto", "none", "balanced"
 CALIBRATIONS = ("auto", "none", *METHODS)
-_OF_DECISIONS = ("balanced_accuracy", "accuracy", "precision_macro", "recall_macro", "f1_macro", "f2_macro")
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -89,7 +87,8 @@ def _costs_if_better(costs: Floats | None, y: Ints, probabilities: Floats) -> tu
     )
     present = n_rows > 0
     gain, error = _gain(n_rows[present], first[present], second[present])
-    before = Predictions(y, probabilities, plain).mean("recall")
+    right = np.bincount(y[plain == y], minlength=probabilities.shape[1])
+    before = float((right[present] / n_rows[present]).mean())
     figures = f"{before:.4f} to {before + gain:.4f}, standard error of the difference {error:.4f}"
     if gain > error:
         return costs, f"they raise the balanced accuracy of decisions out of fold from {figures}"
@@ -121,13 +120,10 @@ def with_decisions(result: SearchResult, data: TrainingData, found: FoundDecisio
         return result  # it decides as the search did
     codes: Ints = np.unique(data.y_train, return_inverse=True)[1]
     parts = [
-        Predictions(codes[rows], result.out_of_fold[rows], found.predicted[rows]) for rows in found.folds
+        _decided_scores(Predictions(codes[rows], result.out_of_fold[rows], found.predicted[rows]))
+        for rows in found.folds
     ]
-    of_decisions = {
-        name: np.array([float(BY_NAME[name].function(part)) for part in parts])
-        for name in _OF_DECISIONS
-        if name in result.folds.by_metric
-    }
+    of_decisions = {name: np.array([part[name] for part in parts]) for name in parts[0]}
     scores = FoldScores({**result.folds.by_metric, **of_decisions}, result.folds.weights)
     return replace(
         result,
@@ -135,6 +131,14 @@ def with_decisions(result: SearchResult, data: TrainingData, found: FoundDecisio
         cv_balanced_accuracy=scores.mean("balanced_accuracy"),
         cv_std=float(scores.by_metric["balanced_accuracy"].std()),
     )
+
+
+def _decided_scores(rows: Predictions) -> dict[str, float]:
+    """Metrics of a whole table that judge predicted classes; those that rank rows take ten times as long."""
+    per_class = {"precision": rows.precision, "recall": rows.recall, "f1": rows.f1, "f2": rows.f2}
+    means = {f"{name}_macro": float(values[rows.present].mean()) for name, values in per_class.items()}
+    accuracy = float((rows.y == rows.predicted).mean())
+    return means | {"balanced_accuracy": means["recall_macro"], "accuracy": accuracy}
 
 
 def cost_matrix(text: str, schema: ModelSchema, n_rows: Sequence[int]) -> Floats | None:

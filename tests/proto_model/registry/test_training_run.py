@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from sklearn.metrics import accuracy_score
 
 from proto_model.model import Bundle, Predictor
+from proto_model.model.decision import Decision
 from proto_model.table import encode, load_table, prepare
 from proto_model.training import VARIANTS
 
@@ -131,6 +132,17 @@ def test_every_version_holds_its_decision(trained):
         == 160
     )
     assert predictor.parameters({"coverage": 0.9}).coverage == 0.9
+
+
+def test_every_card_says_whether_rare_classes_weigh_more_and_why(trained):
+    for run in trained.children:
+        bundle = mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/model/artifacts/bundle")
+        card = Path(artifact(run.info.run_id, "model_card.md")).read_text(encoding="utf-8")
+        weighs = Decision.read(Path(bundle), 2).costs is not None
+
+        assert run.data.params["costs"] == "auto"
+        assert ("Balanced costs are used: they raise the balanced accuracy" in card) == weighs
+        assert ("of equally probable ones the first: balanced costs would not raise" in card) != weighs
 
 
 def test_costs_that_do_not_fit_end_the_run_before_the_search(train, capsys, people_csv):

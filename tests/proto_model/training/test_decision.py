@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from sklearn.metrics import balanced_accuracy_score
 
 from proto_model.errors import DataError
 from proto_model.registry import settings
@@ -24,6 +23,7 @@ from proto_model.training.decision import (
     find_decision,
     with_decisions,
 )
+from proto_model.training.metrics import METRICS, Predictions
 from proto_model.training.result import FoldScores
 
 
@@ -161,10 +161,16 @@ def test_metrics_over_the_folds_are_those_of_decisions():
     decided = with_decisions(result, data, found)
 
     codes = np.unique(data.y_train, return_inverse=True)[1]
-    expected = [balanced_accuracy_score(codes[rows], found.predicted[rows]) for _, rows in folds(data, 0)]
-    np.testing.assert_allclose(decided.folds.by_metric["balanced_accuracy"], expected)
-    assert decided.cv_std == pytest.approx(np.std(expected))
-    np.testing.assert_array_equal(decided.folds.by_metric["log_loss"], result.folds.by_metric["log_loss"])
+    parts = [
+        Predictions(codes[rows], result.out_of_fold[rows], found.predicted[rows])
+        for _, rows in folds(data, 0)
+    ]
+    expected = {metric.name: [metric.function(part) for part in parts] for metric in METRICS}
+    assert set(decided.folds.by_metric) == set(expected)
+    for name, values in expected.items():  # those of probabilities are the same for all decisions
+        np.testing.assert_allclose(decided.folds.by_metric[name], values, err_msg=name)
+    assert decided.cv_balanced_accuracy > result.cv_balanced_accuracy
+    assert decided.cv_std == pytest.approx(np.std(expected["balanced_accuracy"]))
 
 
 def test_a_few_rows_that_no_one_contradicts_are_no_proof():

@@ -69,6 +69,13 @@ def test_the_board_says_where_another_metric_would_have_chosen_otherwise():
     assert agreed.endswith("The other metrics agree.")
 
 
+def test_the_board_says_what_balanced_accuracy_is_of_where_costs_decide():
+    plain, weighed = standing("a"), standing("b", decides=", deciding by costs")
+
+    assert "Balanced accuracy is that of decisions" in leader_board.reasons([plain, weighed])
+    assert "decisions" not in leader_board.reasons([plain, plain])
+
+
 def test_the_frame_leaves_out_figures_of_single_classes_and_marks_references():
     beside = (LINEAR, BOOSTING)
     frame = leader_board.frame([standing("a", references=beside), standing("b", references=beside)])

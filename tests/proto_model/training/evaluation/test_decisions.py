@@ -15,14 +15,14 @@ COSTS = np.array([[0.0, 1.0], [9.0, 0.0]])
 LABELS = ["be|nign", "malignant"]
 
 
-def decided(wish="none", costs=None, rare=150):
+def decided(wish="none", costs=None, rare=150, why=""):
     rng = np.random.default_rng(0)
     second = np.r_[rng.beta(2, 5, 300), rng.beta(5, 2, rare)]
     y = np.repeat([0, 1], [300, rare])
     raw = np.column_stack([1 - second, second])
     choice = chosen(wish, y, raw, np.array_split(rng.permutation(len(y)), 5))
     sets = PredictionSets.of(y, choice.out_of_fold, "class")
-    return DecidedRows.of(FoundDecision(Decision(choice.calibration, costs, sets), choice), y, raw)
+    return DecidedRows.of(FoundDecision(Decision(choice.calibration, costs, sets), choice, why), y, raw)
 
 
 def test_without_costs_the_card_says_that_the_most_probable_class_is_predicted():
@@ -31,6 +31,17 @@ def test_without_costs_the_card_says_that_the_most_probable_class_is_predicted()
     assert "not calibrated: calibrate=none." in card
     assert "Predicted is the most probable class" in card
     assert decided().metrics() == {}
+
+
+def test_the_card_says_why_there_are_costs_where_nobody_gave_any():
+    weighed, plain = (
+        "\n".join(decided(costs=costs, why="since so").section(LABELS)) for costs in (COSTS, None)
+    )
+
+    assert "Balanced costs are used: since so. Predicted is the class of least expected cost" in weighed
+    assert "`probability` below 0.5" in weighed
+    assert "of equally probable ones the first: since so." in plain
+    assert "Balanced" not in "\n".join(decided(costs=COSTS).section(LABELS))
 
 
 def test_the_card_shows_what_calibration_changed():
