@@ -14,7 +14,7 @@ from proto_model.schema import ModelSchema
 from proto_model.table import TrainingData
 from proto_model.table.folds import folds
 from proto_model.training.calibration import METHODS, Choice, chosen
-from proto_model.training.result import SearchResult
+from proto_model.training.selection.result import SearchResult
 
 BALANCED = "balanced"
 CALIBRATIONS = ("auto", "none", *METHODS)

@@ -14,10 +14,10 @@ from rich.table import Table
 
 from proto_model.plotting import ACCENT, GRID, INK, MUTED, SECOND, dress, new_figure, shortened
 from proto_model.table.cautions import Caution
-from proto_model.training import choice, scoring
 from proto_model.training.evaluation import METRICS, markdown_table
 from proto_model.training.evaluation.intervals import whiskers, with_interval
-from proto_model.training.result import FoldScores, Reference
+from proto_model.training.selection import choice, scoring
+from proto_model.training.selection.result import FoldScores, Reference
 
 _BALANCED = "balanced_accuracy"
 _SHOWN = tuple(metric for metric in METRICS if metric.on_board)

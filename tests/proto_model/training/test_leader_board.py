@@ -10,7 +10,7 @@ from proto_model.plotting import save
 from proto_model.training import leader_board
 from proto_model.training.leader_board import Standing
 from proto_model.training.metrics import METRICS
-from proto_model.training.result import FoldScores, Reference
+from proto_model.training.selection.result import FoldScores, Reference
 
 FOLDS = np.array([0.01, -0.01, 0.02, -0.02, 0.0])
 

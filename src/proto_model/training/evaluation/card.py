@@ -23,6 +23,7 @@ from proto_model.training.cautions import Judged, caution_section, model_caution
 from proto_model.training.decision import FoundDecision
 from proto_model.training.evaluation import plots
 from proto_model.training.evaluation.decisions import DecidedRows
+from proto_model.training.evaluation.group_bounds import CONFIDENCE
 from proto_model.training.evaluation.group_metrics import metrics_by_group
 from proto_model.training.evaluation.groupings import MAX_GROUPS, groupings
 from proto_model.training.evaluation.intervals import (
@@ -32,7 +33,6 @@ from proto_model.training.evaluation.intervals import (
     with_interval,
 )
 from proto_model.training.evaluation.markdown import cell, markdown_table
-from proto_model.training.group_bounds import CONFIDENCE
 from proto_model.training.metrics import (
     CLASS_METRICS,
     METRICS,
@@ -40,9 +40,9 @@ from proto_model.training.metrics import (
     metric_suffixes,
     permutation_importance,
 )
-from proto_model.training.result import SearchResult
-from proto_model.training.search_plot import search_plot
-from proto_model.training.selection_text import selection_sentences, selection_table
+from proto_model.training.selection.plot import search_plot
+from proto_model.training.selection.result import SearchResult
+from proto_model.training.selection.text import selection_sentences, selection_table
 
 _LIBRARIES = ("mlflow", "scikit-learn", "numpy", "pandas", "pyarrow")
 _MAX_LISTED = 15
