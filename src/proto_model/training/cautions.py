@@ -72,7 +72,7 @@ def _biased(judged: Judged) -> Iterable[Caution]:
         error = said - (judged.y == index)
         deviation = float(error.std()) / len(error) ** 0.5
         if abs(error.mean()) > max(_OFF, _Z * deviation) and len(error) > 1:
-            off.append(f"{spelt(label)} {said.mean():.2f} instead of {(judged.y == index).mean():.2f}")
+            off.append(f"{said.mean():.2f} instead of {(judged.y == index).mean():.2f} for {spelt(label)}")
     if off:
         yield Caution(
             "biased_probabilities",
