@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -61,18 +61,9 @@ class GateResult:
         shown: dict[str, Any] = {"gate": self.gate.text, "kind": self.gate.kind, "verdict": self.outcome}
         if self.verdict is None:
             return shown
-        interval = asdict(self.verdict.interval)
-        return (
-            shown
-            | interval
-            | {
-                "limit": self.verdict.limit,
-                "at_least": self.verdict.at_least,
-                "rows": self.verdict.n_rows,
-                "rows_needed": self.verdict.rows_needed,
-                "compared": None if self.verdict.compared is None else list(self.verdict.compared),
-            }
-        )
+        found = self.verdict.to_dict()
+        figures = {name: found[name] for name in ("limit", "at_least", "rows_needed", "compared")}
+        return {**shown, **found["interval"], **figures, "rows": found["n_rows"]}
 
 
 @dataclass(frozen=True)
