@@ -39,7 +39,7 @@ from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema
 from proto_model.table import decode, encode, load_table, prepare
 from proto_model.training.background import synthetic_rows
-from proto_model.training.variants import make_pipeline
+from proto_model.training.selection.variants import make_pipeline
 
 Matrix = NDArray[np.float64]
 MIN_ROWS = 15

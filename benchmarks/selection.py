@@ -183,7 +183,7 @@ def _choose(choice: str, table: str, test_size: float, out: Path) -> dict[str, A
         probabilities, chosen = _yardstick(data, codes), "gradient boosting"
     else:
         if choice == UNHALVED:
-            from proto_model.training import cross_validation
+            from proto_model.training.selection import cross_validation
 
             cross_validation._LEAST_HALVED = sys.maxsize
         with searches(VARIANTS, data) as results:
@@ -216,8 +216,8 @@ def _place(found: list[Any], choice: str) -> int:
     """Place of the variant that the leader board puts first."""
     if choice == "older":
         return int(np.argmax([result.cv_balanced_accuracy for result in found]))
-    from proto_model.training.choice import choose
-    from proto_model.training.scoring import loss
+    from proto_model.training.selection.choice import choose
+    from proto_model.training.selection.scoring import loss
 
     metric = found[0].metric
     losses = loss(metric, np.array([result.folds.by_metric[metric] for result in found]))
@@ -226,7 +226,7 @@ def _place(found: list[Any], choice: str) -> int:
 
 def _yardstick(data: Any, codes: NDArray[np.int64]) -> NDArray[np.float64]:
     """Gradient boosting with scikit-learn's defaults, stopped early."""
-    from proto_model.training.references import _coded, _gradient_boosting
+    from proto_model.training.selection.references import _coded, _gradient_boosting
 
     X, X_test = _coded(data)
     model = _gradient_boosting(data.schema, codes, 0).fit(X, codes)

@@ -21,9 +21,12 @@ LAST_FITS = "the best of each variant, fitted again"
 REST = "logging to MLflow, reading the data"
 STAGES: dict[str, tuple[str, ...]] = {  # functions where their callers look them up
     "imports": (),
-    "search": ("training.cross_validation:held_out_votes", "training.cross_validation:folds"),
-    "models beside the forests": ("training.search:judged_references",),
-    LAST_FITS: ("training.search:_result",),
+    "search": (
+        "training.selection.cross_validation:held_out_votes",
+        "training.selection.cross_validation:folds",
+    ),
+    "models beside the forests": ("training.selection.search:judged_references",),
+    LAST_FITS: ("training.selection.search:_result",),
     "evaluation": ("registry.training_run:judge",),
     "plots": ("registry.record:save",),
     "bundles": ("registry.logged_model:write_bundle",),

@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import gc
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -108,7 +109,9 @@ def _print_outcome(outcome: TrainingOutcome, model: str) -> None:
 
     best = outcome.standings[0]
     board = Console(width=None if sys.stdout.isatty() else 120)
-    board.print(leader_board.rich_table(outcome.standings, "Leader board"))
+    board.print(leader_board.rich_table(outcome.standings, "Leader board", board.width))
     show_cautions(outcome.cautions, board)
     print(f"{best.variant} is version {outcome.versions[best.variant]} of {model}, with the alias challenger")
+    name = "" if model == TrainingSettings().registered_model_name else f" --model {shlex.quote(model)}"
+    print(f"To compare it with the champion: python -m proto_model compare{name}")
     print(f"MLFLOW_RUN_ID={outcome.run_id}", flush=True)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from proto_model.table import TrainingData
 from proto_model.table.cautions import Caution, named, spelt, to_drop
-from proto_model.training.result import SearchResult
-from proto_model.training.selection_cautions import selection_cautions
+from proto_model.training.selection.cautions import selection_cautions
+from proto_model.training.selection.result import SearchResult
 
 _GOOD = 0.8  # of the way from chance to perfect
 _TIMES_MORE = 5.0  # that the first feature weighs than the second
@@ -72,7 +72,7 @@ def _biased(judged: Judged) -> Iterable[Caution]:
         error = said - (judged.y == index)
         deviation = float(error.std()) / len(error) ** 0.5
         if abs(error.mean()) > max(_OFF, _Z * deviation) and len(error) > 1:
-            off.append(f"{spelt(label)} {said.mean():.2f} instead of {(judged.y == index).mean():.2f}")
+            off.append(f"{said.mean():.2f} instead of {(judged.y == index).mean():.2f} for {spelt(label)}")
     if off:
         yield Caution(
             "biased_probabilities",

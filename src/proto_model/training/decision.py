@@ -16,7 +16,7 @@ from proto_model.table import TrainingData
 from proto_model.table.folds import folds
 from proto_model.training.calibration import METHODS, Choice, chosen
 from proto_model.training.metrics import Predictions
-from proto_model.training.result import FoldScores, SearchResult
+from proto_model.training.selection.result import FoldScores, SearchResult
 
 AUTO, NONE, BALANCED = "auto", "none", "balanced"
 CALIBRATIONS = ("auto", "none", *METHODS)

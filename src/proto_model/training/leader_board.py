@@ -14,10 +14,10 @@ from rich.table import Table
 
 from proto_model.plotting import ACCENT, GRID, INK, MUTED, SECOND, dress, new_figure, shortened
 from proto_model.table.cautions import Caution
-from proto_model.training import choice, scoring
 from proto_model.training.evaluation import METRICS, markdown_table
 from proto_model.training.evaluation.intervals import whiskers, with_interval
-from proto_model.training.result import FoldScores, Reference
+from proto_model.training.selection import choice, scoring
+from proto_model.training.selection.result import FoldScores, Reference
 
 _BALANCED = "balanced_accuracy"
 _SHOWN = tuple(metric for metric in METRICS if metric.on_board)
@@ -73,7 +73,10 @@ class OtherChoice:
 
 
 def other_choices(standings: Sequence[Standing]) -> list[OtherChoice]:
-    """Metrics by which another variant is better in cross-validation, by more than one standard error."""
+    """Metrics by which another variant is better in cross-validation, by more than one standard error.
+
+    A difference that four digits do not show is none.
+    """
     weights = standings[0].folds.weights
     found: dict[tuple[str, float], OtherChoice] = {}
     for metric in METRICS:
@@ -85,7 +88,8 @@ def other_choices(standings: Sequence[Standing]) -> list[OtherChoice]:
             other = standings[choice_of_metric.best]
             values = (standing.folds.mean(metric.name) for standing in (other, standings[0]))
             said = OtherChoice(metric.title, other.variant, *values)
-            found.setdefault((said.variant, said.value), said)  # recall is balanced accuracy by another name
+            if round(said.value, 4) != round(said.value_of_chosen, 4):
+                found.setdefault((said.variant, said.value), said)  # recall is balanced accuracy, too
     return list(found.values())
 
 
@@ -104,8 +108,12 @@ def reasons(standings: Sequence[Standing]) -> str:
     others = other_choices(standings)
     if not others:
         return f"{why} The other metrics agree." if len(standings) > 1 else why
-    said = (f"{o.title}: {o.variant} ({o.value:.4f} against {o.value_of_chosen:.4f})" for o in others)
-    return f"{why} Others are better by {', '.join(said)}."
+    by_variant: dict[str, list[str]] = {}
+    for other in others:
+        values = f"{other.value:.4f} against {other.value_of_chosen:.4f}"
+        by_variant.setdefault(other.variant, []).append(f"{other.title} ({values})")
+    said = (f"{variant} is better by {', '.join(titles)}." for variant, titles in by_variant.items())
+    return " ".join((why, *said))
 
 
 def frame(standings: Sequence[Standing]) -> pd.DataFrame:
@@ -202,21 +210,46 @@ def _label(axes: Axes, value: float, row: float, shift: int, color: str) -> None
     )  # fmt: skip
 
 
-def rich_table(standings: Sequence[Standing], title: str, references: Sequence[Reference] = ()) -> Table:
-    """Table for a terminal, the chosen variant in bold."""
+def rich_table(standings: Sequence[Standing], title: str, width: int = 120) -> Table:
+    """Table for a terminal, the chosen variant in bold; columns that do not fit are left out."""
+    references = standings[0].references
+    names = _columns(standings)
+    rows = [_cells(standing) for standing in standings]
+    rows += [_reference_cells(reference, standings[0].metric) for reference in references]
+    rows = [(row[0], *map(_stacked, row[1:-1]), row[-1]) for row in rows]
+    widths = _widths(names, rows, width)
+    n_shown = len(widths)
+    caption = reasons(standings)
+    if n_shown < len(names):
+        caption += f" A wider terminal also shows {', '.join(names[n_shown:])}."
     table = Table(
         title=title, title_justify="left", title_style="bold", header_style="bold",
-        caption=reasons(standings), caption_justify="left",
+        caption=caption, caption_justify="left",
     )  # fmt: skip
-    for place, name in enumerate(_columns(standings)):
-        table.add_column(name, justify="right" if place else "left", no_wrap=place < 2)
-    for rank, standing in enumerate(standings):
-        table.add_row(*_cells(standing), style="bold green" if rank == 0 else None)
-    if standings[0].references:
-        table.add_section()
-    for reference in standings[0].references:
-        table.add_row(*_reference_cells(reference, standings[0].metric), style="dim")
+    for name, of_column in zip(names, widths, strict=False):
+        table.add_column(name, justify="right" if table.columns else "left", width=of_column)
+    for rank, row in enumerate(rows):
+        is_forest = rank < len(standings)
+        style = "bold green" if rank == 0 else None if is_forest else "dim"
+        table.add_row(*row[:n_shown], style=style, end_section=rank == len(standings) - 1)
     return table
+
+
+def _stacked(cell: str) -> str:
+    """A figure above its interval or spread, which keeps a column narrow."""
+    value, _, beside = cell.partition(" ")
+    return f"{value}\n{beside.strip('()').replace(' to ', '-')}" if beside else value
+
+
+def _widths(names: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Widths of the columns that fit, from the left; at least three. A heading may wrap between words."""
+    widths: list[int] = []
+    for place, name in enumerate(names):
+        parts = [*name.split(), *(part for row in rows for part in row[place].split("\n"))]
+        widths.append(max(map(len, parts)))
+        if place >= 3 and sum(widths) + 3 * len(widths) + 1 > width:
+            return widths[:-1]
+    return widths
 
 
 def markdown(standings: Sequence[Standing]) -> str:

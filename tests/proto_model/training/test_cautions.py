@@ -74,7 +74,7 @@ def test_probabilities_that_are_off_on_average_are_not_to_be_read_as_risks(judge
     (caution,) = model_cautions(dataclasses.replace(judged, probabilities=shifted))
 
     assert caution.kind == "biased_probabilities"
-    assert "yes 0.62 instead of 0.50" in caution.text
+    assert "0.62 instead of 0.50 for yes" in caution.text
 
 
 def test_a_list_of_cautions_cannot_break_out_of_markdown():

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 
 import numpy as np
@@ -10,7 +11,7 @@ from proto_model.plotting import save
 from proto_model.training import leader_board
 from proto_model.training.leader_board import Standing
 from proto_model.training.metrics import METRICS
-from proto_model.training.result import FoldScores, Reference
+from proto_model.training.selection.result import FoldScores, Reference
 
 FOLDS = np.array([0.01, -0.01, 0.02, -0.02, 0.0])
 
@@ -64,7 +65,7 @@ def test_the_board_says_where_another_metric_would_have_chosen_otherwise():
     said = leader_board.reasons(leader_board.ranked([balanced, calibrated]))
 
     assert said.startswith("calibrated is chosen for its log loss in cross-validation.")
-    assert "Others are better by balanced accuracy: balanced (0.8000 against 0.7000)" in said
+    assert said.endswith(" balanced is better by balanced accuracy (0.8000 against 0.7000).")
     agreed = leader_board.reasons([standing("a", 0.3, 0.9), standing("b", 0.4, 0.8)])
     assert agreed.endswith("The other metrics agree.")
 
@@ -95,11 +96,34 @@ def test_names_are_never_cut_and_undefined_figures_have_a_dash():
     assert "random_forest_balanced" in out.getvalue()
     assert "gradient boosting " in out.getvalue()
     assert "(yardstick) " in out.getvalue()
-    assert "0.3000 ± 0.0141" in out.getvalue()
+    assert "± 0.0141 │" in out.getvalue()
     assert " - " in out.getvalue()
     text = leader_board.markdown(board)
     assert "| random_forest_balanced | 0.3000 ± 0.0141 | 0.9000 | 0.4000 | 0.5000 | - |" in text
     assert "| linear model (floor) | 0.2500 ± 0.0141 |" in text
+
+
+@pytest.mark.parametrize(
+    ("width", "left_out"), [(80, "accuracy"), (100, "macro F1"), (120, "fit"), (200, "")]
+)
+def test_the_table_fits_its_terminal_and_says_what_it_leaves_out(width, left_out):
+    names = ["log_loss", "balanced_accuracy", "accuracy", "f1_macro", "roc_auc"]
+    tests = {
+        name + end: value for name in names for end, value in (("", 0.5), ("_low", 0.4), ("_high", 1.335))
+    }
+    entry = dataclasses.replace(
+        standing("random_forest_balanced", references=(LINEAR, BOOSTING)), metrics=tests
+    )
+    out = io.StringIO()
+    Console(file=out, width=width).print(leader_board.rich_table([entry], "Leader board", width))
+
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    shown = [line for line in lines if line.startswith("│")]
+    assert len(shown) == 6  # two lines each: nothing wraps
+    assert "0.400-1.335" in shown[1]
+    said = " ".join(out.getvalue().split()).partition("A wider terminal also shows ")[2]
+    assert said.startswith(left_out) if left_out else not said
 
 
 @pytest.mark.parametrize("n_variants", [1, 3])

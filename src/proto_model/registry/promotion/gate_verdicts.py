@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,11 +28,10 @@ from proto_model.statistics import (
     paired_difference,
 )
 from proto_model.table.split import HASH_COLUMN
+from proto_model.training.evaluation.groupings import groups_of_column
 
 _PROTECTED = "split/protected.parquet"
 _MISSING = "(missing)"
-_MAX_VALUES = 10
-_N_BINS = 4
 
 
 @dataclass(frozen=True)
@@ -63,18 +61,9 @@ class GateResult:
         shown: dict[str, Any] = {"gate": self.gate.text, "kind": self.gate.kind, "verdict": self.outcome}
         if self.verdict is None:
             return shown
-        interval = asdict(self.verdict.interval)
-        return (
-            shown
-            | interval
-            | {
-                "limit": self.verdict.limit,
-                "at_least": self.verdict.at_least,
-                "rows": self.verdict.n_rows,
-                "rows_needed": self.verdict.rows_needed,
-                "compared": None if self.verdict.compared is None else list(self.verdict.compared),
-            }
-        )
+        found = self.verdict.to_dict()
+        figures = {name: found[name] for name in ("limit", "at_least", "rows_needed", "compared")}
+        return {**shown, **found["interval"], **figures, "rows": found["n_rows"]}
 
 
 @dataclass(frozen=True)
@@ -158,7 +147,8 @@ def _group_verdict(
             )
         index = 1
     assert gate.column is not None
-    groups = groups_of(_column(gate, gate.column, judged.frame, protected))
+    column = groups_of_column(_column(gate, gate.column, judged.frame, protected))
+    groups = column.astype(object).where(column.notna(), _MISSING).to_numpy(dtype=str)
     return group_gate(
         cast(GroupMeasure, gate.name), judged.y, judged.challenger.predicted, groups, gate.limit,
         ratio=gate.ratio, class_index=1 if index is None else index,
@@ -177,20 +167,6 @@ def _column(gate: Gate, name: str, frame: pd.DataFrame, protected: pd.DataFrame 
             "challenger's test rows, and those that its training was told to protect."
         )
     return frame[name]
-
-
-def groups_of(values: pd.Series[Any]) -> NDArray[np.str_]:
-    """Group of each row; numbers of more than a few values in four parts of about as many rows."""
-    missing = values.isna().to_numpy(dtype=bool)
-    if pd.api.types.is_numeric_dtype(values) and values.nunique() > _MAX_VALUES:
-        numbers = values.astype(float).to_numpy()
-        edges = np.unique(np.quantile(numbers[~missing], np.linspace(0, 1, _N_BINS + 1)))
-        which = np.clip(np.searchsorted(edges, numbers, side="right") - 1, 0, len(edges) - 2)
-        names = np.array([f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)])
-        groups = names[which]
-    else:
-        groups = values.astype(str).to_numpy(dtype=str)
-    return np.where(missing, _MISSING, groups)
 
 
 def _protected(judged: Judged, folder: Path) -> pd.DataFrame | None:

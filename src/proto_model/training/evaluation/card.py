@@ -23,6 +23,7 @@ from proto_model.training.cautions import Judged, caution_section, model_caution
 from proto_model.training.decision import FoundDecision
 from proto_model.training.evaluation import plots
 from proto_model.training.evaluation.decisions import DecidedRows
+from proto_model.training.evaluation.group_bounds import CONFIDENCE
 from proto_model.training.evaluation.group_metrics import metrics_by_group
 from proto_model.training.evaluation.groupings import MAX_GROUPS, groupings
 from proto_model.training.evaluation.intervals import (
@@ -32,7 +33,6 @@ from proto_model.training.evaluation.intervals import (
     with_interval,
 )
 from proto_model.training.evaluation.markdown import cell, markdown_table
-from proto_model.training.group_bounds import CONFIDENCE
 from proto_model.training.metrics import (
     CLASS_METRICS,
     METRICS,
@@ -40,9 +40,9 @@ from proto_model.training.metrics import (
     metric_suffixes,
     permutation_importance,
 )
-from proto_model.training.result import SearchResult
-from proto_model.training.search_plot import search_plot
-from proto_model.training.selection_text import selection_sentences, selection_table
+from proto_model.training.selection.plot import search_plot
+from proto_model.training.selection.result import SearchResult
+from proto_model.training.selection.text import selection_sentences, selection_table
 
 _LIBRARIES = ("mlflow", "scikit-learn", "numpy", "pandas", "pyarrow")
 _MAX_LISTED = 15
@@ -139,23 +139,18 @@ def model_card(
     """
     remarks = remarks or Remarks()
     schema = data.schema
-    n_train, n_test = len(data.y_train), len(data.y_test)
     sections = [
         f"# {schema.model_name}: {result.variant}",
         f"Predicts **{cell(schema.target)}** for rows like those of *{cell(data.name)}*: one of "
         f"{len(schema.classes)} classes, with a probability for each and, on request, an explanation. "
-        f"Balanced accuracy on {n_test:,} test rows, which were not used for training or selection: "
-        f"**{metrics['balanced_accuracy']:.4f}**.",
+        f"Balanced accuracy on {len(data.y_test):,} test rows, which were not used for training or "
+        f"selection: **{metrics['balanced_accuracy']:.4f}**.",
         caution_section(remarks.cautions),
         *_dropped(data),
         "## Intended use",
         "Use it on rows from the same source as the training data, with the features listed below. "
         "If a prediction affects people, have a person review it, together with its explanation.",
-        "## Data",
-        f"Table `{cell(data.source)}`: {n_train:,} training rows, {n_test:,} test rows. A hash of each row "
-        "decides its part, so a test row stays a test row when the table grows or is reordered "
-        f"(split digest `{data.split_digest}`).",
-        markdown_table(["class", "training rows", "test rows"], _class_rows(data)),
+        *_data(data),
         *_features(data),
         "## What a version holds of the data",
         _held(background),
@@ -163,6 +158,36 @@ def model_card(
         selection_sentences(result),
         markdown_table(*selection_table(result)),
         markdown_table(["hyperparameter", "value"], result.best_params.items()),
+        *_results(schema, metrics),
+        *remarks.decisions,
+        *_importance(importances),
+        *_groups(groups, schema),
+        "## Limits",
+        _limits(data, metrics),
+        "## Made with",
+        ", ".join(f"{name} {number}" for name, number in library_versions().items()),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _data(data: TrainingData) -> list[str]:
+    by = data.split_by
+    named = by.group or by.key
+    if by.time:
+        how = f"The newest rows by `{cell(by.time)}` are the test rows"
+    else:
+        what = f"the value of `{cell(named)}` in each row" if named else "each row"
+        how = f"A hash of {what} decides its part, so a test row stays a test row when the table grows"
+    return [
+        "## Data",
+        f"Table `{cell(data.source)}`: {len(data.y_train):,} training rows, {len(data.y_test):,} test rows. "
+        f"{how} (split digest `{data.split_digest}`).",
+        markdown_table(["class", "training rows", "test rows"], _class_rows(data)),
+    ]
+
+
+def _results(schema: ModelSchema, metrics: Mapping[str, float]) -> list[str]:
+    return [
         "## Results on the test rows",
         markdown_table(
             ["metric", f"value ({CONFIDENCE:.0%} interval)"],
@@ -171,25 +196,21 @@ def model_card(
         markdown_table(
             ["class", *(metric.described for metric in CLASS_METRICS)], _class_metrics(schema, metrics)
         ),
-        *remarks.decisions,
+    ]
+
+
+def _importance(importances: pd.DataFrame) -> list[str]:
+    shown = importances.head(_MAX_LISTED).itertuples()
+    return [
         "## Feature importance",
         "How much the probability of the true class drops when the values of one feature are shuffled: the "
         "mean over the test rows, with equal weight for each class. Features that carry the same information "
         "can replace each other, so each of them looks unimportant.",
         markdown_table(
             ["feature", "drop", "±"],
-            (
-                (row.feature, f"{row.importance:.4f}", f"{row.std:.4f}")
-                for row in importances.head(_MAX_LISTED).itertuples()
-            ),
+            ((row.feature, f"{row.importance:.4f}", f"{row.std:.4f}") for row in shown),
         ),
-        *_groups(groups, schema),
-        "## Limits",
-        _limits(data, metrics),
-        "## Made with",
-        ", ".join(f"{name} {number}" for name, number in library_versions().items()),
     ]
-    return "\n\n".join(sections) + "\n"
 
 
 def _class_rows(data: TrainingData) -> list[tuple[str, str, str]]:
@@ -252,6 +273,8 @@ def _feature_row(feature: Feature) -> tuple[object, ...]:
         seen = f"{low} to {high}, median {middle}"
     elif feature.minimum is None or feature.maximum is None:
         seen = ""
+    elif feature.type == "boolean":
+        seen = "true or false"
     else:
         digits = ",.0f" if feature.type == "long" else ".6g"
         seen = f"{feature.minimum:{digits}} to {feature.maximum:{digits}}"

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from proto_model.training.evaluation.group_bounds import group_bounds
 from proto_model.training.evaluation.groupings import MAX_GROUPS
-from proto_model.training.group_bounds import group_bounds
 
 _MISSING = "(missing)"
 

@@ -39,17 +39,21 @@ def groupings(data: TrainingData, importances: pd.DataFrame) -> pd.DataFrame:
         (f for f in data.schema.features if f.type in ("boolean", "string", "long", "double")),
         key=lambda f: (not is_sensitive(f.name), rank.get(f.name, len(rank))),
     )
-    columns: dict[str, pd.Series[Any]] = {}
-    for name in data.protected_test.columns:
-        values = data.protected_test[name]
-        numeric = pd.api.types.is_float_dtype(values.dtype)
-        values = values if numeric else values.map(_spelt)
-        columns[name] = _ranges(values, values) if numeric else _largest(values, values)
+    columns = {name: groups_of_column(data.protected_test[name]) for name in data.protected_test.columns}
     for feature in features:
         if len(columns) >= max(MAX_COLUMNS, len(data.protected_test.columns)):
             break
         columns[feature.name] = _of_feature(feature, data.X_test[feature.name], data.X_train[feature.name])
     return pd.DataFrame(columns, index=data.X_test.index)
+
+
+def groups_of_column(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Group of each row by the values of a column that is no feature; a missing value stays one."""
+    if pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype):
+        numbers = values.astype(np.float64)
+        return _ranges(numbers, numbers)
+    spelt = values.map(_spelt)
+    return _largest(spelt, spelt)
 
 
 def _of_feature(feature: Feature, values: pd.Series[Any], learned: pd.Series[Any]) -> pd.Series[Any]:

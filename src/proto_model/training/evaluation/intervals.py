@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.statistics import Answers, metric_intervals
-from proto_model.training.group_bounds import CONFIDENCE, ENDS
+from proto_model.training.evaluation.group_bounds import CONFIDENCE, ENDS
 from proto_model.training.metrics import METRICS, metric_suffixes
 
 

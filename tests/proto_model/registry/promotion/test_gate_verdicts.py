@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from proto_model.registry.promotion.comparison import ComparisonError
-from proto_model.registry.promotion.gate_verdicts import Judged, groups_of, judge_gates
+from proto_model.registry.promotion.gate_verdicts import Judged, judge_gates
 from proto_model.registry.promotion.gates import parse_gates
 from proto_model.statistics import Answers
 from proto_model.table.split import HASH_COLUMN
+from proto_model.training.evaluation.groupings import groups_of_column
 
 CLASSES = ("benign", "malignant")
 
@@ -135,11 +136,15 @@ def test_protected_columns_are_found_beside_the_rows(client, tmp_path):
     assert {**by_protected, "gate": ""} == {**by_feature, "gate": ""}
 
 
-def test_many_numbers_become_four_ranges_and_missing_values_a_group():
-    ages = pd.Series([*range(1, 100), None])
-    groups = groups_of(ages)
+def test_groups_are_those_of_the_model_card_and_missing_values_one_more(tmp_path):
+    rows = judged()
+    rows.frame["age"] = rows.frame["age"].where(np.arange(2000) % 10 > 0).astype("Int64")
+    gates = parse_gates(["accuracy_gap[age] <= .5"], "group")
 
-    assert list(dict.fromkeys(groups)) == ["1 to 25.5", "25.5 to 50", "50 to 74.5", "74.5 to 99", "(missing)"]
-    assert groups_of(pd.Series([1, 2, 1])).tolist() == ["1", "2", "1"]
-    assert groups_of(pd.Series(["a", None])).tolist() == ["a", "(missing)"]
-    assert set(groups_of(pd.Series([1.0] * 50 + [*range(12)]))) <= {"0 to 1", "1 to 11"}
+    for missing in (True, False):
+        rows.challenger.predicted[:] = np.where(rows.frame["age"].isna() == missing, 1 - rows.y, rows.y)
+        (result,) = judge_gates(gates, rows, tmp_path)
+        assert result.outcome == "failed"
+        compared = set(result.to_dict()["compared"])
+        assert "(missing)" in compared
+        assert compared - {"(missing)"} <= set(groups_of_column(rows.frame["age"]))

@@ -190,6 +190,7 @@ def test_metadata_comes_from_the_schema(call):
         "probability",
         "probability_no",
         "probability_yes",
+        "prediction_set",
         "explanation",
     ]
 

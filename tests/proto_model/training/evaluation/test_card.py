@@ -7,6 +7,7 @@ import pytest
 from proto_model.schema import Feature, ModelSchema
 from proto_model.table import DroppedColumn, TrainingData
 from proto_model.table.cautions import Caution
+from proto_model.table.identity import SplitColumns
 from proto_model.training import SearchResult
 from proto_model.training.background import StoredBackground
 from proto_model.training.evaluation import classification_metrics, metrics_by_group, model_card
@@ -156,3 +157,18 @@ def test_cautions_stand_near_the_top_beside_the_columns_that_are_not_used(facts)
     assert "- **leak:** `a|b` tells >50K from &lt;=50K." in card
     assert card.index("## Cautions") < card.index("| empty |") < card.index("## Intended use")
     assert "None found" in model_card(**facts)
+
+
+@pytest.mark.parametrize(
+    ("split_by", "said"),
+    [
+        (SplitColumns(), "A hash of each row decides its part"),
+        (SplitColumns(key="id"), "A hash of the value of `id` in each row decides its part"),
+        (SplitColumns(key="id", group="customer"), "A hash of the value of `customer` in each row decides"),
+        (SplitColumns(time="day"), "The newest rows by `day` are the test rows (split digest"),
+    ],
+)
+def test_the_card_says_how_the_rows_were_split(facts, split_by, said):
+    data = dataclasses.replace(facts["data"], split_by=split_by)
+
+    assert said in model_card(**(facts | {"data": data}))

@@ -1,6 +1,7 @@
 import numpy as np
 
 from proto_model.training.evaluation import CLASS_METRICS, METRICS, classification_metrics
+from proto_model.training.evaluation.group_bounds import group_bounds
 from proto_model.training.evaluation.intervals import (
     how_sure,
     is_bound,
@@ -9,7 +10,6 @@ from proto_model.training.evaluation.intervals import (
     whiskers,
     with_interval,
 )
-from proto_model.training.group_bounds import group_bounds
 
 LABELS = ["<=50K", ">50K"]
 

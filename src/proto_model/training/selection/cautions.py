@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from proto_model.table.cautions import Caution
-from proto_model.training import choice, scoring
-from proto_model.training.references import BOOSTING, FREQUENCIES, LINEAR
-from proto_model.training.result import FoldScores, Reference, SearchResult
+from proto_model.training.selection import choice, scoring
+from proto_model.training.selection.references import BOOSTING, FREQUENCIES, LINEAR
+from proto_model.training.selection.result import FoldScores, Reference, SearchResult
 
 _CLEARLY = 3.0  # standard errors of the difference: five folds exceed it by chance in one case of fifty
 

@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from proto_model.training.references import BOOSTING, FREQUENCIES, LINEAR
-from proto_model.training.result import FoldScores, Reference, SearchResult
-from proto_model.training.selection_cautions import selection_cautions
+from proto_model.training.selection.cautions import selection_cautions
+from proto_model.training.selection.references import BOOSTING, FREQUENCIES, LINEAR
+from proto_model.training.selection.result import FoldScores, Reference, SearchResult
 
 NOISE = np.array([0.01, -0.01, 0.02, -0.02, 0.0])
 

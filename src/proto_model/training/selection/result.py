@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from proto_model.training import choice
-from proto_model.training.choice import DEFAULT_METRIC
+from proto_model.training.selection import choice
+from proto_model.training.selection.choice import DEFAULT_METRIC
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from proto_model.training.result import FoldScores, SearchResult
-from proto_model.training.scoring import BY_NAME
+from proto_model.training.selection.result import FoldScores, SearchResult
+from proto_model.training.selection.scoring import BY_NAME
 
 _BESIDE = ("log_loss", "brier", "balanced_accuracy", "roc_auc")
 

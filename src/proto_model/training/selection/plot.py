@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from proto_model.plotting import ACCENT, INK, MUTED, SECOND, dress, new_figure
-from proto_model.training.result import SearchResult
-from proto_model.training.scoring import BY_NAME
+from proto_model.training.selection.result import SearchResult
+from proto_model.training.selection.scoring import BY_NAME
 
 
 def search_plot(result: SearchResult) -> Figure:

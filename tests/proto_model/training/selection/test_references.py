@@ -5,8 +5,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from proto_model.table import RawTable, prepare
-from proto_model.training.cross_validation import FoldRows
-from proto_model.training.references import BOOSTING, FREQUENCIES, LINEAR, judged_references
+from proto_model.training.selection.cross_validation import FoldRows
+from proto_model.training.selection.references import BOOSTING, FREQUENCIES, LINEAR, judged_references
 
 
 def table(n_rows=300, seed=0):

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from proto_model.training.choice import DEFAULT_METRIC
-from proto_model.training.cross_validation import SearchProgress
-from proto_model.training.scoring import BY_NAME
+from proto_model.training.selection.choice import DEFAULT_METRIC
+from proto_model.training.selection.cross_validation import SearchProgress
+from proto_model.training.selection.scoring import BY_NAME
 
 _LINES_PER_SEARCH = 4
 

@@ -4,8 +4,9 @@ from numpy.testing import assert_array_equal
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from proto_model.training import VARIANTS, growth
-from proto_model.training.growth import _is_known, held_out_votes
+from proto_model.training import VARIANTS
+from proto_model.training.selection import growth
+from proto_model.training.selection.growth import _is_known, held_out_votes
 
 
 def held_out_probabilities(forest, X, y, X_held_out, n_classes):

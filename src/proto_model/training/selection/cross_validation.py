@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from proto_model.table.folds import Fold, folds
 from proto_model.table.training_data import TrainingData
-from proto_model.training import choice, scoring
 from proto_model.training.encoding import make_encoder
-from proto_model.training.growth import Votes, held_out_votes
-from proto_model.training.variants import Variant, encoder_options, make_forest
+from proto_model.training.selection import choice, scoring
+from proto_model.training.selection.growth import Votes, held_out_votes
+from proto_model.training.selection.variants import Variant, encoder_options, make_forest
 
 #: Called after each fit with the variant's name, the fits done, the fits to do, and the best mean score of a
 #: candidate so far (NaN before the first is complete); one call at a time, but from several threads.

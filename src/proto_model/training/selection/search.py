@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from proto_model.errors import DataError
 from proto_model.table.training_data import TrainingData
-from proto_model.training import choice, scoring
-from proto_model.training.cross_validation import (
+from proto_model.training.selection import choice, scoring
+from proto_model.training.selection.cross_validation import (
     CrossValidation,
     FoldRows,
     SearchProgress,
     UrgentFirst,
 )
-from proto_model.training.references import judged_references
-from proto_model.training.result import FoldScores, Reference, SearchResult
-from proto_model.training.variants import VARIANTS, Variant, candidates, make_pipeline
+from proto_model.training.selection.references import judged_references
+from proto_model.training.selection.result import FoldScores, Reference, SearchResult
+from proto_model.training.selection.variants import VARIANTS, Variant, candidates, make_pipeline
 
 _SWITCH_S = 0.0002
 _FIRST = -1  # urgency of the references, which the first result needs

@@ -14,9 +14,10 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 from proto_model.errors import DataError
 from proto_model.table import RawTable, prepare
-from proto_model.training import VARIANTS, make_pipeline, scoring, search_progress, searches
+from proto_model.training import VARIANTS, make_pipeline, search_progress, searches
 from proto_model.training.metrics import Metric
-from proto_model.training.references import BOOSTING, FREQUENCIES, LINEAR
+from proto_model.training.selection import scoring
+from proto_model.training.selection.references import BOOSTING, FREQUENCIES, LINEAR
 
 SMALL = dataclasses.replace(
     VARIANTS["random_forest"],
@@ -35,7 +36,9 @@ def search(variant, *arguments, **options):
 def without_references(request, monkeypatch):
     """Most of these tests do not look at the models beside the forests."""
     if "references" not in request.node.name:
-        monkeypatch.setattr("proto_model.training.search.judged_references", lambda rows, random_state: ())
+        monkeypatch.setattr(
+            "proto_model.training.selection.search.judged_references", lambda rows, random_state: ()
+        )
 
 
 @pytest.fixture(scope="module")

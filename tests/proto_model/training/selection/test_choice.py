@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from proto_model.training.choice import choose, difference, mean
+from proto_model.training.selection.choice import choose, difference, mean
 
 
 def test_of_candidates_within_one_standard_error_the_smallest_is_taken():

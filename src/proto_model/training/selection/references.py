@@ -25,10 +25,10 @@ from threadpoolctl import threadpool_limits
 
 from proto_model.schema import ModelSchema
 from proto_model.table import TrainingData
-from proto_model.training import scoring
-from proto_model.training.cross_validation import FoldRows
 from proto_model.training.encoding import ExpandingEncoder, make_encoder
-from proto_model.training.result import FoldScores, Reference
+from proto_model.training.selection import scoring
+from proto_model.training.selection.cross_validation import FoldRows
+from proto_model.training.selection.result import FoldScores, Reference
 from proto_model.values import encode
 
 FREQUENCIES, LINEAR, BOOSTING = "class frequencies", "linear model", "gradient boosting"

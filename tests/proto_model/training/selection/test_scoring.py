@@ -5,7 +5,14 @@ from hypothesis import strategies as st
 
 from proto_model.registry.settings import METRICS as NAMES
 from proto_model.training.metrics import METRICS, Predictions
-from proto_model.training.scoring import QUICK, loss, metric_called, score, scores, with_one_more_vote
+from proto_model.training.selection.scoring import (
+    QUICK,
+    loss,
+    metric_called,
+    score,
+    scores,
+    with_one_more_vote,
+)
 
 
 def predictions(seed, n_classes, n_rows=60):
