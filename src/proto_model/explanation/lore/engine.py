@@ -212,7 +212,7 @@ def _checked_rule(row: Row, rules: RuleSearch, near: Marked, effort: Effort) -> 
 def _surrogate(
     rules: RuleSearch, hood: Neighborhood, p_hood: Floats, own: Ints, effort: Effort
 ) -> tuple[Surrogate, float, float]:
-    """Surrogate, and its fidelities on neighbours that it was not trained on: of all classes, of x's alone."""
+    """Surrogate, its fidelity on neighbours that it was not trained on, and the same for x's class alone."""
     positions = rules.position[hood.codes]
     held_out = effort.n_held_out
     pooled, p_pooled, weights = rules.similar(own, effort.n_pooled)
