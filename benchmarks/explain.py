@@ -28,6 +28,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from proto_model.errors import DataError
 from proto_model.explanation import Explainer, FrameModel, make_explainer
 from proto_model.explanation.background import Background, differs
 from proto_model.explanation.figure import explanation_figure
@@ -35,7 +36,9 @@ from proto_model.explanation.measures import draw_inside
 from proto_model.explanation.rule import Premise, Rule
 from proto_model.forest import CompiledForest
 from proto_model.forest.pipeline import compiled_forest, forest_columns
+from proto_model.model import Bundle
 from proto_model.parameters import Parameters
+from proto_model.registry.settings import TrainingSettings
 from proto_model.schema import ModelSchema
 from proto_model.table import decode, encode, load_table, prepare
 from proto_model.training.background import synthetic_rows
@@ -63,6 +66,7 @@ MEASURES: list[tuple[str, str, int, dict[str, float]]] = [
     ),
     ("sound", "model's class, row covered, not empty", 1, dict.fromkeys(TABLES, 1.0)),
     ("fidelity", "balanced fidelity (median)", 1, {"adult": 0.87, "breast_cancer": 0.80, "wine": 0.88}),
+    ("class_fidelity", "fidelity of the row's class against the rest (median)", 1, {}),
     ("has_valid", "rows with a valid counterfactual", 1, dict.fromkeys(TABLES, 1.0)),
     ("against", "given counterfactuals that go the wrong way", -1, {}),
     ("valid", "given counterfactuals that flip", 1, dict.fromkeys(TABLES, 1.0)),
@@ -90,7 +94,7 @@ class Table:
     y_train: NDArray[np.int64]
     X_test: Matrix
     pipeline: Any
-    forest: CompiledForest
+    forest: CompiledForest | Bundle
 
     def predict_proba(self, X: Matrix) -> Matrix:
         """The compiled forest's answer, on one thread."""
@@ -151,6 +155,25 @@ def load(dataset: str, name: str, target: str | None = None) -> Table:
         X_test=encode(data.X_test, data.schema),
         pipeline=pipeline,
         forest=forest,
+    )
+
+
+def load_version(dataset: str, name: str, target: str | None, uri: str) -> Table:
+    """Table with a version that `proto_model train` made of it, with its default test size."""
+    import mlflow
+
+    bundle = Bundle.load(Path(mlflow.artifacts.download_artifacts(uri), "artifacts", "bundle"))
+    data = prepare(load_table(dataset), target, TrainingSettings().test_size, name)
+    if data.schema.feature_names != bundle.schema.feature_names:
+        raise DataError(f"{uri} was trained on other columns than those of {dataset}.")
+    return Table(
+        name=name,
+        schema=bundle.schema,
+        X_train=encode(data.X_train, bundle.schema),
+        y_train=np.unique(data.y_train, return_inverse=True)[1],
+        X_test=encode(data.X_test, bundle.schema),
+        pipeline=bundle.pipeline,
+        forest=bundle,
     )
 
 
@@ -252,6 +275,9 @@ def measure(
                     and bool(rule.premises or explanation["notes"])
                 ),
                 "fidelity": np.nan if explanation["fidelity"] is None else explanation["fidelity"],
+                "class_fidelity": np.nan
+                if explanation["class_fidelity"] is None
+                else explanation["class_fidelity"],
                 "n_valid": float(flipped.sum()),
                 "n_given": float(len(flipped)),
                 "against": float(sum(goes_against(table, x, z) for z in flips)),
@@ -460,6 +486,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--csv", nargs="*", default=[], metavar="NAME=PATH:TARGET", help="other tables, such as COMPAS"
     )
     parser.add_argument(
+        "--versions",
+        nargs="*",
+        default=[],
+        metavar="NAME=URI",
+        help="explain this version of a table of --csv, such as models:/proto_model@challenger",
+    )
+    parser.add_argument(
         "--held", action="store_true", help="hold sensitive features fixed in counterfactuals, as by default"
     )
     parser.add_argument("--adult", metavar="PATH", help="the Adult table as CSV")
@@ -506,13 +539,17 @@ def main(argv: list[str] | None = None) -> int:
     for given in args.csv:
         name, place = given.split("=", 1)
         tables.append((name, *place.rsplit(":", 1)))
+    versions = dict(given.split("=", 1) for given in args.versions)
     with threadpool_limits(1):
         results = {
             name: run(
-                load(dataset, name, target), args.rows, args.seeds, args.engines, args.background, args.held
+                load_version(dataset, name, target, versions[name])
+                if name in versions
+                else load(dataset, name, target),
+                args.rows, args.seeds, args.engines, args.background, args.held,
             )
             for name, dataset, target in tables
-        }
+        }  # fmt: skip
     args.json.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "machine": machine(),

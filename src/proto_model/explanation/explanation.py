@@ -85,6 +85,7 @@ class Explanation:
     notes: tuple[str, ...]
     counterfactuals: tuple[Counterfactual, ...] = ()  # nearest first
     fidelity: float | None = None  # None without a surrogate
+    class_fidelity: float | None = None  # the same, asked only for the row's class or another
     size: int = 0  # rows that the model has scored
     held: tuple[str, ...] = ()  # sensitive features that no counterfactual was allowed to change
 
@@ -104,6 +105,7 @@ class Explanation:
             "held_fixed": list(self.held[:MAX_HELD]),
             "feature_importances": importances,
             "fidelity": None if self.fidelity is None else round(self.fidelity, 4),
+            "class_fidelity": None if self.class_fidelity is None else round(self.class_fidelity, 4),
             "neighborhood": {"size": self.size, "seed": int(self.seed)},
             "engine": self.engine,
             "notes": [*self.notes, *notes],

@@ -90,7 +90,7 @@ class LoreSaExplainer:
             NONE_WITHOUT_HELD: bool(held) and not counterfactuals,
         }
         inside = self.predict_proba(draw_inside(background, rule, N_MEASURED, rng)).argmax(axis=1)
-        fidelity = balanced_agreement(self.predict_proba(fresh).argmax(axis=1), y_surrogate)
+        answers = self.predict_proba(fresh).argmax(axis=1)
         weights = np.zeros(background.n_features)
         for name, weight in result["feature_importances"] or []:
             weights[int(name[1:])] += weight
@@ -103,7 +103,8 @@ class LoreSaExplainer:
             coverage=float(rule.covers(background.matrix).mean()),
             counterfactuals=tuple(counterfactuals),
             importances=weights,
-            fidelity=fidelity,
+            fidelity=balanced_agreement(answers, y_surrogate),
+            class_fidelity=balanced_agreement(answers == index, y_surrogate == index),
             size=result["n_rows"],
             seed=options.seed,
             engine="lore_sa",

@@ -153,7 +153,7 @@ def _explain(row: Row) -> Questions:
     (rule, precision, n_checked), *rest = yield from together(*searches)
     flips: list[Flip] = rest[0] if rest else []
 
-    surrogate, fidelity = _surrogate(rules, hood, p_hood, row.own, effort)
+    surrogate, fidelity, class_fidelity = _surrogate(rules, hood, p_hood, row.own, effort)
     return Explanation(
         x=x,
         prediction=label,
@@ -164,6 +164,7 @@ def _explain(row: Row) -> Questions:
         counterfactuals=_counterfactuals(flips, surrogate, rules, knowledge),
         importances=_importances(hood.kept, p_hood[:, label]) * knowledge.pool.read,
         fidelity=fidelity,
+        class_fidelity=class_fidelity,
         size=len(answers) + n_checked,
         seed=options.seed,
         engine="lore",
@@ -210,8 +211,8 @@ def _checked_rule(row: Row, rules: RuleSearch, near: Marked, effort: Effort) -> 
 
 def _surrogate(
     rules: RuleSearch, hood: Neighborhood, p_hood: Floats, own: Ints, effort: Effort
-) -> tuple[Surrogate, float]:
-    """Surrogate, and its fidelity on neighbours that it was not trained on."""
+) -> tuple[Surrogate, float, float]:
+    """Surrogate, its fidelity on neighbours that it was not trained on, and the same for x's class alone."""
     positions = rules.position[hood.codes]
     held_out = effort.n_held_out
     pooled, p_pooled, weights = rules.similar(own, effort.n_pooled)
@@ -223,7 +224,9 @@ def _surrogate(
         rules.pool.read,
     )
     told = surrogate.predict(positions[:held_out])
-    return surrogate, balanced_agreement(p_hood[:held_out].argmax(axis=1), told)
+    answers = p_hood[:held_out].argmax(axis=1)
+    mine = balanced_agreement(answers == rules.label, told == rules.label)
+    return surrogate, balanced_agreement(answers, told), mine
 
 
 def _importances(kept: Bools, p_label: Floats) -> Floats:

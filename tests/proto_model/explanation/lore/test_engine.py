@@ -369,3 +369,30 @@ def test_bad_options_and_rows_are_refused(explainer, rows):
         explainer.explain(rows[:1], Parameters(effort="none"))
     with pytest.raises(InputError, match="infinite"):
         explainer.explain(np.full((1, 5), np.inf), Parameters())
+
+
+@dataclass
+class Thirds:
+    """A model of three classes, two of which it tells apart by noise that no small tree can imitate."""
+
+    def __call__(self, X):
+        first = np.nan_to_num(X[:, 0]) > 50
+        odd = np.sin(1e4 * np.nan_to_num(X).sum(axis=1)) > 0
+        answers = np.where(first, 0, np.where(odd, 1, 2))
+        return np.eye(3)[answers] * 0.9 + 1 / 30
+
+
+def test_fidelity_is_also_told_for_the_class_of_the_row_alone(schema, rows, check):
+    many = replace(schema, classes=("a", "b", "c"))
+    (explanation,) = make_explainer("lore", many, rows, Thirds()).explain(
+        np.array([[80.0, 0, 1, 2, 60]]), Parameters()
+    )
+
+    check(explanation)
+    assert explanation["class_fidelity"] > 0.95
+    assert explanation["fidelity"] < 0.8
+
+
+def test_with_two_classes_both_fidelities_are_the_same(explainer, rows):
+    for explanation in explainer.explain(rows[:3], Parameters()):
+        assert explanation["class_fidelity"] == explanation["fidelity"]
