@@ -1,7 +1,7 @@
 """How sure a figure is: intervals, paired differences, promotion rule, gates, repeated comparisons.
 
 Pure functions of arrays and counts. Their coverage and error rates are measured by `benchmarks/coverage.py`
-and `benchmarks/promotion_rules.py`.
+and `benchmarks/promotion.py`.
 """
 
 from proto_model.statistics.gates import GateVerdict, GroupMeasure, group_gate, metric_gate, no_worse_gate

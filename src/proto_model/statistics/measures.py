@@ -132,12 +132,15 @@ def _average(measures: list[Measure | None]) -> Measure | None:
 
 
 def _roc_auc(is_class: NDArray[np.bool_], scores: Floats) -> Measure:
-    inside, outside = np.sort(scores[is_class]), np.sort(scores[~is_class])
+    # In the order of the scores, so that each search goes on where the last one ended.
+    order = np.argsort(scores)
+    ascending, of_class = scores[order], is_class[order]
+    inside, outside = ascending[of_class], ascending[~of_class]
     # How many of the other side a row beats, ties counting half.
-    beats = np.where(
-        is_class,
-        np.searchsorted(outside, scores) + np.searchsorted(outside, scores, side="right"),
-        2 * len(inside) - np.searchsorted(inside, scores) - np.searchsorted(inside, scores, side="right"),
+    beats = np.empty(len(scores))
+    beats[order[of_class]] = np.searchsorted(outside, inside) + np.searchsorted(outside, inside, side="right")
+    beats[order[~of_class]] = (
+        2 * len(inside) - np.searchsorted(inside, outside) - np.searchsorted(inside, outside, side="right")
     )
     wins = beats / (2 * np.where(is_class, len(outside), len(inside)))
     value = wins[is_class].mean()

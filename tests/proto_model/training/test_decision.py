@@ -24,7 +24,7 @@ from proto_model.training.decision import (
     with_decisions,
 )
 from proto_model.training.metrics import METRICS, Predictions
-from proto_model.training.result import FoldScores
+from proto_model.training.selection.result import FoldScores
 
 
 def schema(*classes):
