@@ -68,7 +68,8 @@ class Unfolding:
         texts = {feature.name for feature in self.schema.features if feature.terms is not None}
         kept = tuple(name for name in options.immutable_features if name not in texts)
         fixed = (part.name for f in self.schema.features if f.terms is not None for part in _parts(f))
-        return replace(options, immutable_features=(*kept, *fixed))
+        mutable = tuple(name for name in options.mutable_features if name not in texts)
+        return replace(options, immutable_features=(*kept, *fixed), mutable_features=mutable)
 
     def in_words(self, explanation: dict[str, Any]) -> dict[str, Any]:
         """An explanation that speaks of texts, not of their terms' columns."""

@@ -16,6 +16,7 @@ _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 _MAX_SEED = 2**32 - 1
 _BACKGROUNDS = ("synthetic", "rows")
 _CALIBRATIONS = ("auto", "none", "sigmoid", "isotonic")
+_SPLITS = ("features", "rows")
 _CONFORMAL = ("class", "marginal")
 
 METRICS = (
@@ -35,6 +36,10 @@ def _model_name(text: str) -> str:
     if set(text) & set("/:"):
         raise ValueError(f"{text!r} given, a name without '/' and ':' expected")
     return _text(text)
+
+
+def _split(text: str) -> str:
+    return _one_of(_SPLITS, text) if text.strip() else ""
 
 
 def _fraction(text: str) -> float:
@@ -134,6 +139,11 @@ class TrainingSettings:
         str.strip,
         "column of dates or numbers: models learn from earlier rows and are judged on later ones",
     )
+    split: str = _setting(
+        "", _split,
+        "features (rows with equal features stay together) or rows (as 0.3.0: equal rows of one class do); "
+        "empty for features, or what group, key and time say",
+    )  # fmt: skip
     metric: str = _setting(
         "log_loss",
         _metric,
@@ -171,7 +181,7 @@ class TrainingSettings:
         """What the user says of the table's columns."""
         from proto_model.table import Roles  # it brings numpy along, which `--help` should not wait for
 
-        names = ("protected", "drop", "keep", "features", "key", "group", "time")
+        names = ("protected", "drop", "keep", "features", "key", "group", "time", "split")
         return Roles(**{name: getattr(self, name) for name in names})
 
     def as_params(self) -> dict[str, str]:

@@ -26,6 +26,7 @@ ROWS_COLUMNS = {"row_hash", "part"}
 _FINGERPRINT_FACTS = ("halvings", "equal_share", "but_one_share")
 FINGERPRINTS_COLUMNS = {"kind", "hash", *_FINGERPRINT_FACTS}
 _TRAIN, _TEST = "train", "test"
+_KINDS = ("key", "group", "features")
 _WHOLE, _BUT_ONE = "whole", "but_one"
 
 
@@ -43,7 +44,7 @@ def write_identity(data: TrainingData, folder: Path) -> None:
     frames = []
     for part, (hashes, ids) in parts.items():
         columns: dict[str, Any] = {"row_hash": hashes, "part": part}
-        columns |= {f"{kind}_hash": getattr(ids, kind) for kind in ("key", "group")}
+        columns |= {f"{kind}_hash": getattr(ids, kind) for kind in _KINDS}
         # The test rows are kept as they are, of the training rows no value.
         columns["time"] = ids.time if part == _TEST else None if ids.time is None else np.nan
         frames.append(pd.DataFrame({name: held for name, held in columns.items() if held is not None}))
@@ -84,7 +85,7 @@ def parts_of(rows: pd.DataFrame) -> tuple[SplitPart, SplitPart]:
     def ids(of: NDArray[np.bool_]) -> RowIds:
         held = {
             kind: rows[f"{kind}_hash"].to_numpy(dtype=np.uint64)[of]
-            for kind in ("key", "group")
+            for kind in _KINDS
             if f"{kind}_hash" in rows.columns
         }
         time = rows["time"].to_numpy(dtype=np.float64)[of] if "time" in rows.columns else None
@@ -94,9 +95,10 @@ def parts_of(rows: pd.DataFrame) -> tuple[SplitPart, SplitPart]:
 
 
 def columns_of(summary: dict[str, Any]) -> SplitColumns:
-    """Columns that told rows apart, from a summary; none in those of 0.3.0 and before."""
+    """What told rows apart, from a summary; in those of 0.3.0 and before, nothing but the rows."""
     named = summary.get("split_columns", {})
-    return SplitColumns(**{role: str(named.get(role, "")) for role in ("key", "group", "time")})
+    cells = "rows" if summary.get("split_by", "rows") == "rows" else "features"
+    return SplitColumns(**{role: str(named.get(role, "")) for role in ("key", "group", "time")}, cells=cells)
 
 
 def fingerprints_of(table: pd.DataFrame) -> Fingerprints:

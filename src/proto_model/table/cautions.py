@@ -137,11 +137,11 @@ def _contradictions(data: TrainingData) -> Iterable[Caution]:
     found = contradictions(data)
     if min(found.best_accuracy, found.best_balanced_accuracy) >= _REACHABLE:
         return
-    # A row's hash covers its class, so of equal rows those of one class are in one part.
+    # Where a row's hash covers its class, those of equal rows that are of one class are in one part.
     opposed = (
         f" {found.n_opposed:,} of the {found.n_test:,} test rows have equal rows in training, all of another "
         "class, so the score on the test rows is too low."
-        if found.n_opposed > _OPPOSED * found.n_test
+        if data.split_by.rule == "rows" and found.n_opposed > _OPPOSED * found.n_test
         else ""
     )
     yield Caution(

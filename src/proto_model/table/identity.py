@@ -26,16 +26,23 @@ REASONS = {
     "time": "time: later rows have other times, so it is no feature",
 }
 
-_PURPOSES = {"key": "identify rows by", "group": "keep the rows of together", "time": "order rows by"}
+#: What of a row decides its part where no column does: all cells but the target's, or all.
+CELLS = ("features", "rows")
+
+_ROLES = ("key", "group", "time")
 
 
 @dataclass(frozen=True)
 class RowIds:
-    """Hash of each row's key and group, and its time as a number; None where no column was named."""
+    """Hash of each row's key and group, and its time as a number; None where no column was named.
+
+    `features` are hashes over all cells but the target's: those of label corrections are equal.
+    """
 
     key: NDArray[np.uint64] | None = None
     group: NDArray[np.uint64] | None = None
     time: NDArray[np.float64] | None = None
+    features: NDArray[np.uint64] | None = None
 
     def rows(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> RowIds:
         """The same for some of the rows."""
@@ -46,21 +53,22 @@ class RowIds:
 
 @dataclass(frozen=True)
 class SplitColumns:
-    """Names of the columns that tell rows apart; empty where there is none."""
+    """Names of the columns that tell rows apart; empty where there is none, and `cells` decide."""
 
     key: str = ""
     group: str = ""
     time: str = ""
+    cells: str = "features"
 
     @property
     def named(self) -> dict[str, str]:
         """Columns by what they are for."""
-        return {role: name for role, name in vars(self).items() if name}
+        return {role: name for role in _ROLES if (name := getattr(self, role))}
 
     @property
     def rule(self) -> str:
-        """How rows are split, for tags: `rows`, `key:id`, `group:customer`, `time:day+group:customer`."""
-        return "+".join(f"{role}:{name}" for role, name in reversed(self.named.items())) or "rows"
+        """How rows are split, for tags: `features`, `rows`, `key:id`, `time:day+group:customer`."""
+        return "+".join(f"{role}:{name}" for role, name in reversed(self.named.items())) or self.cells
 
     def check(self, names: Sequence[str], target: str, shown: str) -> None:
         """Raise a DataError if a column is none of the table's, is the target, or is named twice."""
@@ -78,6 +86,20 @@ class SplitColumns:
                     raise DataError(_twice(self.named[role], role, other))
 
 
+def split_columns(key: str, group: str, time: str, split: str) -> SplitColumns:
+    """What tells rows apart, as users say it; a DataError says that `split` is unknown, or of no use."""
+    found = SplitColumns(key, group, time, split or CELLS[0])
+    if found.cells not in CELLS:
+        raise DataError(f"split {split!r} given, {' or '.join(CELLS)} expected.")
+    if split and found.named:
+        named = " and ".join(f"{role} {name!r}" for role, name in found.named.items())
+        raise DataError(
+            f"split={split} cannot be combined with the {named}: rows are split by one or the other. Leave "
+            "out split."
+        )
+    return found
+
+
 def _twice(name: str, role: str, other: str) -> str:
     if (role, other) == ("key", "group"):
         return (
@@ -90,18 +112,19 @@ def _twice(name: str, role: str, other: str) -> str:
     )
 
 
-def row_ids(columns: Sequence[Column], named: SplitColumns, hashes: NDArray[np.uint64]) -> RowIds:
-    """Key, group and time of each row, from the columns of that name.
+def row_ids(columns: Sequence[Column], named: SplitColumns, units: NDArray[np.uint64]) -> RowIds:
+    """Key, group and time of each row, from the columns of that name, and its features' hash.
 
-    A row without a group is a group of its own, with its equals (`hashes` are those of the rows). A DataError
-    says that keys or times are missing, or that a column cannot be one.
+    `units` are hashes over all cells but the target's. A row without a group is a group of its own, with its
+    equals in these. A DataError says that keys or times are missing, or that a column cannot be one.
     """
     found = {column.name: column for column in columns}
     time = found[named.time] if named.time else None
     return RowIds(
         key=_hashes(found[named.key], "key") if named.key else None,
-        group=_hashes(found[named.group], "group", hashes) if named.group else None,
+        group=_hashes(found[named.group], "group", units) if named.group else None,
         time=None if time is None else moments(_complete(time, "time")),
+        features=one_way(units),
     )
 
 

@@ -27,7 +27,9 @@ class Partition:
 def partition(
     hashes: NDArray[np.uint64], ids: RowIds, y: NDArray[Any], test_size: float, columns: SplitColumns
 ) -> Partition:
-    """Parts of the rows: by their time, else by the hash of their group, else of their key, else their own.
+    """Parts of the rows: by their time, else by the hash of their group, else of their key, else `hashes`.
+
+    The last are those of the rows' features, or, if `columns` say so, of the rows with their classes.
 
     With a time, the newest rows are for testing, and rows of the same time stay together; earlier rows that
     share a group or a key with these are left out. A DataError says that a class cannot be learned, or that
@@ -43,7 +45,7 @@ def partition(
         is_test = rows_of_test_units(ids.key, y, test_size, f"key of {columns.key!r}")
     else:
         is_test = test_rows(hashes, y, test_size)
-    notes += [*_uneven(is_test, test_size, columns), *_untested(y, is_test)]
+    notes += [*_uneven(is_test, test_size, columns, hashes), *_untested(y, is_test)]
     return Partition(is_test, np.ones(len(y), dtype=bool), tuple(notes))
 
 
@@ -129,13 +131,23 @@ def _notes(ids: RowIds, columns: SplitColumns) -> list[str]:
     ]
 
 
-def _uneven(is_test: NDArray[np.bool_], test_size: float, columns: SplitColumns) -> list[str]:
+def _uneven(
+    is_test: NDArray[np.bool_], test_size: float, columns: SplitColumns, hashes: NDArray[np.uint64]
+) -> list[str]:
     share = float(is_test.mean())
-    if not columns.group or abs(share - test_size) < _UNEVEN:
+    if abs(share - test_size) < _UNEVEN:
         return []
+    found = f"{100 * share:.0f} % of the rows are test rows, not {100 * test_size:.0f} %:"
+    if columns.group:
+        return [
+            f"{found} the groups of {columns.group!r} are few or of uneven size, and each is on one side."
+        ]
+    n_units = len(np.unique(hashes))
+    if columns.rule != "features" or n_units > len(hashes) / 2:
+        return []  # rows that differ, and few of them
     return [
-        f"{100 * share:.0f} % of the rows are test rows, not {100 * test_size:.0f} %: the groups of "
-        f"{columns.group!r} are few or of uneven size, and each is wholly on one side."
+        f"{found} rows with equal features stay together, and the {len(hashes):,} rows have {n_units:,} "
+        "different ones. Add columns that tell rows apart."
     ]
 
 

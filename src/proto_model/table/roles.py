@@ -50,6 +50,7 @@ class Roles:
     key: str = ""  # its value is the row's identity
     group: str = ""  # rows with the same value stay together
     time: str = ""  # models learn from earlier rows and are judged on later ones
+    split: str = ""  # features or rows: what of a row decides its part, where none of these three does
 
 
 _NO_ROLES = Roles()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 from sklearn.ensemble import ExtraTreesClassifier
 
+from proto_model.table.identity import RowIds
 from proto_model.table.training_data import TrainingData
 from proto_model.values import encode
 
@@ -41,7 +42,7 @@ def shift(data: TrainingData, random_state: int = 0) -> Shift | None:
     """How the parts differ; None when there is no sign of it, or too few rows to see one."""
     generator = np.random.default_rng(random_state)
     frames = [
-        _sample(frame, hashes if ids.group is None else ids.group, generator)
+        _sample(frame, _units(data, hashes, ids), generator)
         for frame, hashes, ids in (
             (data.X_train, data.train_hashes, data.train_ids),
             (data.X_test, data.test_hashes, data.test_ids),
@@ -54,8 +55,17 @@ def shift(data: TrainingData, random_state: int = 0) -> Shift | None:
     return _between(X, is_test, data.schema.feature_names, generator)
 
 
+def _units(data: TrainingData, hashes: NDArray[np.uint64], ids: RowIds) -> NDArray[np.uint64]:
+    """What the split keeps together: rows of a group, of the same features, or equal ones."""
+    if ids.group is not None:
+        return ids.group
+    if data.split_by.rule == "features" and ids.features is not None:
+        return ids.features
+    return hashes
+
+
 def _sample(frame: pd.DataFrame, units: NDArray[np.uint64], generator: np.random.Generator) -> pd.DataFrame:
-    """Some rows of a part; of those that the split keeps together, equal ones or a group's, one."""
+    """Some rows of a part; of those that the split keeps together, one."""
     shuffled = generator.permutation(len(units))
     one_each = shuffled[np.unique(units[shuffled], return_index=True)[1]]
     if len(one_each) > _MAX_ROWS:

@@ -1,8 +1,8 @@
-"""The split into training and test rows, by a hash of each row, or of its group or key.
+"""The split into training and test rows, by a hash of each row's features, or of its group or key.
 
 A row keeps its part when other rows come, go or change places, and when columns change places: only its own
-cells decide, or that of its group or key. The salt is fixed, so that two training runs judge their models on
-the same rows.
+cells decide, or that of its group or key. Its class does not: equal rows of all classes stay together. The
+salt is fixed, so that two training runs judge their models on the same rows.
 """
 
 from __future__ import annotations
@@ -36,9 +36,11 @@ def row_hashes(columns: Sequence[Column]) -> NDArray[np.uint64]:
 def test_rows(hashes: NDArray[np.uint64], y: NDArray[Any], test_size: float) -> NDArray[np.bool_]:
     """Which rows are for testing: those whose hash lies below `test_size` of the hashes' range.
 
-    A class left without a training row gives the rows of its highest hash, one left without a test row those
-    of its lowest; for such rare classes alone can a new row change the part of an old one. Equal rows are in
-    the same part, so a class whose rows are all equal is a DataError, as is a `test_size` out of range.
+    Rows of one hash are in the same part, of whatever class. A class left without a training row gives the
+    rows of its highest hash, one left without a test row those of the lowest hash that no class needs to be
+    learned; for such rare classes alone can a new row change the part of an old one. A class whose rows are
+    all equal is a DataError, as is a `test_size` out of range. Some row is always for testing; a class is not
+    tested when it shares all its hashes with others that need them.
     """
     is_test = _below(hashes, test_size)
     classes, codes = np.unique(y, return_inverse=True)

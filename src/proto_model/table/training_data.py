@@ -16,7 +16,7 @@ from proto_model.errors import DataError
 from proto_model.schema import DATE_TYPES, SECONDS_OF, Feature, FeatureType, ModelSchema
 from proto_model.table.columns import Column, read_columns
 from proto_model.table.folds import folds
-from proto_model.table.identity import REASONS, RowIds, SplitColumns, row_ids
+from proto_model.table.identity import REASONS, RowIds, SplitColumns, row_ids, split_columns
 from proto_model.table.partition import partition
 from proto_model.table.ranges import shown_median, shown_range
 from proto_model.table.roles import (
@@ -49,8 +49,8 @@ class TrainingData:
     the test rows' protected columns, which no model sees and no hash covers.
 
     `split_by` names the columns that tell rows apart, if any: key, group and time of the rows are in
-    `train_ids` and `test_ids`. `split_notes` say what users should know of the split, a sentence or two each;
-    the `n_left_out` rows are in neither part.
+    `train_ids` and `test_ids`, with hashes of the rows' features. `split_notes` say what users should know
+    of the split, a sentence or two each; the `n_left_out` rows are in neither part.
     """
 
     name: str
@@ -112,8 +112,10 @@ def prepare(
     hashes = row_hashes([column for column in columns if column.name not in protected])
     order = np.argsort(hashes, kind="stable")
     columns, y, hashes = [column.rows(order) for column in columns], y[order], hashes[order]
-    ids = row_ids(columns, split_by, hashes)
-    parts = partition(hashes, ids, y, test_size, split_by)
+    # A hash that covers the target would have equal rows of another class only on the other side.
+    units = row_hashes([column for column in columns if column.name not in (*protected, chosen)])
+    ids = row_ids(columns, split_by, units)
+    parts = partition(hashes if split_by.cells == "rows" else units, ids, y, test_size, split_by)
     columns, used = [column.rows(parts.is_used) for column in columns], parts.is_used
     y, hashes, ids, is_test = y[used], hashes[used], ids.rows(used), parts.is_test[used]
     aside = sorted((c for c in columns if c.name in protected), key=lambda c: protected.index(c.name))
@@ -165,7 +167,7 @@ def _checked(roles: Roles, names: list[str], target: str, shown: str) -> SplitCo
     """Columns that tell rows apart, once all that users say of the columns is known to make sense."""
     check_protected(roles.protected, names, target, shown)
     check_choices(roles, names, target, shown)
-    split_by = SplitColumns(roles.key, roles.group, roles.time)
+    split_by = split_columns(roles.key, roles.group, roles.time, roles.split)
     split_by.check(names, target, shown)
     if len(names) == 1 + len(roles.protected):
         others = " but the protected ones" if roles.protected else ""

@@ -143,3 +143,14 @@ def test_an_explanation_with_dates_and_texts_is_drawn(explainer):
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert "2023-05-23" in texts
     assert date_text(17800.0, "date") in texts
+
+
+@pytest.mark.parametrize("option", ["mutable_features", "immutable_features"])
+def test_a_text_may_be_named_in_the_options_and_never_changes(explainer, option):
+    row = np.array([[19500.0, 4.0, 0.5, 1.705e9]])
+    plain, named = (
+        explainer.explain(row, options)[0] for options in (Parameters(), Parameters(**{option: ("note",)}))
+    )
+
+    assert named["counterfactuals"] == plain["counterfactuals"]
+    assert named["rule"] == plain["rule"]

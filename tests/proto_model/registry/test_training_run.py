@@ -174,7 +174,7 @@ def test_the_parent_run_holds_the_split_the_parameters_and_the_leader_board(trai
     assert summary["dropped_columns"].keys() == {"nation"}
     assert trained.parent.data.params["n_candidates"] == "1"
     assert trained.parent.data.tags["split_digest"] == summary["split_digest"]
-    assert trained.parent.data.tags["split_by"] == summary["split_by"] == "rows"
+    assert trained.parent.data.tags["split_by"] == summary["split_by"] == "features"
     assert board["run_id"][0] == trained.best_id
     assert board["kind"].tolist() == ["forest"] * len(VARIANTS) + ["floor", "floor", "yardstick"]
     assert board["cv_log_loss"][1 : len(VARIANTS)].is_monotonic_increasing
@@ -196,7 +196,7 @@ def test_every_variant_is_a_version_and_the_best_in_cross_validation_the_challen
         version = versions[run.data.params["variant"]]
         assert version.run_id == run.info.run_id
         assert version.tags["split_run_id"] == trained.parent.info.run_id
-        assert version.tags["split_by"] == "rows"
+        assert version.tags["split_by"] == "features"
         assert version.tags["signature"] == "rows"
         assert version.tags["background"] == "synthetic"
         assert version.tags["dataset"] == "people"

@@ -116,7 +116,7 @@ def test_many_values_earn_nothing():
 
 
 def test_too_few_rows_show_no_leak():
-    frame = passengers(24).assign(alive=lambda rows: rows["class"] == "survived")
+    frame = passengers(20).assign(alive=lambda rows: rows["class"] == "survived")
 
     assert found(frame) == []
 
@@ -160,6 +160,9 @@ def test_contradictions_are_worth_a_caution_when_they_bound_the_score():
 
     assert caution.kind == "contradictory"
     assert "no model can be better than 0." in caution.text
+    assert "all of another class" not in caution.text
+    (before,) = data_cautions(data_of(coarse, split="rows"))
+    assert "test rows have equal rows in training, all of another class" in before.text
     few = pd.concat([passengers(), passengers().head(2).assign(**{"class": ["died", "survived"]})])
     assert kinds(few.drop_duplicates()) == []
 

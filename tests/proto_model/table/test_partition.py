@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from proto_model.errors import DataError
 from proto_model.table import RawTable, Roles, load_training_data, prepare
 from proto_model.table.columns import read_columns
+from proto_model.table.contradictions import contradictions
 from proto_model.table.identity import RowIds, SplitColumns
 from proto_model.table.partition import partition
 from proto_model.table.split import row_hashes
@@ -53,10 +54,105 @@ def parts(frame, data, column):
     ],
 )
 def test_the_split_by_rows_is_the_one_of_earlier_releases(dataset, test_digest, n_test):
-    data = load_training_data(dataset)
+    data = load_training_data(dataset, roles=Roles(split="rows"))
 
     assert (data.split_digest, len(data.y_test)) == (test_digest, n_test)
     assert data.split_by.rule == "rows"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "test_digest", "n_test"),
+    [
+        ("breast_cancer", "4a7cfdd1a0254ed3", 110),
+        ("wine", "60a79d0ff54c45e1", 38),
+        ("iris", "367b9a4f34aeaa25", 42),
+        ("digits", "35e64511bcb4feac", 374),
+    ],
+)
+@pytest.mark.parametrize("rule", ["", "features"])
+def test_the_split_by_features_stays_what_it_is(dataset, test_digest, n_test, rule):
+    data = load_training_data(dataset, roles=Roles(split=rule))
+
+    assert (data.split_digest, len(data.y_test)) == (test_digest, n_test)
+    assert data.split_by.rule == "features"
+
+
+def coarse(n_rows=N_ROWS, seed=0):
+    """Rows of which most equal others in all features, while the classes are chance."""
+    generator = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "age": generator.integers(20, 80, n_rows),
+            "sex": generator.choice(["f", "m"], n_rows),
+            "class": generator.choice(["no", "yes"], n_rows),
+        }
+    )
+
+
+def test_equal_rows_of_all_classes_are_in_one_part():
+    data, by_rows = (split(coarse(), split=rule) for rule in ("features", "rows"))
+
+    def n_shared(data):
+        return len(data.X_test.merge(data.X_train.drop_duplicates()))
+
+    assert n_shared(data) == contradictions(data).n_opposed == 0
+    # So it was: of the class's own rows, none was in training.
+    assert n_shared(by_rows) == contradictions(by_rows).n_opposed > 20
+    assert data.split_notes == ()
+
+
+def test_a_corrected_class_keeps_a_row_in_its_part():
+    frame = table()
+    corrected = frame.assign(**{"class": frame["class"].to_numpy()[::-1]})
+
+    assert parts(frame, split(frame), "order") == parts(corrected, split(corrected), "order")
+
+
+def test_protected_columns_do_not_decide_the_part():
+    frame = coarse()
+    data, other = (
+        split(some, protected=("sex",)) for some in (frame, frame.assign(sex=frame["sex"].to_numpy()[::-1]))
+    )
+
+    assert data.split_digest == other.split_digest
+    assert set(data.X_test["age"]).isdisjoint(data.X_train["age"])
+
+
+def test_features_of_few_values_leave_another_share_of_test_rows_and_that_is_said():
+    generator = np.random.default_rng(1)
+    frame = pd.DataFrame(
+        {"size": generator.integers(0, 7, N_ROWS), "class": generator.choice(["a", "b"], N_ROWS)}
+    )
+    data = split(frame)
+
+    share = round(100 * len(data.y_test) / N_ROWS)
+    assert abs(share - 20) >= 8
+    assert data.split_notes[0].startswith(f"{share} % of the rows are test rows, not 20 %")
+    assert "the 400 rows have 7 different ones" in data.split_notes[0]
+
+
+GROUPED = st.lists(st.tuples(st.integers(0, 9), st.sampled_from("abc")), min_size=6, max_size=40)
+
+
+@given(GROUPED, st.floats(0.05, 0.95))
+def test_every_class_is_learned_and_something_is_tested_whatever_rows_are_equal(cells, test_size):
+    features = np.array([number for number, _ in cells])
+    y = np.array([label for _, label in cells], dtype=object)
+    hashes = row_hashes_of(features)
+    n_different = {label: len(set(features[y == label])) for label in set(y)}
+    if min(n_different.values()) == 1:
+        with pytest.raises(DataError, match="are all the same"):
+            partition(hashes, RowIds(), y, test_size, SplitColumns())
+        return
+    found = partition(hashes, RowIds(), y, test_size, SplitColumns())
+
+    assert set(features[found.is_test]).isdisjoint(features[~found.is_test])
+    assert set(y[~found.is_test]) == set(y)
+    assert found.is_test.any()
+    for label in set(y) - set(y[found.is_test]):
+        assert repr(label) in found.notes[-1]
+        for one in set(features[y == label]):  # without it, some class would not be learned
+            assert not set(y[features == one]) <= set(y[~found.is_test & (features != one)])
 
 
 def test_a_group_is_on_one_side():
@@ -127,9 +223,6 @@ def test_a_split_depends_on_no_order_and_new_rows_move_no_old_one(roles):
     assert set(data.test_hashes) < set(larger.test_hashes)
 
 
-GROUPED = st.lists(st.tuples(st.integers(0, 9), st.sampled_from("abc")), min_size=6, max_size=40)
-
-
 @given(GROUPED, st.floats(0.05, 0.95))
 def test_every_class_is_learned_whatever_the_groups(cells, test_size):
     group = np.array([number for number, _ in cells])
@@ -196,6 +289,12 @@ def row_hashes_of(values):
         ({"group": "nothing"}, "'nothing' cannot be the group: every value is missing"),
         ({"group": "lists"}, "'lists' cannot be the group: it has lists"),
         ({"group": "constant"}, "cannot be split by the group of 'constant': there are too few"),
+        ({"split": "rows", "key": "order"}, "split=rows cannot be combined with the key 'order'"),
+        (
+            {"split": "features", "time": "day", "group": "customer"},
+            "with the group 'customer' and time 'day'",
+        ),
+        ({"split": "row"}, "split 'row' given, features or rows expected."),
         ({"group": "customer", "key": "size_class"}, "keys of 'size_class' are in more than one group"),
     ],
 )

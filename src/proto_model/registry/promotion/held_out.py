@@ -1,7 +1,8 @@
 """The rows to compare two versions on: those that neither learned from, and what is known against them.
 
 A training run leaves its test rows under `split/`, and hashes of all its rows, training and test. A row's
-hash tells across runs whether another run learned from it; so do those of key and group, where it has them.
+hash tells across runs whether another run learned from it; so do those of key and group, where it has them,
+and of its features, where these decided its part.
 """
 
 from __future__ import annotations
@@ -71,9 +72,9 @@ class HeldOutRows:
     """Rows to compare two versions on: features, target and the column `__row_hash__`.
 
     Of the `n_test_rows` of the challenger's run, `n_set_aside` are left out because a version learned from
-    them, or from rows of the same key or group. `caveats` say why a version may have seen some of the rows
-    all the same, `remarks` what else is to know of them. `split_by` says how the rows of each version were
-    split, by its number.
+    them, or from rows of the same key, group or features. `caveats` say why a version may have seen some of
+    the rows all the same, `remarks` what makes that uncertain, and `notes` what else is to know of them.
+    `split_by` says how the rows of each version were split, by its number.
     """
 
     frame: pd.DataFrame
@@ -83,6 +84,7 @@ class HeldOutRows:
     split_by: Mapping[str, str] = field(default_factory=dict)
     near_duplicates: tuple[NearTwins, ...] = ()
     remarks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def is_unseen(self) -> bool:
@@ -135,6 +137,7 @@ def held_out_rows(challenger: ModelVersion, champion: ModelVersion | None, folde
         split_by={version.version: version.columns.rule for version in known},
         near_duplicates=tuple(twins),
         remarks=tuple(_said_of_twins(counted) for counted in by_chance),
+        notes=tuple(_left(len(frame), len(seen), known)),
     )
 
 
@@ -161,6 +164,10 @@ def _seen(rows: _TestRows, known: Sequence[Learned]) -> tuple[NDArray[np.bool_],
                 shared, said = _seen_by_identity(rows, known, kind, column)
                 seen |= shared
                 caveats += said
+    if any(version.columns.rule == "features" for version in known):
+        shared, said = _seen_by_identity(rows, known, "features", "")
+        seen |= shared
+        caveats += said
     if len(known) > 1:
         later, said = _seen_by_time(rows, *known)
         seen |= later
@@ -172,10 +179,10 @@ def _seen(rows: _TestRows, known: Sequence[Learned]) -> tuple[NDArray[np.bool_],
 def _seen_by_identity(
     rows: _TestRows, known: Sequence[Learned], kind: str, column: str
 ) -> tuple[NDArray[np.bool_], list[str]]:
-    """Which test rows share a key or group with training rows of a version.
+    """Which test rows share a key, a group or all features with training rows of a version.
 
-    A version that was not split by it has no keys or groups. But a row's hash covers its cells, so those of
-    its rows are known that the other version's table has, too.
+    A version that was not split by it has no keys or groups, one of 0.3.0 or before no hashes of features.
+    But a row's hash covers its cells, so those of its rows are known that the other version's table has, too.
     """
     given = [found for version in known if (found := version.identities(kind, column)) is not None]
     if not given:
@@ -185,20 +192,26 @@ def _seen_by_identity(
     seen, caveats = np.zeros(len(values), dtype=bool), []
     if not is_known.all():
         caveats.append(
-            f"The {kind} {column!r} of {(~is_known).sum()} of the {len(values)} test rows is not known: the "
-            "table of the version that was split by it does not have them."
+            f"The {_shown(kind, column)} of {(~is_known).sum()} of the {len(values)} test rows cannot be "
+            "compared with those of training rows: the table of the version that was split by it does not "
+            "have them."
         )
     for version in known:
         learned, has_value = look_up(version.train.hashes)
         seen |= is_known & np.isin(values, learned[has_value])
         n_unknown = int((~has_value).sum())
         if n_unknown:
+            again = f"{kind}={column}" if column else "split=features"
             caveats.append(
-                f"Version {version.version} was not split by the {kind} {column!r}: that of {n_unknown} of "
-                f"its {len(has_value)} training rows is not known, as the other version's table does not "
-                f"have them, and may be that of compared rows. Train it again with {kind}={column}."
+                f"Version {version.version} was not split by the {_shown(kind, column)}: that of {n_unknown} "
+                f"of its {len(has_value)} training rows is not known, as the other version's table does not "
+                f"have them, and may be that of compared rows. Train it again with {again}."
             )
     return seen, caveats
+
+
+def _shown(kind: str, column: str) -> str:
+    return f"{kind} {column!r}" if column else f"hash of the {kind}"
 
 
 class _LookUp:
@@ -253,13 +266,26 @@ def _nothing_left(n_rows: int, known: Sequence[Learned]) -> str:
         f"There are no held-out rows: each of the {n_rows} test rows was used to train one of the versions"
     )
     rules = {version.version: version.columns.rule for version in known}
-    if set(rules.values()) == {"rows"}:
+    if set(rules.values()) in ({"rows"}, {"features"}):
         return f"{beginning}. Train both with the same test_size, so that the same rows are held out."
     split = " and ".join(f"version {version} by {rule}" for version, rule in rules.items())
     return (
-        f"{beginning}, or shares its key, group or time with a row that was. Rows were split in {split}: "
-        "train both with the same key, group, time and test_size."
+        f"{beginning}, or shares its features, key, group or time with a row that was. Rows were split in "
+        f"{split}: train both with the same split, key, group, time and test_size."
     )
+
+
+def _left(n_left: int, n_rows: int, known: Sequence[Learned]) -> list[str]:
+    """How many rows are left of two splits of which one covers the class, and how to keep them all."""
+    rules = [version.columns.rule for version in known]
+    if sorted(rules) != ["features", "rows"]:
+        return []
+    ours, theirs = known
+    return [
+        f"Version {ours.version} was split by {rules[0]}, version {theirs.version} by {rules[1]}: {n_left} "
+        f"of the {n_rows} test rows are left, as others, or rows with the same features, were learned from. "
+        f"To compare on all of them, train the challenger again with split={rules[1]}."
+    ]
 
 
 def _near_twins(frame: pd.DataFrame, version: Learned) -> NearTwins:

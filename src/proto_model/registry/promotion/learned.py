@@ -77,8 +77,11 @@ class Learned:
         )
 
     def identities(self, kind: str, column: str) -> tuple[NDArray[np.uint64], NDArray[np.uint64]] | None:
-        """Hashes of all rows, and of what identified them by this column; None if it did not."""
-        if getattr(self.columns, kind) != column:
+        """Hashes of all rows, and of what identified them by this column; None if it did not.
+
+        Of the kind `features`, which has no column, every run leaves the hashes, but for 0.3.0 and before.
+        """
+        if column and getattr(self.columns, kind) != column:
             return None
         held = [(part.hashes, getattr(part.ids, kind)) for part in (self.train, self.test)]
         if any(values is None for _, values in held):

@@ -127,7 +127,7 @@ def _rows(report: dict[str, Any]) -> str:
         "None was excluded."
         if rows["set_aside"] == 0
         else f"{rows['set_aside']} were excluded because one of the versions was trained on them, or on rows "
-        "of the same key, group or time."
+        "of the same key, group, time or features."
     )
     said = " ".join([*rows["caveats"], *rows["remarks"]])
     if rows["caveats"]:
@@ -138,6 +138,7 @@ def _rows(report: dict[str, Any]) -> str:
         unseen = "The version saw none of these rows in training."
     else:
         unseen = "Neither version saw any of the compared rows in training."
+    unseen = " ".join([unseen, *rows["notes"]])
     return (
         f"Compared on {rows['compared']} held-out rows (digest `{rows['digest']}`) out of the "
         f"{rows['test_rows']} test rows of the challenger's training run. {excluded} {unseen}"

@@ -181,6 +181,7 @@ def _rows(evaluation: Evaluation) -> dict[str, Any]:
         "unseen_by_both": rows.is_unseen,
         "caveats": list(rows.caveats),
         "remarks": list(rows.remarks),
+        "notes": list(rows.notes),
         "split_by": dict(rows.split_by),
         "near_duplicates": [asdict(counted) for counted in rows.near_duplicates],
     }
@@ -248,7 +249,7 @@ def report_sentences(report: Report) -> list[str]:
     """Verdict, caveats and where the report is, each in a sentence or two."""
     sentences = [f"{verdict_sentence(report.to_dict())} {report.reason}"]
     if report.evaluation is not None:
-        sentences += report.evaluation.rows.caveats
+        sentences += (*report.evaluation.rows.caveats, *report.evaluation.rows.notes)
     sentences += comparison_cautions(report.to_dict())
     if report.run_id is not None:
         sentences.append(f"The report is in run {report.run_id}.")

@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -57,8 +58,7 @@ def test_versions_of_one_run_are_judged_on_all_its_test_rows(small, tmp_path):
 
 def test_the_digest_does_not_depend_on_the_order_of_the_rows(small, tmp_path):
     rows = held_out_rows(small[0], None, tmp_path)
-    shuffled = held_out_rows(small[0], None, tmp_path)
-    shuffled.frame[:] = shuffled.frame.sample(frac=1, random_state=0).to_numpy()
+    shuffled = replace(rows, frame=rows.frame.sample(frac=1, random_state=0))
 
     assert rows.frame[HASH_COLUMN].tolist() != shuffled.frame[HASH_COLUMN].tolist()
     assert rows.digest == shuffled.digest
@@ -203,7 +203,7 @@ def test_what_cannot_be_known_of_the_customers_of_a_version_is_a_caveat(
 
 def test_customers_who_are_all_known_leave_nothing_to_compare_on(version_split_by, tmp_path):
     by_rows, by_group = version_split_by()[0], version_split_by(group="customer")[0]
-    with pytest.raises(DataError, match=r"by group:customer and version \d+ by rows: train both"):
+    with pytest.raises(DataError, match=r"by group:customer and version \d+ by features: train both"):
         held_out_rows(by_group, by_rows, tmp_path)
 
 
@@ -231,13 +231,65 @@ def test_rows_as_early_as_those_that_the_champion_learned_from_are_set_aside(
     assert rows.caveats == ()
 
 
+@pytest.mark.parametrize("rules", [("features", "rows"), ("rows", "features")])
+@pytest.mark.parametrize("is_old", [False, True])
+def test_rows_or_features_that_a_version_of_another_split_learned_from_are_set_aside(
+    client, version_trained_on, mixed_frame, tmp_path, rules, is_old
+):
+    frame = mixed_frame[["age", "children", "class"]]
+    (challenger, new), (champion, old) = (
+        version_trained_on(frame, test_size=0.5, split=rule) for rule in rules
+    )
+    if is_old:  # as 0.3.0 left it
+        by_rows = (challenger, champion)[rules.index("rows")]
+        path = artifact(client, by_rows, "split/rows.parquet")
+        pd.read_parquet(path)[["row_hash", "part"]].to_parquet(path)
+        artifact(client, by_rows, "split/fingerprints.parquet").unlink()
+        artifact(client, by_rows, "split/summary.json").write_text("{}")
+    rows = held_out_rows(challenger, champion, tmp_path)
+
+    compared = rows.frame[["age", "children"]]
+    for data in (new, old):
+        assert not np.isin(rows.frame[HASH_COLUMN], data.train_hashes).any()
+        assert compared.merge(data.X_train.drop_duplicates()).empty
+    assert 0 < len(compared) < 0.4 * len(new.y_test)
+    assert tuple(rows.split_by.values()) == rules
+    assert f"{len(compared)} of the {len(new.y_test)} test rows are left" in rows.notes[0]
+    assert f"train the challenger again with split={rules[1]}" in rows.notes[0]
+    assert not any("is not known, as the other" in caveat for caveat in rows.caveats)
+
+
+def test_features_of_a_version_of_030_that_cannot_be_known_are_a_caveat(
+    client, version_trained_on, people, tmp_path
+):
+    champion, old = version_trained_on(people, split="rows")
+    path = artifact(client, champion, "split/rows.parquet")
+    pd.read_parquet(path)[["row_hash", "part"]].to_parquet(path)
+    challenger, _ = version_trained_on(people[:500])
+    rows = held_out_rows(challenger, champion, tmp_path)
+
+    n_unknown = int(old.X_train["height"].isin(people["height"][500:]).sum())
+    assert f"that of {n_unknown} of its {len(old.y_train)} training rows is not known" in rows.caveats[0]
+    assert not rows.is_unseen
+
+
+def test_corrected_classes_stay_on_their_side(version_trained_on, people, tmp_path):
+    champion, old = version_trained_on(people)
+    challenger, new = version_trained_on(people.assign(**{"class": people["class"].to_numpy()[::-1]}))
+    rows = held_out_rows(challenger, champion, tmp_path)
+
+    assert set(new.X_test["height"]) == set(old.X_test["height"])
+    assert (rows.n_set_aside, rows.caveats, rows.remarks, rows.notes) == (0, (), (), ())
+    assert rows.is_unseen
+
+
 @pytest.mark.parametrize("column", ["children", "class"])
 def test_a_corrected_row_is_not_called_unseen(version_trained_on, people, column, tmp_path):
-    champion, old = version_trained_on(people)
+    champion, old = version_trained_on(people, split="rows")
     learned = people["height"].isin(old.X_train["height"])
     other = {"children": people["children"] + 1, "class": people["class"].map({"yes": "no", "no": "yes"})}
     challenger, _ = version_trained_on(
-        people.assign(**{column: other[column].where(learned, people[column])})
+        people.assign(**{column: other[column].where(learned, people[column])}), split="rows"
     )
     rows = held_out_rows(challenger, champion, tmp_path)
 
