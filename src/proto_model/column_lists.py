@@ -8,8 +8,17 @@ from collections.abc import Iterable
 
 
 def read_column_list(text: str) -> tuple[str, ...]:
-    """Names of columns between commas; one that holds a comma stands in double quotes."""
-    names = next(csv.reader([text], skipinitialspace=True), [])
+    """Names of columns between commas; one that holds a comma stands in double quotes.
+
+    A ValueError says that the text cannot be taken apart.
+    """
+    try:
+        names = next(csv.reader([text], skipinitialspace=True), [])
+    except csv.Error as error:  # a line break outside of quotes, or a name that no table has
+        raise ValueError(
+            "names of columns between commas expected, with double quotes around a name that holds a comma "
+            "or a line break"
+        ) from error
     return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 

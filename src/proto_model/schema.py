@@ -208,7 +208,7 @@ class ModelSchema:
         """Schema from a `schema.json` file; raises ArtifactError if it is not one."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ArtifactError(f"Cannot read {path} as a model schema: {error}") from error
         return cls.from_dict(content)
 

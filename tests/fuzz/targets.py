@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc
 
-from tests.fuzz import connection, documents, files, rows, whole
+from tests.fuzz import connection, decisions, documents, files, rows, whole
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -105,6 +105,24 @@ TARGETS = {
             + b'"schema_version" "1.0" "model_name" "target" "classes" "features" "type" "name" "nullable" '
             + b'"categories" "minimum" "maximum" "median" "most_frequent" "double" "long" '
             + b'"boolean" "string" "task"'
+        ),
+    ),
+    "date": Target(
+        decisions.date,
+        _words(b"0001-01-01 9999-12-31 2024-02-29 T t Z z +02:00 -23:59 +0530 :60 00:00 .999999999 , 24:00"),
+    ),
+    "decision_json": Target(
+        decisions.decision_json,
+        _words(
+            b'"calibration" "method" "x" "y" "costs" "sets" "conformal" "class" "marginal" "n_rows" "scores" '
+            b"0.1 1e308 5e-324 1e400 NaN null true [ ] { } : , -0.0 99999999999999999999"
+        ),
+    ),
+    "gates": Target(
+        decisions.gates,
+        _words(
+            b"recall [ ] [yes] >= <= = ; .8 1e-3 nan inf roc_auc log_loss selection_ratio tpr_gap [sex] "
+            b"balanced_accuracy -1 1_0"
         ),
     ),
     "bundle": Target(documents.bundle, [b"\x00\x00\x00\xff", b"\x80\x00\x00\x7f", b"\x01\x00\x07\xf0"]),

@@ -47,3 +47,8 @@ def test_fractions_of_a_second_do_not_count_before_1970_either():
     assert [seconds_in(text) for text in texts] == [-1, 0]
     assert seconds_in_array(np.array(texts, dtype="datetime64[ms]")).tolist() == [-1, 0]
     assert [seconds_of(pd.Timestamp(text)) for text in texts] == [-1, 0]
+
+
+def test_an_offset_that_ends_with_a_colon_is_no_offset():
+    assert seconds_in("2024-02-29T10:11+02:") is None
+    assert seconds_in("2024-02-29T10:11+02") == seconds_in("2024-02-29T10:11+02:00")

@@ -175,8 +175,10 @@ def test_the_stored_pipeline_and_the_engine_give_the_same_bits(folder, bundle, r
     frame = rows.assign(signup=pd.to_datetime(rows["signup"]), seen=seen)
 
     np.testing.assert_array_equal(matrix, encode(frame, bundle.schema))
+    raw = bundle.engine.predict_proba(matrix)
+    np.testing.assert_array_equal(raw, bundle.pipeline.predict_proba(frame))
     proba = bundle.predict_proba(matrix)
-    np.testing.assert_array_equal(proba, bundle.pipeline.predict_proba(frame))
+    np.testing.assert_array_equal(proba, bundle.decision.calibrated(raw))
     assert np.mean((proba[:, 1] > 0.5) == (pd.read_csv(folder / "complaints.csv")["churn"] == "yes")) > 0.85
 
 

@@ -126,13 +126,13 @@ class Expansion:
 
     def fault(self, schema: ModelSchema) -> str | None:
         """What is wrong with the arrays for a schema, or None."""
-        n_columns, n_features = len(self.source), len(schema.features)
         for field in fields(self):
             array, whole = getattr(self, field.name), field.name not in ("value", "table")
             if array.dtype != (np.int64 if whole else np.float64) or array.ndim != 1:
                 return f"{field.name} is {array.dtype} of shape {array.shape}"
             if not whole and not np.isfinite(array).all():
                 return f"{field.name} holds numbers that are not finite"
+        n_columns, n_features = len(self.source), len(schema.features)
         if not n_columns or {len(self.op), len(self.value), len(self.unit), len(self.start) - 1} != {
             n_columns
         }:

@@ -26,6 +26,8 @@ Conformal = Literal["class", "marginal"]
 DECISION_FILE = "decision.json"
 CONFORMAL: tuple[Conformal, ...] = get_args(Conformal)
 COVERAGE_LIMITS = (0.5, 0.999)
+# What reading JSON of another shape may raise; deep nesting and endless numbers among it.
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 _STEPS = 1000  # a coverage is rounded up to a thousandth
 _COVERAGES = range(_STEPS // 2, _STEPS)
 
@@ -206,7 +208,7 @@ class Decision:
                 _costs(content.get("costs"), n_classes),
                 _sets(content.get("sets"), n_classes),
             )
-        except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        except (*_UNREADABLE, OSError) as error:
             raise ArtifactError(
                 f"Cannot read {path}: {error}. Download the whole model, log it again, or use the release of "
                 "this package that wrote it."

@@ -18,6 +18,7 @@ from scipy.special import zeta
 _FALL = 1.5
 _DIGEST = 8
 _MAX_KNOWN = 300
+_MAX_FORGOTTEN = 2**53  # what lies beyond is damage
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,9 @@ class Attempts:
         known, forgotten = stored.get("known"), stored.get("forgotten")
         if not isinstance(known, list) or not all(isinstance(digest, str) for digest in known):
             return cls(champion)
-        return cls(champion, tuple(known), forgotten if isinstance(forgotten, int) and forgotten > 0 else 0)
+        if not isinstance(forgotten, int) or not 0 < forgotten <= _MAX_FORGOTTEN:
+            forgotten = 0
+        return cls(champion, tuple(known), forgotten)
 
 
 def share_of_attempt(number: int) -> float:

@@ -50,6 +50,11 @@ def folds(data: _TrainingRows, random_state: int) -> list[Fold]:
     DataError says that all rows belong together, so that nothing can be judged.
     """
     y: NDArray[np.int64] = np.unique(data.y_train, return_inverse=True)[1]
+    if np.bincount(y).max() < 2:
+        raise DataError(
+            f"Each of the {y.max() + 1} classes has one training row, which cross-validation cannot both "
+            "learn from and judge on. Add rows."
+        )
     most = _N_FOLDS if len(y) < _LARGE_ROWS else _N_FOLDS_LARGE
     if data.train_ids.time is not None:
         return _over_time(data, y, _parts(data.train_ids.time, most + 1))

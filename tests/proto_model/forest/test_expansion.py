@@ -88,6 +88,7 @@ def test_an_expansion_survives_its_file(tmp_path):
     ("changes", "message"),
     [
         ({"source": EXPANSION.source + 4}, "not within"),
+        ({"start": np.array(0)}, "of shape"),
         ({"op": EXPANSION.op + 20}, "operation"),
         ({"value": EXPANSION.value * np.nan}, "not finite"),
         ({"value": EXPANSION.value[1:]}, "differ in length"),

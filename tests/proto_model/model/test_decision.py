@@ -199,11 +199,15 @@ SETS = {"conformal": "marginal", "n_rows": [3], "scores": [[0.9, 0.2]]}
         {"later": 1},
         [],
         "text",
+        {"costs": [[0, 10**400], [1, 0]]},
+        {"calibration": {**TABLE, "x": [[0.0, 10**400]]}},
+        "[" * 100_000,
     ],
-    ids=str,
+    ids=lambda content: str(content)[:60],
 )
 def test_a_file_that_does_not_fit_is_refused(tmp_path, content):
-    (tmp_path / DECISION_FILE).write_text(json.dumps(content))
+    text = content if str(content).startswith("[[") else json.dumps(content)
+    (tmp_path / DECISION_FILE).write_text(text)
 
     with pytest.raises(ArtifactError, match=r"decision\.json"):
         Decision.read(tmp_path, 2)

@@ -41,6 +41,11 @@ def test_there_are_fewer_folds_for_rare_classes_and_large_tables(counts, n_folds
     assert len(folds(all_different(np.repeat(np.arange(len(counts)), counts)), 0)) == n_folds
 
 
+def test_classes_of_one_training_row_each_are_refused():
+    with pytest.raises(DataError, match="Each of the 2 classes has one training row"):
+        folds(all_different([0, 1]), 0)
+
+
 def test_rows_that_all_differ_have_the_folds_of_scikit_learn():
     y = np.random.default_rng(0).integers(0, 3, 200)
     expected = StratifiedKFold(5, shuffle=True, random_state=4).split(y, y)

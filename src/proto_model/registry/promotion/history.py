@@ -93,7 +93,7 @@ def _from_tag(text: str | None) -> History | None:
     try:
         content: Any = json.loads(text)
         return History(content["champion"], tuple(map(str, content["replaced"])))
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
 
 

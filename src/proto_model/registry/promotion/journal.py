@@ -56,7 +56,8 @@ class Write:
 
     def make(self, client: MlflowClient) -> None:
         """Make the change; nothing happens if the version it is for was deleted."""
-        found(functools.partial(_CHANGES[self.kind], client), *self.arguments)
+        _, change = _CHANGES[self.kind]
+        found(functools.partial(change, client), *self.arguments)
 
 
 def point_alias(model: str, alias: str, version: str) -> Write:
@@ -112,15 +113,16 @@ def _describe(client: MlflowClient, model: str, version: str, paragraph: str) ->
     client.update_model_version(model, version, f"{kept}\n\n{paragraph}".strip())
 
 
-_CHANGES: dict[str, Callable[..., None]] = {
-    "alias": lambda client, *given: client.set_registered_model_alias(*given),
-    "no_alias": _drop_alias,
-    "model_tag": lambda client, *given: client.set_registered_model_tag(*given),
-    "no_model_tag": _drop_model_tag,
-    "version_tag": lambda client, *given: client.set_model_version_tag(*given),
-    "no_version_tag": _drop_version_tag,
-    "paragraph": _describe,
-    "end_run": lambda client, run_id: client.set_terminated(run_id, "FINISHED"),
+# How many arguments a change takes, and what makes it.
+_CHANGES: dict[str, tuple[int, Callable[..., None]]] = {
+    "alias": (3, lambda client, *given: client.set_registered_model_alias(*given)),
+    "no_alias": (3, _drop_alias),
+    "model_tag": (3, lambda client, *given: client.set_registered_model_tag(*given)),
+    "no_model_tag": (2, _drop_model_tag),
+    "version_tag": (4, lambda client, *given: client.set_model_version_tag(*given)),
+    "no_version_tag": (3, _drop_version_tag),
+    "paragraph": (3, _describe),
+    "end_run": (1, lambda client, run_id: client.set_terminated(run_id, "FINISHED")),
 }
 
 
@@ -149,15 +151,34 @@ class Move:
         try:
             content: dict[str, Any] = json.loads(text)
             for name in ("writes", "undo"):
-                content[name] = tuple(Write(kind, tuple(rest)) for kind, *rest in content[name])
+                content[name] = tuple(_known_write(*write) for write in content[name])
             for name in ("before", "after"):
                 content[name] = Aliases(**content[name])
-            return cls(**content)
-        except (ValueError, TypeError, KeyError) as error:
+            move = cls(**content)
+            versions = [*vars(move.before).values(), *vars(move.after).values()]
+            _check_texts([move.model, move.doing, *(version for version in versions if version is not None)])
+            if move.kind not in get_args(Kind):
+                raise ValueError(f"{move.kind!r} is no move")
+            return move
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise RegistryError(
                 f"The tag {JOURNAL_TAG} of the registered model is damaged. Check its aliases, "
                 "then delete the tag."
             ) from error
+
+
+def _known_write(kind: str, *arguments: str) -> Write:
+    """Write that a tag holds; KeyError, TypeError or ValueError if there is no such change."""
+    n_arguments, _ = _CHANGES[kind]
+    _check_texts(arguments)
+    if len(arguments) != n_arguments:
+        raise ValueError(f"{kind} takes {n_arguments} arguments")
+    return Write(kind, arguments)
+
+
+def _check_texts(values: Sequence[Any]) -> None:
+    if not all(isinstance(value, str) for value in values):
+        raise ValueError("a text was expected")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ _LEASE_S = 300.0
 _EXPIRES_S = 900.0
 """The lock of an owner that nobody can look up is void after this time; clocks may differ by the rest."""
 _PATIENCE_S = 60.0
+_LAST_SECOND = 253_402_300_799  # of the year 9999
 _N_LOOKS, _LOOK_PAUSE_S = 5, 0.02
 _EXISTS = ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS")
 
@@ -66,6 +67,24 @@ class Owner:
             born=_born(pid) or "",
             since=time.time(),
         )
+
+    @classmethod
+    def from_tag(cls, text: str) -> Owner:
+        """Owner that a tag names; ValueError, TypeError or RecursionError if it names none.
+
+        What a later release may note besides is left out.
+        """
+        content: dict[str, Any] = json.loads(text)
+        owner = cls(**{item.name: content[item.name] for item in fields(cls) if item.name in content})
+        texts = (owner.doing, owner.token, owner.host, owner.machine, owner.born)
+        notes = (owner.run_id, owner.done)
+        is_one = all(isinstance(value, str) for value in texts)
+        is_one &= all(value is None or isinstance(value, str) for value in notes)
+        if not (is_one and type(owner.pid) is int and 0 < owner.pid < 2**31):
+            raise ValueError(f"{text[:200]!r} names no process")
+        if type(owner.since) not in (int, float) or not 0 <= owner.since <= _LAST_SECOND:
+            raise ValueError(f"{text[:200]!r} has no time")
+        return owner
 
     @property
     def is_gone(self) -> bool:
@@ -128,9 +147,8 @@ def lock_owner(client: MlflowClient, name: str) -> Owner | None:
             break
         time.sleep(_LOOK_PAUSE_S)
     try:
-        content: dict[str, Any] = json.loads(text or "")
-        return Owner(**content)
-    except (ValueError, TypeError) as error:
+        return Owner.from_tag(text or "")
+    except (ValueError, TypeError, RecursionError) as error:
         raise RegistryError(
             f"The registered model {name!r} has a name that promotions need for their lock, but is none. "
             "Rename or delete it."

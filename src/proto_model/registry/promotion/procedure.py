@@ -133,7 +133,7 @@ def _identity(aliases: Aliases, evaluation: Evaluation) -> str:
 def _attempts(champion: str, tags: Mapping[str, str]) -> Attempts:
     try:
         stored = json.loads(tags.get(ATTEMPTS_TAG, "null"))
-    except ValueError:
+    except (ValueError, RecursionError):
         stored = None
     return Attempts.of(champion, stored)
 

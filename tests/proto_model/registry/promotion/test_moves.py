@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from proto_model.errors import RegistryError
 from proto_model.registry.promotion.history import HISTORY_TAG, REPLACED_VERSION_TAG, History
-from proto_model.registry.promotion.journal import JOURNAL_TAG, UnfinishedMoveError, tag_version
+from proto_model.registry.promotion.journal import JOURNAL_TAG, Move, UnfinishedMoveError, tag_version
 from proto_model.registry.promotion.lock import OWNER_TAG, Owner, lock_name, locked
 from proto_model.registry.promotion.moves import promote, rollback, settle, turn
 from proto_model.registry.versions import (
@@ -350,6 +350,74 @@ def test_a_process_on_another_machine_is_taken_for_alive_until_its_time_is_up():
     owner = Owner(**vars(Owner.of_this_process("test")) | {"machine": "elsewhere", "pid": 2**22 + 1})
 
     assert not owner.is_gone
+
+
+def test_what_a_later_release_notes_on_its_lock_is_in_nobodys_way(client, model):
+    owner = vars(Owner.of_this_process("test")) | {"born": "before", "later": [1]}
+    client.create_registered_model(lock_name(model), tags={OWNER_TAG: json.dumps(owner)})
+
+    assert settle(model, client=client).outcome == "dropped"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"since": "yesterday"},
+        {"since": 1e300},
+        {"since": float("nan")},
+        {"pid": "1"},
+        {"pid": 10**30},
+        {"pid": -1},
+        {"machine": None},
+        {"run_id": [1]},
+    ],
+    ids=str,
+)
+def test_a_lock_that_names_no_process_is_told(client, model, changes):
+    owner = vars(Owner.of_this_process("test")) | changes
+    client.create_registered_model(lock_name(model), tags={OWNER_TAG: json.dumps(owner)})
+    with pytest.raises(RegistryError, match="Rename or delete it"):
+        settle(model, client=client)
+
+
+@pytest.mark.parametrize("tag", [JOURNAL_TAG, HISTORY_TAG])
+@pytest.mark.parametrize("text", ["", "{", "null", "[]", "1", "[" * 20_000], ids=lambda text: text[:4])
+def test_a_tag_that_is_no_object_is_told_or_passed_over(client, model, tag, text):
+    promote_in_turn(client, model, "1", "2")
+    client.set_registered_model_tag(model, tag, text)
+
+    if tag == HISTORY_TAG:
+        assert roll_back(client, model).champion == "1"
+    else:
+        with pytest.raises(RegistryError, match=f"{JOURNAL_TAG} of the registered model is damaged"):
+            settle(model, client=client)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"writes": [["later", "a"]]},
+        {"writes": [[["alias"], "a"]]},
+        {"writes": [["alias", "a", "champion"]]},
+        {"writes": [["alias", "a", "champion", 1]]},
+        {"undo": [[]]},
+        {"before": {"champion": 1}},
+        {"after": []},
+        {"kind": "later"},
+        {"doing": None},
+        {"later": 1},
+    ],
+    ids=str,
+)
+def test_a_journal_that_this_release_cannot_follow_is_told_and_nothing_is_changed(client, model, changes):
+    move = Move("rollback", model, "test", Aliases("1"), Aliases("2"), ())
+    client.set_registered_model_tag(model, JOURNAL_TAG, json.dumps(json.loads(move.to_tag()) | changes))
+    before = read_aliases_and_tags(model, client=client)
+
+    with pytest.raises(RegistryError, match=f"{JOURNAL_TAG} of the registered model is damaged"):
+        settle(model, client=client)
+
+    assert read_aliases_and_tags(model, client=client) == before
 
 
 def test_a_model_with_the_name_of_the_lock_is_no_lock(client, model):
