@@ -314,7 +314,9 @@ def explainer_writes(client: MlflowClient, explainer: str, version: str) -> Sequ
 
     Nothing if no explainer has the tag `explained_version` for it.
     """
-    those = client.search_model_versions(f"name = '{explainer}' and tag.explained_version = '{version}'")
+    quote = '"' if "'" in explainer else "'"  # MLflow's filters know no escapes
+    name = f"name = {quote}{explainer}{quote}"
+    those = client.search_model_versions(f"{name} and tag.explained_version = '{version}'")
     if not those:
         return []
     newest = str(max(int(item.version) for item in those))

@@ -24,6 +24,7 @@ from proto_model.registry.versions import (
     PREVIOUS_CHAMPION,
     Aliases,
     check_unchanged,
+    explainer_name,
     read_aliases,
     read_aliases_and_tags,
     set_alias,
@@ -490,3 +491,17 @@ def test_a_move_by_somebody_else_stops_a_rollback(client, model):
         rollback(model, expected=Aliases("2", None, "1"), client=client)
 
     assert read_aliases(model, client=client).champion == "4"
+
+
+def test_a_quotation_mark_in_a_name_does_not_end_the_search_for_the_explainer(client):
+    name = "o'brien's"
+    for model in (name, explainer_name(name)):
+        client.create_registered_model(model)
+    client.create_model_version(name, "file:///nowhere")
+    client.create_model_version(explainer_name(name), "file:///nowhere", tags={"explained_version": "1"})
+    set_alias(name, CHALLENGER, "1", client=client)
+
+    with turn(client, name, "promotion") as taken:
+        taken.promote(read_aliases(name, client=client), [])
+
+    assert read_aliases(explainer_name(name), client=client).champion == "1"
