@@ -12,7 +12,7 @@ from proto_model.registry import settings
 from proto_model.schema import Feature, ModelSchema
 from proto_model.table import RawTable, prepare
 from proto_model.table.folds import folds
-from proto_model.training import SearchResult, scoring
+from proto_model.training import SearchResult
 from proto_model.training.calibration import METHODS
 from proto_model.training.decision import (
     CALIBRATIONS,
@@ -24,6 +24,7 @@ from proto_model.training.decision import (
     with_decisions,
 )
 from proto_model.training.metrics import METRICS, Predictions
+from proto_model.training.selection import scoring
 from proto_model.training.selection.result import FoldScores
 
 
