@@ -1,8 +1,8 @@
 """CPU seconds of explanations beside an older version: both in turns, on the same rows of the same tables.
 
 Prints the median over rows, in milliseconds of CPU, per table and pair, and the ratio (now : older). The
-older version is checked out for the time of the benchmark and explains with its own `benchmarks/explain.py`'s
-tables: forests of 100 trees, training rows as the background. Ratios below 1 are faster than before.
+older version is checked out for the time of the benchmark. Tables come from each version's own `explain.py`:
+forests of 100 trees, training rows as the background. Ratios below 1 are faster than before.
 
 Example: python benchmarks/explain_pairs.py --adult adult.csv --rows 24 --pairs 3
 """
@@ -87,17 +87,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(root: Path, command: list[str]) -> dict[str, float]:
     """Measures of the version below a folder, in a process of its own on one core."""
-    # This file's folder comes first on the path, so a copy beside the version's own explain.py is run.
-    script = root / "benchmarks" / "explain_pairs_now.py"
-    script.write_text(Path(__file__).read_text(encoding="utf-8"), encoding="utf-8")
-    try:
-        done = subprocess.run(
-            [sys.executable, str(script), *command],
-            env=os.environ | {"PYTHONPATH": str(root / "src"), "OMP_NUM_THREADS": "1"},
-            capture_output=True, text=True, check=False, cwd=root,
-        )  # fmt: skip
-    finally:
-        script.unlink()
+    # With -P, this file's folder is not on the path, so that the version's own explain.py is imported.
+    path = os.pathsep.join([str(root / "src"), str(root / "benchmarks")])
+    done = subprocess.run(
+        [sys.executable, "-P", __file__, *command],
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, check=False, cwd=root,
+    )  # fmt: skip
     if done.returncode:
         raise RuntimeError(f"{root}: {done.stderr[-2000:]}")
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
