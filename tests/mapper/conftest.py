@@ -119,7 +119,10 @@ class FakeModelServer:
             "probability_Adelie": 0.25,
             "probability_Gentoo": 0.75,
         }
-        if request.get("params", {}).get("explain"):
+        params = request.get("params", {})
+        if params.get("coverage"):
+            row["prediction_set"] = ["Gentoo"]
+        if params.get("explain"):
             row["explanation"] = EXPLANATION
         return {"predictions": [row] * n_rows}
 
