@@ -174,7 +174,8 @@ def crowd(store, n_processes):
                 result = {"refused": str(error)}
             except Exception as error:
                 result = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(result | {"said": said.getvalue()}), flush=True)
+        line = json.dumps(result | {"said": said.getvalue()}) + "\n"
+        os.write(1, line.encode())  # in one piece, or the lines of two processes mix
 
     workers = [context.Process(target=attempt) for _ in range(n_processes)]
     for worker in workers:

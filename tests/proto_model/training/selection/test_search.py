@@ -116,7 +116,7 @@ def test_a_forest_of_bad_probabilities_is_not_chosen_for_its_labels():
 
     assert by_log_loss.best_params["min_samples_leaf"] == 20
     assert "min_samples_leaf" not in by_labels.best_params
-    assert by_labels.folds.mean("log_loss") > 2 * by_log_loss.folds.mean("log_loss")
+    assert by_labels.folds.mean("log_loss") > 1.5 * by_log_loss.folds.mean("log_loss")
 
 
 def test_a_metric_that_no_fold_defines_is_refused(mixed_data, monkeypatch):
