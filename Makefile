@@ -33,8 +33,8 @@ quick: $(VENV)/.installed-dev ## the tests that start no servers
 bombs: $(VENV)/.installed-dev ## every small file that unpacks to much, of which the tests have the short form: a minute
 	$(BIN)/python -m pytest -m "bombs or not bombs" tests/proto_model/files/test_bombs.py
 
-crowds: $(VENV)/.installed-dev ## sixty promotions at once, of which the tests have the short form: a minute or two
-	$(BIN)/python -m pytest -m "crowds or not crowds" -k at_once tests/proto_model/registry/promotion/test_moves.py
+crowds: $(VENV)/.installed-dev ## sixty promotions at once, and kills before every write of one: a minute or two
+	$(BIN)/python -m pytest -m "crowds or not crowds" -k "at_once or killed" tests/proto_model/registry/promotion/test_moves.py
 
 images: $(VENV)/.installed-dev ## OCI images, built, unpacked and run; needs root, mmdebstrap, skopeo, umoci and runc
 	$(BIN)/python -m pytest -m images -rs

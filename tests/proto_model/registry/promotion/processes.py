@@ -1,7 +1,7 @@
 """Processes that are killed in the middle of a move, or that all want to promote in the same instant.
 
 Importing MLflow takes seconds, so one process imports it and forks the others; it opens no store itself.
-Each scenario prints one JSON line per process. `python processes.py kill promotion sqlite:///...`
+Each scenario prints one JSON line per process. `python processes.py kill promotion 1`
 """
 
 import contextlib
@@ -108,15 +108,15 @@ def state(client):
     }
 
 
-def kill(kind):
-    """Kill a move before each of its writes; what the next command finds and leaves."""
-    n, survived = 0, False
+def kill(kind, every):
+    """Kill a move before each of its writes, or some of them; what the next command finds and leaves."""
+    n, survived = 1 - int(every), False
     with tempfile.TemporaryDirectory() as folder:
         made, used = Path(folder, "made.db"), Path(folder, "used.db")
         store = f"sqlite:///{used}"
         in_a_process(lambda: prepare(f"sqlite:///{made}", 1 if kind == "promotion" else 2))
         while not survived:
-            n += 1
+            n += int(every)
             shutil.copy(made, used)
 
             def die(n=n, store=store):
