@@ -75,8 +75,8 @@ def test_others_read_it_and_it_is_small(lean: Built, mapper: Built):
     assert re.fullmatch("[0-9a-f]{16}", shown["Labels"]["proto_model.schema_digest"])
     assert other["Labels"]["proto_model.server"] == "mapper"
     # Compressed: what a registry stores, and a node downloads.
-    assert sum(layer["Size"] for layer in shown["LayersData"]) <= 100e6
-    assert sum(layer["Size"] for layer in other["LayersData"]) <= 40e6
+    assert _compressed(lean) <= 100e6
+    assert _compressed(mapper) <= 40e6
 
 
 def test_there_is_no_shell_no_package_manager_and_no_compiler_in_it(
@@ -166,6 +166,12 @@ def _inspected(image: Built) -> dict[str, Any]:
     return found
 
 
+def _compressed(image: Built) -> int:
+    """Bytes of the layers."""
+    manifest = json.loads(_run("skopeo", "inspect", "--raw", f"oci-archive:{image.path}"))
+    return sum(layer["size"] for layer in manifest["layers"])
+
+
 def _unpacked(image: Built, folder: Path) -> Path:
     """Folder of a bundle for runc."""
     _run("skopeo", "copy", "-q", f"oci-archive:{image.path}", f"oci:{folder}-layout:image")
@@ -219,6 +225,7 @@ def _running(
     kept = [mount for mount in config["mounts"] if mount["destination"] in ("/proc", "/dev")]
     config["mounts"] = [*kept, *mounts]
     spaces = config["linux"]["namespaces"]
+    config.pop("hostname", None)
     config["linux"] = {"namespaces": [space for space in spaces if space["type"] in ("pid", "mount", "ipc")]}
     (bundle / "config.json").write_text(json.dumps(config))
     name = f"proto-model-{os.getpid()}-{port}"

@@ -36,9 +36,13 @@ class Release:
 
 RELEASES = (Release("bookworm", (3, 11)), Release("trixie", (3, 13)))
 
+_LISTED = "var/lib/dpkg/listed"
+_LIST_PACKAGES = f'ls "$1/var/cache/apt/archives" > "$1/{_LISTED}"'
+_PACKAGE = re.compile(r"^([^_\n]+)_([^_\n]+)_([^_\n]+)\.deb$", re.MULTILINE)
+
 _KEPT = re.compile(
     r"lib(64)?(/|$)|usr/lib(64)?(/|$)|usr/bin/python3[0-9.]*$|usr/share/doc/[^/]+/copyright$|"
-    r"etc/(ld\.so\.conf.*|python3.*|mime\.types)|usr/share/ca-certificates/|var/lib/dpkg/status$"
+    r"etc/(ld\.so\.conf.*|python3.*|mime\.types)|usr/share/ca-certificates/|var/lib/dpkg/listed$"
 )
 # Terminals, Kerberos, NIS and Berkeley DB: modules of Python that no service imports, and their libraries.
 _LEFT_OUT = re.compile(
@@ -71,6 +75,7 @@ def unpack_root(release: Release, architecture: str, mirror: str, folder: Path) 
         f"--include={','.join(release.packages)}",
         f"--architectures={architecture}",
         "--format=tar",
+        f"--extract-hook={_LIST_PACKAGES}",
         release.suite,
         str(packed),
         *filter(None, [mirror]),
@@ -89,8 +94,23 @@ def unpack_root(release: Release, architecture: str, mirror: str, folder: Path) 
             if _KEPT.match(name) and not _LEFT_OUT.search(name) and not entry.isdev():
                 tar.extract(entry, folder, filter="tar")
     packed.unlink()
+    _name_packages(folder)
     _drop_dead_links(folder)
     _dress(folder, release)
+
+
+def _name_packages(folder: Path) -> None:
+    """Write which packages were unpacked as dpkg would, for programs that look for known weaknesses."""
+    listed = folder / _LISTED
+    paragraphs = [
+        f"Package: {name}\nStatus: install ok installed\nArchitecture: {architecture}\n"
+        f"Version: {version.replace('%3a', ':')}\n"
+        for name, version, architecture in _PACKAGE.findall(listed.read_text(encoding="utf-8"))
+    ]
+    if not paragraphs:
+        raise ImageError("Cannot tell which of Debian's packages are in the image: mmdebstrap listed none.")
+    (listed.parent / "status").write_text("\n".join(sorted(paragraphs)), encoding="utf-8")
+    listed.unlink()
 
 
 def _drop_dead_links(folder: Path) -> None:
