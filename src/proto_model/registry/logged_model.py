@@ -89,8 +89,12 @@ def log_explainer(
 
 
 def example_rows(matrix: NDArray[np.float64], schema: ModelSchema) -> pd.DataFrame:
-    """The first coded rows as a client would send them: whole numbers and truth values as such."""
-    rows = decode(matrix[:N_EXAMPLE_ROWS], schema)
+    """The first of the fullest coded rows as a client would send them, whole numbers and truth values as such.
+
+    MLflow cannot read an example back in which a whole number is missing.
+    """
+    fullest = np.argsort(np.isnan(matrix).sum(axis=1), kind="stable")[:N_EXAMPLE_ROWS]
+    rows = decode(matrix[fullest], schema)
     return pd.DataFrame({f.name: _as_sent(rows[f.name], f.type) for f in schema.features})
 
 
