@@ -89,7 +89,7 @@ def log_explainer(
 
 
 def example_rows(matrix: NDArray[np.float64], schema: ModelSchema) -> pd.DataFrame:
-    """The first of the fullest coded rows as a client would send them, whole numbers and truth values as such.
+    """The first of the fullest coded rows as a client would send them: whole numbers and truth values too.
 
     MLflow cannot read an example back in which a whole number is missing.
     """
