@@ -165,27 +165,8 @@ def write_image(
             ],
         }
     )
-    entry: dict[str, Any] = {
-        "mediaType": _MANIFEST,
-        **manifest,
-        "platform": {"architecture": architecture, "os": "linux"},
-    }
-    if reference:
-        entry["annotations"] = {
-            "io.containerd.image.name": reference,
-            "org.opencontainers.image.ref.name": reference,
-        }
-    texts = {
-        "oci-layout": {"imageLayoutVersion": "1.0.0"},
-        "index.json": {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [entry]},
-        "manifest.json": [
-            {
-                "Config": _blob_path(configuration["digest"]),
-                "RepoTags": [reference] if reference else None,
-                "Layers": [_blob_path(layer.digest) for layer in layers],
-            }
-        ],
-    }
+    entry = {"mediaType": _MANIFEST, **manifest, "platform": {"architecture": architecture, "os": "linux"}}
+    texts = _indexes(entry, configuration["digest"], layers, reference)
     files: dict[str, bytes | Path] = {name: json.dumps(content).encode() for name, content in texts.items()}
     files |= {_blob_path(digest): data for digest, data in blobs.items()}
     files |= {_blob_path(layer.digest): layer.path for layer in layers}
@@ -196,6 +177,28 @@ def write_image(
     finally:
         new.unlink(missing_ok=True)
     return Image(path, manifest["digest"], tuple(layers))
+
+
+def _indexes(
+    entry: dict[str, Any], configuration: str, layers: Sequence[Layer], reference: str
+) -> dict[str, Any]:
+    """Files that tell what the blobs are: those of an OCI layout, and the one of `docker save`."""
+    if reference:
+        entry["annotations"] = {
+            "io.containerd.image.name": reference,
+            "org.opencontainers.image.ref.name": reference,
+        }
+    return {
+        "oci-layout": {"imageLayoutVersion": "1.0.0"},
+        "index.json": {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [entry]},
+        "manifest.json": [
+            {
+                "Config": _blob_path(configuration),
+                "RepoTags": [reference] if reference else None,
+                "Layers": [_blob_path(layer.digest) for layer in layers],
+            }
+        ],
+    }
 
 
 def _blob_path(digest: str) -> str:
