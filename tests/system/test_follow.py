@@ -5,6 +5,9 @@ import http.client
 import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -27,6 +30,7 @@ pytestmark = [
     # mlflow 3.17 on the columns of an input example
     pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
 ]
+ROOT = Path(__file__).parents[2]
 N_SWAPS = int(os.environ.get("N_SWAPS", "10"))
 N_CLIENTS = 4
 ROW = {"size": 2.0, "age": 40.0}
@@ -99,7 +103,7 @@ def ready(port):
 def until(condition):
     end = time.monotonic() + WAIT_S
     while True:
-        with contextlib.suppress(ConnectionError):  # to a worker that was killed
+        with contextlib.suppress(OSError):  # of a process that was killed, or that begins
             if found := condition():
                 return found
         assert time.monotonic() < end
@@ -242,3 +246,45 @@ V2 = {
         {"name": name, "shape": [1, 1], "datatype": "FP64", "data": [value]} for name, value in ROW.items()
     ]
 }
+
+
+def test_the_mapper_follows_too_and_names_the_version_that_answered(registry, champion):
+    with serving("models:/people@champion", "--follow", "0.1") as (_, port), mapper(port) as mapped:
+        seen = set()
+        for version in ("2", "1"):
+            champion(version)
+            end = time.monotonic() + WAIT_S
+            while json.loads(get(mapped, "/readyz")[1])["model"]["version"] != version:
+                status, answer = post(mapped, "/v1/predict", {"data": ROW})
+                assert status == 200
+                seen.add((answer["model"]["version"], answer["predictions"][0]["prediction"]))
+                assert time.monotonic() < end
+
+    assert len(seen) == 2  # each version has an answer of its own
+
+
+@contextlib.contextmanager
+def mapper(port):
+    """Port of a mapper that follows, in front of a model server."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        mapped = probe.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "mapper",
+        "serve",
+        "--schema",
+        "models:/people@champion",
+        "--follow",
+        "60",
+    ]
+    command += ["--model-server-url", f"http://127.0.0.1:{port}", "--port", str(mapped)]
+    with subprocess.Popen(
+        command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            until(lambda: get(mapped, "/healthz")[0] == 200)
+            yield mapped
+        finally:
+            process.terminate()
