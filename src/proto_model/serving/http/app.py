@@ -23,7 +23,7 @@ from proto_model.serving.http.following import Following
 from proto_model.serving.http.hosting import Hosted, Hosting
 from proto_model.serving.http.hosts import Hosts
 from proto_model.serving.http.metrics import ROUTES, Metrics
-from proto_model.serving.http.models import Generation
+from proto_model.serving.http.models import Generation, Models
 from proto_model.serving.http.payload import JSON
 from proto_model.serving.http.server import beside, bind, freeze, run, supervise
 from proto_model.serving.http.settings import ServerSettings
@@ -80,6 +80,7 @@ class App:
             "/version": lambda first: first.model.mlflow_version.encode(),
             "/metrics": lambda first: metrics.text(hosted.lines),
             "/v1/schema": lambda first: first.schema_page,
+            "/openapi.json": lambda first: _openapi(hosted.models),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -217,6 +218,12 @@ class App:
             )
         _require(scope, "GET")
         return self._pages[path](generation)
+
+
+def _openapi(models: Models) -> bytes:
+    from proto_model.serving.http.openapi import openapi_document
+
+    return orjson.dumps(openapi_document(models), option=orjson.OPT_INDENT_2)
 
 
 def _error(is_v2: bool, code: str, text: str) -> bytes:
