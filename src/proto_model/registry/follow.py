@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import re
 import select
 import shutil
 import sys
@@ -43,6 +44,8 @@ MAX_PAUSE_S = 300.0  # between two tries while something is wrong, unless `SECON
 SPREAD = 0.1  # many servers do not ask in the same instant
 # Rows of which the two kernels of a forest answer.
 PROBE_ROWS = (1, 64)
+
+_QUERY = re.compile(r"(?<=\S)\?[^\s?'\"]+")  # of a URL, which may be a signature
 
 Resolve = Callable[[Followed], str | None]
 Download = Callable[[str, Path], Path]
@@ -162,7 +165,7 @@ class Follower:
         self.offer = replace(
             self.offer,
             problem=problem,
-            detail=detail,
+            detail=_QUERY.sub("?...", detail),
             wanted=wanted,
             since=self.offer.since if is_same else now,
             checked=now if answered else self.offer.checked,

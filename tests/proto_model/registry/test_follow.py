@@ -170,6 +170,14 @@ def test_a_registry_that_does_not_say_is_asked_less_and_less_often(follower, reg
     assert registry.downloads == ["models:/people/1"]
 
 
+def test_what_went_wrong_is_told_without_the_query_of_a_url(follower, registry):
+    follower.check()
+    registry.version = RegistryError("GET https://store/a.npz?signature=secret failed. Is it there?")
+    follower.check()
+
+    assert follower.offer.detail == "GET https://store/a.npz?... failed. Is it there?"
+
+
 def test_it_asks_at_once_when_it_is_told_to_and_ends_with_its_input(follower, registry):
     answers = iter([True, False, None])
     follow([follower], 1000, lambda seconds: next(answers))
