@@ -13,7 +13,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 from uvicorn.server import Server
@@ -204,19 +204,12 @@ def supervise(
     def end(*_: object) -> None:
         nonlocal ending
         ending = True
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
-                os.kill(pid, signal.SIGTERM)
-
-    def pass_on(number: int, _: object) -> None:
-        for pid in list(pids):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+        _signal(pids, signal.SIGTERM)
 
     for number in ENDING:
         signal.signal(number, end)
     for passed in passed_on:
-        signal.signal(passed, pass_on)
+        signal.signal(passed, lambda number, _: _signal(pids, number))
     for worker in range(n_workers):
         if not ending:
             start(worker)
@@ -235,3 +228,9 @@ def supervise(
             if not ending:
                 start(worker)
     return worst
+
+
+def _signal(pids: Iterable[int], number: int) -> None:
+    for pid in list(pids):
+        with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+            os.kill(pid, number)
