@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from proto_model.cli.model_uri import add_model_uri
 from proto_model.serving.http.settings import NUMBERS, ServerSettings, expected, number
 
 
@@ -32,12 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "-m",
-        "--model-uri",
-        default="models:/proto_model@champion",
-        help="folder or URI of the model (default: %(default)s)",
-    )
+    add_model_uri(parser)
     parser.add_argument(
         "-p",
         "--port",

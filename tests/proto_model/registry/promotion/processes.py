@@ -1,7 +1,8 @@
 """Processes that are killed in the middle of a move, or that all want to promote in the same instant.
 
 Importing MLflow takes seconds, so one process imports it and forks the others; it opens no store itself.
-Each scenario prints one JSON line per process. `python processes.py kill promotion 1`
+Each scenario prints one JSON line per process:
+`python -m tests.proto_model.registry.promotion.processes kill promotion 1`
 """
 
 import contextlib
@@ -22,7 +23,7 @@ from mlflow import MlflowClient
 from proto_model.errors import ProtoModelError
 from proto_model.registry.promotion.history import read_history
 from proto_model.registry.promotion.journal import JOURNAL_TAG, tag_version
-from proto_model.registry.promotion.moves import promote, settle, turn
+from proto_model.registry.promotion.moves import settle, turn
 from proto_model.registry.versions import (
     CHALLENGER,
     Aliases,
@@ -32,6 +33,7 @@ from proto_model.registry.versions import (
     read_aliases_and_tags,
     set_alias,
 )
+from tests.proto_model.registry.promotion.turns import promote
 
 NAME = "m"
 WRITES = ("set_", "delete_", "create_", "update_", "log_")
@@ -83,7 +85,7 @@ def prepare(store, n_champions):
         set_alias(NAME, CHALLENGER, version)
         set_alias(explainer_name(NAME), CHALLENGER, version)
         if version <= n_champions:
-            promote(NAME, expected=read_aliases(NAME))
+            promote(NAME, read_aliases(NAME), mlflow.MlflowClient())
     return client
 
 
@@ -169,7 +171,7 @@ def crowd(store, n_processes):
         barrier.wait()
         with contextlib.redirect_stderr(said):
             try:
-                result = {"promoted": vars(promote(NAME, expected=expected, client=client))}
+                result = {"promoted": vars(promote(NAME, expected, client))}
             except ProtoModelError as error:
                 result = {"refused": str(error)}
             except Exception as error:
