@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from proto_model.statistics import Answers, balanced_accuracy_difference, pair_counts, paired_difference
+from proto_model.statistics import Answers, balanced_accuracy_difference, paired_difference
 from proto_model.statistics.pair_counts import checked, draws, lower_tail
 
 
@@ -139,7 +139,7 @@ def two_models(n_rows, share, distance, generator):
 def test_differences_of_probabilities_cover_where_few_rows_are_wrong_or_of_a_class(
     monkeypatch, metric, n_rows, share, distance
 ):
-    monkeypatch.setattr(pair_counts, "N_DRAWS", 2000)
+    monkeypatch.setattr("proto_model.statistics.pair_counts.N_DRAWS", 2000)
     generator = np.random.default_rng(3)
     y, first, second = two_models(50_000, share, distance, generator)
     truth = paired_difference(metric, y, first, second, 2).difference
