@@ -54,9 +54,10 @@ class _Found:
         flipped, distances = flipped[near], distances[near]
         rows = X[flipped]
         changed = differs(self.x, rows)
-        against = changed & self.row.against(
-            self.row.knowledge.pool.bins(rows), probabilities[flipped].argmax(axis=1)
-        )
+        against = np.zeros_like(changed)
+        places, features = np.nonzero(changed)
+        wanted = probabilities[flipped].argmax(axis=1)
+        against[places, features] = self.row.against(features, rows[places, features], wanted[places])
         costs = distances + PRICE * changed.sum(axis=1) + AGAINST * against.sum(axis=1)
         sets = np.packbits(changed, axis=1)  # the set of changed features as the bits of a number
         for k in np.argsort(costs, kind="stable").tolist():
@@ -226,5 +227,4 @@ def _against(row: Row, moves: Moves, p_moves: Floats, label: int) -> Bools:
     """Which single changes lead, on average, away from the class that is the next likely after them."""
     others = p_moves.copy()
     others[:, label] = -1.0
-    codes = row.knowledge.pool.bins(moves.rows(row.x))
-    return row.against(codes, others.argmax(axis=1))[np.arange(len(codes)), moves.feature]
+    return row.against(moves.feature, moves.value, others.argmax(axis=1))

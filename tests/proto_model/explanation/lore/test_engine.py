@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from proto_model.errors import ExplanationError, InputError
 from proto_model.explanation import make_explainer
+from proto_model.explanation.lore.neighborhood import Bins
 from proto_model.parameters import Parameters
 from proto_model.schema import Feature, ModelSchema
 
@@ -396,3 +397,18 @@ def test_fidelity_is_also_told_for_the_class_of_the_row_alone(schema, rows, chec
 def test_with_two_classes_both_fidelities_are_the_same(explainer, rows):
     for explanation in explainer.explain(rows[:3], Parameters()):
         assert explanation["class_fidelity"] == explanation["fidelity"]
+
+
+def test_whole_rows_are_put_into_bins_only_for_rules(schema, rows, model, monkeypatch):
+    explainer = make_explainer("lore", schema, rows, model)
+    explainer.explain(rows[:1], Parameters())
+    binned = []
+    whole = Bins.__call__
+    monkeypatch.setattr(Bins, "__call__", lambda bins, X: binned.append(len(X)) or whole(bins, X))
+
+    (explanation,) = explainer.explain(rows[5:6], Parameters())
+
+    # The row itself, rows inside its rule if that fails, and the counterfactuals that are given.
+    assert explanation["counterfactuals"]
+    assert len(binned) <= 3
+    assert sorted(binned)[:2] == [1, len(explanation["counterfactuals"])]
