@@ -15,7 +15,7 @@ from proto_model.explanation.interface import Floats
 from proto_model.explanation.lore.moves import Moves, margin
 from proto_model.explanation.lore.search import Row
 
-MAX_COMBINATIONS = 20_000
+MAX_COMBINATIONS = 50_000  # some 50 ms of a forest, for the few rows where nothing else is found
 N_CLIMBING = 8  # rows that each step of the climb goes on from
 MAX_CLIMBED = 6  # steps
 
