@@ -19,6 +19,7 @@ from mapper import errors
 from mapper.application.model import tabular_model
 from mapper.application.service import Application
 from mapper.errors import Finding
+from mapper.http.backend import Backend
 from mapper.http.body import Answer, Request, check_sendable, parse_body
 from mapper.http.connection import ClientGoneError as RequestCutError
 from mapper.http.connection import RefusedError
@@ -31,7 +32,6 @@ from mapper.http.settings import MapperSettings
 from mapper.mapping.interfaces import TangoModel
 from mapper.mapping.model import TabularModel
 from mapper.mapping.request import ModelRequest
-from mapper.model_server.client import ModelServer
 from mapper.registry import PublishedModel
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,11 @@ class MapperService:
     """
 
     def __init__(
-        self, settings: MapperSettings, published: PublishedModel, application: Application | None = None
+        self,
+        settings: MapperSettings,
+        published: PublishedModel,
+        application: Application | None = None,
+        backend: Backend | None = None,
     ) -> None:
         if application is None:
             model = tabular_model(published.schema, published.files, published.version, settings.max_rows)
@@ -80,17 +84,18 @@ class MapperService:
         self._takes = settings.signature or published.signature or ("rows" if application.is_own else None)
         self._application = application
         self._model = application.model
-        self._metrics = Metrics()
-        self._server = ModelServer(settings.model_server_url, settings.limits, self._metrics.model_server)
-        explainer = None
-        if settings.explainer_url:
-            explainer = ModelServer(settings.explainer_url, settings.limits, self._metrics.model_server)
-        self._explainer_server = explainer or self._server
+        backend = backend or Backend(settings, Metrics())
+        self._backend = backend
+        self._metrics = backend.metrics
+        self._server = backend.server
+        self._explainer_server = backend.explainer or self._server
         self._readiness = Readiness(
-            self._model, self._server, takes_files=self._takes == "file", explainer=explainer
+            self._model, self._server, takes_files=self._takes == "file", explainer=backend.explainer
         )
-        self._version = published.version or "-"
-        self._at_work: set[asyncio.Task[None]] = set()
+        self.version = published.version
+        self.schema_digest = published.schema.digest
+        self.following: dict[str, Any] = {}  # what keeps it from following its alias
+        self._at_work = backend.at_work
         form = application.form
         openapi = openapi_document(self._model, self._takes, form)
         outside = self._model.schema.content if form is None else form.document(self._model)
@@ -159,7 +164,7 @@ class MapperService:
             request_id,
             route,
             self._model.schema.model_name,
-            self._version,
+            self.version or "-",
             seconds * 1000,
             status,
             outcome,
@@ -172,10 +177,7 @@ class MapperService:
 
     def close(self) -> None:
         """Answer what is still at work with a 503, and end the connections to the model server."""
-        for task in self._at_work:
-            task.cancel()
-        self._server.close()
-        self._explainer_server.close()
+        self._backend.close()
 
     async def _answer(self, request: Request, request_id: str) -> tuple[Answer, str]:
         """The handler's answer, or the problem that came instead; and what log and metrics call it."""
@@ -218,6 +220,10 @@ class MapperService:
         self._metrics.found(mapped.n_rows, mapped.warning_count)
         server = self._explainer_server if explain and not mapped.is_file else self._server
         answer = await server.invoke(mapped, request_id, request.is_wanted)
+        if server is not self._server:
+            answer.version = None  # that of the explainer
+        elif answer.version is not None:
+            self._backend.answered(answer.version)
 
         def translate() -> bytes:
             return orjson.dumps(model.map_response(answer))
@@ -256,7 +262,9 @@ class MapperService:
         except errors.MapperError as error:
             for_log = f"Not ready. {error.for_log}" if error.for_log else ""
             raise errors.ModelServerDownError(f"Not ready. {error}").logged_as(for_log) from error
-        answer = {"status": "ready", "model": self._model.answers.model}
+        answer: dict[str, Any] = {"status": "ready", "model": self._model.answers.model}
+        if self.following:
+            answer["following"] = dict(self.following)
         if self._readiness.explainer_state is not None:
             answer["explainer"] = self._readiness.explainer_state
         return Answer(orjson.dumps(answer))

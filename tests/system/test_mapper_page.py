@@ -24,6 +24,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from proto_model.model import Bundle, Predictor, write_bundle
 from proto_model.serving.http import ServedModel
 from proto_model.serving.http.app import App
+from proto_model.serving.http.hosting import Hosted, Hosting, Source
 from proto_model.serving.http.metrics import Metrics
 from proto_model.serving.http.settings import ServerSettings
 from proto_model.table import RawTable, encode, prepare
@@ -59,7 +60,7 @@ def model_server(frame, folder):
     write_bundle(bundle, pipeline, data.schema, encode(data.X_train, data.schema))
     shutil.copy(bundle / "schema.json", folder)
     served = ServedModel(Predictor(Bundle.load(bundle)))
-    app = App(served, ServerSettings(), Metrics(served.schema, served.version))
+    app = App(Hosted(Hosting([Source(served)], ServerSettings())), Metrics())
     server = uvicorn.Server(
         uvicorn.Config(app, port=0, loop="asyncio", lifespan="off", ws="none", log_config=None)
     )

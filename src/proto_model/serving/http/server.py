@@ -13,7 +13,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from uvicorn.server import Server
@@ -166,11 +166,16 @@ def freeze() -> None:
     gc.freeze()
 
 
-def supervise(work: Callable[[int, int], None], n_workers: int, ended: Callable[[int], None]) -> int:
+def supervise(
+    work: Callable[[int, int], None],
+    n_workers: int,
+    ended: Callable[[int], None],
+    passed_on: Sequence[int] = (),
+) -> int:
     """Fork the workers, replace those that die, and pass signals on; the worst exit code.
 
     `work` is given a worker's number and the supervisor's process id; `ended` the process id of one that is
-    gone.
+    gone. Workers take the signals in `passed_on` as they like, and go on.
     """
     supervisor = os.getpid()
     pids: dict[int, int] = {}
@@ -203,14 +208,23 @@ def supervise(work: Callable[[int, int], None], n_workers: int, ended: Callable[
             with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
                 os.kill(pid, signal.SIGTERM)
 
+    def pass_on(number: int, _: object) -> None:
+        for pid in list(pids):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     for number in ENDING:
         signal.signal(number, end)
+    for passed in passed_on:
+        signal.signal(passed, pass_on)
     for worker in range(n_workers):
         if not ending:
             start(worker)
     worst = 0
     while pids:
         pid, status = os.wait()
+        if pid not in pids:  # the child of a worker that is gone: in a container, we are its next parent
+            continue
         worker, code = pids.pop(pid), os.waitstatus_to_exitcode(status)
         ended(pid)
         if ending:
