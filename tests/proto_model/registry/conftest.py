@@ -7,6 +7,7 @@ import pytest
 
 from proto_model.cli.train import main
 from proto_model.registry import tracking
+from tests.stores import fresh_store
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +43,7 @@ def store(tmp_path_factory):
             patch.setenv(name, value)
         patch.setenv("MLFLOW_TRACKING_URI", "replaced below, and restored in the end")
         patch.chdir(folder)
-        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+        mlflow.set_tracking_uri(fresh_store(folder))
         yield folder
         mlflow.set_tracking_uri(None)
 

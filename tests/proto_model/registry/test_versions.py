@@ -14,6 +14,7 @@ from proto_model.registry.versions import (
     register_version,
     version_of_alias,
 )
+from tests.stores import fresh_store
 
 numbers = itertools.count()
 
@@ -21,7 +22,7 @@ numbers = itertools.count()
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
     # The store resolves models:/m-... by the current URI, whichever client asks.
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path_factory.mktemp('registry')}/mlflow.db")
+    mlflow.set_tracking_uri(fresh_store(tmp_path_factory.mktemp("registry")))
     yield MlflowClient()
     mlflow.set_tracking_uri(None)
 

@@ -29,6 +29,7 @@ from proto_model.registry.versions import (
     read_aliases_and_tags,
     set_alias,
 )
+from tests.stores import fresh_store
 
 numbers = itertools.count()
 
@@ -36,7 +37,7 @@ numbers = itertools.count()
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
     # The store resolves models:/m-... by the current URI, whichever client asks.
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path_factory.mktemp('registry')}/mlflow.db")
+    mlflow.set_tracking_uri(fresh_store(tmp_path_factory.mktemp("registry")))
     yield MlflowClient()
     mlflow.set_tracking_uri(None)
 
@@ -249,7 +250,7 @@ def test_a_move_that_is_killed_before_any_of_its_writes_is_put_right_by_the_next
 
 @pytest.mark.parametrize("n", [12, pytest.param(60, marks=pytest.mark.crowds)])
 def test_promotions_at_once_have_one_winner_and_clear_sentences(tmp_path, n):
-    *results, state = processes("crowd", f"sqlite:///{tmp_path}/mlflow.db", str(n))
+    *results, state = processes("crowd", fresh_store(tmp_path), str(n))
 
     assert len(results) == n
     assert [result["promoted"]["champion"] for result in results if "promoted" in result] == ["2"]
