@@ -29,6 +29,7 @@ from proto_model.serving.http.metrics import Metrics
 from proto_model.serving.http.settings import ServerSettings
 from proto_model.table import RawTable, encode, prepare
 from proto_model.training import make_pipeline
+from tests.terminal import START_S
 
 CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
@@ -92,7 +93,7 @@ def mapper(model_server_url, folder, *flags):
             env=environment,
         )
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + START_S
         while "listening on" not in log.read_text():
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
