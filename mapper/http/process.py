@@ -14,7 +14,9 @@ from pathlib import Path
 from mapper.application.files import MAPPING, read_file
 from mapper.application.service import Application, Permission, application_of
 from mapper.errors import SettingsError
+from mapper.http.body import JSON
 from mapper.http.connection import Limits
+from mapper.http.health import HealthPages, Pulse
 from mapper.http.hosts import Hosts
 from mapper.http.server import beside, bind, freeze, run, supervise
 from mapper.http.settings import MapperSettings
@@ -23,7 +25,7 @@ from mapper.registry import PublishedModel, find_model
 
 logger = logging.getLogger(__name__)
 
-BACKLOG = 1024
+BACKLOG = 4096
 NO_MAPPING = "none"
 
 
@@ -57,28 +59,36 @@ def run_service(settings: MapperSettings, environ: Mapping[str, str]) -> int:
     )
     application = open_application(settings, published)
     logger.info("mapping: %s", application.text())
-    try:
-        listener = bind(settings.host, settings.port, shared=settings.workers > 1)
-    except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
-        reason = "the address is in use" if taken else error.strerror or str(error)
-        raise SettingsError(
-            f"Cannot listen on {settings.host}:{settings.port}: {reason}. Choose another --port."
-        ) from error
+    listener = _listen(settings, settings.port)
+    health = _listen(settings, settings.health_port) if settings.health_port else None
+    pulse = Pulse(settings.workers)
     if settings.workers == 1:
-        _serve(settings, published, application, listener)
+        _serve(settings, published, application, (listener, health), pulse)
         return 0
     freeze()
     with listener, tempfile.TemporaryDirectory(prefix="mapper-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # read by prometheus_client, imported in the workers
 
-        def work(_: int, supervisor: int) -> None:
-            _serve(settings, published, application, beside(listener), supervisor)
+        def work(worker: int, supervisor: int) -> None:
+            pulse.use(worker)
+            at = (beside(listener), None if health is None else beside(health))
+            _serve(settings, published, application, at, pulse, supervisor)
 
         def ended(pid: int) -> None:
             Path(folder, f"gauge_livesum_{pid}.db").unlink(missing_ok=True)  # what it did, it does no more
 
         return supervise(work, settings.workers, ended)
+
+
+def _listen(settings: MapperSettings, port: int) -> socket.socket:
+    try:
+        return bind(settings.host, port, shared=settings.workers > 1)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        reason = "the address is in use" if taken else error.strerror or str(error)
+        raise SettingsError(
+            f"Cannot listen on {settings.host}:{port}: {reason}. Choose another --port."
+        ) from error
 
 
 def open_application(settings: MapperSettings, published: PublishedModel) -> Application:
@@ -105,21 +115,31 @@ def _serve(
     settings: MapperSettings,
     published: PublishedModel,
     application: Application,
-    listener: socket.socket,
+    listeners: tuple[socket.socket, socket.socket | None],
+    pulse: Pulse,
     supervisor: int | None = None,
 ) -> None:
     """Answer requests until a signal comes, or the supervisor is gone; then end what was begun."""
-    from mapper.http.service import MapperService
+    from mapper.http.service import ALIVE, HEALTH, MapperService
 
+    listener, health = listeners
+    pages = HealthPages(pulse, {HEALTH: (JSON.encode(), ALIVE)}, ("/readyz", "/metrics"))
     service = MapperService(settings, published, application)
     host, port = listener.getsockname()[:2]
     hosts = Hosts(settings.host, host, settings.allowed_hosts.split(","))
     limits = Limits(
-        settings.max_connections, settings.body_timeout_s, settings.drain_s, hosts, settings.max_bodies_bytes
+        settings.max_connections,
+        settings.body_timeout_s,
+        settings.drain_s,
+        hosts,
+        settings.max_bodies_bytes,
+        (HEALTH,),
+        service.turned_away,
+        pulse.beat,
     )
     listener.listen(BACKLOG)
     if hosts.warning:
         logger.warning(hosts.warning)
     logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
-    run(service, limits, listener, service.close, supervisor)
+    run(service, limits, listener, service.close, supervisor, None if health is None else (pages, health))
     logger.info("stopped")

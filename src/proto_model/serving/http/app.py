@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,10 +18,19 @@ import orjson
 from proto_model.errors import InputError, ProtoModelError
 from proto_model.serving.http.body import ENCODINGS, decoded, media_type
 from proto_model.serving.http.connection import ClientGoneError, Limits, RefusedError, read_body, reserve
-from proto_model.serving.http.errors import EncodingError, MethodError, NotFoundError, fault, forget_frames
+from proto_model.serving.http.errors import (
+    EncodingError,
+    MethodError,
+    NotFoundError,
+    OverloadError,
+    fault,
+    forget_frames,
+)
+from proto_model.serving.http.health import HealthPages, Pulse
 from proto_model.serving.http.hosts import Hosts
 from proto_model.serving.http.metrics import ROUTES, Metrics
 from proto_model.serving.http.payload import JSON
+from proto_model.serving.http.refusals import Pace, Tally
 from proto_model.serving.http.served_model import ServedModel
 from proto_model.serving.http.server import beside, bind, freeze, run, supervise
 from proto_model.serving.http.service import Service
@@ -51,8 +61,19 @@ REFUSED = {
     503: "TEMPORARILY_UNAVAILABLE",
     505: "BAD_REQUEST",
 }
+SUMMED = (503,)  # refusals, which get no lines of their own in the log
 # A thread that computes lets go of the interpreter after this time; by default a row waits 5 ms for it.
 SWITCH_INTERVAL_S = 0.0005
+
+
+def _turned_away(text: str) -> bytes:
+    body = orjson.dumps({"error_code": REFUSED[503], "message": text, "error": text})
+    head = f"content-type: {JSON}\r\ncontent-length: {len(body)}\r\nretry-after: 1\r\nconnection: close"
+    return f"HTTP/1.1 503 Service Unavailable\r\n{head}\r\n\r\n".encode() + body
+
+
+# What a connection is told for which there is no place: MLflow's words and those of V2.
+TURNED_AWAY = _turned_away("Too many open connections. Try again shortly.")
 
 
 class AddressError(ProtoModelError):
@@ -67,6 +88,7 @@ class App:
         self.settings = settings
         self.metrics = metrics
         self._service = Service(model, settings, metrics.set_jobs)
+        self._pace, self._tally = Pace(), Tally()
         schema = orjson.dumps(model.schema.to_dict(), option=orjson.OPT_INDENT_2)
         self._pages: dict[str, Callable[[], bytes]] = {
             "/ping": lambda: b"\n",
@@ -106,6 +128,8 @@ class App:
             status, code, text = fault(error)
             forget_frames(error)
             content = _error(is_v2, code, text)
+            if isinstance(error, OverloadError):
+                await self._pace.turn()
             if isinstance(error, EncodingError):
                 headers.append(ACCEPT_ENCODING)
         headers += [header, (b"content-length", b"%d" % len(content))]
@@ -120,16 +144,24 @@ class App:
         route = "v2" if is_v2 else "invocations" if path in INVOCATIONS else path[1:]
         self._count(route, status, time.perf_counter() - begin, n_rows)
 
+    def turned_away(self) -> bytes:
+        """What a connection is told for which there is no place; counts it."""
+        self._count("other", 503, 0.0, 0)
+        return TURNED_AWAY
+
     def close(self) -> None:
         """Have what is at work end at its next step, and the threads with it."""
         self._service.close()
 
     def _count(self, route: str, status: int, seconds: float, n_rows: int) -> None:
         self.metrics.count(route, status, seconds, n_rows)
-        if self.settings.access_log:
+        route = route if route in ROUTES else "other"  # a path may hold anything, line ends included
+        if status in SUMMED:
+            self._tally.add(f"route={route} status={status}")
+        elif self.settings.access_log:
             logger.info(
                 "route=%s model_name=%s model_version=%s rows=%d status=%d duration_ms=%.3f",
-                route if route in ROUTES else "other",  # a path may hold anything, line ends included
+                route,
                 self.model.schema.model_name,
                 self.model.version or "-",
                 n_rows,
@@ -174,6 +206,9 @@ class App:
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         """Body of a request as it was before compression."""
+        length = _header(scope, b"content-length")
+        if len(length) < 10:  # else it is too long
+            self._service.check_place(int(length or b"0"))
         body = await read_body(scope, receive, self.settings.max_body_bytes)
         encoding = _header(scope, b"content-encoding").decode("latin-1")
         if encoding:
@@ -236,20 +271,26 @@ def serve(model: ServedModel, settings: ServerSettings, listener: socket.socket)
         settings.drain_timeout_s,
         hosts,
         settings.max_bodies_bytes,
+        HEALTH,
     )
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    pulse = Pulse(settings.workers)
+    pages = HealthPages(pulse, {path: (JSON.encode(), b"\n") for path in HEALTH[:3]}, (HEALTH[3], "/metrics"))
+    at = listen(replace(settings, port=settings.health_port)) if settings.health_port else None
 
-    def answer(listener: socket.socket, supervisor: int | None = None) -> None:
+    def answer(listener: socket.socket, at: socket.socket | None, supervisor: int | None = None) -> None:
         app = App(model, settings, metrics)
-        run(app, limits, listener, app.close, supervisor)
+        own = replace(limits, turned_away=app.turned_away, beat=pulse.beat)
+        run(app, own, listener, app.close, supervisor, None if at is None else (pages, at))
 
     if settings.workers == 1:
-        answer(listener)
+        answer(listener, at)
         return 0
     freeze()
 
     def work(worker: int, supervisor: int) -> None:
         metrics.use(worker)
-        answer(beside(listener), supervisor)
+        pulse.use(worker)
+        answer(beside(listener), None if at is None else beside(at), supervisor)
 
     return supervise(work, settings.workers, ended=lambda _: None)

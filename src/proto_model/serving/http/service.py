@@ -73,6 +73,11 @@ class Service:
             return answer()
         return await self._pools[work or "body"].run(answer)
 
+    def check_place(self, n_bytes: int) -> None:
+        """Nothing, when a body of so many bytes would be taken; raises OverloadError before it is read."""
+        if n_bytes > SMALL_BODY_BYTES and "body" in self._pools:
+            self._pools["body"].check_place()
+
     def close(self) -> None:
         """Have what is at work end at its next step, and the threads with it."""
         for pool in self._pools.values():
