@@ -88,6 +88,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="further names that clients may use, separated by commas; *.example.com for all below a name, "
         "* for any (default: PROTO_MODEL_ALLOWED_HOSTS)",
     )
+    parser.add_argument(
+        "--health-port",
+        type=_number(int, 0),
+        default=default.health_port,
+        metavar="N",
+        help="further port for health and metrics only, which answers however busy the other one is "
+        "(default: none)",
+    )
     parser.add_argument("--access-log", action="store_true", help="write a line per request")
     return parser
 
