@@ -134,6 +134,7 @@ class Followed:
         service = self._models.service(self._name, *self._open(published))
         service.following = self.state
         self._models.swap(self._name, service)
+        self._models.backends[self._name].metrics.swapped(self._name)
         self._n_failures = 0
         self._say("", "")
         logger.info("model: name=%s version=%s from now on", self._name, version)
@@ -142,6 +143,7 @@ class Followed:
         """Note how it goes, in the log only if that changes."""
         if problem == self.state.get("problem", ""):
             return
+        self._models.backends[self._name].metrics.follows(self._name, has_problem=bool(problem))
         self.state.clear()
         if problem:
             self.state.update(problem=problem, detail=detail)

@@ -81,7 +81,8 @@ def run_service(settings: MapperSettings, environ: Mapping[str, str]) -> int:
             _serve(served, at, pulse, supervisor)
 
         def ended(pid: int) -> None:
-            Path(folder, f"gauge_livesum_{pid}.db").unlink(missing_ok=True)  # what it did, it does no more
+            for gauge in ("livesum", "livemax"):  # what it did, it does no more
+                Path(folder, f"gauge_{gauge}_{pid}.db").unlink(missing_ok=True)
 
         return supervise(work, settings.workers, ended, ASKS if finders else ())
 

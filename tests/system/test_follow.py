@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
 ]
 ROOT = Path(__file__).parents[2]
-N_SWAPS = int(os.environ.get("N_SWAPS", "10"))
+N_SWAPS = int(os.environ.get("N_SWAPS", "6"))
 N_CLIENTS = 4
 ROW = {"size": 2.0, "age": 40.0}
 WAIT_S = 60

@@ -91,6 +91,7 @@ def test_a_version_of_the_same_schema_is_taken_over(models, following, registry)
     check(following)
 
     assert models.now("penguins").version == "2"
+    assert 'mapper_swaps_total{model="penguins"} 1.0' in models.backends["penguins"].metrics.text().decode()
     assert ask(models, "/readyz")[1]["model"]["version"] == "2"
 
 
@@ -138,6 +139,9 @@ def test_a_registry_that_is_away_is_told_once_and_asked_less_often(models, follo
         "model: name=penguins stays at its version: away"
     ]
     assert ask(models, "/readyz")[1]["following"] == {"problem": "RegistryError", "detail": "away"}
+
+    page = models.backends["penguins"].metrics.text().decode()
+    assert 'mapper_follow_problem{model="penguins"} 1.0' in page
 
     registry.number = "1"
     check(following)
