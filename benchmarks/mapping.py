@@ -93,21 +93,39 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
             if len(starts) < args.rounds:
                 stop(mapper)
         urls = {"direct": f"{server_url}/invocations", "mapper": f"{mapper_url}/v1/predict"}
-        figures: dict[str, list[dict[str, float]]] = {}
-        cpu_us = []
-        for _ in range(args.rounds):
-            for clients in (1, 16):
-                for name, url in urls.items():
-                    before = cpu_seconds(mapper.pid)
-                    result = run_load(url, body, clients, args.seconds)
-                    figures.setdefault(f"{name}{clients}", []).append(result)
-                    if name == "mapper" and clients == 16:
-                        cpu_us.append((cpu_seconds(mapper.pid) - before) / result["requests"] * 1e6)
+        figures, cpu_us = loaded(urls, mapper.pid, body, args)
         peak = re.search(r"VmHWM:\s*(\d+)", Path(f"/proc/{mapper.pid}/status").read_text())
         assert peak is not None
     finally:
         stop(mapper)
         stop(constant)
+    process = {
+        "CPU of the mapper per request, us": cpu_us,
+        "peak memory, MiB": int(peak[1]) / 1024,
+        "start to first answer, s": statistics.median(starts),
+    }
+    report(figures, process, args.features)
+
+
+def loaded(
+    urls: dict[str, str], mapper_pid: int, body: Path, args: argparse.Namespace
+) -> tuple[dict[str, list[dict[str, float]]], float]:
+    """Figures of each round by URL and number of clients, and the mapper's CPU microseconds per request."""
+    figures: dict[str, list[dict[str, float]]] = {}
+    cpu_us = []
+    for _ in range(args.rounds):
+        for clients in (1, 16):
+            for name, url in urls.items():
+                before = cpu_seconds(mapper_pid)
+                result = run_load(url, body, clients, args.seconds)
+                figures.setdefault(f"{name}{clients}", []).append(result)
+                if name == "mapper" and clients == 16:
+                    cpu_us.append((cpu_seconds(mapper_pid) - before) / result["requests"] * 1e6)
+    return figures, statistics.median(cpu_us)
+
+
+def report(figures: dict[str, list[dict[str, float]]], process: dict[str, float], n_features: int) -> None:
+    """Print medians of the rounds and the cost of validation, and write them with the rounds to a file."""
     median = {
         key: {name: statistics.median(result[name] for result in results) for name in results[0]}
         for key, results in figures.items()
@@ -118,9 +136,7 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
         "requests/s at 1 client": median["mapper1"]["rps"],
         "requests/s at 16 clients": median["mapper16"]["rps"],
         "p99 at 16 clients, ms": median["mapper16"]["p99_ms"],
-        "CPU of the mapper per request, us": statistics.median(cpu_us),
-        "peak memory, MiB": int(peak[1]) / 1024,
-        "start to first answer, s": statistics.median(starts),
+        **process,
         "constant server alone, requests/s at 16 clients": median["direct16"]["rps"],
     }
     machine = {
@@ -128,7 +144,7 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
         "cpus": os.cpu_count(),
         "load_average": os.getloadavg()[0],
         "client": "wrk" if shutil.which("wrk") else "python",
-        "features": args.features,
+        "features": n_features,
     }
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
     for name, value in table.items():
@@ -139,8 +155,8 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
         print(f"{name:<34}" + "".join(f"{value:>16.3f}" for value in values.values()))
     results = ROOT / "benchmarks" / "results"
     results.mkdir(exist_ok=True)
-    report = {"machine": machine, "table": table, "validation_us_per_field": per_field, "rounds": figures}
-    (results / "mapper.json").write_text(json.dumps(report, indent=2) + "\n")
+    content = {"machine": machine, "table": table, "validation_us_per_field": per_field, "rounds": figures}
+    (results / "mapper.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
 def schema_of(feature: dict[str, object], n_features: int) -> dict[str, Any]:

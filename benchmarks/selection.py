@@ -151,28 +151,21 @@ def _made(table: str) -> pd.DataFrame:
     return X.assign(y=np.where(rng.random(len(X)) < 1 / (1 + np.exp(-logit)), "yes", "no"))
 
 
-def _split_by_rows() -> None:
-    """Let this version split by whole rows, as the older one does, so that both judge the same ones."""
-    from proto_model.table import split, training_data
+def _rows(table: str, test_size: float) -> Any:
+    """Training and test rows, split by whole rows as the older version does, so that both judge the same."""
+    from proto_model.table import load_training_data, roles
 
-    if not hasattr(training_data, "partition"):
-        return  # 0.3.0, which knows no other split
-    from proto_model.table.partition import Partition
-
-    def by_rows(hashes: Any, ids: Any, y: Any, test_size: float, *_: Any, **__: Any) -> Partition:
-        return Partition(split.test_rows(hashes, y, test_size), np.ones(len(y), dtype=bool))
-
-    training_data.partition = by_rows  # type: ignore[attr-defined]
+    name, _, target = table.rpartition(":")
+    known = hasattr(roles, "Roles")  # 0.3.0 splits in no other way
+    how = {"roles": roles.Roles(split="rows")} if known else {}
+    return load_training_data(name, target or None, test_size, **how)
 
 
 def _choose(choice: str, table: str, test_size: float, out: Path) -> dict[str, Any]:
     """Answers of one choice for the test rows, in a file; what was chosen, and CPU seconds."""
-    _split_by_rows()
-    from proto_model.table import load_training_data
     from proto_model.training import VARIANTS, make_pipeline, searches
 
-    name, _, target = table.rpartition(":")
-    data = load_training_data(name, target or None, test_size)
+    data = _rows(table, test_size)
     classes, codes = np.unique(data.y_train, return_inverse=True)
     begin = time.process_time()
     decided, said = None, ""

@@ -1,4 +1,4 @@
-"""What outlives a version: connections to the model server, counters, and requests at work."""
+"""What outlives a version: connections to the model server, counters, refusals, and requests at work."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from mapper.http.metrics import Metrics
+from mapper.http.refusals import Pace, Tally
 from mapper.http.settings import MapperSettings
 from mapper.model_server.client import ModelServer
 
@@ -23,6 +24,7 @@ class Backend:
         self.metrics = metrics
         self.server = server(settings.model_server_url)
         self.explainer = server(settings.explainer_url) if settings.explainer_url else None
+        self.pace, self.tally = Pace(), Tally()
         self.at_work: set[asyncio.Task[None]] = set()
         self.answered: Callable[[str], None] = lambda version: None
 

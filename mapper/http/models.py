@@ -85,6 +85,10 @@ class Models:
         await send({"type": "http.response.start", "status": 404, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
+    def turned_away(self) -> bytes:
+        """What a connection is told for which there is no place; counts it."""
+        return self._services[self._first].turned_away()
+
     def close(self) -> None:
         """Answer what is still at work with a 503, and end the connections to the model server."""
         for backend in self.backends.values():

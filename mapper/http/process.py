@@ -16,7 +16,9 @@ from pathlib import Path
 from mapper.application.files import MAPPING, read_file
 from mapper.application.service import Application, Permission, application_of
 from mapper.errors import SettingsError
+from mapper.http.body import JSON
 from mapper.http.connection import Limits
+from mapper.http.health import HealthPages, Pulse
 from mapper.http.hosts import Hosts
 from mapper.http.server import beside, bind, freeze, run, supervise
 from mapper.http.settings import MapperSettings
@@ -25,7 +27,7 @@ from mapper.registry import PublishedModel, VersionFinder, find_model
 
 logger = logging.getLogger(__name__)
 
-BACKLOG = 1024
+BACKLOG = 4096
 NO_MAPPING = "none"
 # Have the registry asked at once.
 ASKS = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()
@@ -63,29 +65,37 @@ def run_service(settings: MapperSettings, environ: Mapping[str, str]) -> int:
     if settings.follow and not finders:
         raise SettingsError("--follow: no model is named by an alias, such as models:/proto_model@champion.")
     served = Served(settings, opened, finders)
-    try:
-        listener = bind(settings.host, settings.port, shared=settings.workers > 1)
-    except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
-        reason = "the address is in use" if taken else error.strerror or str(error)
-        raise SettingsError(
-            f"Cannot listen on {settings.host}:{settings.port}: {reason}. Choose another --port."
-        ) from error
+    listener = _listen(settings, settings.port)
+    health = _listen(settings, settings.health_port) if settings.health_port else None
+    pulse = Pulse(settings.workers)
     if settings.workers == 1:
-        _serve(served, listener)
+        _serve(served, (listener, health), pulse)
         return 0
     freeze()
     with listener, tempfile.TemporaryDirectory(prefix="mapper-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # read by prometheus_client, imported in the workers
 
-        def work(_: int, supervisor: int) -> None:
-            _serve(served, beside(listener), supervisor)
+        def work(worker: int, supervisor: int) -> None:
+            pulse.use(worker)
+            at = (beside(listener), None if health is None else beside(health))
+            _serve(served, at, pulse, supervisor)
 
         def ended(pid: int) -> None:
             for gauge in ("livesum", "livemax"):  # what it did, it does no more
                 Path(folder, f"gauge_{gauge}_{pid}.db").unlink(missing_ok=True)
 
         return supervise(work, settings.workers, ended, ASKS if finders else ())
+
+
+def _listen(settings: MapperSettings, port: int) -> socket.socket:
+    try:
+        return bind(settings.host, port, shared=settings.workers > 1)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        reason = "the address is in use" if taken else error.strerror or str(error)
+        raise SettingsError(
+            f"Cannot listen on {settings.host}:{port}: {reason}. Choose another --port."
+        ) from error
 
 
 def open_application(settings: MapperSettings, published: PublishedModel) -> Application:
@@ -131,17 +141,33 @@ class Served:
     finders: Mapping[str, VersionFinder]
 
 
-def _serve(served: Served, listener: socket.socket, supervisor: int | None = None) -> None:
+def _serve(
+    served: Served,
+    listeners: tuple[socket.socket, socket.socket | None],
+    pulse: Pulse,
+    supervisor: int | None = None,
+) -> None:
     """Answer requests until a signal comes, or the supervisor is gone; then end what was begun."""
     from mapper.http.following import Following
     from mapper.http.models import Models
+    from mapper.http.service import ALIVE, HEALTH
 
     settings = served.settings
     models = Models(settings, served.opened)
+    listener, health = listeners
+    pages = HealthPages(pulse, {HEALTH: (JSON.encode(), ALIVE)}, ("/readyz", "/metrics"))
+    beside_it = None if health is None else (pages, health)
     host, port = listener.getsockname()[:2]
     hosts = Hosts(settings.host, host, settings.allowed_hosts.split(","))
     limits = Limits(
-        settings.max_connections, settings.body_timeout_s, settings.drain_s, hosts, settings.max_bodies_bytes
+        settings.max_connections,
+        settings.body_timeout_s,
+        settings.drain_s,
+        hosts,
+        settings.max_bodies_bytes,
+        (HEALTH,),
+        models.turned_away,
+        pulse.beat,
     )
     listener.listen(BACKLOG)
     if hosts.warning:
@@ -155,7 +181,7 @@ def _serve(served: Served, listener: socket.socket, supervisor: int | None = Non
         with Following(models, served.finders, open_version, settings.follow) as following:
             for number in ASKS:
                 signal.signal(number, following.ask)
-            run(models, limits, listener, models.close, supervisor)
+            run(models, limits, listener, models.close, supervisor, beside_it)
     else:
-        run(models, limits, listener, models.close, supervisor)
+        run(models, limits, listener, models.close, supervisor, beside_it)
     logger.info("stopped")

@@ -26,7 +26,7 @@ from mapper.http.connection import RefusedError
 from mapper.http.docs import docs_page
 from mapper.http.metrics import CONTENT_TYPE, Metrics
 from mapper.http.openapi import openapi_document
-from mapper.http.problem import MEDIA_TYPE, Problem, forget_frames, problem_of, problem_of_status
+from mapper.http.problem import MEDIA_TYPE, PROBLEMS, Problem, forget_frames, problem_of, problem_of_status
 from mapper.http.readiness import Readiness
 from mapper.http.settings import MapperSettings
 from mapper.mapping.interfaces import TangoModel
@@ -50,6 +50,10 @@ REFUSED: dict[int, type[errors.MapperError]] = {
     503: errors.BusyError,
 }
 HEALTH = "/healthz"  # answered even when too many connections are open
+ALIVE = b'{"status":"alive"}'
+BUSY = PROBLEMS[errors.BusyError].name
+PACED = (BUSY,)  # outcomes that go out at a pace, and are summed up in the log
+TURNED_AWAY = "Too many open connections. Try again shortly."
 ENDING = "The mapper is stopping. Send the request again."
 GONE = "The request had to wait, and nothing more could come from its client. Send it again."
 CANCELLED = 499  # what nginx logs for a client that has gone; nobody gets to see it
@@ -96,13 +100,15 @@ class MapperService:
         self.schema_digest = published.schema.digest
         self.following: dict[str, Any] = {}  # what keeps it from following its alias
         self._at_work = backend.at_work
+        self._pace, self._tally = backend.pace, backend.tally
+        self._turned_away = _wire(errors.BusyError(TURNED_AWAY))
         form = application.form
         openapi = openapi_document(self._model, self._takes, form)
         outside = self._model.schema.content if form is None else form.document(self._model)
         self._files = {
             "/v1/schema": Answer(orjson.dumps(outside, option=orjson.OPT_INDENT_2)),
             "/openapi.json": Answer(orjson.dumps(openapi, option=orjson.OPT_INDENT_2)),
-            HEALTH: Answer(b'{"status":"alive"}'),
+            HEALTH: Answer(ALIVE),
             **{path: _page_file(name) for path, name in PAGE_FILES.items()},
         }
         self._routes: dict[str, tuple[str, Handler]] = {
@@ -136,6 +142,8 @@ class MapperService:
             else:
                 answer, outcome = await self._answer(request, request_id)
             status = answer.status
+            if outcome in PACED:
+                await self._pace.turn()
         except errors.ClientGoneError:
             # If the client only closed its own direction, somebody reads it.
             answer, _ = _answer_of(problem_of(errors.BusyError(GONE), request_id))
@@ -159,6 +167,9 @@ class MapperService:
     def _count(self, path: str, status: int, outcome: str, seconds: float, request_id: str) -> None:
         route = path if path in self._routes else "unknown"
         self._metrics.finish(route, status, outcome, seconds)
+        if outcome in PACED:
+            self._tally.add(f"{route} status={status} outcome={outcome}")
+            return
         logger.info(
             "id=%s route=%s model=%s version=%s duration_ms=%.2f status=%d outcome=%s",
             request_id,
@@ -169,6 +180,11 @@ class MapperService:
             status,
             outcome,
         )
+
+    def turned_away(self) -> bytes:
+        """What a connection is told for which there is no place; counts it."""
+        self._count("", 503, BUSY, 0.0, "")
+        return self._turned_away
 
     @property
     def model(self) -> TabularModel:
@@ -199,7 +215,7 @@ class MapperService:
                 for fault in error.errors:
                     self._metrics.fault(fault.kind)
             problem = problem_of(error, request_id)
-            if problem.status >= 500:
+            if problem.status >= 500 and problem.outcome not in PACED:
                 logger.warning("id=%s %s", request_id, error.for_log or error)
             forget_frames(error)
         except Exception as error:
@@ -212,7 +228,14 @@ class MapperService:
         """POST /v1/predict and /v1/explain: check, ask the model server, translate its answer."""
         explain = request.path == "/v1/explain"
         model = self._application.mapped_by(explain=explain)
+        # Who cannot even wait is told so before anything is read or translated.
+        kind = "file" if self._takes == "file" else "explain" if explain else "predict"
+        server = self._explainer_server if kind == "explain" else self._server
+        if self._takes:
+            server.check_place(kind)
         body = await request.decoded_body(self._settings.max_body_bytes)
+        if self._takes or b'"file"' not in body:
+            server.check_place(kind)
         if len(body) > THREAD_FROM_BYTES:
             mapped = await asyncio.to_thread(self._map_body, model, request, body)
         else:
@@ -228,7 +251,10 @@ class MapperService:
         def translate() -> bytes:
             return orjson.dumps(model.map_response(answer))
 
-        return Answer(await asyncio.to_thread(translate) if mapped.n_rows > THREAD_FROM_ROWS else translate())
+        translated = await asyncio.to_thread(translate) if mapped.n_rows > THREAD_FROM_ROWS else translate()
+        if server is self._server:
+            self._readiness.answered()
+        return Answer(translated)
 
     def _map_body(self, model: TangoModel, request: Request, body: bytes) -> ModelRequest:
         content, not_json = parse_body(body, self._settings.max_rows)
@@ -277,6 +303,16 @@ class MapperService:
         host = request.header(b"host") or f"{self._settings.host}:{self._settings.port}"
         page = docs_page(self._model, self._settings, self._takes, f"http://{host}", self._application.form)
         return Answer(page.encode(), "text/html; charset=utf-8", headers=SECURITY_HEADERS)
+
+
+def _wire(error: errors.MapperError) -> bytes:
+    """An error as it goes over a connection that is closed then."""
+    problem = problem_of(error, "-")
+    body = orjson.dumps(problem.document)
+    headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), **problem.headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    phrase = HTTPStatus(problem.status).phrase
+    return f"HTTP/1.1 {problem.status} {phrase}\r\n{head}Connection: close\r\n\r\n".encode() + body
 
 
 def _answer_of(problem: Problem) -> tuple[Answer, str]:

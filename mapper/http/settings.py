@@ -80,6 +80,12 @@ class MapperSettings:
     )
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(8080, "port to listen on", may_be_0=True)
+    health_port: int = _setting(
+        0,
+        "further port for health and metrics only, which answers however busy the other one is "
+        "(default: none)",
+        may_be_0=True,
+    )
     allowed_hosts: str = _setting(
         "",
         "further names that clients may use, separated by commas; *.example.com for all names below one, * "
@@ -147,8 +153,9 @@ class MapperSettings:
             if rules["choices"] and value not in rules["choices"]:
                 listed = ", ".join(filter(None, rules["choices"]))
                 faults.append(f"{setting.name} is {value!r}; it must be one of {listed}.")
-        if self.port > 65535:
-            faults.append(f"port is {self.port}; it must be at most 65535.")
+        for name in ("port", "health_port"):
+            if getattr(self, name) > 65535:
+                faults.append(f"{name} is {getattr(self, name)}; it must be at most 65535.")
         for name, check in URLS.items():
             try:
                 if getattr(self, name):

@@ -21,6 +21,7 @@ from mapper.model_server.proxy import basic_login, shown_url
 VERSION_HEADER = b"x-model-version"
 MAX_VERSION_CHARACTERS = 64
 RETRY_PAUSES_S = (0.05, 0.25)
+BUSY = "Too many requests are waiting for the model server. Try again shortly."
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +51,18 @@ class Gate:
             await self._places.acquire()
             return False
         if self._left == 0:
-            raise errors.BusyError("Too many requests are waiting for the model server. Try again shortly.")
+            raise errors.BusyError(BUSY)
         self._left -= 1
         try:
             await self._places.acquire()
         finally:
             self._left += 1
         return True
+
+    @property
+    def is_full(self) -> bool:
+        """Whether too many wait already."""
+        return self._left == 0 and self._places.locked()
 
     async def __aexit__(self, *_: object) -> None:
         """Give the place to the next one."""
@@ -89,6 +95,11 @@ class ModelServer:
             "file": limit.file_timeout_s,
         }
         self._gates = {kind: Gate(limit.max_concurrent, limit.max_waiting) for kind in self._timeouts}
+
+    def check_place(self, kind: str) -> None:
+        """Nothing, when a request of a kind would get a place or could wait; else raises BusyError."""
+        if self._gates[kind].is_full:
+            raise errors.BusyError(BUSY)
 
     async def invoke(
         self, request: ModelRequest, request_id: str = "", is_wanted: Callable[[], bool] = lambda: True

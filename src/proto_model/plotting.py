@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -38,11 +38,6 @@ def dress(axes: Axes, title: str, x: str = "", y: str = "") -> None:
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(MUTED)
-
-
-def within_one(set_limits: Callable[[float, float], object], limits: tuple[float, float]) -> None:
-    """Keep the axis of a share between 0 and 1, whatever room matplotlib adds."""
-    set_limits(max(limits[0], 0.0), min(limits[1], 1.0))
 
 
 def class_colors(n_classes: int) -> list[str]:

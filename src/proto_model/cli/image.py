@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from proto_model.cli.model_uri import add_model_uri
 from proto_model.errors import ProtoModelError
 
 _SERVERS = ("lean", "mlserver", "mlflow", "mapper")
@@ -31,12 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "-m",
-        "--model-uri",
-        default="models:/proto_model@champion",
-        help="folder or URI of the model (default: %(default)s)",
-    )
+    add_model_uri(parser)
     parser.add_argument("--out", type=Path, help="file to write: an OCI image layout as a tar")
     parser.add_argument("--context", type=Path, metavar="DIR", help="write a folder for docker build instead")
     parser.add_argument("-t", "--tag", default="", metavar="NAME:TAG", help="name of the image")

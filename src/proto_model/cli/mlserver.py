@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from proto_model.cli.model_uri import CHAMPION, HELP
 from proto_model.errors import ArtifactError, ProtoModelError
 
 REQUIREMENTS = Path("artifact", "model", "requirements.txt")
@@ -31,12 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "model_uri",
-        nargs="?",
-        default="models:/proto_model@champion",
-        help="folder or URI of the model (default: %(default)s)",
-    )
+    parser.add_argument("model_uri", nargs="?", default=CHAMPION, help=HELP)
     parser.add_argument(
         "build",
         nargs="?",

@@ -28,13 +28,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from proto_model.cli.model_uri import CHAMPION
 from proto_model.registry.offer import CAN_FOLLOW, Followed, follow_once
 from proto_model.serving.http.settings import NUMBERS, ServerSettings, expected, number
 
 if TYPE_CHECKING:
     from proto_model.serving.http.hosting import Source
 
-DEFAULT_URI = "models:/proto_model@champion"
 _NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)=(.+)", re.DOTALL)
 
 
@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         metavar="[NAME=]URI",
         help="folder or URI of a model, and the name to serve it under (default: the schema's); may be given "
-        f"several times, the first answers where no name is asked for (default: {DEFAULT_URI})",
+        f"several times, the first answers where no name is asked for (default: {CHAMPION})",
     )
     parser.add_argument(
         "--follow",
@@ -88,6 +88,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="further names that clients may use, separated by commas; *.example.com for all below a name, "
         "* for any (default: PROTO_MODEL_ALLOWED_HOSTS)",
     )
+    parser.add_argument(
+        "--health-port",
+        type=_number(int, 0),
+        default=default.health_port,
+        metavar="N",
+        help="further port for health and metrics only, which answers however busy the other one is "
+        "(default: none)",
+    )
     parser.add_argument("--access-log", action="store_true", help="write a line per request")
     return parser
 
@@ -96,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 when it was told to end, 1 when it could not serve, 2 for wrong arguments."""
     parser = build_parser()
     arguments = vars(parser.parse_args(argv))
-    asked = arguments.pop("model_uri") or [DEFAULT_URI]
+    asked = arguments.pop("model_uri") or [CHAMPION]
     follow_s = arguments.pop("follow")
     if arguments["workers"] > 1 and not hasattr(os, "fork"):
         parser.error("--workers: this system knows no fork; start one server per port")

@@ -25,7 +25,6 @@ Conformal = Literal["class", "marginal"]
 
 DECISION_FILE = "decision.json"
 CONFORMAL: tuple[Conformal, ...] = get_args(Conformal)
-COVERAGE_LIMITS = (0.5, 0.999)
 # What reading JSON of another shape may raise; deep nesting and endless numbers among it.
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 _STEPS = 1000  # a coverage is rounded up to a thousandth

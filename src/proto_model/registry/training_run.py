@@ -27,7 +27,8 @@ from proto_model.table.cautions import Caution, data_cautions
 from proto_model.table.split_cautions import split_cautions
 from proto_model.training import VARIANTS, SearchResult, leader_board, search_progress, searches
 from proto_model.training.background import StoredBackground
-from proto_model.training.decision import DecisionSettings, cost_matrix, find_decision, with_decisions
+from proto_model.training.costs import cost_matrix
+from proto_model.training.decision import DecisionSettings, find_decision, with_decisions
 from proto_model.training.evaluation import judge
 from proto_model.training.leader_board import Standing
 

@@ -23,7 +23,8 @@ Outcome = Literal["passed", "failed", "not enough rows"]
 GroupMeasure = Literal["selection", "tpr", "fpr", "accuracy"]
 """Of what share two groups are compared: predicted as the class, or so of those that are (not) of it."""
 
-
+_ERROR = 0.05
+_CONFIDENCE = 1 - 2 * _ERROR
 _STRENGTH = float(ndtri(0.8))
 
 
@@ -31,9 +32,10 @@ _STRENGTH = float(ndtri(0.8))
 class GateVerdict:
     """What the rows say of a limit.
 
-    The interval is the one that decides: its confidence is 1 - 2 * error. `rows_needed` is a total (of the
-    groups in question, for a group gate), for a verdict in 80 % of cases if the estimate is right; None for
-    a verdict, and where the estimate is the limit itself. `compared` names the two groups that decided.
+    The interval is the one that decides: each of its ends is wrong in at most 5 % of cases. `rows_needed` is
+    a total (of the groups in question, for a group gate), for a verdict in 80 % of cases if the estimate is
+    right; None for a verdict, and where the estimate is the limit itself. `compared` names the two groups
+    that decided.
     """
 
     verdict: Outcome
@@ -59,7 +61,6 @@ def metric_gate(
     *,
     at_least: bool = True,
     class_index: int | None = None,
-    error: float = 0.05,
 ) -> GateVerdict:
     """Verdict on a metric, or on a metric of one class, as in `recall[malignant] >= .95`.
 
@@ -67,22 +68,21 @@ def metric_gate(
     A ValueError says that there is no such metric; if the rows do not define it, the verdict is "not enough
     rows" with an interval from 0 to 1.
     """
-    confidence = 1 - 2 * error
-    interval = metric_interval(metric, y, answers, n_classes, class_index=class_index, confidence=confidence)
+    interval = metric_interval(metric, y, answers, n_classes, class_index=class_index, confidence=_CONFIDENCE)
     n_rows = len(y)
     if interval is None:
-        unknown = Interval(0.0, 0.0, 1.0, confidence)
+        unknown = Interval(0.0, 0.0, 1.0, _CONFIDENCE)
         return GateVerdict("not enough rows", unknown, limit, at_least, n_rows, None)
     return _judged(interval, limit, at_least, n_rows)
 
 
-def no_worse_gate(evidence: Evidence, margin: float, n_rows: int, error: float = 0.05) -> GateVerdict:
+def no_worse_gate(evidence: Evidence, margin: float, n_rows: int) -> GateVerdict:
     """Verdict on `no worse than the champion by more than margin`, as in `--no-worse roc_auc=.005`.
 
     The interval is that of the difference, and the limit is minus the margin.
     """
-    low, high = evidence.bounds(1 - 2 * error)
-    return _judged(Interval(evidence.difference, low, high, 1 - 2 * error), -margin, True, n_rows)
+    low, high = evidence.bounds(_CONFIDENCE)
+    return _judged(Interval(evidence.difference, low, high, _CONFIDENCE), -margin, True, n_rows)
 
 
 def group_gate(
@@ -94,7 +94,6 @@ def group_gate(
     *,
     ratio: bool,
     class_index: int = 1,
-    error: float = 0.05,
 ) -> GateVerdict:
     """Verdict on the worst pair of groups: each against the largest one.
 
@@ -119,10 +118,7 @@ def group_gate(
         raise ValueError(f"A gate on groups compares two or more; there is {', '.join(counts) or 'none'}.")
     reference = max(counts, key=lambda group: counts[group][1])
     others = [group for group in counts if group != reference]
-    pairs = [
-        _pair_verdict((reference, group), counts, limit, ratio, (error, error / len(others)))
-        for group in others
-    ]
+    pairs = [_pair_verdict((reference, group), counts, limit, ratio, len(others)) for group in others]
     severity = {"failed": 0, "not enough rows": 1, "passed": 2}
     worst = 1.0 if ratio else -1.0
     return min(pairs, key=lambda pair: (severity[pair.verdict], worst * pair.interval.estimate))
@@ -151,18 +147,20 @@ def _pair_verdict(
     counts: dict[str, tuple[int, int]],
     limit: float,
     ratio: bool,
-    errors: tuple[float, float],
+    n_pairs: int,
 ) -> GateVerdict:
-    """Verdict on two groups; the errors are those of passing and of failing."""
+    """Verdict on two groups, one of `n_pairs` pairs."""
     first, second = sorted((counts[name] for name in pair), key=lambda of: of[0] / max(of[1], 1))
     n_rows = first[1] + second[1]
-    passing, failing = (_pair_bounds(first, second, ratio, 1 - 2 * error) for error in errors)
+    passing, failing = (
+        _pair_bounds(first, second, ratio, 1 - 2 * error) for error in (_ERROR, _ERROR / n_pairs)
+    )
     smaller, larger = (right / max(rows, 1) for right, rows in (first, second))
     if ratio:
         estimate, low, high = smaller / larger if larger else 1.0, passing[0], failing[1]
     else:
         estimate, low, high = larger - smaller, failing[0], passing[1]
-    interval = Interval(estimate, min(low, estimate), max(high, estimate), 1 - 2 * errors[0])
+    interval = Interval(estimate, min(low, estimate), max(high, estimate), _CONFIDENCE)
     return replace(_judged(interval, limit, ratio, n_rows), compared=pair)
 
 

@@ -148,19 +148,44 @@ def _roc_auc(is_class: NDArray[np.bool_], scores: Floats) -> Measure:
     return Measure(float(value), np.asarray((wins - value) * (len(scores) / n_side)))
 
 
+def turned_precisions(is_class: NDArray[np.bool_], scores: Floats) -> Floats:
+    """What each row adds to the sum of precisions, were it on the other side; shape (n_rows,).
+
+    A row outside the class brings a precision of its own; one inside it lowers those of the rows below.
+    """
+    order, inside, found, passed = _passed(is_class, scores)
+    gain, cost = _below(inside, found / passed, passed, -scores[order])
+    turned = np.empty(len(scores))
+    brought = np.minimum((found + 1) / passed, 1.0) + gain
+    turned[order] = (1 - inside) * brought - cost
+    return turned
+
+
 def _average_precision(is_class: NDArray[np.bool_], scores: Floats) -> Measure:
-    order = np.argsort(-scores, kind="stable")
-    inside = is_class[order].astype(np.float64)
-    # Rows with the same score pass a threshold together: each counts what its group's last row has.
-    last = np.searchsorted(-scores[order], -scores[order], side="right") - 1
-    found, passed = np.cumsum(inside)[last], (last + 1).astype(np.float64)
+    order, inside, found, passed = _passed(is_class, scores)
     n_inside = inside.sum()
     precision = found / passed
     value = (inside * precision).sum() / n_inside
-    # Sums over the positives at or below a row's group: their thresholds are passed by this row, too.
-    first = np.searchsorted(-scores[order], -scores[order], side="left")
-    gain = np.cumsum((inside / passed)[::-1])[::-1][first]
-    cost = np.cumsum((inside * precision / passed)[::-1])[::-1][first]
+    gain, cost = _below(inside, precision, passed, -scores[order])
     contributions = np.empty(len(scores))
     contributions[order] = (inside * (precision - value + gain) - cost) * (len(scores) / n_inside)
     return Measure(float(value), contributions)
+
+
+def _passed(is_class: NDArray[np.bool_], scores: Floats) -> tuple[NDArray[np.int64], Floats, Floats, Floats]:
+    """Order of the rows, best scores first, and in it: whether of the class, rows found and passed so far.
+
+    Rows with the same score pass a threshold together: each counts what its group's last row has.
+    """
+    order = np.argsort(-scores, kind="stable")
+    inside = is_class[order].astype(np.float64)
+    last = np.searchsorted(-scores[order], -scores[order], side="right") - 1
+    return order, inside, np.cumsum(inside)[last], (last + 1).astype(np.float64)
+
+
+def _below(inside: Floats, precision: Floats, passed: Floats, ordered: Floats) -> tuple[Floats, Floats]:
+    """Sums over the positives at or below a row's group, whose thresholds are passed by this row, too."""
+    first = np.searchsorted(ordered, ordered, side="left")
+    gain = np.cumsum((inside / passed)[::-1])[::-1][first]
+    cost = np.cumsum((inside * precision / passed)[::-1])[::-1][first]
+    return gain, cost

@@ -14,9 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.statistics import pair_counts
-from proto_model.statistics.measures import LOWER_IS_BETTER, Answers, check_metric, measure
+from proto_model.statistics.measures import (
+    LOWER_IS_BETTER,
+    NEED_PROBABILITIES,
+    Answers,
+    check_metric,
+    measure,
+)
 from proto_model.statistics.pair_counts import Counts, Floats
 from proto_model.statistics.skewed import pseudo_rows, skewed_draws
+from proto_model.statistics.unseen import with_unseen
 
 _TAIL = 0.01
 _RIGHT_OR_WRONG = ("accuracy", "balanced_accuracy", "recall_macro", "recall")
@@ -137,10 +144,12 @@ def paired_difference(
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
     difference = sign * round(ours.value - theirs.value, 12) + 0.0
     contributions = sign * (ours.contributions - theirs.contributions)
-    extra = pseudo_rows(metric, y, n_classes, class_index, first, second)
-    return Evidence(
-        metric, difference, skewed_draws(difference, contributions, y, extra, pair_counts.N_DRAWS), confidence
-    )
+    by_probability = metric in NEED_PROBABILITIES
+    extra = 0.0 if by_probability else pseudo_rows(y, n_classes, class_index)
+    draws = skewed_draws(difference, contributions, y, extra, pair_counts.N_DRAWS)
+    if by_probability:
+        draws = with_unseen(draws, metric, y, (first, second), n_classes, class_index)
+    return Evidence(metric, difference, draws, confidence)
 
 
 def _pair_counts(

@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from proto_model.statistics.measures import NEED_PROBABILITIES, Answers
-
 Floats = NDArray[np.float64]
 
 _MIXED_IN = 2.0
@@ -40,26 +38,12 @@ def spread(contributions: Floats, y: NDArray[np.int64]) -> tuple[float, float, f
     return variance, third / variance**1.5, freedom
 
 
-def pseudo_rows(
-    metric: str,
-    y: NDArray[np.int64],
-    n_classes: int,
-    class_index: int | None,
-    first: Answers,
-    second: Answers,
-) -> float:
+def pseudo_rows(y: NDArray[np.int64], n_classes: int, class_index: int | None) -> float:
     """Variance of a difference that pseudo-rows add: one row for each model, as rare classes weigh it."""
     n_rows = np.bincount(y, minlength=n_classes)
     n_rows = n_rows[n_rows > 0] if class_index is None else n_rows[[class_index]]
     inverse = 1.0 / n_rows
-    weight = float((inverse**3).sum() / inverse.sum()) / len(n_rows) ** 2
-    if metric not in NEED_PROBABILITIES:
-        return 2.0 * weight
-    assert first.probabilities is not None
-    assert second.probabilities is not None
-    # A row whose probabilities differ by little changes what depends on them by little.
-    apart = float(np.mean((first.probabilities - second.probabilities) ** 2))
-    return 2.0 * weight * apart
+    return 2.0 * float((inverse**3).sum() / inverse.sum()) / len(n_rows) ** 2
 
 
 def skewed_draws(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from proto_model.column_lists import column_list
+from proto_model.errors import counted
 from proto_model.schema import Label
 from proto_model.table.contradictions import contradictions
 from proto_model.table.identifiers import constant_columns, identifier_columns
@@ -66,51 +67,43 @@ def to_drop(names: Iterable[str], data: TrainingData) -> str:
     return f"`-P drop={listed}`" if listed.replace(",", "").isidentifier() else f"`-P 'drop={listed}'`"
 
 
+#: By how a column tells the class: the sentences for one such column, and for several.
+_LEAKS = {
+    "copy": (
+        "{names} is another copy of the target: each of its values goes with one class of {target}. Drop it: "
+        "{drop}.",
+        "{names} are other copies of the target: each of their values goes with one class of {target}. Drop "
+        "them: {drop}.",
+    ),
+    "alone": (
+        "{names} alone tells the class of {target} with a balanced accuracy of {scores} in cross-validation. "
+        "If it is known only after the outcome, drop it: {drop}.",
+        "{names} alone each tell the class of {target} with a balanced accuracy of {scores} in "
+        "cross-validation. If they are known only after the outcome, drop them: {drop}.",
+    ),
+    "missing": (
+        "Whether {names} is filled in tells the class of {target}, with a balanced accuracy of {scores}. If "
+        "it is filled in only after the outcome, drop it: {drop}.",
+        "Whether {names} are filled in tells the class of {target}, with a balanced accuracy of {scores}. If "
+        "they are filled in only after the outcome, drop them: {drop}.",
+    ),
+}
+
+
 def _leaks(data: TrainingData, random_state: int) -> Iterable[Caution]:
     by_kind: dict[str, list[Suspect]] = {}
     for suspect in suspects(data, random_state):
         by_kind.setdefault(suspect.how, []).append(suspect)
-    for how, text in _LEAKS.items():
+    for how, texts in _LEAKS.items():
         if found := by_kind.get(how):
             names = tuple(suspect.column for suspect in found)
-            yield Caution("leak", names, text(found, data))
-
-
-def _copied(found: Sequence[Suspect], data: TrainingData) -> str:
-    names = [suspect.column for suspect in found]
-    subject, their = ("is another copy", "its") if len(names) == 1 else ("are other copies", "their")
-    return (
-        f"{named(names)} {subject} of the target: each of {their} values goes with one class of "
-        f"{named([data.schema.target])}. Drop {'it' if len(names) == 1 else 'them'}: {to_drop(names, data)}."
-    )
-
-
-def _telling(found: Sequence[Suspect], data: TrainingData) -> str:
-    names = [suspect.column for suspect in found]
-    verb, it = ("tells", "it") if len(names) == 1 else ("each tell", "they")
-    is_, them = ("is", "it") if len(names) == 1 else ("are", "them")
-    return (
-        f"{named(names)} alone {verb} the class of {named([data.schema.target])} with a balanced accuracy of "
-        f"{_scores(found)} in cross-validation. If {it} {is_} known only after the outcome, drop {them}: "
-        f"{to_drop(names, data)}."
-    )
-
-
-def _patterned(found: Sequence[Suspect], data: TrainingData) -> str:
-    names = [suspect.column for suspect in found]
-    is_, it = ("is", "it") if len(names) == 1 else ("are", "they")
-    return (
-        f"Whether {named(names)} {is_} filled in tells the class of {named([data.schema.target])}, with a "
-        f"balanced accuracy of {_scores(found)}. If {it} {is_} filled in only after the outcome, drop "
-        f"{'it' if len(names) == 1 else 'them'}: {to_drop(names, data)}."
-    )
-
-
-_LEAKS: dict[str, Callable[[Sequence[Suspect], TrainingData], str]] = {
-    "copy": _copied,
-    "alone": _telling,
-    "missing": _patterned,
-}
+            text = texts[len(names) > 1].format(
+                names=named(names),
+                target=named([data.schema.target]),
+                scores=_scores(found),
+                drop=to_drop(names, data),
+            )
+            yield Caution("leak", names, text)
 
 
 def _scores(found: Sequence[Suspect]) -> str:
@@ -169,7 +162,9 @@ def _few_rows(data: TrainingData) -> Iterable[Caution]:
         meaning.append(f"Fewer than {FEW_TRAINING_ROWS} training rows teach a model little of a class.")
     least = min(n_test for _, _, n_test in few)
     if 0 < least < FEW_TEST_ROWS:
-        meaning.append(f"With {least} test rows, one row moves a class's recall by {100 / least:.0f} points.")
+        meaning.append(
+            f"With {counted(least, 'test row')}, one row moves a class's recall by {100 / least:.0f} points."
+        )
     yield Caution(
         "few_rows",
         (),

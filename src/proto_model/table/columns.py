@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Literal
 
 import numpy as np
@@ -53,6 +55,14 @@ class Column:
         assert self.texts is not None
         codes = np.where(self.missing, len(self.texts), self.values).astype(np.int64)
         return np.append(self.texts, [None])[codes]
+
+
+def check_known(name: str, names: Sequence[str], shown: str, use: str) -> None:
+    """Raise a DataError if a column that is to be used is none of the table's; `shown` names the table."""
+    if name not in names:
+        near = get_close_matches(name, names, 1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise DataError(f"{shown} has no column {name!r} to {use}.{hint}")
 
 
 def read_columns(table: pa.Table) -> list[Column]:

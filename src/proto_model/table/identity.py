@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.errors import DataError
-from proto_model.table.columns import Column
+from proto_model.table.columns import Column, check_known
 from proto_model.table.hashing import one_way
 from proto_model.table.split import cell_hashes
 from proto_model.table.times import moments
@@ -73,10 +72,7 @@ class SplitColumns:
     def check(self, names: Sequence[str], target: str, shown: str) -> None:
         """Raise a DataError if a column is none of the table's, is the target, or is named twice."""
         for role, name in self.named.items():
-            if name not in names:
-                near = get_close_matches(name, names, 1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
-                raise DataError(f"{shown} has no column {name!r} to use as the {role}.{hint}")
+            check_known(name, names, shown, f"use as the {role}")
             if name == target:
                 raise DataError(f"Column {name!r} is the target, so it cannot be the {role}.")
         roles = list(self.named)

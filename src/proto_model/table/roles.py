@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from proto_model.errors import DataError
 from proto_model.schema import FeatureType
-from proto_model.table.columns import Column
+from proto_model.table.columns import Column, check_known
 from proto_model.table.dates_and_texts import (
     MAX_CATEGORIES,
     NO_ISO_DATE,
@@ -78,10 +77,7 @@ def target_name(names: list[str], target: str | None, shown: str) -> str:
 def check_protected(protected: Sequence[str], names: list[str], target: str, shown: str) -> None:
     """Raise a DataError if a protected column is none of the table's columns, or the target."""
     for name in protected:
-        if name not in names:
-            near = get_close_matches(name, names, 1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise DataError(f"{shown} has no column {name!r} to protect.{hint}")
+        check_known(name, names, shown, "protect")
         if name == target:
             raise DataError(f"Column {name!r} is the target, so it cannot be protected.")
 
@@ -90,10 +86,7 @@ def check_choices(roles: Roles, names: list[str], target: str, shown: str) -> No
     """Raise a DataError if `drop`, `keep` and `features` cannot all be followed."""
     for role, verb in (("drop", "drop"), ("keep", "keep"), ("features", "use")):
         for name in getattr(roles, role):
-            if name not in names:
-                near = get_close_matches(name, names, 1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
-                raise DataError(f"{shown} has no column {name!r} to {verb}.{hint}")
+            check_known(name, names, shown, verb)
             if name == target:
                 raise DataError(f"Column {name!r} is the target. Take it out of {role}.")
             if name in roles.protected:
@@ -142,9 +135,10 @@ def class_labels(column: Column) -> tuple[NDArray[Any], FeatureType]:
         )
     if counts.min() < 2:
         rare = classes[counts < 2].tolist()
+        have = "has" if len(rare) == 1 else "have"
         hint = " Is it a quantity rather than a class?" if len(rare) > len(y) / 4 else ""
         raise DataError(
-            f"Target {column.name!r}: {len(rare)} of {len(classes)} classes have only one row, such as "
+            f"Target {column.name!r}: {len(rare)} of {len(classes)} classes {have} only one row, such as "
             f"{rare[:5]}. Each class needs at least two: one for training, one for testing.{hint}"
         )
     return y, kind
@@ -181,9 +175,8 @@ def usable_columns(
     Without them, a column is dropped when its training rows hold no value, or the same value everywhere; when
     it holds something nested, or dates that are not ISO 8601; when it is called `__row_hash__`; when it is an
     identifier; when it is free text without terms. Identifiers are single words that differ in every row, and
-    whole numbers that differ in every row
-    and either count the rows (n consecutive numbers, in any order) or are named like one (`id`,
-    `customer_id`, `customerId`, `key`, `index`, ...).
+    whole numbers that differ in every row and either count the rows (n consecutive numbers, in any order) or
+    are named like one (`id`, `customer_id`, `customerId`, `key`, `index`, ...).
     Free text has more than `MAX_CATEGORIES` distinct values, or more than one per two rows; single words with
     at least two rows each are a category of their common levels. Tables of fewer than 20 rows are too small
     to tell, so there neither rule is applied.

@@ -99,7 +99,6 @@ def prepare(
     roles: Roles = _NO_ROLES,
 ) -> TrainingData:
     """Training and test rows of a table; parameters and errors as `load_training_data`."""
-    protected = roles.protected
     columns = read_columns(raw.table)
     by_name = {column.name: column for column in columns}
     chosen = target_name(list(by_name), target, raw.source)
@@ -107,21 +106,13 @@ def prepare(
     labelled = ~by_name[chosen].missing
     columns = [column.rows(labelled) for column in columns]
     y, target_type = class_labels(by_name[chosen].rows(labelled))
+    rows = _split(columns, y, chosen, roles.protected, test_size, split_by)
+    y, is_test, columns = rows.y, rows.is_test, rows.columns
 
-    # What models see of two rows is the same, whatever their protected columns say: they are twins.
-    hashes = row_hashes([column for column in columns if column.name not in protected])
-    order = np.argsort(hashes, kind="stable")
-    columns, y, hashes = [column.rows(order) for column in columns], y[order], hashes[order]
-    # A hash that covers the target would have equal rows of another class only on the other side.
-    units = row_hashes([column for column in columns if column.name not in (*protected, chosen)])
-    ids = row_ids(columns, split_by, units)
-    parts = partition(hashes if split_by.cells == "rows" else units, ids, y, test_size, split_by)
-    columns, used = [column.rows(parts.is_used) for column in columns], parts.is_used
-    y, hashes, ids, is_test = y[used], hashes[used], ids.rows(used), parts.is_test[used]
+    protected = roles.protected
     aside = sorted((c for c in columns if c.name in protected), key=lambda c: protected.index(c.name))
     telling = {name: REASONS[role] for role, name in split_by.named.items() if name not in protected}
     columns = [column for column in columns if column.name not in (*protected, *telling, chosen)]
-
     features, unusable = usable_columns(columns, ~is_test, roles)
     dropped = (*(DroppedColumn(name, reason) for name, reason in telling.items()), *unusable)
     if not features:
@@ -143,24 +134,62 @@ def prepare(
         X_test=_frame(features, is_test),
         y_test=y[is_test],
         protected_test=_kept(aside, is_test),
-        train_hashes=hashes[~is_test],
-        test_hashes=hashes[is_test],
-        split_digest=split_digest(hashes[is_test]),
-        dropped=(
-            *(DroppedColumn(column.name, PROTECTED) for column in aside),
-            *dropped,
-        ),
+        train_hashes=rows.hashes[~is_test],
+        test_hashes=rows.hashes[is_test],
+        split_digest=split_digest(rows.hashes[is_test]),
+        dropped=(*(DroppedColumn(column.name, PROTECTED) for column in aside), *dropped),
         n_rows=len(labelled),
         n_unlabelled=int((~labelled).sum()),
         split_by=split_by,
-        train_ids=ids.rows(~is_test),
-        test_ids=ids.rows(is_test),
-        split_notes=parts.notes,
-        n_left_out=int((~used).sum()),
+        train_ids=rows.ids.rows(~is_test),
+        test_ids=rows.ids.rows(is_test),
+        split_notes=rows.notes,
+        n_left_out=rows.n_left_out,
     )
     if split_by.named:
         folds(data, 0)  # whether there are any is known now, before anything is trained
     return data
+
+
+@dataclass(frozen=True)
+class _SplitRows:
+    """Rows of a table in the order of their hashes, and which of them are for testing."""
+
+    columns: list[Column]
+    y: NDArray[Any]
+    hashes: NDArray[np.uint64]
+    ids: RowIds
+    is_test: NDArray[np.bool_]
+    notes: tuple[str, ...]
+    n_left_out: int
+
+
+def _split(
+    columns: Sequence[Column],
+    y: NDArray[Any],
+    target: str,
+    protected: Sequence[str],
+    test_size: float,
+    split_by: SplitColumns,
+) -> _SplitRows:
+    # What models see of two rows is the same, whatever their protected columns say: they are twins.
+    hashes = row_hashes([column for column in columns if column.name not in protected])
+    order = np.argsort(hashes, kind="stable")
+    columns, y, hashes = [column.rows(order) for column in columns], y[order], hashes[order]
+    # A hash that covers the target would have equal rows of another class only on the other side.
+    units = row_hashes([column for column in columns if column.name not in (*protected, target)])
+    ids = row_ids(columns, split_by, units)
+    parts = partition(hashes if split_by.cells == "rows" else units, ids, y, test_size, split_by)
+    used = parts.is_used
+    return _SplitRows(
+        columns=[column.rows(used) for column in columns],
+        y=y[used],
+        hashes=hashes[used],
+        ids=ids.rows(used),
+        is_test=parts.is_test[used],
+        notes=parts.notes,
+        n_left_out=int((~used).sum()),
+    )
 
 
 def _checked(roles: Roles, names: list[str], target: str, shown: str) -> SplitColumns:

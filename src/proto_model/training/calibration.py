@@ -134,7 +134,7 @@ def _within(shares: Floats) -> Floats:
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class CalibrationChoice:
     """What calibration a model gets, and how the methods did on rows that they were not fitted on.
 
     `calibration` is None if none helps. `before` and `after` are losses by name, of the chosen method, whose
@@ -148,7 +148,7 @@ class Choice:
     reason: str
 
 
-def chosen(wish: str, y: Ints, probabilities: Floats, parts: Sequence[Ints]) -> Choice:
+def chosen(wish: str, y: Ints, probabilities: Floats, parts: Sequence[Ints]) -> CalibrationChoice:
     """Calibration that a user wishes (`auto`, `none` or a method); judged part by part, by all other parts.
 
     With `auto`, a method is taken if its log loss is lower by more than a standard error and its Brier score
@@ -160,10 +160,10 @@ def chosen(wish: str, y: Ints, probabilities: Floats, parts: Sequence[Ints]) -> 
     if wish == "auto":
         tried = [name for name in tried if name != "isotonic" or rarest >= _LEAST_ROWS_ISOTONIC]
     if wish == "none":
-        return Choice(None, before, before, probabilities, "calibrate=none")
+        return CalibrationChoice(None, before, before, probabilities, "calibrate=none")
     if rarest < LEAST_ROWS or len(parts) < 2:
         reason = f"a class has fewer than {LEAST_ROWS} training rows to calibrate with"
-        return Choice(None, before, before, probabilities, reason)
+        return CalibrationChoice(None, before, before, probabilities, reason)
     best, best_probabilities = "", probabilities
     for name in tried:
         judged = _cross_fitted(name, y, probabilities, parts)
@@ -171,10 +171,10 @@ def chosen(wish: str, y: Ints, probabilities: Floats, parts: Sequence[Ints]) -> 
             best, best_probabilities = name, judged
     if not best:
         reason = "no method was better by more than a standard error, out of fold"
-        return Choice(None, before, before, probabilities, reason)
+        return CalibrationChoice(None, before, before, probabilities, reason)
     after = losses(y, best_probabilities)
     reason = "better out of fold" if wish == "auto" else f"calibrate={wish}"
-    return Choice(fitted(best, y, probabilities), before, after, best_probabilities, reason)
+    return CalibrationChoice(fitted(best, y, probabilities), before, after, best_probabilities, reason)
 
 
 def _cross_fitted(method: str, y: Ints, probabilities: Floats, parts: Sequence[Ints]) -> Floats:

@@ -1,9 +1,6 @@
-import itertools
 import json
 
-import mlflow
 import pytest
-from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from proto_model.errors import RegistryError
@@ -15,31 +12,11 @@ from proto_model.registry.versions import (
     version_of_alias,
 )
 
-numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    # The store resolves models:/m-... by the current URI, whichever client asks.
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path_factory.mktemp('registry')}/mlflow.db")
-    yield MlflowClient()
-    mlflow.set_tracking_uri(None)
-
-
-@pytest.fixture
-def model(client):
-    """Registered model with the versions 1 to 4 and no alias."""
-    name = f"model_{next(numbers)}"
-    client.create_registered_model(name)
-    for _ in range(4):
-        client.create_model_version(name, "file:///nowhere")
-    return name
-
 
 def test_a_version_is_registered_with_all_that_describes_it(client):
     run = client.create_run("0")
     logged = client.create_logged_model("0", source_run_id=run.info.run_id)
-    name = f"model_{next(numbers)}"
+    name = "described"
     for _ in range(2):
         register_version(
             f"models:/{logged.model_id}", name, run_id=run.info.run_id, description="a *forest*",

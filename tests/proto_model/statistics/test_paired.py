@@ -115,6 +115,52 @@ def test_other_metrics_are_compared_on_the_same_rows(metric):
     assert paired_difference(metric, y, answers(2), answers(2), 2).p_better == pytest.approx(0.5, abs=0.01)
 
 
+def two_models(n_rows, share, distance, generator):
+    """Rows of two classes, and two good models that see them through partly different noise."""
+    y = (generator.random(n_rows) < share).astype(np.int64)
+    common = generator.standard_normal(n_rows)
+    found = []
+    for better in (1.0, 1.03):
+        noise = np.sqrt(0.8) * common + np.sqrt(0.2) * generator.standard_normal(n_rows)
+        logit = distance * (noise + distance * better * (y - 0.5)) + np.log(share / (1 - share))
+        of_class = 1 / (1 + np.exp(-logit))
+        found.append(Answers((of_class > 0.5).astype(np.int64), np.stack([1 - of_class, of_class], axis=1)))
+    return y, *found
+
+
+@pytest.mark.parametrize(
+    ("metric", "n_rows", "share", "distance"),
+    [
+        ("log_loss", 30, 0.5, 3.8),
+        ("brier", 30, 0.5, 3.8),
+        ("roc_auc", 100, 0.02, 1.5),
+    ],
+)
+def test_differences_of_probabilities_cover_where_few_rows_are_wrong_or_of_a_class(
+    monkeypatch, metric, n_rows, share, distance
+):
+    monkeypatch.setattr("proto_model.statistics.pair_counts.N_DRAWS", 2000)
+    generator = np.random.default_rng(3)
+    y, first, second = two_models(50_000, share, distance, generator)
+    truth = paired_difference(metric, y, first, second, 2).difference
+    covered = []
+    while len(covered) < 150:
+        y, first, second = two_models(n_rows, share, distance, generator)
+        if len(np.unique(y)) == 2:
+            evidence = paired_difference(metric, y, first, second, 2)
+            covered.append(evidence.low <= truth <= evidence.high)
+
+    # Three standard errors of the share below .93. The spread of the rows alone covered .68 for the losses.
+    assert np.mean(covered) >= 0.93 - 3 * 0.021
+
+
+def test_models_that_say_the_same_of_all_rows_do_not_differ_in_probabilities():
+    y, first, _ = two_models(50, 0.4, 2.0, np.random.default_rng(0))
+    for metric in ("log_loss", "brier", "roc_auc", "average_precision"):
+        evidence = paired_difference(metric, y, first, first, 2)
+        assert (evidence.low, evidence.high) == (0.0, 0.0)
+
+
 def test_counts_that_contradict_each_other_are_refused():
     with pytest.raises(ValueError, match="contradict each other"):
         balanced_accuracy_difference(np.array([3]), np.array([2]), np.array([2]))

@@ -190,15 +190,3 @@ def version_to_restore(name: str, aliases: Aliases) -> str:
             f"{'not set' if previous is None else 'on the champion itself'}."
         )
     return previous
-
-
-def promote(name: str, *, expected: Aliases, client: MlflowClient | None = None) -> Aliases:
-    """`Turn.promote` in a turn of its own."""
-    with turn(client or MlflowClient(), name, f"promote version {expected.challenger}", expected) as taken:
-        return taken.promote(expected)
-
-
-def rollback(name: str, *, expected: Aliases, client: MlflowClient | None = None) -> Aliases:
-    """`Turn.roll_back` in a turn of its own."""
-    with turn(client or MlflowClient(), name, "undo the last promotion") as taken:
-        return taken.roll_back(expected)

@@ -3,69 +3,27 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
-from numpy.typing import NDArray
 
-from proto_model.errors import DataError, ProtoModelError, RegistryError
+from proto_model.errors import RegistryError
 from proto_model.registry.patience import patient
-from proto_model.registry.promotion.comparison import (
-    ComparisonError,
-    class_indices,
-    compare,
-    count_pairs,
-    schema_differences,
-)
-from proto_model.registry.promotion.decision import (
-    Attempt,
-    Criteria,
-    Decision,
-    attempt_of,
-    decide,
-    decide_alone,
-)
-from proto_model.registry.promotion.gate_verdicts import GateResult, Judged, judge_gates
-from proto_model.registry.promotion.held_out import HeldOutRows, held_out_rows
+from proto_model.registry.promotion.decision import Attempt, Criteria, attempt_of
 from proto_model.registry.promotion.journal import UnfinishedMoveError, tag_model
+from proto_model.registry.promotion.judgment import Judgment, judge
 from proto_model.registry.promotion.moves import Turn, after_promotion, turn, version_to_restore
-from proto_model.registry.promotion.opponents import Contender, load_contender
 from proto_model.registry.promotion.records import ReportRun, rollback_marks, verdict_marks
 from proto_model.registry.promotion.report import Evaluation, Report, Side
 from proto_model.registry.versions import Aliases, check_unchanged, read_aliases, read_aliases_and_tags
-from proto_model.schema import Label
-from proto_model.statistics import NEED_PROBABILITIES, Answers, Attempts
-from proto_model.table.split import HASH_COLUMN
+from proto_model.statistics import Attempts
 
 ATTEMPTS_TAG = "promotion_attempts"
 """Tag of a registered model: attempts to replace its champion since the last promotion."""
-
-_TAKEN = {"rows": "rows", "file": "presigned URLs of files"}
-
-
-@dataclass(frozen=True)
-class _Judgment:
-    """What the rows say of two versions, before it is known which attempt this is; None without rows."""
-
-    evaluation: Evaluation | None
-    gates: tuple[GateResult, ...] = ()
-    note: str = ""
-
-    def decide(self, name: str, criteria: Criteria, attempt: Attempt | None) -> Decision:
-        """The decision; `attempt` is None for a first champion."""
-        if attempt is None or self.evaluation is None:
-            decision = decide_alone(name, criteria, self.gates)
-            return replace(decision, reason=f"{decision.reason} {self.note}".strip())
-        return decide(self.evaluation.counts, criteria, attempt, self.gates)
 
 
 def compare_and_promote(
@@ -89,7 +47,7 @@ def compare_and_promote(
     client = patient(client)
     aliases, tags = read_aliases_and_tags(name, client=client)
     challenger, champion = _opponents(client, name, aliases)
-    judgment = _judge(challenger, champion, criteria)
+    judgment = judge(challenger, champion, criteria)
 
     def report(tags: Mapping[str, str]) -> Report:
         return Report(
@@ -112,11 +70,11 @@ def compare_and_promote(
     with turn(client, name, doing, aliases) as taken:
         check_unchanged(name, expected=aliases, client=taken.client)
         _, tags = read_aliases_and_tags(name, client=taken.client)
-        return _carry_out(taken, report(tags), attempts_tag(tags, judgment.evaluation, aliases), run_id)
+        return _carry_out(taken, report(tags), _attempts_tag(tags, judgment.evaluation, aliases), run_id)
 
 
 def _attempt(
-    judgment: _Judgment, aliases: Aliases, tags: Mapping[str, str], criteria: Criteria
+    judgment: Judgment, aliases: Aliases, tags: Mapping[str, str], criteria: Criteria
 ) -> Attempt | None:
     """Which attempt against the champion this is; None if there is no champion."""
     if aliases.champion is None or judgment.evaluation is None:
@@ -138,7 +96,7 @@ def _attempts(champion: str, tags: Mapping[str, str]) -> Attempts:
     return Attempts.of(champion, stored)
 
 
-def attempts_tag(tags: Mapping[str, str], evaluation: Evaluation | None, aliases: Aliases) -> str | None:
+def _attempts_tag(tags: Mapping[str, str], evaluation: Evaluation | None, aliases: Aliases) -> str | None:
     """Value of the tag after an attempt that did not promote; None without a champion."""
     if aliases.champion is None or evaluation is None:
         return None
@@ -199,139 +157,6 @@ def _opponents(client: MlflowClient, name: str, aliases: Aliases) -> tuple[Model
     challenger = client.get_model_version(name, aliases.challenger)
     champion = None if aliases.champion is None else client.get_model_version(name, aliases.champion)
     return challenger, champion
-
-
-def _judge(challenger: ModelVersion, champion: ModelVersion | None, criteria: Criteria) -> _Judgment:
-    """What the held-out rows say of both, or of the challenger alone; nothing is changed."""
-    name = challenger.name
-    with tempfile.TemporaryDirectory() as temporary:
-        folders = {role: Path(temporary, role) for role in ("challenger", "champion", "rows")}
-        for folder in folders.values():
-            folder.mkdir()
-        ours = load_contender(name, str(challenger.version), folders["challenger"])
-        if champion is None:
-            try:
-                rows = held_out_rows(challenger, None, folders["rows"])
-                return _evaluate(rows, {"challenger": (challenger, ours)}, criteria, folders["rows"])
-            except (DataError, ComparisonError) as error:
-                if criteria.gates:
-                    raise
-                return _Judgment(None, note=f"It could not be evaluated. {error}")
-        theirs = load_contender(name, str(champion.version), folders["champion"])
-        _check_replaceable(challenger, champion, ours, theirs, criteria)
-        rows = held_out_rows(challenger, champion, folders["rows"])
-        pair = {"champion": (champion, theirs), "challenger": (challenger, ours)}
-        return _evaluate(rows, pair, criteria, folders["rows"])
-
-
-def _check_replaceable(
-    challenger: ModelVersion, champion: ModelVersion, ours: Contender, theirs: Contender, criteria: Criteria
-) -> None:
-    """Raise ComparisonError if requests for the champion would fail."""
-    if theirs.schema and ours.schema and (found := schema_differences(theirs.schema, ours.schema)):
-        raise ComparisonError(
-            f"Version {challenger.version} cannot replace version {champion.version}, because their "
-            f"schemas differ: {'; '.join(found)} (champion against challenger). Requests for the "
-            "champion would fail. Register the new model under another name."
-        )
-    if ours.takes != theirs.takes and not criteria.allow_signature_change:
-        raise ComparisonError(
-            f"Version {challenger.version} takes {_TAKEN[ours.takes]} and cannot replace version "
-            f"{champion.version}, which takes {_TAKEN[theirs.takes]}: requests for the champion "
-            "would fail. Register the new model under another name, or give --allow-signature-change."
-        )
-
-
-def _evaluate(
-    rows: HeldOutRows,
-    contenders: Mapping[str, tuple[ModelVersion, Contender]],
-    criteria: Criteria,
-    folder: Path,
-) -> _Judgment:
-    """What the rows say of the contenders "champion" and "challenger", or of the challenger alone."""
-    frame = rows.frame
-    target, classes = _target_and_classes([contender for _, contender in contenders.values()], frame)
-    labels = {
-        role: _predictions(contender, frame, target, classes, version)
-        for role, (version, contender) in contenders.items()
-    }
-    y = class_indices(frame[target].tolist(), classes)
-    y_pred = {role: class_indices(predicted, classes) for role, predicted in labels.items()}
-    if "champion" in y_pred:
-        comparison = compare(
-            y, y_pred["champion"], y_pred["challenger"], len(classes), criteria.interval_confidence
-        )
-        counts = comparison.counts
-    else:
-        comparison = None
-        counts = count_pairs(y, y_pred["challenger"], y_pred["challenger"], len(classes))
-    columns = {"row_hash": frame[HASH_COLUMN].to_numpy(), "label": frame[target].to_numpy()}
-    challenger = contenders["challenger"][0]
-    evaluation = Evaluation(
-        rows=rows,
-        rows_run_id=challenger.tags.get("split_run_id"),
-        classes=classes,
-        counts=counts,
-        challenger_score=counts.scores()[1],
-        comparison=comparison,
-        predictions=pd.DataFrame(columns | {role: pd.Series(given) for role, given in labels.items()}),
-    )
-    with_probabilities = any(gate.name in NEED_PROBABILITIES for gate in criteria.gates)
-    answers = {
-        role: Answers(y_pred[role], _probabilities(contender, frame, target) if with_probabilities else None)
-        for role, (_, contender) in contenders.items()
-    }
-    judged = Judged(
-        frame.drop(columns=[target]), y, classes, answers["challenger"], answers.get("champion"), challenger
-    )
-    return _Judgment(evaluation, judge_gates(criteria.gates, judged, folder))
-
-
-def _probabilities(contender: Contender, frame: pd.DataFrame, target: str) -> NDArray[np.float64] | None:
-    if contender.predict_proba is None:
-        return None
-    return contender.predict_proba(frame.drop(columns=[target, HASH_COLUMN]))
-
-
-def _target_and_classes(
-    contenders: Sequence[Contender], frame: pd.DataFrame
-) -> tuple[str, tuple[Label, ...]]:
-    """Target column and classes, from the first contender that knows its schema."""
-    schema = next((contender.schema for contender in contenders if contender.schema is not None), None)
-    if schema is None:
-        raise ComparisonError("Neither version has a schema.json, so the column to predict is unknown.")
-    if schema.target not in frame.columns:
-        raise ComparisonError(
-            f"The held-out rows have no column {schema.target!r}, which the model predicts."
-        )
-    unknown = set(frame[schema.target].tolist()) - set(schema.classes)
-    if unknown:
-        raise ComparisonError(
-            f"The held-out rows have labels {sorted(unknown, key=str)[:5]}, which are not among the model's "
-            f"classes: {list(schema.classes)[:20]}."
-        )
-    return schema.target, schema.classes
-
-
-def _predictions(
-    contender: Contender,
-    frame: pd.DataFrame,
-    target: str,
-    classes: tuple[Label, ...],
-    version: ModelVersion,
-) -> list[Label]:
-    try:
-        labels = list(contender.predict(frame.drop(columns=[target, HASH_COLUMN])))
-    except (MlflowException, ProtoModelError, ValueError, TypeError, KeyError) as error:
-        raise ComparisonError(
-            f"Version {version.version} of {version.name!r} cannot score the held-out rows: {error}"
-        ) from error
-    if not set(labels) & set(classes):
-        raise ComparisonError(
-            f"Version {version.version} of {version.name!r} predicts {sorted(set(labels), key=str)[:5]}; "
-            f"none of them is a class of the held-out rows: {list(classes)[:20]}."
-        )
-    return labels
 
 
 def _carry_out(taken: Turn, report: Report, attempts: str | None, run_id: str | None) -> Report:

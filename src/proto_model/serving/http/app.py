@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -18,13 +19,22 @@ from proto_model.errors import ProtoModelError
 from proto_model.serving.http.binary import LENGTH_HEADER, OCTETS
 from proto_model.serving.http.body import ENCODINGS, decoded, media_type
 from proto_model.serving.http.connection import ClientGoneError, Limits, RefusedError, read_body, reserve
-from proto_model.serving.http.errors import EncodingError, MethodError, NotFoundError, fault, forget_frames
+from proto_model.serving.http.errors import (
+    EncodingError,
+    MethodError,
+    NotFoundError,
+    OverloadError,
+    fault,
+    forget_frames,
+)
 from proto_model.serving.http.following import Following
+from proto_model.serving.http.health import HealthPages, Pulse
 from proto_model.serving.http.hosting import Hosted, Hosting
 from proto_model.serving.http.hosts import Hosts
 from proto_model.serving.http.metrics import ROUTES, Metrics
 from proto_model.serving.http.models import Generation, Models
 from proto_model.serving.http.payload import JSON
+from proto_model.serving.http.refusals import Pace, Tally
 from proto_model.serving.http.server import beside, bind, freeze, run, supervise
 from proto_model.serving.http.settings import ServerSettings
 from proto_model.serving.http.v2 import INDEX, Paths
@@ -58,8 +68,19 @@ REFUSED = {
     503: "TEMPORARILY_UNAVAILABLE",
     505: "BAD_REQUEST",
 }
+SUMMED = (503,)  # refusals, which get no lines of their own in the log
 # A thread that computes lets go of the interpreter after this time; by default a row waits 5 ms for it.
 SWITCH_INTERVAL_S = 0.0005
+
+
+def _turned_away(text: str) -> bytes:
+    body = orjson.dumps({"error_code": REFUSED[503], "message": text, "error": text})
+    head = f"content-type: {JSON}\r\ncontent-length: {len(body)}\r\nretry-after: 1\r\nconnection: close"
+    return f"HTTP/1.1 503 Service Unavailable\r\n{head}\r\n\r\n".encode() + body
+
+
+# What a connection is told for which there is no place: MLflow's words and those of V2.
+TURNED_AWAY = _turned_away("Too many open connections. Try again shortly.")
 
 
 class AddressError(ProtoModelError):
@@ -73,6 +94,7 @@ class App:
         self.models = hosted.models
         self.settings = hosted.hosting.settings
         self.metrics = metrics
+        self._pace, self._tally = Pace(), Tally()
         self._paths = Paths(hosted.models, hosted.ready)
         self._pages: dict[str, Callable[[Generation], bytes]] = {
             "/ping": lambda first: b"\n",
@@ -122,6 +144,8 @@ class App:
             status, code, text = fault(error)
             forget_frames(error)
             content = _error(is_v2, code, text)
+            if isinstance(error, OverloadError):
+                await self._pace.turn()
             if isinstance(error, EncodingError):
                 headers.append(ACCEPT_ENCODING)
         headers.append((b"content-length", b"%d" % len(content)))
@@ -136,16 +160,24 @@ class App:
         route = "v2" if is_v2 else "invocations" if path in INVOCATIONS else path[1:]
         self._count(route, generation, status, time.perf_counter() - begin, n_rows)
 
+    def turned_away(self) -> bytes:
+        """What a connection is told for which there is no place; counts it."""
+        self._count("other", self.models.first, 503, 0.0, 0)
+        return TURNED_AWAY
+
     def close(self) -> None:
         """Have what is at work end at its next step, and the threads with it."""
         self.models.close()
 
     def _count(self, route: str, generation: Generation, status: int, seconds: float, n_rows: int) -> None:
         self.metrics.count(route, status, seconds, n_rows)
-        if self.settings.access_log:
+        route = route if route in ROUTES else "other"  # a path may hold anything, line ends included
+        if status in SUMMED:
+            self._tally.add(f"route={route} status={status}")
+        elif self.settings.access_log:
             logger.info(
                 "route=%s model_name=%s model_version=%s rows=%d status=%d duration_ms=%.3f",
-                route if route in ROUTES else "other",  # a path may hold anything, line ends included
+                route,
                 generation.name,
                 generation.version or "-",
                 n_rows,
@@ -168,7 +200,7 @@ class App:
         """Answer of `/invocations`, and its number of rows."""
         _require(scope, "POST")
         content_type = _header(scope, b"content-type").decode("latin-1")
-        body = await self._body(scope, receive)
+        body = await self._body(scope, receive, generation)
         protocol = generation.service.invocations
 
         def read() -> Request:
@@ -184,7 +216,7 @@ class App:
         _require(scope, "POST")
         protocol = generation.service.inference
         json_length = _header(scope, LENGTH_HEADER)
-        body = await self._body(scope, receive)
+        body = await self._body(scope, receive, generation)
         content_type = _header(scope, b"content-type").decode("latin-1")
         # No browser sends this header to another site without asking it first.
         if content_type or not json_length:
@@ -200,8 +232,11 @@ class App:
             headers.append((LENGTH_HEADER, b"%d" % len(parts[0])))
         return b"".join(parts), n_rows
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+    async def _body(self, scope: Scope, receive: Receive, generation: Generation) -> bytes:
         """Body of a request as it was before compression."""
+        length = _header(scope, b"content-length")
+        if len(length) < 10:  # else it is too long
+            generation.service.check_place(int(length or b"0"))
         body = await read_body(scope, receive, self.settings.max_body_bytes)
         encoding = _header(scope, b"content-encoding").decode("latin-1")
         if encoding:
@@ -273,31 +308,41 @@ def serve(hosting: Hosting, listener: socket.socket) -> int:
         settings.drain_timeout_s,
         hosts,
         settings.max_bodies_bytes,
+        HEALTH,
     )
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     asks = (signal.SIGHUP,) if hosting.board is not None else ()
+    pulse = Pulse(settings.workers)
+    pages = HealthPages(pulse, {path: (JSON.encode(), b"\n") for path in HEALTH[:3]}, (HEALTH[3], "/metrics"))
+    at = listen(replace(settings, port=settings.health_port)) if settings.health_port else None
 
-    def answer(hosted: Hosted, listener: socket.socket, supervisor: int | None = None) -> None:
+    def answer(
+        hosted: Hosted, listener: socket.socket, at: socket.socket | None, supervisor: int | None = None
+    ) -> None:
         app = App(hosted, metrics)
+        own = replace(limits, turned_away=app.turned_away, beat=pulse.beat)
+        health = None if at is None else (pages, at)
         if hosting.board is None:
-            run(app, limits, listener, app.close, supervisor)
+            run(app, own, listener, app.close, supervisor, health)
             return
         with Following(hosted, hosting.board) as following:
             for number in asks:
                 signal.signal(number, following.ask)
-            run(app, limits, listener, app.close, supervisor)
+            run(app, own, listener, app.close, supervisor, health)
 
     if settings.workers == 1:
         hosted = Hosted(hosting, changed=metrics.set_jobs)
         _tell(hosted.models.all, listener)
-        answer(hosted, listener)
+        answer(hosted, listener, at)
         return 0
     _tell(hosting.load_all(), listener)
     freeze()
 
     def work(worker: int, supervisor: int) -> None:
         metrics.use(worker)
-        answer(Hosted(hosting, worker, metrics.set_jobs), beside(listener), supervisor)
+        pulse.use(worker)
+        hosted = Hosted(hosting, worker, metrics.set_jobs)
+        answer(hosted, beside(listener), None if at is None else beside(at), supervisor)
 
     return supervise(work, settings.workers, ended=lambda _: None, passed_on=asks)
 

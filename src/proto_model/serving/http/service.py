@@ -83,3 +83,8 @@ class Service:
         if work is None and n_bytes <= SMALL_BODY_BYTES:
             return answer()
         return await self._pools[work or "body"].run(answer)
+
+    def check_place(self, n_bytes: int) -> None:
+        """Nothing, when a body of so many bytes would be taken; raises OverloadError before it is read."""
+        if n_bytes > SMALL_BODY_BYTES and "body" in self._pools:
+            self._pools["body"].check_place()

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from proto_model.model.decision import DECISION_FILE, PredictionSets
 from proto_model.training.calibration import losses
-from proto_model.training.decision import FoundDecision, expected_cost
+from proto_model.training.costs import expected_cost
+from proto_model.training.decision import FoundDecision
 from proto_model.training.evaluation.markdown import cell, markdown_table
 
 SHOWN_COVERAGE = 0.9

@@ -19,8 +19,6 @@ class Choice:
     index: int
     best: int  # the one with the least mean loss
     behind: NDArray[np.float64]  # mean loss of each candidate, less that of the best
-    standard_errors: NDArray[np.float64]  # of these differences
-
     ties: NDArray[np.bool_]  # whether it cannot be told from the best
 
 
@@ -30,8 +28,8 @@ def choose(losses: NDArray[np.float64], weights: NDArray[np.float64], sizes: NDA
     `losses` has a row per candidate and a column per fold; `weights` are the rows that each fold judges. All
     candidates are judged by the same rows, so it is the error of their difference over the folds that
     counts: it is far smaller than that of each loss, of which all share most. A difference of more than 5 %
-    is never a tie. Folds in which a loss is not
-    defined (NaN) are left out; a ValueError says that none is left.
+    is never a tie. Folds in which a loss is not defined (NaN) are left out; a ValueError says that none is
+    left.
 
     Examples
     --------
@@ -49,7 +47,7 @@ def choose(losses: NDArray[np.float64], weights: NDArray[np.float64], sizes: NDA
     behind, errors = difference(losses, losses[best], weights)
     ties = behind <= np.minimum(errors, _MOST_BEHIND * abs(means[best]))
     tied = np.flatnonzero(ties)
-    return Choice(int(tied[np.argmin(sizes[tied])]), best, behind, errors, ties)
+    return Choice(int(tied[np.argmin(sizes[tied])]), best, behind, ties)
 
 
 def mean(losses: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:

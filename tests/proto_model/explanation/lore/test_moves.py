@@ -67,3 +67,13 @@ def test_combinations_are_foretold_from_single_changes():
     assert combined(
         np.zeros(3), background, moves, np.array([0.3, 0.3, 0.3, 0.1]), 0.55, 0.3, np.array([0.1, 9, 9])
     ).tolist() == [[0, 2, 2]]
+
+
+def test_a_value_between_two_others_shows_no_rounding_error():
+    feature = Feature("x", "double", False, minimum=0.0, maximum=1.0, median=0.5)
+    schema = ModelSchema("m", "t", "long", (0, 1), (feature,))
+    known = np.arange(0, 1000, 2) / 1000  # between 0.174 and 0.176 there is 0.175
+    values = Values.of(Background.from_matrix(schema, known[:, np.newaxis])).known[0]
+
+    assert [value for value in values.tolist() if len(repr(value)) > len("0.175")] == []
+    assert len(values) > len(known)

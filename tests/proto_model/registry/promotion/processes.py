@@ -1,7 +1,9 @@
 """Processes that are killed in the middle of a move, or that all want to promote in the same instant.
 
-Importing MLflow takes seconds, so one process imports it and forks the others; it opens no store itself.
-Each scenario prints one JSON line per process. `python processes.py kill promotion 1`
+Importing MLflow and its stores takes seconds, so one process does that and forks the others; it opens no
+store itself.
+Each scenario prints one JSON line per process:
+`python -m tests.proto_model.registry.promotion.processes kill promotion 1`
 """
 
 import contextlib
@@ -17,12 +19,14 @@ import tempfile
 from pathlib import Path
 
 import mlflow
+import mlflow.store.model_registry.sqlalchemy_store
+import mlflow.store.tracking.sqlalchemy_store
 from mlflow import MlflowClient
 
 from proto_model.errors import ProtoModelError
 from proto_model.registry.promotion.history import read_history
 from proto_model.registry.promotion.journal import JOURNAL_TAG, tag_version
-from proto_model.registry.promotion.moves import promote, settle, turn
+from proto_model.registry.promotion.moves import settle, turn
 from proto_model.registry.versions import (
     CHALLENGER,
     Aliases,
@@ -32,6 +36,8 @@ from proto_model.registry.versions import (
     read_aliases_and_tags,
     set_alias,
 )
+from tests.proto_model.registry.promotion.turns import promote
+from tests.stores import fresh_store
 
 NAME = "m"
 WRITES = ("set_", "delete_", "create_", "update_", "log_")
@@ -83,7 +89,7 @@ def prepare(store, n_champions):
         set_alias(NAME, CHALLENGER, version)
         set_alias(explainer_name(NAME), CHALLENGER, version)
         if version <= n_champions:
-            promote(NAME, expected=read_aliases(NAME))
+            promote(NAME, read_aliases(NAME), mlflow.MlflowClient())
     return client
 
 
@@ -114,7 +120,8 @@ def kill(kind, every):
     with tempfile.TemporaryDirectory() as folder:
         made, used = Path(folder, "made.db"), Path(folder, "used.db")
         store = f"sqlite:///{used}"
-        in_a_process(lambda: prepare(f"sqlite:///{made}", 1 if kind == "promotion" else 2))
+        empty = fresh_store(made.parent, made.name)
+        in_a_process(lambda: prepare(empty, 1 if kind == "promotion" else 2))
         while not survived:
             n += int(every)
             shutil.copy(made, used)
@@ -169,7 +176,7 @@ def crowd(store, n_processes):
         barrier.wait()
         with contextlib.redirect_stderr(said):
             try:
-                result = {"promoted": vars(promote(NAME, expected=expected, client=client))}
+                result = {"promoted": vars(promote(NAME, expected, client))}
             except ProtoModelError as error:
                 result = {"refused": str(error)}
             except Exception as error:

@@ -1,23 +1,20 @@
 """Promotion and rollback on a real store; `processes.py` has what takes processes that die or collide."""
 
-import itertools
 import json
 import subprocess
 import sys
 from pathlib import Path
 
-import mlflow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from proto_model.errors import RegistryError
 from proto_model.registry.promotion.history import HISTORY_TAG, REPLACED_VERSION_TAG, History
 from proto_model.registry.promotion.journal import JOURNAL_TAG, Move, UnfinishedMoveError, tag_version
 from proto_model.registry.promotion.lock import OWNER_TAG, Owner, lock_name, locked
-from proto_model.registry.promotion.moves import promote, rollback, settle, turn
+from proto_model.registry.promotion.moves import settle, turn
 from proto_model.registry.versions import (
     CHALLENGER,
     CHAMPION,
@@ -29,26 +26,10 @@ from proto_model.registry.versions import (
     read_aliases_and_tags,
     set_alias,
 )
+from tests.proto_model.registry.promotion.turns import promote, rollback
+from tests.stores import fresh_store
 
-numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    # The store resolves models:/m-... by the current URI, whichever client asks.
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path_factory.mktemp('registry')}/mlflow.db")
-    yield MlflowClient()
-    mlflow.set_tracking_uri(None)
-
-
-@pytest.fixture
-def model(client):
-    """Registered model with the versions 1 to 4 and no alias."""
-    name = f"model_{next(numbers)}"
-    client.create_registered_model(name)
-    for _ in range(4):
-        client.create_model_version(name, "file:///nowhere")
-    return name
+ROOT = Path(__file__).parents[4]
 
 
 class ContestedClient:
@@ -91,19 +72,17 @@ class FailingClient:
 def promote_in_turn(client, model, *versions):
     for version in versions:
         set_alias(model, CHALLENGER, version, client=client)
-        promote(model, expected=read_aliases(model, client=client), client=client)
+        promote(model, read_aliases(model, client=client), client)
 
 
 def roll_back(client, model):
-    return rollback(model, expected=read_aliases(model, client=client), client=client)
+    return rollback(model, read_aliases(model, client=client), client)
 
 
 def processes(*arguments):
     """What `processes.py` prints, line by line."""
-    script = Path(__file__).with_name("processes.py")
-    done = subprocess.run(
-        [sys.executable, script, *arguments], capture_output=True, text=True, timeout=600, check=False
-    )
+    command = [sys.executable, "-m", "tests.proto_model.registry.promotion.processes", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -111,19 +90,19 @@ def processes(*arguments):
 def test_the_first_promotion_leaves_a_champion_only(client, model):
     set_alias(model, CHALLENGER, 1, client=client)
 
-    assert promote(model, expected=Aliases(challenger="1"), client=client) == Aliases(champion="1")
+    assert promote(model, Aliases(challenger="1"), client) == Aliases(champion="1")
 
 
 def test_a_promotion_keeps_the_old_champion_and_a_rollback_brings_it_back(client, model):
     for version in ("1", "2", "3"):
         set_alias(model, CHALLENGER, version, client=client)
-        promote(model, expected=read_aliases(model, client=client), client=client)
+        promote(model, read_aliases(model, client=client), client)
 
     assert read_aliases(model, client=client) == Aliases("3", None, "2")
-    assert rollback(model, expected=Aliases("3", None, "2"), client=client) == Aliases("2", None, "1")
-    assert rollback(model, expected=Aliases("2", None, "1"), client=client) == Aliases("1", None, None)
+    assert rollback(model, Aliases("3", None, "2"), client) == Aliases("2", None, "1")
+    assert rollback(model, Aliases("2", None, "1"), client) == Aliases("1", None, None)
     with pytest.raises(RegistryError, match="no promotion of"):
-        rollback(model, expected=Aliases("1"), client=client)
+        rollback(model, Aliases("1"), client)
 
 
 def test_no_rollback_goes_back_to_a_version_that_was_taken_back(client, model):
@@ -249,7 +228,7 @@ def test_a_move_that_is_killed_before_any_of_its_writes_is_put_right_by_the_next
 
 @pytest.mark.parametrize("n", [12, pytest.param(60, marks=pytest.mark.crowds)])
 def test_promotions_at_once_have_one_winner_and_clear_sentences(tmp_path, n):
-    *results, state = processes("crowd", f"sqlite:///{tmp_path}/mlflow.db", str(n))
+    *results, state = processes("crowd", fresh_store(tmp_path), str(n))
 
     assert len(results) == n
     assert [result["promoted"]["champion"] for result in results if "promoted" in result] == ["2"]
@@ -268,7 +247,7 @@ def test_a_registry_that_fails_in_the_middle_of_a_promotion_is_told_and_finished
     promote_in_turn(client, model, "1")
     set_alias(model, CHALLENGER, "2", client=client)
     with pytest.raises((UnfinishedMoveError, MlflowException), match="went away"):
-        promote(model, expected=Aliases("1", "2"), client=FailingClient(client, n))
+        promote(model, Aliases("1", "2"), FailingClient(client, n))
     owner = json.loads(client.get_registered_model(lock_name(model)).tags[OWNER_TAG])
     client.set_registered_model_tag(lock_name(model), OWNER_TAG, json.dumps(owner | {"born": "before"}))
 
@@ -289,7 +268,7 @@ def interrupted(client, model):
             raise MlflowException("The server went away.")
 
     with pytest.raises(UnfinishedMoveError):
-        promote(model, expected=Aliases("1", "2"), client=Ending(client, 99))
+        promote(model, Aliases("1", "2"), Ending(client, 99))
 
 
 def test_a_promotion_of_a_version_that_was_deleted_since_is_undone(client, model):
@@ -441,10 +420,10 @@ def test_nothing_is_written_after_the_time_is_up(client, model, monkeypatch):
 def test_a_rollback_passes_over_a_version_that_was_deleted(client, model):
     for version in ("1", "2", "3"):
         set_alias(model, CHALLENGER, version, client=client)
-        promote(model, expected=read_aliases(model, client=client), client=client)
+        promote(model, read_aliases(model, client=client), client)
     client.delete_model_version(model, "1")
 
-    assert rollback(model, expected=Aliases("3", None, "2"), client=client) == Aliases("2", None, None)
+    assert rollback(model, Aliases("3", None, "2"), client) == Aliases("2", None, None)
 
 
 def test_a_newer_challenger_keeps_its_alias(client, model):
@@ -456,7 +435,7 @@ def test_a_newer_challenger_keeps_its_alias(client, model):
             self._client.set_registered_model_alias(name, alias, version)
             self._client.set_registered_model_alias(name, CHALLENGER, self._version)
 
-    after = promote(model, expected=Aliases("1", "2"), client=Registering(client, "3"))
+    after = promote(model, Aliases("1", "2"), Registering(client, "3"))
     assert after == Aliases("2", "3", "1")
 
 
@@ -478,7 +457,7 @@ def test_a_move_by_somebody_else_right_after_stands_and_is_told(client, model):
     set_alias(model, CHAMPION, 1, client=client)
     set_alias(model, CHALLENGER, 2, client=client)
     with pytest.raises(RegistryError, match="champion version 4"):
-        promote(model, expected=Aliases("1", "2"), client=ContestedClient(client, "4"))
+        promote(model, Aliases("1", "2"), ContestedClient(client, "4"))
 
     assert read_aliases(model, client=client) == Aliases("4", "2", "1")
 
@@ -487,9 +466,9 @@ def test_a_move_by_somebody_else_stops_a_rollback(client, model):
     set_alias(model, CHAMPION, 2, client=client)
     set_alias(model, PREVIOUS_CHAMPION, 1, client=client)
     with pytest.raises(RegistryError, match="champion version 4"):
-        rollback(model, expected=Aliases("2", None, "1"), client=ContestedClient(client, "4"))
+        rollback(model, Aliases("2", None, "1"), ContestedClient(client, "4"))
     with pytest.raises(RegistryError, match="Nothing was changed"):
-        rollback(model, expected=Aliases("2", None, "1"), client=client)
+        rollback(model, Aliases("2", None, "1"), client)
 
     assert read_aliases(model, client=client).champion == "4"
 

@@ -4,15 +4,11 @@ import sys
 from decimal import Decimal
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from proto_model.dates import FIRST, LAST
-from proto_model.errors import InputError
-from proto_model.schema import Feature, ModelSchema
 from proto_model.values import (
     LARGEST,
     MISSING_MARKERS,
@@ -20,9 +16,6 @@ from proto_model.values import (
     Fault,
     Rule,
     RuleBook,
-    decode,
-    encode,
-    fault_text,
     is_code,
     is_number,
 )
@@ -134,27 +127,6 @@ def test_numpy_decimals_and_other_numbers_are_numbers():
         assert Rule(FEATURES["required job"]).read(value)[1] == Fault.MISSING
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "words"),
-    [
-        ("whole", "old", 'the string "old" given, a whole number expected, such as 40'),
-        ("whole", " 37.50 ", "37.5 given, a whole number expected, such as 40"),
-        ("whole", 1e39, "1e+39 given, a number between -3.4e+38 and 3.4e+38 expected"),
-        ("number", 10**400, "inf given, a number between -3.4e+38 and 3.4e+38 expected"),
-        ("number", "x" * 90, f'the string "{"x" * 38}… given, a number expected, such as 5'),
-        ("number", [5], "list [5] given, a number expected, such as 5"),
-        ("truth", "2.0", "2 given, true or false expected"),
-        ("required job", None, 'no value given, a string expected, such as "nurse"'),
-        ("required job", " ?", 'no value ("?") given, a string expected, such as "nurse"'),
-        ("required job", np.False_, 'the boolean false given, a string expected, such as "nurse"'),
-    ],
-)
-def test_one_wording_of_a_fault(name, value, words):
-    _, fault = Rule(FEATURES[name]).read(value)
-
-    assert fault_text(value, FEATURES[name], fault) == words
-
-
 @pytest.mark.parametrize("text", ["-1.5e3", "0", "0.5", ".5", "5.", "007", "-01", "+5", "inf", "-Infinity"])
 def test_numbers_are_told_from_text(text):
     assert is_number(text)
@@ -168,97 +140,6 @@ def test_words_are_no_numbers(text):
 
 def test_a_marker_is_never_a_number():
     assert not any(map(is_number, MISSING_MARKERS))
-
-
-CATEGORIES = ("blue", "green", "red")
-SCHEMA = ModelSchema(
-    "m",
-    "class",
-    "long",
-    (0, 1),
-    (
-        Feature("colour", "string", True, categories=CATEGORIES, most_frequent="red"),
-        Feature("size", "double", True, minimum=0.0, maximum=9.0, median=3.0),
-        Feature("new", "boolean", False, minimum=0.0, maximum=1.0, median=1.0),
-    ),
-)
-
-
-def canonical(colours: list[str | None], sizes: list[float], new: list[float]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {"colour": pd.Series(colours, dtype=object), "size": np.array(sizes), "new": np.array(new)}
-    )
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from([*CATEGORIES, None]),
-            st.floats(allow_infinity=False),
-            st.sampled_from([0.0, 1.0, np.nan]),
-        )
-    )
-)
-def test_rows_survive_the_trip_through_a_matrix(rows):
-    frame = (
-        canonical(*(list(column) for column in zip(*rows, strict=True))) if rows else canonical([], [], [])
-    )
-    frame = frame.astype({"size": float, "new": float})
-
-    back = decode(encode(frame, SCHEMA), SCHEMA)
-
-    pd.testing.assert_frame_equal(back, frame)
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.one_of(st.just(np.nan), st.integers(-719162, 2932896).map(float)),
-            st.one_of(st.just(np.nan), st.integers(FIRST, LAST).map(float)),
-            st.one_of(st.just(np.nan), st.integers(0, 15).map(float)),
-        ),
-        min_size=1,
-    )
-)
-def test_codes_of_dates_and_texts_survive_the_trip_through_a_frame(rows):
-    features = tuple(FEATURES[name] for name in ("day", "moment", "note"))
-    schema = dataclasses.replace(SCHEMA, features=features)
-
-    frame = decode(np.array(rows), schema)
-
-    assert_array_equal(encode(frame, schema), np.array(rows))
-    assert frame.dtypes.tolist()[:2] == [np.dtype("datetime64[s]")] * 2
-
-
-def test_the_matrix_is_contiguous_in_schema_order_and_nan_where_a_category_is_new_or_missing():
-    frame = canonical(["red", "violet", None], [1.5, np.nan, 2.0], [1.0, 0.0, 1.0])
-
-    matrix = encode(frame[["new", "size", "colour"]].assign(further=0), SCHEMA)
-
-    assert matrix.flags.c_contiguous
-    assert_array_equal(matrix, [[2, 1.5, 1], [np.nan, np.nan, 0], [np.nan, 2, 1]])
-
-
-def test_pandas_own_text_columns_are_coded_too():
-    frame = canonical(["red", None, "blue"], [0.0] * 3, [0.0] * 3).astype({"colour": "str"})
-
-    assert_array_equal(encode(frame, SCHEMA)[:, 0], [2, np.nan, 0])
-
-
-def test_a_missing_column_is_named():
-    with pytest.raises(InputError, match=r"Columns missing: \['size'\]"):
-        encode(canonical(["red"], [0.0], [0.0]).drop(columns="size"), SCHEMA)
-
-
-@pytest.mark.parametrize("code", [0.5, -1.0, 3.0, np.inf])
-def test_a_code_that_is_no_category_is_refused(code):
-    with pytest.raises(InputError, match=r"'colour': code .* 3 categories"):
-        decode(np.array([[code, 0.0, 0.0]]), SCHEMA)
-
-
-def test_a_matrix_of_another_width_is_refused():
-    with pytest.raises(InputError, match="3\\) expected"):
-        decode(np.zeros((2, 2)), SCHEMA)
 
 
 def test_the_rule_book_loads_neither_pandas_nor_pyarrow_nor_sklearn():

@@ -1,19 +1,7 @@
-"""The rule book for values: what is missing, a number, a boolean, a category, a date or a text.
-
-A verdict depends on a value and its feature only, never on what carried the value: text means the same in a
-CSV cell, a JSON string, an Arrow column, a tensor or a data frame, and so do numbers.
-`schemas/cases/values.json` lists what every entry point must say.
-
-Rows are coded as one float64 matrix, which forests, explanations and files all compute on: booleans as 0 and
-1, a category as its index in `Feature.categories`, a date as days or seconds since 1970 (`SECONDS_OF`), a
-text as a number whose bits tell which of `Feature.terms` it has; NaN for a missing value and for a category
-that training never saw. The canonical frame holds the same rows with numbers and booleans as float64, dates
-as datetime64[s], categories and texts as objects (str or None).
-"""
+"""What one feature makes of a value: its code, or the fault that it has."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -21,37 +9,14 @@ from datetime import date
 from decimal import Decimal
 from enum import IntEnum
 from functools import lru_cache
-from itertools import repeat
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.dates import FIRST, LAST, moments_of, seconds_in, seconds_in_array, seconds_of
-from proto_model.errors import InputError
-from proto_model.schema import DATE_TYPES, SECONDS_OF, Feature, ModelSchema, date_text
-from proto_model.texts import mask_of, terms_of_mask
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = [
-    "LARGEST",
-    "MISSING_MARKERS",
-    "SPACES",
-    "TRUTH",
-    "Codes",
-    "Fault",
-    "Rule",
-    "RuleBook",
-    "decode",
-    "encode",
-    "expected",
-    "fault_text",
-    "is_code",
-    "is_number",
-    "plain_numbers",
-]
+from proto_model.dates import FIRST, LAST, seconds_in, seconds_in_array, seconds_of
+from proto_model.schema import DATE_TYPES, SECONDS_OF, Feature, ModelSchema
+from proto_model.texts import mask_of
 
 #: What is trimmed: Unicode's White_Space. `str.strip()` and Arrow's trim remove other characters.
 SPACES = "".join(map(chr, [*range(0x09, 0x0E), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B)])) + "".join(
@@ -80,8 +45,7 @@ _NUMBER = re.compile(
 # Of texts in these characters alone, `float` takes exactly those that are numbers here.
 _PLAIN = re.compile(r"[0-9.eE+-]*")
 _BOOLEANS = (bool, np.bool_)
-_NUMBERS = (int, float, np.integer, np.floating, Decimal)
-_SHOWN_CHARACTERS = 40
+NUMBERS = (int, float, np.integer, np.floating, Decimal)
 _PART_VALUES = 1 << 13
 
 
@@ -134,6 +98,16 @@ def plain_numbers(row: Sequence[Any]) -> list[Any]:
     ]
 
 
+def as_float(number: Any) -> float:
+    """A number as float, infinite where it is beyond every float."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
+    except ValueError:  # a Decimal that is a signalling NaN
+        return math.nan
+
+
 _WRONG = {
     **dict.fromkeys(("string", "text"), Fault.NOT_TEXT),
     **dict.fromkeys(DATE_TYPES, Fault.NOT_A_DATE),
@@ -167,9 +141,9 @@ class Rule:
             return self.missing
         if isinstance(value, _BOOLEANS):
             return (float(value), 0) if self.feature.type == "boolean" else self.wrong
-        if not isinstance(value, _NUMBERS):
+        if not isinstance(value, NUMBERS):
             return self._read_moment(value) if self._unit else self.wrong
-        number = _float(value)
+        number = as_float(value)
         if number != number:  # NaN
             return self.missing
         return self.read_number(number) if self.takes_numbers else self.wrong
@@ -331,173 +305,3 @@ class RuleBook:
 @lru_cache(maxsize=64)
 def _rule_book(schema: ModelSchema) -> RuleBook:
     return RuleBook(schema)
-
-
-def expected(feature: Feature, fault: int = 0) -> str:
-    """What a feature accepts, in words.
-
-    Examples
-    --------
-    >>> expected(Feature("age", "long", True, minimum=17.0, maximum=90.0, median=37.0))
-    'a whole number expected, such as 37'
-    """
-    example = ""
-    if feature.categories is not None:
-        what, example = "a string", json.dumps(feature.most_frequent, ensure_ascii=False)
-    elif feature.type == "text":
-        what = "a string"
-    elif feature.type in DATE_TYPES:
-        what = "a date without a time" if feature.type == "date" else "a date and time"
-        example = "" if feature.median is None else json.dumps(date_text(feature.median, feature.type))
-    elif feature.type == "boolean":
-        what = "true or false"
-    elif fault == Fault.TOO_LARGE:
-        what = f"a number between -{LARGEST:.2g} and {LARGEST:.2g}"
-    elif feature.type == "long":
-        what, example = "a whole number", "" if feature.median is None else f"{math.floor(feature.median)}"
-    else:
-        what, example = "a number", "" if feature.median is None else f"{feature.median:g}"
-    return f"{what} expected" + (f", such as {example}" if example else "")
-
-
-def fault_text(value: Any, feature: Feature, fault: int) -> str:
-    """What was given and what is expected, in the words of every error about a value.
-
-    Examples
-    --------
-    >>> age = Feature("age", "long", False, minimum=17.0, maximum=90.0, median=37.0)
-    >>> fault_text("old", age, Fault.NOT_A_NUMBER)
-    'the string "old" given, a whole number expected, such as 37'
-    """
-    return f"{_given(value, fault)}, {expected(feature, fault)}"
-
-
-def _given(value: Any, fault: int) -> str:
-    """A value that was refused, in words; numbers read the same however they were spelt."""
-    if isinstance(value, (date, np.datetime64)) and fault != Fault.MISSING:
-        return f"the date {value} given"
-    if isinstance(value, np.generic):
-        value = value.item()
-    if fault == Fault.MISSING:
-        marker = value.strip(SPACES) if isinstance(value, str) else ""
-        return f"no value ({json.dumps(marker)}) given" if marker else "no value given"
-    if isinstance(value, bool):
-        return f"the boolean {json.dumps(value)} given"
-    if isinstance(value, str):
-        text = value.strip(SPACES)
-        if not is_number(text):
-            return f"the string {_cut(json.dumps(value, ensure_ascii=False))} given"
-        value = float(text)
-    if isinstance(value, _NUMBERS):
-        return f"{repr(_float(value)).removesuffix('.0')} given"
-    return f"{type(value).__name__} {_cut(str(value))} given"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
-
-
-def _float(number: Any) -> float:
-    """A number as float, infinite where it is beyond every float."""
-    try:
-        return float(number)
-    except OverflowError:
-        return math.inf if number > 0 else -math.inf
-    except ValueError:  # a Decimal that is a signalling NaN
-        return math.nan
-
-
-def encode(frame: pd.DataFrame, schema: ModelSchema) -> NDArray[np.float64]:
-    """Coded matrix of a canonical frame, which is taken as it is.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Holds every feature of the schema; columns in any order, further ones are ignored.
-    schema : ModelSchema
-        Names, types and categories.
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_features)
-        C-contiguous, columns in the schema's order.
-
-    Raises
-    ------
-    InputError
-        If a feature's column is missing.
-    """
-    missing = [name for name in schema.feature_names if name not in frame.columns]
-    if missing:
-        raise InputError(f"Columns missing: {missing}. The model takes {schema.feature_names}.")
-    matrix = np.empty((len(frame), len(schema.features)))
-    for position, feature in enumerate(schema.features):
-        values = frame[feature.name].to_numpy()
-        if feature.categories is not None:
-            index = {category: float(code) for code, category in enumerate(feature.categories)}
-            values = np.fromiter(map(index.get, values, repeat(math.nan)), np.float64, len(values))
-        elif not feature.takes_numbers:
-            values = Rule(feature).read_column(values)[0]
-        matrix[:, position] = values
-    return matrix
-
-
-def decode(matrix: NDArray[np.float64], schema: ModelSchema) -> pd.DataFrame:
-    """Canonical frame of a coded matrix; NaN of a categorical feature becomes None.
-
-    Of a text, its terms are left.
-
-    Parameters
-    ----------
-    matrix : ndarray of shape (n_rows, n_features)
-        As `encode` returns it.
-    schema : ModelSchema
-        Names, types and categories.
-
-    Raises
-    ------
-    InputError
-        If the width is not the schema's, or a code is not the index of a category.
-    """
-    import pandas as pd
-
-    if matrix.ndim != 2 or matrix.shape[1] != len(schema.features):
-        raise InputError(
-            f"A matrix of shape {matrix.shape} given, (n_rows, {len(schema.features)}) expected."
-        )
-    columns = {
-        feature.name: pd.Series(_values(matrix[:, position], feature))
-        for position, feature in enumerate(schema.features)
-    }
-    return pd.DataFrame(columns, columns=schema.feature_names)
-
-
-def _values(codes: NDArray[np.float64], feature: Feature) -> NDArray[Any] | pd.Series[Any]:
-    """Values behind the codes of a feature, as a canonical frame holds them."""
-    import pandas as pd
-
-    if feature.takes_numbers:
-        return codes
-    if feature.categories is not None:
-        return pd.Series(_texts(codes, feature), dtype=object)
-    if feature.type in DATE_TYPES:
-        return moments_of(codes, feature.type)
-    # A text without terms is a point: no text at all would be a missing one.
-    texts = [
-        None if code != code else " ".join(terms_of_mask(code, feature.terms or ())) or "." for code in codes
-    ]
-    return pd.Series(texts, dtype=object)
-
-
-def _texts(codes: NDArray[np.float64], feature: Feature) -> NDArray[np.object_]:
-    """Category behind each code, None for NaN."""
-    assert feature.categories is not None
-    missing = np.isnan(codes)
-    index = np.where(missing, len(feature.categories), codes)
-    wrong = ~missing & ((index != np.floor(index)) | (index < 0) | (index >= len(feature.categories)))
-    if wrong.any():
-        raise InputError(
-            f"Feature {feature.name!r}: code {codes[wrong][0]} is not the index of one of its "
-            f"{len(feature.categories)} categories."
-        )
-    return np.array([*feature.categories, None], dtype=object)[index.astype(np.int64)]
