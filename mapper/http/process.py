@@ -14,12 +14,14 @@ from pathlib import Path
 from mapper.application.files import MAPPING, read_file
 from mapper.application.service import Application, Permission, application_of
 from mapper.errors import SettingsError
+from mapper.http.access import Access, AccessError
 from mapper.http.body import JSON
+from mapper.http.certificates import Certificates
 from mapper.http.connection import Limits
 from mapper.http.health import HealthPages, Pulse
 from mapper.http.hosts import Hosts
 from mapper.http.server import beside, bind, freeze, run, supervise
-from mapper.http.settings import MapperSettings
+from mapper.http.settings import OPEN, MapperSettings
 from mapper.mapping.interfaces import interfaces_text
 from mapper.registry import PublishedModel, find_model
 
@@ -59,6 +61,7 @@ def run_service(settings: MapperSettings, environ: Mapping[str, str]) -> int:
     )
     application = open_application(settings, published)
     logger.info("mapping: %s", application.text())
+    _protection_of(settings)
     listener = _listen(settings, settings.port)
     health = _listen(settings, settings.health_port) if settings.health_port else None
     pulse = Pulse(settings.workers)
@@ -78,6 +81,13 @@ def run_service(settings: MapperSettings, environ: Mapping[str, str]) -> int:
             Path(folder, f"gauge_livesum_{pid}.db").unlink(missing_ok=True)  # what it did, it does no more
 
         return supervise(work, settings.workers, ended)
+
+
+def _protection_of(settings: MapperSettings) -> tuple[Access | None, Certificates | None]:
+    try:
+        return settings.protection.access(OPEN), settings.protection.certificates()
+    except AccessError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _listen(settings: MapperSettings, port: int) -> socket.socket:
@@ -127,6 +137,11 @@ def _serve(
     service = MapperService(settings, published, application)
     host, port = listener.getsockname()[:2]
     hosts = Hosts(settings.host, host, settings.allowed_hosts.split(","))
+
+    def beat() -> None:
+        pulse.beat()
+        service.refresh()
+
     limits = Limits(
         settings.max_connections,
         settings.body_timeout_s,
@@ -135,11 +150,14 @@ def _serve(
         settings.max_bodies_bytes,
         (HEALTH,),
         service.turned_away,
-        pulse.beat,
+        beat,
+        *_protection_of(settings),
     )
     listener.listen(BACKLOG)
-    if hosts.warning:
-        logger.warning(hosts.warning)
-    logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+    for warning in (hosts.warning, settings.protection.warning(host)):
+        if warning:
+            logger.warning(warning)
+    scheme = "https" if settings.tls_cert else "http"
+    logger.info("listening on %s://%s:%d", scheme, f"[{host}]" if ":" in host else host, port)
     run(service, limits, listener, service.close, supervisor, None if health is None else (pages, health))
     logger.info("stopped")

@@ -33,6 +33,7 @@ from mapper.mapping.interfaces import TangoModel
 from mapper.mapping.model import TabularModel
 from mapper.mapping.request import ModelRequest
 from mapper.model_server.client import ModelServer
+from mapper.model_server.login import Login
 from mapper.registry import PublishedModel
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ REQUEST_ID = re.compile(rb"[\w.:@/+=-]{1,128}")
 # What was not read to its end.
 REFUSED: dict[int, type[errors.MapperError]] = {
     400: errors.NotHttpError,
+    401: errors.NoAccessError,
     408: errors.RequestTimeoutError,
     413: errors.TooLargeError,
     431: errors.HeadTooLargeError,
@@ -53,7 +55,8 @@ REFUSED: dict[int, type[errors.MapperError]] = {
 HEALTH = "/healthz"  # answered even when too many connections are open
 ALIVE = b'{"status":"alive"}'
 BUSY = PROBLEMS[errors.BusyError].name
-PACED = (BUSY,)  # outcomes that go out at a pace, and are summed up in the log
+NO_ACCESS = PROBLEMS[errors.NoAccessError].name
+PACED = (BUSY, NO_ACCESS)  # outcomes that go out at a pace, and are summed up in the log
 TURNED_AWAY = "Too many open connections. Try again shortly."
 ENDING = "The mapper is stopping. Send the request again."
 GONE = "The request had to wait, and nothing more could come from its client. Send it again."
@@ -86,10 +89,13 @@ class MapperService:
         self._application = application
         self._model = application.model
         self._metrics = Metrics()
-        self._server = ModelServer(settings.model_server_url, settings.limits, self._metrics.model_server)
+        login = Login(settings.model_token_file, settings.model_ca_file)
+        observe = self._metrics.model_server
+        self._server = ModelServer(settings.model_server_url, settings.limits, observe, login)
         explainer = None
         if settings.explainer_url:
-            explainer = ModelServer(settings.explainer_url, settings.limits, self._metrics.model_server)
+            login = Login(settings.model_token_file, settings.model_ca_file)
+            explainer = ModelServer(settings.explainer_url, settings.limits, observe, login)
         self._explainer_server = explainer or self._server
         self._readiness = Readiness(
             self._model, self._server, takes_files=self._takes == "file", explainer=explainer
@@ -149,7 +155,8 @@ class MapperService:
         finally:
             self._at_work.discard(task)
             self._metrics.in_flight.dec()
-            self._count(path, status, outcome, time.perf_counter() - started, request_id)
+            seconds = time.perf_counter() - started
+            self._count(path, status, outcome, seconds, request_id, scope.get("client_name", ""))
         given_headers = {
             "content-type": answer.media_type,
             "content-length": str(len(answer.body)),
@@ -160,16 +167,22 @@ class MapperService:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    def _count(self, path: str, status: int, outcome: str, seconds: float, request_id: str) -> None:
+    def _count(
+        self, path: str, status: int, outcome: str, seconds: float, request_id: str, client: str = ""
+    ) -> None:
         route = path if path in self._routes else "unknown"
         self._metrics.finish(route, status, outcome, seconds)
+        if client:
+            self._metrics.client(client)
         if outcome in PACED:
             self._tally.add(f"{route} status={status} outcome={outcome}")
             return
+        self._pace.answered()
         logger.info(
-            "id=%s route=%s model=%s version=%s duration_ms=%.2f status=%d outcome=%s",
+            "id=%s route=%s%s model=%s version=%s duration_ms=%.2f status=%d outcome=%s",
             request_id,
             route,
+            f" client={client}" if client else "",
             self._model.schema.model_name,
             self._version,
             seconds * 1000,
@@ -186,6 +199,12 @@ class MapperService:
     def model(self) -> TabularModel:
         """What maps requests and answers; its `set_explainer` changes who maps explanations."""
         return self._model
+
+    def refresh(self) -> None:
+        """Look whether the token for the model server has changed."""
+        self._server.refresh()
+        if self._explainer_server is not self._server:
+            self._explainer_server.refresh()
 
     def close(self) -> None:
         """Answer what is still at work with a 503, and end the connections to the model server."""
@@ -294,7 +313,9 @@ class MapperService:
     async def _docs(self, request: Request, _: str) -> Answer:
         """GET /docs: its commands name the service as the reader reached it."""
         host = request.header(b"host") or f"{self._settings.host}:{self._settings.port}"
-        page = docs_page(self._model, self._settings, self._takes, f"http://{host}", self._application.form)
+        page = docs_page(
+            self._model, self._settings, self._takes, f"{request.scheme}://{host}", self._application.form
+        )
         return Answer(page.encode(), "text/html; charset=utf-8", headers=SECURITY_HEADERS)
 
 

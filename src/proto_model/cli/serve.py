@@ -18,8 +18,11 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
 
+from proto_model.cli.protection import add_protection
+from proto_model.serving.http.certificates import Protection
 from proto_model.serving.http.settings import NUMBERS, ServerSettings, expected, number
 
 
@@ -72,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="further port for health and metrics only, which answers however busy the other one is "
         "(default: none)",
     )
+    add_protection(parser)
     parser.add_argument("--access-log", action="store_true", help="write a line per request")
     return parser
 
@@ -81,15 +85,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     arguments = vars(parser.parse_args(argv))
     model_uri = arguments.pop("model_uri")
+    protection = Protection(**{field.name: arguments.pop(field.name) for field in fields(Protection)})
     if arguments["workers"] > 1 and not hasattr(os, "fork"):
         parser.error("--workers: this system knows no fork; start one server per port")
-    return _run(model_uri, ServerSettings(**arguments))
+    return _run(model_uri, ServerSettings(**arguments, protection=protection))
 
 
 def _run(model_uri: str, settings: ServerSettings) -> int:
     from proto_model.errors import ProtoModelError
     from proto_model.registry.model_folder import downloaded_apart, local_folder
-    from proto_model.serving.http.app import listen, serve
+    from proto_model.serving.http.app import listen, protection_of, serve
     from proto_model.serving.http.served_model import ServedModel
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
@@ -97,6 +102,7 @@ def _run(model_uri: str, settings: ServerSettings) -> int:
     logger = logging.getLogger(__name__)
     with ExitStack() as until_the_end:
         try:
+            protection_of(settings)
             listener = listen(settings)
             folder = local_folder(model_uri)  # which needs no place to write: a container may have none
             if folder is None:
@@ -111,9 +117,10 @@ def _run(model_uri: str, settings: ServerSettings) -> int:
             logger.info("settings of files: %s", dataclasses.asdict(model.files))
         host, port = listener.getsockname()[:2]
         logger.info(
-            "%s version %s on http://%s:%d",
+            "%s version %s on %s://%s:%d",
             model.schema.model_name,
             model.version or "-",
+            "https" if settings.protection.tls_cert else "http",
             f"[{host}]" if ":" in host else host,
             port,
         )

@@ -16,7 +16,9 @@ from typing import Any
 import orjson
 
 from proto_model.errors import InputError, ProtoModelError
+from proto_model.serving.http.access import Access, AccessError
 from proto_model.serving.http.body import ENCODINGS, decoded, media_type
+from proto_model.serving.http.certificates import Certificates
 from proto_model.serving.http.connection import ClientGoneError, Limits, RefusedError, read_body, reserve
 from proto_model.serving.http.errors import (
     EncodingError,
@@ -34,7 +36,7 @@ from proto_model.serving.http.refusals import Pace, Tally
 from proto_model.serving.http.served_model import ServedModel
 from proto_model.serving.http.server import beside, bind, freeze, run, supervise
 from proto_model.serving.http.service import Service
-from proto_model.serving.http.settings import ServerSettings
+from proto_model.serving.http.settings import ServerSettings, ServerSettingsError
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +52,12 @@ ACCEPT_ENCODING = (b"accept-encoding", ", ".join(ENCODINGS).encode())
 INVOCATIONS = ("/invocations", "/score")
 # Answered even when too many connections are open.
 HEALTH = ("/ping", "/health", "/v2/health/live", "/v2/health/ready")
+# What can be left open where tokens are needed.
+OPEN = {"health": HEALTH, "metrics": ("/metrics",), "docs": ("/version", "/v1/schema", "/v2", "/v2/")}
 # MLflow's codes of requests that were not read to their end.
 REFUSED = {
     400: "BAD_REQUEST",
+    401: "UNAUTHENTICATED",
     408: "DEADLINE_EXCEEDED",
     413: "RESOURCE_LIMIT_EXCEEDED",
     421: "BAD_REQUEST",
@@ -61,13 +66,19 @@ REFUSED = {
     503: "TEMPORARILY_UNAVAILABLE",
     505: "BAD_REQUEST",
 }
-SUMMED = (503,)  # refusals, which get no lines of their own in the log
+BEARER = (b"www-authenticate", b'Bearer realm="proto_model"')
+SUMMED = (401, 503)  # refusals, which get no lines of their own in the log
 # A thread that computes lets go of the interpreter after this time; by default a row waits 5 ms for it.
 SWITCH_INTERVAL_S = 0.0005
 
 
+def _both_errors(code: str, text: str) -> bytes:
+    """An error in MLflow's words and in those of V2, for a request that was not read."""
+    return orjson.dumps({"error_code": code, "message": text, "error": text})
+
+
 def _turned_away(text: str) -> bytes:
-    body = orjson.dumps({"error_code": REFUSED[503], "message": text, "error": text})
+    body = _both_errors(REFUSED[503], text)
     head = f"content-type: {JSON}\r\ncontent-length: {len(body)}\r\nretry-after: 1\r\nconnection: close"
     return f"HTTP/1.1 503 Service Unavailable\r\n{head}\r\n\r\n".encode() + body
 
@@ -122,7 +133,7 @@ class App:
             return
         except RefusedError as error:
             status, code, text = error.status, REFUSED[error.status], str(error)
-            content = _error(is_v2, code, text)
+            content = _error(is_v2, code, text) if path else _both_errors(code, text)
             is_last = True
         except Exception as error:
             status, code, text = fault(error)
@@ -135,6 +146,8 @@ class App:
         headers += [header, (b"content-length", b"%d" % len(content))]
         if status == 503:
             headers.append((b"retry-after", b"%d" % self._service.retry_after_s))
+        elif status == 401:
+            headers.append(BEARER)
         elif status == 405:
             headers.append((b"allow", b"POST" if path.endswith((*INVOCATIONS, "/infer")) else b"GET"))
         if is_last:  # what is still to come of the request is not wanted
@@ -142,7 +155,7 @@ class App:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
         route = "v2" if is_v2 else "invocations" if path in INVOCATIONS else path[1:]
-        self._count(route, status, time.perf_counter() - begin, n_rows)
+        self._count(route, status, time.perf_counter() - begin, n_rows, scope.get("client_name", ""))
 
     def turned_away(self) -> bytes:
         """What a connection is told for which there is no place; counts it."""
@@ -153,15 +166,20 @@ class App:
         """Have what is at work end at its next step, and the threads with it."""
         self._service.close()
 
-    def _count(self, route: str, status: int, seconds: float, n_rows: int) -> None:
+    def _count(self, route: str, status: int, seconds: float, n_rows: int, client: str = "") -> None:
         self.metrics.count(route, status, seconds, n_rows)
+        if client:
+            self.metrics.clients.count(client)
         route = route if route in ROUTES else "other"  # a path may hold anything, line ends included
         if status in SUMMED:
             self._tally.add(f"route={route} status={status}")
-        elif self.settings.access_log:
+            return
+        self._pace.answered()
+        if self.settings.access_log:
             logger.info(
-                "route=%s model_name=%s model_version=%s rows=%d status=%d duration_ms=%.3f",
+                "route=%s%s model_name=%s model_version=%s rows=%d status=%d duration_ms=%.3f",
                 route,
+                f" client={client}" if client else "",
                 self.model.schema.model_name,
                 self.model.version or "-",
                 n_rows,
@@ -256,6 +274,14 @@ def listen(settings: ServerSettings) -> socket.socket:
         ) from error
 
 
+def protection_of(settings: ServerSettings) -> tuple[Access | None, Certificates | None]:
+    """Tokens and certificates; raises ServerSettingsError if they cannot be used."""
+    try:
+        return settings.protection.access(OPEN), settings.protection.certificates()
+    except AccessError as error:
+        raise ServerSettingsError(str(error)) from error
+
+
 def serve(model: ServedModel, settings: ServerSettings, listener: socket.socket) -> int:
     """Answer until SIGTERM or SIGINT, then finish what was begun; the process's exit code.
 
@@ -263,8 +289,10 @@ def serve(model: ServedModel, settings: ServerSettings, listener: socket.socket)
     """
     metrics = Metrics(model.schema, model.version, settings.workers)
     hosts = Hosts(settings.host, listener.getsockname()[0], settings.allowed_hosts)
-    if hosts.warning:
-        logger.warning(hosts.warning)
+    access, tls = protection_of(settings)
+    for warning in (hosts.warning, settings.protection.warning(listener.getsockname()[0])):
+        if warning:
+            logger.warning(warning)
     limits = Limits(
         settings.max_connections,
         settings.body_timeout_s,
@@ -272,6 +300,8 @@ def serve(model: ServedModel, settings: ServerSettings, listener: socket.socket)
         hosts,
         settings.max_bodies_bytes,
         HEALTH,
+        access=access,
+        tls=tls,
     )
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     pulse = Pulse(settings.workers)
