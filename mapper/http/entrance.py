@@ -34,6 +34,7 @@ ACCEPTED_AT_A_TIME = 256
 TICK_S = 0.05
 WAIT_S = 0.5  # for a place
 MAX_WAIT_S = 5.0  # for a refusal
+WARN_EVERY_S = 10.0
 BURST = 50.0  # refusals that are sent at once
 PER_ANSWER = 0.1  # refusals go out for each answer
 LEAST_PER_S = 20  # refusals, where nothing is answered
@@ -99,6 +100,7 @@ class Entrance:
         self._refused: deque[tuple[socket.socket, float]] = deque()  # and until when they linger
         self._credit, self._n_answered = BURST, 0
         self._ticking: asyncio.TimerHandle | None = None
+        self._warned_at = -WARN_EVERY_S
         self._is_called = False
         self._is_ending = self._is_over = False
         if self._tls is not None and hasattr(self._silent, "fileno"):  # all wait for the first bytes there
@@ -176,7 +178,10 @@ class Entrance:
 
     def _pause(self, error: OSError) -> None:
         """Too many files are open, or memory is short: who is silent goes, and the system keeps the rest."""
-        logger.warning("A connection could not be accepted: %s.", error.strerror)
+        now = self._loop.time()
+        if now >= self._warned_at + WARN_EVERY_S:
+            self._warned_at = now
+            logger.warning("A connection could not be accepted: %s.", error.strerror)
         self._thin_out()
         self._close()
         self._tick_soon()

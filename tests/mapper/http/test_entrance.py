@@ -96,6 +96,24 @@ def test_a_burst_of_connections_that_ask_nothing_turns_nobody_away(beginning, mo
     play(scenario, max_connections=10)
 
 
+def test_a_system_that_gives_no_more_files_is_asked_again_and_told_of_once(monkeypatch, caplog):
+    accept = socket.socket.accept
+    failures = [OSError(24, "Too many open files")] * 5
+
+    def failing(listener):
+        if failures:
+            raise failures.pop()
+        return accept(listener)
+
+    async def scenario(scene):
+        monkeypatch.setattr(socket.socket, "accept", failing)
+        assert (await scene.ask(GET))[0] == 200
+        assert not failures
+
+    play(scenario)
+    assert caplog.text.count("Too many open files") == 1
+
+
 def test_those_that_wait_are_answered_when_the_server_stops(monkeypatch):
     monkeypatch.setattr(entrance_module, "WAIT_S", 60.0)
 
