@@ -133,7 +133,7 @@ class App:
             return
         except RefusedError as error:
             status, code, text = error.status, REFUSED[error.status], str(error)
-            content = _error(is_v2, code, text) if path else _both_errors(code, text)
+            content = _both_errors(code, text) if status == 401 else _error(is_v2, code, text)
             is_last = True
         except Exception as error:
             status, code, text = fault(error)
