@@ -8,7 +8,8 @@ the client, and shares the cores with the server. Meanwhile health is asked over
 second. Prints a line per measurement: good answers and refusals a second, CPU time of the server per answer
 of either kind, the client's part of it all, the slowest health answer, and lines of the log. With
 `--before`, a folder with another state of this project, both states take turns. The last lines are the good
-answers of each round, as a fraction of those with the fewest clients in the same round. Writes
+answers of each round, a second and a second of the server's CPU time, as fractions of those with the fewest
+clients in the same round; on a busy machine only the latter mean anything. Writes
 benchmarks/results/overload.json.
 """
 
@@ -68,6 +69,7 @@ class Figures:
     refused_per_s: float
     lost: int
     cpu_us_per_answer: float
+    good_per_cpu_s: float
     client_cpu_share: float
     slowest_health_s: float
     health_failed: int
@@ -170,6 +172,7 @@ def measured(
         found["refused"] / found["seconds"],
         found["lost"],
         1e6 * cpu / max(1, found["answers"]),
+        good / max(cpu, 0.01),
         client_cpu / (client_cpu + cpu),
         probe.slowest_s,
         probe.failed,
@@ -246,23 +249,14 @@ def _line(line: Figures) -> str:
 
 def _print_fractions(figures: list[Figures], clients: list[int]) -> None:
     """Good answers with more clients, as fractions of those with the fewest in the same round."""
-    for kind in dict.fromkeys(line.kind for line in figures):
-        for state in dict.fromkeys(line.state for line in figures):
-            by_clients = {
-                n: [
-                    line.good_per_s
-                    for line in figures
-                    if (line.kind, line.state, line.clients) == (kind, state, n)
-                ]
-                for n in clients
-            }
-            for n in clients[1:]:
-                fractions = [
-                    good / best for good, best in zip(by_clients[n], by_clients[clients[0]], strict=True)
-                ]
-                listed = " ".join(f"{fraction:.2f}" for fraction in fractions)
-                least = f"{listed} of {clients[0]} clients' (least {min(fractions):.2f})"
-                print(f"{kind} {state}, {n} clients: {least}")
+    for kind, state in dict.fromkeys((line.kind, line.state) for line in figures):
+        lines = [line for line in figures if (line.kind, line.state) == (kind, state)]
+        fewest = [line for line in lines if line.clients == clients[0]]
+        for n in clients[1:]:
+            pairs = list(zip([line for line in lines if line.clients == n], fewest, strict=True))
+            wall = " ".join(f"{more.good_per_s / best.good_per_s:.2f}" for more, best in pairs)
+            cpu = " ".join(f"{more.good_per_cpu_s / best.good_per_cpu_s:.2f}" for more, best in pairs)
+            print(f"{kind} {state}, {n} clients: {wall} a second, {cpu} a second of CPU time")
 
 
 if __name__ == "__main__":

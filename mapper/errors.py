@@ -136,6 +136,10 @@ class RegistryError(MapperError):
     """MLflow's registry, on its server or in its store, did not give a model version."""
 
 
+class NoAccessError(MapperError):
+    """A request came without a token that is known."""
+
+
 class NotHttpError(MapperError):
     """What a client sent is not HTTP."""
 

@@ -22,6 +22,7 @@ from mapper.client.store import Store
 from mapper.client.target import ModelServerTarget, ServiceTarget, Target
 from mapper.errors import LIST_LIMIT, Finding, InvalidRequestError, SettingsError
 from mapper.mapping.parameters import PARAMETERS, parameters_text
+from mapper.model_server.login import Login
 from mapper.registry import find_model
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -66,6 +67,8 @@ def add_target_flags(command: argparse.ArgumentParser) -> None:
     add("--url", help=f"a running mapper service (default: {DEFAULT_URL})")
     add("--schema", "--model", dest="schema", metavar="MODEL", help=MODEL_HELP)
     add("--registry-url", default="", metavar="URL", help=REGISTRY_HELP)
+    add("--token-file", default="", metavar="FILE", help="file with the token that the server asks for")
+    add("--ca-file", default="", metavar="FILE", help="authority of the server's certificate, as a PEM file")
 
 
 def _add_row_flags(command: argparse.ArgumentParser) -> None:
@@ -164,6 +167,7 @@ def _check_flags(args: argparse.Namespace) -> None:
 
 
 def _target(args: argparse.Namespace) -> Target:
+    login = Login(args.token_file, args.ca_file)
     timeout_s = args.timeout_s or (TIMEOUT_S if args.file is None else FILE_TIMEOUT_S)
     if args.model_server_url:
         if args.url:
@@ -171,10 +175,10 @@ def _target(args: argparse.Namespace) -> Target:
         if not args.schema:
             raise SettingsError("--model-server-url needs --schema or --model, to check the rows.")
         published = find_model(args.schema, args.registry_url, os.environ)
-        return ModelServerTarget(args.model_server_url, published, timeout_s)
+        return ModelServerTarget(args.model_server_url, published, timeout_s, login)
     if args.schema:
         raise SettingsError("--schema needs --model-server-url: a schema alone cannot predict.")
-    return ServiceTarget(args.url or DEFAULT_URL, timeout_s)
+    return ServiceTarget(args.url or DEFAULT_URL, timeout_s, login)
 
 
 def _ask(

@@ -10,6 +10,7 @@ from mapper.application.model import tabular_model
 from mapper.cli.predict import DEFAULT_URL, add_target_flags
 from mapper.cli.tables import print_json, schema_table
 from mapper.client.target import ServiceTarget
+from mapper.model_server.login import Login
 from mapper.registry import find_model
 
 TIMEOUT_S = 30.0
@@ -33,7 +34,8 @@ def _print_schema(args: argparse.Namespace) -> int:
         published = find_model(args.schema, args.registry_url, os.environ)
         schema = tabular_model(published.schema, published.files).schema
     else:
-        with closing(ServiceTarget(args.url or DEFAULT_URL, TIMEOUT_S)) as target:
+        login = Login(args.token_file, args.ca_file)
+        with closing(ServiceTarget(args.url or DEFAULT_URL, TIMEOUT_S, login)) as target:
             known = target.schema
             if known is None:
                 print_json(target.document)

@@ -10,6 +10,7 @@ from mapper import errors
 from mapper.application.service import Permission, application_of
 from mapper.errors import Finding
 from mapper.mapping.schema import ModelSchema
+from mapper.model_server.login import Login
 from mapper.model_server.proxy import HttpClient, ModelServerProxy, Reply
 from mapper.registry import PublishedModel
 
@@ -19,8 +20,10 @@ NO_FILES = "The model takes rows, not files. Use a version that was trained with
 class ServiceTarget:
     """A running mapper service."""
 
-    def __init__(self, url: str, timeout_s: float) -> None:
-        self._client = HttpClient(url, {"Content-Type": "application/json"}, timeout_s)
+    def __init__(self, url: str, timeout_s: float, login: Login | None = None) -> None:
+        login = login or Login()
+        headers = {"Content-Type": "application/json", **login.headers(url)}
+        self._client = HttpClient(url, headers, timeout_s, login.context(url))
         self._timeout_s = timeout_s
         self._schema: ModelSchema | None = None
         self.document: dict[str, Any] = {}
@@ -78,8 +81,11 @@ class ServiceTarget:
 class ModelServerTarget:
     """A model server, asked through the library, that serves a published version."""
 
-    def __init__(self, url: str, published: PublishedModel, timeout_s: float) -> None:
-        self._proxy = ModelServerProxy(url, timeout_s)
+    def __init__(
+        self, url: str, published: PublishedModel, timeout_s: float, login: Login | None = None
+    ) -> None:
+        login = login or Login()
+        self._proxy = ModelServerProxy(url, timeout_s, login.headers(url), login.context(url))
         self._model = application_of(published.schema, published.files, Permission(), published.version).model
         self._takes_rows = published.signature == "rows"
 

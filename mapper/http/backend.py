@@ -9,6 +9,7 @@ from mapper.http.metrics import Metrics
 from mapper.http.refusals import Pace, Tally
 from mapper.http.settings import MapperSettings
 from mapper.model_server.client import ModelServer
+from mapper.model_server.login import Login
 
 
 class Backend:
@@ -19,7 +20,8 @@ class Backend:
 
     def __init__(self, settings: MapperSettings, metrics: Metrics, path: str = "") -> None:
         def server(url: str) -> ModelServer:
-            return ModelServer(url.rstrip("/") + path, settings.limits, metrics.model_server)
+            login = Login(settings.model_token_file, settings.model_ca_file)
+            return ModelServer(url.rstrip("/") + path, settings.limits, metrics.model_server, login)
 
         self.metrics = metrics
         self.server = server(settings.model_server_url)
@@ -27,6 +29,11 @@ class Backend:
         self.pace, self.tally = Pace(), Tally()
         self.at_work: set[asyncio.Task[None]] = set()
         self.answered: Callable[[str], None] = lambda version: None
+
+    def refresh(self) -> None:
+        """Look whether the token for the model server has changed."""
+        for server in filter(None, (self.server, self.explainer)):
+            server.refresh()
 
     def close(self) -> None:
         """Answer what is still at work with a 503, and end the connections to the model server."""

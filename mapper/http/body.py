@@ -32,6 +32,7 @@ class Request:
     ) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.scheme: str = scope.get("scheme", "http")
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self._scope = scope
         self._receive = receive

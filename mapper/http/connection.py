@@ -37,6 +37,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from .access import Access
+from .certificates import Certificates
 from .hosts import Hosts
 
 __all__ = [
@@ -80,6 +82,8 @@ class Limits:
     health: tuple[str, ...] = ()  # paths that are answered even when too many connections are in use
     turned_away: Callable[[], bytes] = _turned_away  # what further ones are told in the end
     beat: Callable[[], None] = lambda: None  # called while the event loop turns
+    access: Access | None = None  # None: everybody may ask
+    tls: Certificates | None = None
 
 
 class RefusedError(Exception):
@@ -173,7 +177,7 @@ class GuardedTransport:
 
     def close(self) -> None:
         """Close the connection, or say that nothing more comes and wait for the client to close it."""
-        if not self._connection.linger() or self.is_closing():
+        if not self._connection.linger() or self.is_closing() or not self._transport.can_write_eof():
             self._transport.close()
         else:
             self._transport.write_eof()
@@ -307,6 +311,16 @@ class GuardedConnection(HttpToolsProtocol):
                     raise RefusedError(400, "Transfer-Encoding is not part of HTTP/1.0. Send HTTP/1.1.")
             elif name in SINGLE and single.setdefault(name, value) != value:
                 raise RefusedError(400, f"Two different {name.decode().title()} headers given, one expected.")
+        self._check_host(host)
+        if self._limits.access is not None:
+            try:
+                self.scope["client_name"] = self._limits.access.name_of(self.url, self.headers)  # type: ignore[typeddict-unknown-key]
+            except PermissionError as error:
+                raise RefusedError(401, str(error)) from error
+            except ValueError as error:
+                raise RefusedError(400, str(error)) from error
+
+    def _check_host(self, host: bytes | None) -> None:
         hosts = self._limits.hosts
         if hosts is None:
             return
@@ -410,6 +424,7 @@ class GuardedConnection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or wait for one."""
+        self.config.n_answered += 1
         self._unanswered -= 1
         self._since = self.loop.time()
         if self.transport.is_closing():
@@ -545,6 +560,7 @@ class GuardedConfig(Config):
         )
         self.limits = limits
         self.is_stopping = False
+        self.n_answered = 0
         self.reserved_bytes = 0  # of all bodies in memory
         self.place_left: Callable[[], None] = lambda: None  # called when a connection has ended
 

@@ -25,6 +25,12 @@ class Metrics:
         self._requests = Counter(
             "mapper_requests", "Requests answered.", ["route", "status", "outcome"], registry=registry
         )
+        self._clients = Counter(
+            "mapper_client_requests",
+            "Requests answered, by the name of their token.",
+            ["client"],
+            registry=registry,
+        )
         text = "From a request's head to its answer."
         self._durations = Histogram(
             "mapper_request_duration_seconds", text, ["route"], buckets=BUCKETS_S, registry=registry
@@ -58,6 +64,10 @@ class Metrics:
         requests, durations = self._finished(route, str(status), outcome)
         requests.inc()
         durations.observe(seconds)
+
+    def client(self, name: str) -> None:
+        """Count an answered request of a client, by the name of its token."""
+        self._clients.labels(name).inc()
 
     def model_server(self, kind: str, seconds: float) -> None:
         """Count an answer of the model server."""

@@ -89,6 +89,11 @@ class Models:
         """What a connection is told for which there is no place; counts it."""
         return self._services[self._first].turned_away()
 
+    def refresh(self) -> None:
+        """Look whether the tokens for the model server have changed."""
+        for backend in self.backends.values():
+            backend.refresh()
+
     def close(self) -> None:
         """Answer what is still at work with a 503, and end the connections to the model server."""
         for backend in self.backends.values():

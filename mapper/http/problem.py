@@ -31,6 +31,7 @@ class Problem(NamedTuple):
 PROBLEMS: dict[type[errors.MapperError], ProblemKind] = {
     errors.NotHttpError: ProblemKind(400, "not-http", "The request is not HTTP"),
     errors.NotJsonError: ProblemKind(400, "not-json", "The body is not JSON"),
+    errors.NoAccessError: ProblemKind(401, "no-access", "A token is needed"),
     errors.RequestTimeoutError: ProblemKind(408, "request-timeout", "The request took too long to arrive"),
     errors.TooLargeError: ProblemKind(413, "too-large", "The request is too large"),
     errors.MediaTypeError: ProblemKind(415, "wrong-media-type", "The content type is not supported"),
@@ -70,6 +71,8 @@ def problem_of(error: errors.MapperError, request_id: str) -> Problem:
         headers["Accept-Encoding"] = ", ".join(ENCODINGS)
     elif isinstance(error, errors.ModelServerDownError):
         headers["Retry-After"] = str(error.retry_after_s)
+    elif isinstance(error, errors.NoAccessError):
+        headers["WWW-Authenticate"] = 'Bearer realm="mapper"'
     elif isinstance(error, errors.BusyError):
         headers["Retry-After"] = "1"
     return Problem(kind.status, kind.name, document, headers)

@@ -16,12 +16,14 @@ from pathlib import Path
 from mapper.application.files import MAPPING, read_file
 from mapper.application.service import Application, Permission, application_of
 from mapper.errors import SettingsError
+from mapper.http.access import Access, AccessError
 from mapper.http.body import JSON
+from mapper.http.certificates import Certificates
 from mapper.http.connection import Limits
 from mapper.http.health import HealthPages, Pulse
 from mapper.http.hosts import Hosts
 from mapper.http.server import beside, bind, freeze, run, supervise
-from mapper.http.settings import MapperSettings
+from mapper.http.settings import OPEN, MapperSettings
 from mapper.mapping.interfaces import interfaces_text
 from mapper.registry import PublishedModel, VersionFinder, find_model
 
@@ -65,6 +67,7 @@ def run_service(settings: MapperSettings, environ: Mapping[str, str]) -> int:
     if settings.follow and not finders:
         raise SettingsError("--follow: no model is named by an alias, such as models:/proto_model@champion.")
     served = Served(settings, opened, finders)
+    _protection_of(settings)
     listener = _listen(settings, settings.port)
     health = _listen(settings, settings.health_port) if settings.health_port else None
     pulse = Pulse(settings.workers)
@@ -85,6 +88,13 @@ def run_service(settings: MapperSettings, environ: Mapping[str, str]) -> int:
                 Path(folder, f"gauge_{gauge}_{pid}.db").unlink(missing_ok=True)
 
         return supervise(work, settings.workers, ended, ASKS if finders else ())
+
+
+def _protection_of(settings: MapperSettings) -> tuple[Access | None, Certificates | None]:
+    try:
+        return settings.protection.access(OPEN), settings.protection.certificates()
+    except AccessError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _listen(settings: MapperSettings, port: int) -> socket.socket:
@@ -159,6 +169,11 @@ def _serve(
     beside_it = None if health is None else (pages, health)
     host, port = listener.getsockname()[:2]
     hosts = Hosts(settings.host, host, settings.allowed_hosts.split(","))
+
+    def beat() -> None:
+        pulse.beat()
+        models.refresh()
+
     limits = Limits(
         settings.max_connections,
         settings.body_timeout_s,
@@ -167,12 +182,15 @@ def _serve(
         settings.max_bodies_bytes,
         (HEALTH,),
         models.turned_away,
-        pulse.beat,
+        beat,
+        *_protection_of(settings),
     )
     listener.listen(BACKLOG)
-    if hosts.warning:
-        logger.warning(hosts.warning)
-    logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+    for warning in (hosts.warning, settings.protection.warning(host)):
+        if warning:
+            logger.warning(warning)
+    scheme = "https" if settings.tls_cert else "http"
+    logger.info("listening on %s://%s:%d", scheme, f"[{host}]" if ":" in host else host, port)
     if served.finders:
 
         def open_version(published: PublishedModel) -> tuple[PublishedModel, Application]:

@@ -44,6 +44,7 @@ REQUEST_ID = re.compile(rb"[\w.:@/+=-]{1,128}")
 # What was not read to its end.
 REFUSED: dict[int, type[errors.MapperError]] = {
     400: errors.NotHttpError,
+    401: errors.NoAccessError,
     408: errors.RequestTimeoutError,
     413: errors.TooLargeError,
     431: errors.HeadTooLargeError,
@@ -52,7 +53,8 @@ REFUSED: dict[int, type[errors.MapperError]] = {
 HEALTH = "/healthz"  # answered even when too many connections are open
 ALIVE = b'{"status":"alive"}'
 BUSY = PROBLEMS[errors.BusyError].name
-PACED = (BUSY,)  # outcomes that go out at a pace, and are summed up in the log
+NO_ACCESS = PROBLEMS[errors.NoAccessError].name
+PACED = (BUSY, NO_ACCESS)  # outcomes that go out at a pace, and are summed up in the log
 TURNED_AWAY = "Too many open connections. Try again shortly."
 ENDING = "The mapper is stopping. Send the request again."
 GONE = "The request had to wait, and nothing more could come from its client. Send it again."
@@ -153,7 +155,8 @@ class MapperService:
         finally:
             self._at_work.discard(task)
             self._metrics.in_flight.dec()
-            self._count(path, status, outcome, time.perf_counter() - started, request_id)
+            seconds = time.perf_counter() - started
+            self._count(path, status, outcome, seconds, request_id, scope.get("client_name", ""))
         given_headers = {
             "content-type": answer.media_type,
             "content-length": str(len(answer.body)),
@@ -164,16 +167,22 @@ class MapperService:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    def _count(self, path: str, status: int, outcome: str, seconds: float, request_id: str) -> None:
+    def _count(
+        self, path: str, status: int, outcome: str, seconds: float, request_id: str, client: str = ""
+    ) -> None:
         route = path if path in self._routes else "unknown"
         self._metrics.finish(route, status, outcome, seconds)
+        if client:
+            self._metrics.client(client)
         if outcome in PACED:
             self._tally.add(f"{route} status={status} outcome={outcome}")
             return
+        self._pace.answered()
         logger.info(
-            "id=%s route=%s model=%s version=%s duration_ms=%.2f status=%d outcome=%s",
+            "id=%s route=%s%s model=%s version=%s duration_ms=%.2f status=%d outcome=%s",
             request_id,
             route,
+            f" client={client}" if client else "",
             self._model.schema.model_name,
             self.version or "-",
             seconds * 1000,
@@ -301,7 +310,9 @@ class MapperService:
     async def _docs(self, request: Request, _: str) -> Answer:
         """GET /docs: its commands name the service as the reader reached it."""
         host = request.header(b"host") or f"{self._settings.host}:{self._settings.port}"
-        page = docs_page(self._model, self._settings, self._takes, f"http://{host}", self._application.form)
+        page = docs_page(
+            self._model, self._settings, self._takes, f"{request.scheme}://{host}", self._application.form
+        )
         return Answer(page.encode(), "text/html; charset=utf-8", headers=SECURITY_HEADERS)
 
 

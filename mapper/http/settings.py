@@ -10,12 +10,27 @@ from difflib import get_close_matches
 from typing import Any
 
 from mapper.errors import SettingsError
+from mapper.http.certificates import Protection
 from mapper.model_server.client import Limits
 from mapper.model_server.proxy import shown_url
 from mapper.registry import check_registry_url, shown_registry
 
 PREFIX = "MAPPER_"
 SOURCE = re.compile(r"(?:^|(?<=,))([A-Za-z0-9][A-Za-z0-9._-]*)=")
+# What can be left open where tokens are needed.
+OPEN = {
+    "health": ("/healthz", "/readyz"),
+    "metrics": ("/metrics",),
+    "docs": (
+        "/",
+        "/docs",
+        "/openapi.json",
+        "/v1/schema",
+        "/page/app.js",
+        "/page/answer.js",
+        "/page/style.css",
+    ),
+}
 URLS: dict[str, Callable[[str], object]] = {
     "model_server_url": shown_url,
     "explainer_url": shown_url,
@@ -85,6 +100,21 @@ class MapperSettings:
         "further port for health and metrics only, which answers however busy the other one is "
         "(default: none)",
         may_be_0=True,
+    )
+    token_file: str = _setting(
+        "", "file with a line `name: token` for each client (default: none, everybody may ask)"
+    )
+    open: str = _setting("health", "what needs no token: health, metrics, docs, separated by commas, or none")
+    tls_cert: str = _setting(
+        "", "PEM file with the certificate chain: the mapper speaks HTTPS (default: none)"
+    )
+    tls_key: str = _setting("", "PEM file with its key (default: in the same file)")
+    tls_client_ca: str = _setting(
+        "", "PEM file with the authority whose certificates clients must have (default: none)"
+    )
+    model_token_file: str = _setting("", "file with the token that the model server asks for (default: none)")
+    model_ca_file: str = _setting(
+        "", "PEM file with the authority of the model server's certificate (default: the system's)"
     )
     allowed_hosts: str = _setting(
         "",
@@ -171,6 +201,11 @@ class MapperSettings:
         if len(set(names)) < len(names):
             raise SettingsError("schema: a name is given twice.")
         return dict(zip(names, sources, strict=True))
+
+    @property
+    def protection(self) -> Protection:
+        """Who may ask, and how."""
+        return Protection(**{item.name: getattr(self, item.name) for item in dataclasses.fields(Protection)})
 
     @property
     def limits(self) -> Limits:

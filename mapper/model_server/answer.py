@@ -35,6 +35,9 @@ def read_answer(status: int, retry_after: str | None, body: bytes) -> dict[str, 
     if status in (400, 422) and message and not (isinstance(content, dict) and "stack_trace" in content):
         raise errors.RefusedByModelError(f"The model refused the request: {message}")
     for_log = f"The model server answered with status {status}."
+    if status in (401, 403):
+        text = f"The model server asks for another login ({status}){said}"
+        raise errors.ModelServerAnswerError(text).logged_as(f"{for_log} Set --model-token-file.")
     if status in (429, 503):
         seconds = int(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else 1
         text = f"The model server is unavailable ({status}){said}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from mapper.mapping.answer import ModelAnswer
 from mapper.mapping.request import ModelRequest
 from mapper.model_server.answer import read_answer
 from mapper.model_server.connection import Connection, HttpAnswer
-from mapper.model_server.proxy import basic_login, shown_url
+from mapper.model_server.login import Login
+from mapper.model_server.proxy import shown_url
 
 VERSION_HEADER = b"x-model-version"
 MAX_VERSION_CHARACTERS = 64
@@ -76,7 +76,11 @@ class ModelServer:
     """
 
     def __init__(
-        self, url: str, limits: Limits | None = None, observe: Callable[[str, float], None] | None = None
+        self,
+        url: str,
+        limits: Limits | None = None,
+        observe: Callable[[str, float], None] | None = None,
+        login: Login | None = None,
     ) -> None:
         self._limits = limits or Limits()
         self._observe = observe
@@ -84,9 +88,10 @@ class ModelServer:
         parts = urlsplit(url)
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._ssl = ssl.create_default_context() if parts.scheme == "https" else None
         self._url = url
-        self._head = _request_head(url, "POST", "/invocations")
+        self._login = login or Login()
+        self._ssl = self._login.context(url)
+        self._head = _request_head(url, "POST", "/invocations", self._login)
         self._idle: list[Connection] = []
         limit = self._limits
         self._timeouts = {
@@ -95,6 +100,11 @@ class ModelServer:
             "file": limit.file_timeout_s,
         }
         self._gates = {kind: Gate(limit.max_concurrent, limit.max_waiting) for kind in self._timeouts}
+
+    def refresh(self) -> None:
+        """Read the token again if its file has changed."""
+        if self._login.refresh():
+            self._head = _request_head(self._url, "POST", "/invocations", self._login)
 
     def check_place(self, kind: str) -> None:
         """Nothing, when a request of a kind would get a place or could wait; else raises BusyError."""
@@ -136,11 +146,11 @@ class ModelServer:
 
     def again(self) -> ModelServer:
         """Another client of the same server, for another event loop."""
-        return ModelServer(self._url, self._limits)
+        return ModelServer(self._url, self._limits, login=self._login)
 
     async def ping(self) -> str | None:
         """Version that the model server names, if it does, with its health check; raises as `invoke` does."""
-        message = _request_head(self._url, "GET", "/ping") + b"\r\n"
+        message = _request_head(self._url, "GET", "/ping", self._login) + b"\r\n"
         try:
             async with asyncio.timeout(self._limits.predict_timeout_s):
                 answer = await self._send(message, may_repeat=True)
@@ -217,7 +227,7 @@ def _version(answer: HttpAnswer) -> str | None:
     return answer.headers.get(VERSION_HEADER, b"").decode("latin-1")[:MAX_VERSION_CHARACTERS] or None
 
 
-def _request_head(url: str, method: str, path: str) -> bytes:
+def _request_head(url: str, method: str, path: str, login: Login) -> bytes:
     """Start of a request: the line, and the headers that never change."""
     parts = urlsplit(url)
     lines = [
@@ -226,6 +236,6 @@ def _request_head(url: str, method: str, path: str) -> bytes:
         "Content-Type: application/json",
         "Accept: application/json",
     ]
-    if login := basic_login(url):
-        lines.append(f"Authorization: {login}")
+    if header := login.header(url):
+        lines.append(f"Authorization: {header}")
     return ("\r\n".join(lines) + "\r\n").encode("ascii", "strict")

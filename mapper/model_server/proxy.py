@@ -119,11 +119,19 @@ class HttpClient:
 class ModelServerProxy(TangoModelServerProxy):
     """Blocking client of a server that speaks MLflow's scoring protocol; not for several threads at once.
 
-    It waits `timeout_s` for an answer. Raises SettingsError if the URL is invalid.
+    It waits `timeout_s` for an answer; `headers` are sent along, such as Authorization. Raises SettingsError
+    if the URL is invalid.
     """
 
-    def __init__(self, server_proxy_url: str, timeout_s: float = 60.0) -> None:
-        self._client = HttpClient(server_proxy_url, {"Content-Type": "application/json"}, timeout_s)
+    def __init__(
+        self,
+        server_proxy_url: str,
+        timeout_s: float = 60.0,
+        headers: Mapping[str, str] | None = None,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        headers = {"Content-Type": "application/json", **(headers or {})}
+        self._client = HttpClient(server_proxy_url, headers, timeout_s, context)
         self._timeout_s = timeout_s
 
     def get_model_server_url(self) -> str:

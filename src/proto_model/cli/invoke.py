@@ -22,6 +22,7 @@ from proto_model.errors import InputError, ProtoModelError
 from proto_model.invocation.answer import answer_table, answered_rows, explanation_text, parsed_rows
 from proto_model.invocation.file_trip import round_trip
 from proto_model.invocation.http import InvocationError, endpoint, invoke, wait_until_up
+from proto_model.invocation.login import token_of, use_login
 from proto_model.invocation.registered import RegisteredModel, candidates, first_registered
 from proto_model.invocation.requests import request_body
 from proto_model.invocation.rows import numbered, read_records, spread_records, write_csv
@@ -45,6 +46,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--url", help=f"server (default: {MODEL_SERVER_URL}, or {MAPPER_URL} with --mapper)")
     parser.add_argument("--mapper", action="store_true", help="the server is the mapper")
+    access = parser.add_argument_group("access to the server")
+    access.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="file with a token, or one line `name: token` (default: the token in PROTO_MODEL_TOKEN)",
+    )
+    access.add_argument(
+        "--ca-file", type=Path, metavar="FILE", help="authority of the server's certificate, as a PEM file"
+    )
     parser.add_argument("--explain", action="store_true", help="ask for explanations too")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--data", type=Path, metavar="FILE", help="rows to send: JSON or CSV")
@@ -107,6 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _answered(arguments: argparse.Namespace, say: Say) -> list[dict[str, Any]]:
     """Rows of the answer to the request that the arguments ask for."""
     url = arguments.url or (MAPPER_URL if arguments.mapper else MODEL_SERVER_URL)
+    use_login(url, token_of(arguments.token_file, os.environ), arguments.ca_file)
     records = read_records(arguments.data) if arguments.data else []  # before all else: it may be wrong
     wait_until_up(url, arguments.wait_s)
     server = Server.asked(url)

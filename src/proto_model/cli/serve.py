@@ -25,11 +25,14 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proto_model.cli.model_uri import CHAMPION
+from proto_model.cli.protection import add_protection
 from proto_model.registry.offer import CAN_FOLLOW, Followed, follow_once
+from proto_model.serving.http.certificates import Protection
 from proto_model.serving.http.settings import NUMBERS, ServerSettings, expected, number
 
 if TYPE_CHECKING:
@@ -96,6 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="further port for health and metrics only, which answers however busy the other one is "
         "(default: none)",
     )
+    add_protection(parser)
     parser.add_argument("--access-log", action="store_true", help="write a line per request")
     return parser
 
@@ -106,6 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = vars(parser.parse_args(argv))
     asked = arguments.pop("model_uri") or [CHAMPION]
     follow_s = arguments.pop("follow")
+    protection = Protection(**{field.name: arguments.pop(field.name) for field in fields(Protection)})
     if arguments["workers"] > 1 and not hasattr(os, "fork"):
         parser.error("--workers: this system knows no fork; start one server per port")
     named = [_named(text) for text in asked]
@@ -113,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--follow: this system has no locks that processes share")
     if follow_s is not None and not any(Followed.of(uri) for _, uri in named):
         parser.error("--follow: no model is named by an alias, such as models:/proto_model@champion")
-    return _run(named, follow_s, ServerSettings(**arguments))
+    return _run(named, follow_s, ServerSettings(**arguments, protection=protection))
 
 
 def _named(text: str) -> tuple[str, str]:
@@ -124,7 +129,7 @@ def _named(text: str) -> tuple[str, str]:
 
 def _run(named: Sequence[tuple[str, str]], follow_s: float | None, settings: ServerSettings) -> int:
     from proto_model.errors import ProtoModelError
-    from proto_model.serving.http.app import listen, serve
+    from proto_model.serving.http.app import listen, protection_of, serve
     from proto_model.serving.http.hosting import Hosting
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
@@ -132,6 +137,7 @@ def _run(named: Sequence[tuple[str, str]], follow_s: float | None, settings: Ser
     logger = logging.getLogger(__name__)
     with ExitStack() as until_the_end:
         try:
+            protection_of(settings)
             listener = listen(settings)
             sources, board = _sources(named, until_the_end)
             logger.info("settings: %s", dataclasses.asdict(settings))

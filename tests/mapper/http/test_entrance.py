@@ -7,7 +7,8 @@ import pytest
 
 import mapper.http.entrance as entrance_module
 import mapper.http.server as server_module
-from mapper.http.refusals import BURST, Pace, Tally
+from mapper.http.entrance import BURST
+from mapper.http.refusals import Pace, Tally
 from tests.mapper.http.test_server import GET, play, until
 
 HEALTH = b"GET /health HTTP/1.1\r\n\r\n"
@@ -95,6 +96,24 @@ def test_a_burst_of_connections_that_ask_nothing_turns_nobody_away(beginning, mo
     play(scenario, max_connections=10)
 
 
+def test_a_system_that_gives_no_more_files_is_asked_again_and_told_of_once(monkeypatch, caplog):
+    accept = socket.socket.accept
+    failures = [OSError(24, "Too many open files")] * 5
+
+    def failing(listener):
+        if failures:
+            raise failures.pop()
+        return accept(listener)
+
+    async def scenario(scene):
+        monkeypatch.setattr(socket.socket, "accept", failing)
+        assert (await scene.ask(GET))[0] == 200
+        assert not failures
+
+    play(scenario)
+    assert caplog.text.count("Too many open files") == 1
+
+
 def test_those_that_wait_are_answered_when_the_server_stops(monkeypatch):
     monkeypatch.setattr(entrance_module, "WAIT_S", 60.0)
 
@@ -113,23 +132,48 @@ def test_those_that_wait_are_answered_when_the_server_stops(monkeypatch):
     play(scenario, max_connections=2)
 
 
-def test_refusals_have_a_pace(monkeypatch):
-    waits = []
+def test_refusals_wait_for_answers_in_their_order(monkeypatch):
+    monkeypatch.setattr("mapper.http.refusals.LEAST_PER_S", 0.001)
+    refused = []
 
-    async def sleep(seconds):
-        waits.append(seconds)
+    async def refuse(pace, number):
+        await pace.turn()
+        refused.append(number)
 
     async def run():
-        monkeypatch.setattr(asyncio, "sleep", sleep)
-        pace = Pace(per_s=1)
-        for _ in range(BURST + 10):
-            await pace.turn()
+        pace = Pace()
+        tasks = [asyncio.create_task(refuse(pace, number)) for number in range(int(BURST) + 10)]
+        await asyncio.sleep(0)
+        assert len(refused) == BURST
+        tasks[int(BURST)].cancel()
+        for _ in range(52):
+            pace.answered()
+        await until(lambda: len(refused) == BURST + 5)
+        assert refused[-1] == BURST + 5
+        for task in tasks:
+            task.cancel()
 
     asyncio.run(run())
 
-    assert len(waits) == 10
-    assert waits == sorted(waits)
-    assert 9 < waits[-1] <= 10
+
+def test_nobody_waits_long_for_a_refusal(monkeypatch):
+    monkeypatch.setattr("mapper.http.refusals.MAX_WAIT_S", 0.1)
+
+    async def run():
+        pace = Pace()
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(pace.turn() for _ in range(5000)))
+
+    asyncio.run(run())
+
+
+def test_refusals_go_on_where_nothing_is_answered():
+    async def run():
+        pace = Pace()
+        for _ in range(int(BURST) + 5):
+            await pace.turn()
+
+    asyncio.run(run())
 
 
 def test_the_log_has_one_line_for_many_refusals(monkeypatch, caplog):

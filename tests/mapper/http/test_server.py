@@ -32,7 +32,17 @@ TURNED_AWAY = (
 
 
 @pytest.mark.parametrize(
-    "name", ["connection.py", "entrance.py", "health.py", "hosts.py", "refusals.py", "server.py"]
+    "name",
+    [
+        "access.py",
+        "certificates.py",
+        "connection.py",
+        "entrance.py",
+        "health.py",
+        "hosts.py",
+        "refusals.py",
+        "server.py",
+    ],
 )
 def test_both_sides_have_the_same_server(name):
     here, there = (Path(package.__file__).parent for package in (mapper.http, proto_model.serving.http))
@@ -111,15 +121,15 @@ class Scene:
     def __init__(self, server, app, address):
         self.server = server
         self.app = app
-        self._address = address
+        self.address = address
         self.clients = []
 
     @property
     def connections(self):
         return self.server.server_state.connections
 
-    async def connect(self, wire=b""):
-        client = Client(*await asyncio.open_connection(*self._address))
+    async def connect(self, wire=b"", ssl=None):
+        client = Client(*await asyncio.open_connection(*self.address, ssl=ssl))
         self.clients.append(client)
         client.send(wire)
         return client
@@ -143,6 +153,8 @@ def play(
     loop_factory=None,
     hosts=None,
     max_bodies_bytes=10**9,
+    access=None,
+    tls=None,
 ):
     """Run a coroutine function that is given a scene; in the end nobody may be left."""
 
@@ -156,6 +168,8 @@ def play(
             max_bodies_bytes,
             ("/health",),
             lambda: TURNED_AWAY,
+            access=access,
+            tls=tls,
         )
         config = GuardedConfig(app, limits)
         config.load()

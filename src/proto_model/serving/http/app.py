@@ -16,8 +16,10 @@ from typing import Any
 import orjson
 
 from proto_model.errors import ProtoModelError
+from proto_model.serving.http.access import Access, AccessError
 from proto_model.serving.http.binary import LENGTH_HEADER, OCTETS
 from proto_model.serving.http.body import ENCODINGS, decoded, media_type
+from proto_model.serving.http.certificates import Certificates
 from proto_model.serving.http.connection import ClientGoneError, Limits, RefusedError, read_body, reserve
 from proto_model.serving.http.errors import (
     EncodingError,
@@ -36,7 +38,7 @@ from proto_model.serving.http.models import Generation, Models
 from proto_model.serving.http.payload import JSON
 from proto_model.serving.http.refusals import Pace, Tally
 from proto_model.serving.http.server import beside, bind, freeze, run, supervise
-from proto_model.serving.http.settings import ServerSettings
+from proto_model.serving.http.settings import ServerSettings, ServerSettingsError
 from proto_model.serving.http.v2 import INDEX, Paths
 
 logger = logging.getLogger(__name__)
@@ -57,9 +59,16 @@ NAMED = "/models/"
 BELOW_MODELS = {path: path for path in (*INVOCATIONS, "/ping", "/version")} | {"/schema": "/v1/schema"}
 # Answered even when too many connections are open.
 HEALTH = ("/ping", "/health", "/v2/health/live", "/v2/health/ready")
+# What can be left open where tokens are needed.
+OPEN = {
+    "health": HEALTH,
+    "metrics": ("/metrics",),
+    "docs": ("/version", "/v1/schema", "/openapi.json", "/v2", "/v2/"),
+}
 # MLflow's codes of requests that were not read to their end.
 REFUSED = {
     400: "BAD_REQUEST",
+    401: "UNAUTHENTICATED",
     408: "DEADLINE_EXCEEDED",
     413: "RESOURCE_LIMIT_EXCEEDED",
     421: "BAD_REQUEST",
@@ -68,13 +77,19 @@ REFUSED = {
     503: "TEMPORARILY_UNAVAILABLE",
     505: "BAD_REQUEST",
 }
-SUMMED = (503,)  # refusals, which get no lines of their own in the log
+BEARER = (b"www-authenticate", b'Bearer realm="proto_model"')
+SUMMED = (401, 503)  # refusals, which get no lines of their own in the log
 # A thread that computes lets go of the interpreter after this time; by default a row waits 5 ms for it.
 SWITCH_INTERVAL_S = 0.0005
 
 
+def _both_errors(code: str, text: str) -> bytes:
+    """An error in MLflow's words and in those of V2, for a request that was not read."""
+    return orjson.dumps({"error_code": code, "message": text, "error": text})
+
+
 def _turned_away(text: str) -> bytes:
-    body = orjson.dumps({"error_code": REFUSED[503], "message": text, "error": text})
+    body = _both_errors(REFUSED[503], text)
     head = f"content-type: {JSON}\r\ncontent-length: {len(body)}\r\nretry-after: 1\r\nconnection: close"
     return f"HTTP/1.1 503 Service Unavailable\r\n{head}\r\n\r\n".encode() + body
 
@@ -138,7 +153,7 @@ class App:
             return
         except RefusedError as error:
             status, code, text = error.status, REFUSED[error.status], str(error)
-            content = _error(is_v2, code, text)
+            content = _both_errors(code, text) if status == 401 else _error(is_v2, code, text)
             is_last = True
         except Exception as error:
             status, code, text = fault(error)
@@ -151,6 +166,8 @@ class App:
         headers.append((b"content-length", b"%d" % len(content)))
         if status == 503:
             headers.append((b"retry-after", b"%d" % generation.service.retry_after_s))
+        elif status == 401:
+            headers.append(BEARER)
         elif status == 405:
             headers.append((b"allow", b"POST" if path.endswith((*INVOCATIONS, "/infer")) else b"GET"))
         if is_last:  # what is still to come of the request is not wanted
@@ -158,7 +175,8 @@ class App:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
         route = "v2" if is_v2 else "invocations" if path in INVOCATIONS else path[1:]
-        self._count(route, generation, status, time.perf_counter() - begin, n_rows)
+        seconds, client = time.perf_counter() - begin, scope.get("client_name", "")
+        self._count(route, generation, status, seconds, n_rows, client)
 
     def turned_away(self) -> bytes:
         """What a connection is told for which there is no place; counts it."""
@@ -169,15 +187,28 @@ class App:
         """Have what is at work end at its next step, and the threads with it."""
         self.models.close()
 
-    def _count(self, route: str, generation: Generation, status: int, seconds: float, n_rows: int) -> None:
+    def _count(
+        self,
+        route: str,
+        generation: Generation,
+        status: int,
+        seconds: float,
+        n_rows: int,
+        client: str = "",
+    ) -> None:
         self.metrics.count(route, status, seconds, n_rows)
+        if client:
+            self.metrics.clients.count(client)
         route = route if route in ROUTES else "other"  # a path may hold anything, line ends included
         if status in SUMMED:
             self._tally.add(f"route={route} status={status}")
-        elif self.settings.access_log:
+            return
+        self._pace.answered()
+        if self.settings.access_log:
             logger.info(
-                "route=%s model_name=%s model_version=%s rows=%d status=%d duration_ms=%.3f",
+                "route=%s%s model_name=%s model_version=%s rows=%d status=%d duration_ms=%.3f",
                 route,
+                f" client={client}" if client else "",
                 generation.name,
                 generation.version or "-",
                 n_rows,
@@ -291,6 +322,14 @@ def listen(settings: ServerSettings) -> socket.socket:
         ) from error
 
 
+def protection_of(settings: ServerSettings) -> tuple[Access | None, Certificates | None]:
+    """Tokens and certificates; raises ServerSettingsError if they cannot be used."""
+    try:
+        return settings.protection.access(OPEN), settings.protection.certificates()
+    except AccessError as error:
+        raise ServerSettingsError(str(error)) from error
+
+
 def serve(hosting: Hosting, listener: socket.socket) -> int:
     """Answer until SIGTERM or SIGINT, then finish what was begun; the process's exit code.
 
@@ -300,8 +339,11 @@ def serve(hosting: Hosting, listener: socket.socket) -> int:
     settings = hosting.settings
     metrics = Metrics(settings.workers)
     hosts = Hosts(settings.host, listener.getsockname()[0], settings.allowed_hosts)
-    if hosts.warning:
-        logger.warning(hosts.warning)
+    access, tls = protection_of(settings)
+    scheme = "http" if tls is None else "https"
+    for warning in (hosts.warning, settings.protection.warning(listener.getsockname()[0])):
+        if warning:
+            logger.warning(warning)
     limits = Limits(
         settings.max_connections,
         settings.body_timeout_s,
@@ -309,6 +351,8 @@ def serve(hosting: Hosting, listener: socket.socket) -> int:
         hosts,
         settings.max_bodies_bytes,
         HEALTH,
+        access=access,
+        tls=tls,
     )
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     asks = (signal.SIGHUP,) if hosting.board is not None else ()
@@ -332,10 +376,10 @@ def serve(hosting: Hosting, listener: socket.socket) -> int:
 
     if settings.workers == 1:
         hosted = Hosted(hosting, changed=metrics.set_jobs)
-        _tell(hosted.models.all, listener)
+        _tell(hosted.models.all, listener, scheme)
         answer(hosted, listener, at)
         return 0
-    _tell(hosting.load_all(), listener)
+    _tell(hosting.load_all(), listener, scheme)
     freeze()
 
     def work(worker: int, supervisor: int) -> None:
@@ -347,9 +391,9 @@ def serve(hosting: Hosting, listener: socket.socket) -> int:
     return supervise(work, settings.workers, ended=lambda _: None, passed_on=asks)
 
 
-def _tell(models: Sequence[Generation], listener: socket.socket) -> None:
+def _tell(models: Sequence[Generation], listener: socket.socket, scheme: str) -> None:
     """Say what is served, and where."""
     host, port = listener.getsockname()[:2]
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
     for model in models:
         logger.info("%s version %s on %s", model.name, model.version or "-", address)

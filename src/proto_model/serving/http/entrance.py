@@ -7,8 +7,8 @@ accepted here.
 Those for which there is no place are accepted all the same, and wait outside the server's protocol, where one
 costs a socket. A place goes to those that have sent the head of a request, in their order, as soon as one is
 free or a silent connection gives way. A question about health needs none. Who has waited for long is refused
-with bytes that are ready, so many a second at most: clients that ask again at once do not keep the server
-from answering the others. When even the waiting places are taken, the system keeps the rest.
+with bytes that are ready, a few for each answer: clients that ask again at once do not keep the server from
+answering the others. When even the waiting places are taken, the system keeps the rest.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import errno
 import logging
 import selectors
 import socket
-import ssl
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from itertools import islice
 from typing import Protocol, cast
 
-__all__ = ["REFUSALS_PER_S", "Entrance", "Places"]
+from .certificates import HELLO, NOT_TLS, Certificates
+
+__all__ = ["BURST", "LEAST_PER_S", "MAX_WAIT_S", "PER_ANSWER", "Entrance", "Places"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,13 +33,18 @@ BACKLOG = 4096
 ACCEPTED_AT_A_TIME = 256
 TICK_S = 0.05
 WAIT_S = 0.5  # for a place
-REFUSALS_PER_S = 1000
+MAX_WAIT_S = 5.0  # for a refusal
+WARN_EVERY_S = 10.0
+BURST = 50.0  # refusals that are sent at once
+PER_ANSWER = 0.1  # refusals go out for each answer
+LEAST_PER_S = 20  # refusals, where nothing is answered
 LINGER_S = 1.0  # more of a refused request may be on its way: closing at once would reset the answer
 HANDSHAKE_TIMEOUT_S = 10.0  # of TLS
 SPARE = 32  # places beyond the limit, for questions about health
 PEEK_BYTES = 2048  # which has more than that in its head has said enough
 CHECKED_PER_TICK = 100  # of those that have sent part of a head
 DRAIN_BYTES = 64 * 1024
+RECORD_HEAD = 5  # bytes of a TLS record before its content; the last two are its length
 # The connection has ended already, or the network is to blame: the next one may be well.
 PASSING = (
     errno.ECONNABORTED,
@@ -63,6 +68,9 @@ class Places(Protocol):
     def protocol(self, is_beyond: bool) -> asyncio.Protocol:
         """Of a new connection, which may be one beyond the limit."""
 
+    def n_answered(self) -> int:
+        """How many answers have been given."""
+
     def turned_away(self) -> bytes:
         """What a connection is told that has waited in vain; counts it."""
 
@@ -76,7 +84,7 @@ class Entrance:
         places: Places,
         n_waiting: int,
         health: tuple[str, ...] = (),
-        tls: Callable[[], ssl.SSLContext] | None = None,
+        tls: Certificates | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listeners = list(listeners)
@@ -85,14 +93,18 @@ class Entrance:
         self._health = tuple(f"GET {path}{end}".encode() for path in health for end in " ?")
         self._tls = tls
         self._is_open = False
-        self._connecting: dict[asyncio.Task[None], None] = {}  # in their order
+        self._connecting: dict[asyncio.Task[None], float] = {}  # and since when, in their order
         self._silent = selectors.DefaultSelector()
         self._partial: deque[tuple[socket.socket, float]] = deque()  # they have sent part of a head
         self._asking: deque[tuple[socket.socket, float]] = deque()  # and since when
         self._refused: deque[tuple[socket.socket, float]] = deque()  # and until when they linger
+        self._credit, self._n_answered = BURST, 0
         self._ticking: asyncio.TimerHandle | None = None
+        self._warned_at = -WARN_EVERY_S
         self._is_called = False
         self._is_ending = self._is_over = False
+        if self._tls is not None and hasattr(self._silent, "fileno"):  # all wait for the first bytes there
+            self._loop.add_reader(self._silent.fileno(), self._look)
         for listener in self._listeners:
             listener.setblocking(False)
             listener.listen(BACKLOG)
@@ -124,6 +136,8 @@ class Entrance:
         for client, _ in self._refused:
             client.close()
         self._is_over = True
+        if self._tls is not None and hasattr(self._silent, "fileno"):
+            self._loop.remove_reader(self._silent.fileno())
         self._silent.close()
 
     # Accepting
@@ -153,7 +167,7 @@ class Entrance:
                 self._pause(error)
                 break
             client.setblocking(False)
-            if self._is_ending or (not self._asking and self._n_free() > 0):
+            if self._is_ending or (self._tls is None and not self._asking and self._n_free() > 0):
                 self._connect(client)
             else:
                 self._park(client)
@@ -164,7 +178,10 @@ class Entrance:
 
     def _pause(self, error: OSError) -> None:
         """Too many files are open, or memory is short: who is silent goes, and the system keeps the rest."""
-        logger.warning("A connection could not be accepted: %s.", error.strerror)
+        now = self._loop.time()
+        if now >= self._warned_at + WARN_EVERY_S:
+            self._warned_at = now
+            logger.warning("A connection could not be accepted: %s.", error.strerror)
         self._thin_out()
         self._close()
         self._tick_soon()
@@ -174,11 +191,11 @@ class Entrance:
 
     def _connect(self, client: socket.socket, is_beyond: bool = False) -> None:
         task = self._loop.create_task(self._connected(client, is_beyond))
-        self._connecting[task] = None
+        self._connecting[task] = self._loop.time()
         task.add_done_callback(self._has_connected)
 
     async def _connected(self, client: socket.socket, is_beyond: bool) -> None:
-        context = None if self._tls is None else self._tls()
+        context = None if self._tls is None else self._tls.context()
         try:
             await self._loop.connect_accepted_socket(
                 lambda: self._places.protocol(is_beyond),
@@ -221,13 +238,26 @@ class Entrance:
             beginning = b""
         if not beginning:
             client.close()
+        elif self._tls is not None and beginning[0] != HELLO:
+            self._end_with(client, NOT_TLS)
+        elif not self._has_begun(beginning):
+            self._partial.append((client, since))
+        elif self._tls is not None and not self._asking and self._n_free() > 0:
+            self._connect(client)
         elif self._tls is None and beginning.startswith(self._health) and self._places.n_free() > -SPARE:
             self._connect(client, is_beyond=True)
-        elif self._tls is None and len(beginning) < PEEK_BYTES and b"\r\n\r\n" not in beginning:
-            self._partial.append((client, since))
         else:
             self._asking.append((client, self._loop.time()))
         return True
+
+    def _has_begun(self, beginning: bytes) -> bool:
+        """Whether the head of a request, or TLS's first message, is whole."""
+        if len(beginning) == PEEK_BYTES:
+            return True
+        if self._tls is None:
+            return b"\r\n\r\n" in beginning
+        length = int.from_bytes(beginning[RECORD_HEAD - 2 : RECORD_HEAD])
+        return len(beginning) >= RECORD_HEAD + length
 
     def _next(self) -> socket.socket:
         """Whose turn it is: the connection that has waited longest, and silent ones last."""
@@ -259,18 +289,18 @@ class Entrance:
         """See who has asked meanwhile, make room for them, and refuse those that have waited for long."""
         self._ticking = None
         now = self._loop.time()
-        if self._silent.get_map():
-            for key, _ in self._silent.select(0):
-                self._silent.unregister(key.fileobj)
-                self._has_asked(cast("socket.socket", key.fileobj), key.data)
+        self._look()
         for _ in range(min(len(self._partial), CHECKED_PER_TICK)):
             self._has_asked(*self._partial.popleft())
         if self._asking and self._n_free() < len(self._asking):
             self._make_room(len(self._asking) - max(0, self._n_free()))
         self._let_in()
-        for _ in range(int(REFUSALS_PER_S * TICK_S)):
-            if not self._asking or self._asking[0][1] + WAIT_S > now:
-                break
+        n_answered = self._places.n_answered()
+        self._credit = min(BURST, self._credit + PER_ANSWER * (n_answered - self._n_answered))
+        self._credit = max(self._credit, LEAST_PER_S * TICK_S)
+        self._n_answered = n_answered
+        while self._asking and self._asking[0][1] + (WAIT_S if self._credit >= 1 else MAX_WAIT_S) <= now:
+            self._credit = max(0.0, self._credit - 1)
             self._refuse(self._asking.popleft()[0])
         while self._refused and self._refused[0][1] <= now:
             _drain(self._refused.popleft()[0])
@@ -279,23 +309,35 @@ class Entrance:
         if self._n_parked() or self._refused or not self._is_open:
             self._tick_soon()
 
+    def _look(self) -> None:
+        """See which of the silent ones have sent something."""
+        if self._silent.get_map():
+            for key, _ in self._silent.select(0):
+                self._silent.unregister(key.fileobj)
+                self._has_asked(cast("socket.socket", key.fileobj), key.data)
+
     def _make_room(self, n_wanted: int) -> None:
         """Have silent connections give way, and those that are slow to begin with TLS."""
-        n_slow = len(self._connecting) if self._tls is not None else 0
-        for task in list(islice(self._connecting, min(n_slow, 1 + n_slow // 20))):
+        late = self._loop.time() - WAIT_S
+        slow = [task for task, since in self._connecting.items() if since < late]
+        for task in slow[:n_wanted] if self._tls is not None else ():
             task.cancel()
         self._places.make_room(n_wanted)
 
     def _let_in(self) -> None:
         self._is_called = False
-        while self._n_parked() and self._n_free() > 0:
+        while (self._asking if self._tls else self._n_parked()) and self._n_free() > 0:
             self._connect(self._next())
 
     def _refuse(self, client: socket.socket) -> None:
         """Tell it so, and close the connection when it has read that."""
         answer = self._places.turned_away()
+        self._end_with(client, answer if self._tls is None else b"")
+
+    def _end_with(self, client: socket.socket, answer: bytes) -> None:
+        """Send an answer, and close the connection a little later."""
         try:
-            if self._tls is None:
+            if answer:
                 client.recv(DRAIN_BYTES)
                 client.send(answer)
             client.shutdown(socket.SHUT_WR)
@@ -303,6 +345,7 @@ class Entrance:
             client.close()
         else:
             self._refused.append((client, self._loop.time() + LINGER_S))
+            self._tick_soon()
 
 
 def _drain(client: socket.socket) -> None:

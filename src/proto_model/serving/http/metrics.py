@@ -13,8 +13,10 @@ from bisect import bisect_left
 from collections.abc import Callable
 from itertools import accumulate
 
+from proto_model.serving.http.client_counts import ClientCounts
+
 ROUTES = ("invocations", "v2", "ping", "health", "version", "metrics", "other")
-STATUSES = (200, 400, 404, 405, 408, 413, 415, 421, 431, 500, 501, 503, 504, 505)
+STATUSES = (200, 400, 401, 404, 405, 408, 413, 415, 421, 431, 500, 501, 503, 504, 505)
 BUCKETS_S = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1, 2.5, 5, 10, 30, 120, 600, 3600),
@@ -41,6 +43,7 @@ class Metrics:
         numbers = memoryview(self._memory).cast("d")
         self._workers = [numbers[_SIZE * i : _SIZE * (i + 1)] for i in range(n_workers)]
         self._mine = self._workers[0]
+        self.clients = ClientCounts(n_workers)
         self._start = time.time()
         self._page = b""
         self._pages_left, self._second_ends = PAGES_PER_S, time.monotonic() + 1
@@ -48,6 +51,7 @@ class Metrics:
     def use(self, worker: int) -> None:
         """Count as this worker from now on; it has no jobs yet, whatever one before it had."""
         self._mine = self._workers[worker]
+        self.clients.use(worker)
         for kind in JOBS:
             self.set_jobs(kind, 0)
 
@@ -91,6 +95,7 @@ class Metrics:
             if value:
                 lines.append(f'proto_model_requests_total{{route="{route}",status="{status}"}} {value:.0f}')
         lines += [
+            *self.clients.lines(),
             "# HELP proto_model_request_seconds From the request's headers to its answer.",
             "# TYPE proto_model_request_seconds histogram",
         ]

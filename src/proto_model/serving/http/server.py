@@ -61,7 +61,8 @@ class GuardedServer(Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup([])
         limits = self.config.limits
-        self._entrance = Entrance(sockets or [], self, _waiting_places(limits.max_connections), limits.health)
+        n_waiting = _waiting_places(limits.max_connections)
+        self._entrance = Entrance(sockets or [], self, n_waiting, limits.health, limits.tls)
         self.config.place_left = self._entrance.place_left
         self._sweep()
         self._begun()
@@ -84,6 +85,10 @@ class GuardedServer(Server):
         connection.is_beyond = is_beyond
         return connection
 
+    def n_answered(self) -> int:
+        """How many answers have been given."""
+        return self.config.n_answered
+
     def turned_away(self) -> bytes:
         """What a connection is told that has waited for a place in vain."""
         return self.config.limits.turned_away()
@@ -91,7 +96,11 @@ class GuardedServer(Server):
     def _sweep(self) -> None:
         for connection in list(cast("set[GuardedConnection]", self.server_state.connections)):
             connection.sweep()
-        self.config.limits.beat()
+        limits = self.config.limits
+        limits.beat()
+        for files in (limits.access, limits.tls):
+            if files is not None:
+                files.refresh()
         if self._supervisor is not None and os.getppid() != self._supervisor:
             self.should_exit = True
         asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
@@ -204,6 +213,7 @@ def _answer_beside(app: Any, limits: Limits, listener: socket.socket) -> Callabl
             drain_timeout_s=0.1,
             health=(),
             beat=lambda: None,
+            tls=None,
         ),
     )
     config.load()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from proto_model.errors import ProtoModelError
+from proto_model.serving.http.certificates import Protection
 
 # Settings that are numbers, with the smallest value that makes sense and what they are.
 NUMBERS: dict[str, tuple[type, float, str]] = {
@@ -67,6 +68,7 @@ class ServerSettings:
     file_timeout_s: float = 4 * 3600.0
     access_log: bool = False
     health_port: int = 0  # 0: none
+    protection: Protection = field(default_factory=Protection)
     allowed_hosts: tuple[str, ...] = ()  # besides the address; names, `*.example.com`, or `*`
 
     @classmethod
