@@ -108,3 +108,10 @@ def _pip(python: Path, command: str, *arguments: str | Path) -> None:
     )
     if done.returncode != 0:
         pytest.skip(f"pip cannot fetch {arguments[-1]} here: {done.stderr.strip()[-200:]}")
+
+
+def promtool(*arguments: str | Path, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    """What Prometheus' own checker says."""
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed (apt-get install prometheus)")
+    return subprocess.run(["promtool", *arguments], input=given, capture_output=True, text=True)

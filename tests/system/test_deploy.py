@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from proto_model.cli import container
+from proto_model.serving.http.metrics import STATUSES
+from tests.deploy.dashboard import METRIC, SCRAPED, asked, expressions
 from tests.deploy.kustomization import DEPLOY, KUBERNETES, containers, rendered
+from tests.deploy.published import promtool
 from tests.file_servers import free_ports, get, post
 from tests.terminal import background
 
@@ -126,6 +130,70 @@ def test_a_model_that_kserve_mounts_answers_as_kserve_asks(services: Services):
     _, plain = post(f"{url}/invocations", {"dataframe_records": [ROW]})
     assert outputs["prediction"] == [plain["predictions"][0]["prediction"]]
     assert outputs["probability"] == [plain["predictions"][0]["probability"]]
+
+
+@pytest.fixture(scope="module")
+def pages(services: Services) -> str:
+    """What Prometheus scrapes from both services after requests of every kind, right and wrong."""
+    server, mapper = services
+    inputs = [
+        {"name": name, "datatype": "FP64", "shape": [1, 1], "data": [value]} for name, value in ROW.items()
+    ]
+    expected = [
+        (post(f"{server}/invocations", {"dataframe_records": [ROW]}), 200),
+        (post(f"{server}/invocations", {"dataframe_records": [ROW | {"petal width (cm)": "wide"}]}), 400),
+        (post(f"{server}/v2/models/proto_model/infer", {"inputs": inputs}), 200),
+        (post(f"{mapper}/v1/predict", {"data": ROW}), 200),
+        (post(f"{mapper}/v1/predict", {"data": ROW | {"petal width (cm)": 1000}}), 200),
+        (post(f"{mapper}/v1/predict", {"data": {"petal width (cm)": "wide"}}), 422),
+        (post(f"{mapper}/v1/explain", {"data": ROW}), 200),
+    ]
+    assert [status for (status, _), _ in expected] == [status for _, status in expected]
+    return get(f"{server}/metrics") + get(f"{mapper}/metrics")
+
+
+def test_every_query_asks_for_metrics_that_running_services_have(pages: str):
+    samples: dict[str, list[dict[str, str]]] = {}
+    for name, labels in re.findall(r"^(\w+)(?:\{(.*)\})? \S+$", pages, re.MULTILINE):
+        samples.setdefault(name, []).append(dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', labels)))
+
+    n_asked = 0
+    for name, matchers in asked():
+        assert name in samples, f"no service has {name}"
+        known = {label for sample in samples[name] for label in sample}
+        for label, operator, value in matchers:
+            assert label in known | SCRAPED, f"{name} has no label {label}"
+            if label in known and label != "status":
+                assert operator in ("=", "=~")
+                pattern = value if operator == "=~" else re.escape(value)
+                assert any(re.fullmatch(pattern, sample.get(label, "")) for sample in samples[name]), (
+                    f"no sample of {name} has {label}{operator}{value}"
+                )
+        n_asked += 1
+    assert n_asked >= 25
+    for expression in expressions():
+        of_all = {
+            label for match in METRIC.finditer(expression) for sample in samples[match[1]] for label in sample
+        }
+        for grouping in re.findall(r"by \(([^)]*)\)", expression):
+            assert set(re.split(r",\s*", grouping)) <= of_all | SCRAPED, expression
+
+
+def test_every_status_that_queries_name_is_one_that_the_services_count(pages: str):
+    for name, matchers in asked():
+        for label, _, value in matchers:
+            if label == "status" and name.startswith("proto_model"):
+                assert any(re.fullmatch(value, str(status)) for status in STATUSES), value
+                assert all(
+                    any(re.fullmatch(part, str(status)) for status in STATUSES) for part in value.split("|")
+                ), value
+
+
+def test_prometheus_finds_no_fault_in_the_metrics(services: Services, pages: str):
+    for url in services:
+        done = promtool("check", "metrics", given=get(f"{url}/metrics"))
+
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _deployments() -> list[dict[str, Any]]:
