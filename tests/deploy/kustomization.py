@@ -16,7 +16,7 @@ DEPLOY = ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
 OVERLAYS = ("staging", "production")
 
-_KNOWN = {"apiVersion", "kind", "resources", "namespace", "labels", "patches", "images"}
+_KNOWN = {"apiVersion", "kind", "resources", "namespace", "labels", "patches", "images", "commonAnnotations"}
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
@@ -40,6 +40,9 @@ def rendered(folder: Path) -> list[dict[str, Any]]:
                 _change(resource, **operation)
     for resource in resources:
         _label(resource, kustomization.get("labels", []))
+        for place in _described(resource):
+            if annotations := kustomization.get("commonAnnotations"):
+                place.setdefault("annotations", {}).update(annotations)
         if "namespace" in kustomization and resource["kind"] != "Namespace":
             resource["metadata"]["namespace"] = kustomization["namespace"]
         for container in containers(resource):
@@ -81,8 +84,12 @@ def _change(resource: Any, op: str, path: str, value: Any) -> None:
 
 def _label(resource: dict[str, Any], labels: list[dict[str, Any]]) -> None:
     for label in labels:
-        places = [resource["metadata"]]
-        if label["includeTemplates"] and "template" in resource.get("spec", {}):
-            places.append(resource["spec"]["template"]["metadata"])
-        for place in places:
+        assert label["includeTemplates"]
+        for place in _described(resource):
             place.setdefault("labels", {}).update(label["pairs"])
+
+
+def _described(resource: dict[str, Any]) -> list[dict[str, Any]]:
+    """Metadata of a resource and of its pods."""
+    template = resource.get("spec", {}).get("template")
+    return [resource["metadata"], *([template["metadata"]] if template else [])]

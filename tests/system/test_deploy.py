@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import mlflow
 import pytest
 
 from proto_model.cli import container
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.system
 ROOT = Path(__file__).resolve().parents[2]
 ROW = {"sepal length (cm)": 6.1, "sepal width (cm)": 2.9, "petal length (cm)": 4.6, "petal width (cm)": 1.4}
 
+MISSING = [tool for tool in ("mmdebstrap", "skopeo") if shutil.which(tool) is None]
 # The entry point of an image, with another folder in the place of /mnt/models, which a test cannot mount.
 CONTAINER = """
 import pathlib, sys
@@ -194,6 +196,90 @@ def test_prometheus_finds_no_fault_in_the_metrics(services: Services, pages: str
         done = promtool("check", "metrics", given=get(f"{url}/metrics"))
 
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(store: Path, tmp_path: Path):
+    done = _released(store, tmp_path, "--registry", "registry.example.com/iris", "--dry-run")
+
+    assert done.returncode == 0, done.stderr
+    assert "is version 3 of proto_model" in done.stderr
+    assert "would test, build and push registry.example.com/iris/model-server:3" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert _deployed(store) == {}
+
+
+def test_without_debians_tools_a_release_is_tested_and_leaves_the_building_to_docker(
+    store: Path, tmp_path: Path
+):
+    done = _released(store, tmp_path, "--registry", "registry.example.com/iris", "--context")
+
+    assert done.returncode == 0, done.stderr
+    assert "Model server: serves version 3\nModel server: predicts\nMapper: predicts\n" in done.stderr
+    for image in ("model-server", "mapper"):
+        folder = tmp_path / "work" / "staging" / image
+        assert (folder / "Dockerfile").is_file()
+        assert f"docker build --push -t registry.example.com/iris/{image}:3 {folder}" in done.stdout
+
+
+def test_an_environment_without_manifests_is_told(store: Path, tmp_path: Path):
+    done = _released(store, tmp_path, "--registry", "registry.example.com", "-e", "prod")
+
+    assert done.returncode == 1
+    assert "DEPLOYMENT_ENV to one of: production, staging." in done.stderr
+
+
+@pytest.mark.images
+@pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (apt-get install)")
+def test_a_release_goes_into_a_folder_in_place_of_a_registry_and_is_noted(store: Path, tmp_path: Path):
+    registry = tmp_path / "registry"
+
+    done = _released(store, tmp_path, "--registry", f"oci:{registry}", "--wait", "90s")
+
+    assert done.returncode == 0, done.stderr
+    images = dict(line.split("@") for line in done.stdout.splitlines())
+    for image in ("model-server", "mapper"):
+        index = json.loads((registry / image / "index.json").read_text())
+        assert [one["digest"] for one in index["manifests"]] == [images[f"registry/{image}"]]
+        assert index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"] == "3"
+    work = tmp_path / "work" / "staging"
+    deployments = [one for one in rendered(work) if one["kind"] == "Deployment"]
+    assert {containers(one)[0]["image"] for one in deployments} == {
+        f"{name}@{digest}" for name, digest in images.items()
+    }
+    status = "rollout status deployment/{} --namespace proto-model-staging --timeout=90s"
+    assert (tmp_path / "kubectl.log").read_text().splitlines() == [
+        f"apply --kustomize {work}",
+        status.format("model-server"),
+        status.format("mapper"),
+    ]
+    assert _deployed(store) == {"3": f"registry/model-server@{images['registry/model-server']}"}
+
+
+def _released(store: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """`release` of the challenger into staging, with a kubectl that notes what it is asked and agrees."""
+    programs = store / "programs"
+    programs.mkdir(exist_ok=True)
+    (programs / "kubectl").write_text(f'#!/bin/sh\necho "$@" >> {folder}/kubectl.log\n')
+    (programs / "kubectl").chmod(0o755)
+    command = ["-m", "proto_model", "release", "-m", "models:/proto_model@challenger"]
+    command += ["--overlays", str(KUBERNETES / "overlays"), "--work", str(folder / "work"), *options]
+    environment = os.environ | {
+        "DEPLOYMENT_ENV": "staging",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{store / 'mlflow.db'}",
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+    }
+    return subprocess.run(
+        [sys.executable, *command], cwd=store, env=environment, capture_output=True, text=True
+    )
+
+
+def _deployed(store: Path) -> dict[str, str]:
+    """Image of each version that runs in staging."""
+    client = mlflow.MlflowClient(f"sqlite:///{store / 'mlflow.db'}")
+    versions = client.search_model_versions("name = 'proto_model'")
+    return {
+        str(one.version): one.tags["deployed_staging"] for one in versions if "deployed_staging" in one.tags
+    }
 
 
 def _deployments() -> list[dict[str, Any]]:
