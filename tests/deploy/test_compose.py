@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import mlflow.cli
 import pytest
 import yaml
+from mlflow.server.security_utils import is_allowed_host_header
 
 from mapper.http.settings import PREFIX, MapperSettings
 from proto_model.cli import container, serve
@@ -72,6 +74,18 @@ def test_every_option_is_known_to_what_runs():
     files = SERVICES["file-server"]["environment"]
     assert set(files) <= {FILES + field.name.upper() for field in dataclasses.fields(FileSettings)}
     assert FileSettings.from_environment(files).allow_http
+
+
+def test_mlflow_knows_its_options():
+    given = SERVICES["mlflow"]["command"]
+
+    known = {option for parameter in mlflow.cli.server.params for option in parameter.opts}
+    assert given[:2] == ["mlflow", "server"]
+    assert {option.partition("=")[0] for option in given[2:]} <= known
+    (hosts,) = (option.partition("=")[2] for option in given if option.startswith("--allowed-hosts="))
+    for host in ("mlflow:5000", "127.0.0.1:5000", "localhost:5000"):
+        assert is_allowed_host_header(hosts.split(","), host)
+    assert not is_allowed_host_header(hosts.split(","), "example.com:5000")
 
 
 def test_names_of_services_and_files_are_those_that_there_are():
