@@ -7,9 +7,12 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# A process for each core, eight at most; the tests of a file share servers, so one process runs them. tests/conftest.py
+# gives the order.
+PARALLEL := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 LISTS := pyproject.toml mapper/pyproject.toml constraints.txt requirements.txt
 
-.PHONY: help demo test quick bombs crowds images sequence spark fuzz soak install install-dev lock wheels format lint types all clean
+.PHONY: help demo test quick bombs crowds swaps images sequence spark fuzz soak install install-dev lock wheels format lint types all clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +21,7 @@ demo: $(VENV)/.installed ## set up and run every step once: train, promote, serv
 	$(BIN)/python scripts/demo.py
 
 test: $(VENV)/.installed-dev ## set up and run every test, those with real servers included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 fuzz: $(VENV)/.installed-dev ## every parser for FUZZ_MINUTES (15) in all: build/fuzz
 	$(PIP) install -q -c constraints.txt -e ".[fuzz]"
@@ -28,10 +31,13 @@ soak: $(VENV)/.installed-dev ## the servers under load, kills, faults and crowds
 	$(BIN)/python -m scripts.soak --minutes $${SOAK_MINUTES:-60}
 
 quick: $(VENV)/.installed-dev ## the tests that start no servers
-	$(BIN)/python -m pytest -m "not system and not bombs and not crowds and not images"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not system and not bombs and not crowds and not images"
 
 bombs: $(VENV)/.installed-dev ## every small file that unpacks to much, of which the tests have the short form: a minute
 	$(BIN)/python -m pytest -m "bombs or not bombs" tests/proto_model/files/test_bombs.py
+
+swaps: $(VENV)/.installed-dev ## a hundred promotions under load, with one worker and with two: five minutes
+	N_SWAPS=100 $(BIN)/python -m pytest -k promotions tests/system/test_follow.py
 
 crowds: $(VENV)/.installed-dev ## sixty promotions at once, and kills before every write of one: a minute or two
 	$(BIN)/python -m pytest -m "crowds or not crowds" -k "at_once or killed" tests/proto_model/registry/promotion/test_moves.py

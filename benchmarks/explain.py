@@ -68,6 +68,7 @@ MEASURES: list[tuple[str, str, int, dict[str, float]]] = [
     ("fidelity", "balanced fidelity (median)", 1, {"adult": 0.87, "breast_cancer": 0.80, "wine": 0.88}),
     ("class_fidelity", "fidelity of the row's class against the rest (median)", 1, {}),
     ("has_valid", "rows with a valid counterfactual", 1, dict.fromkeys(TABLES, 1.0)),
+    ("hopeless", "rows without one, of which all combinations were tried", -1, {}),
     ("against", "given counterfactuals that go the wrong way", -1, {}),
     ("valid", "given counterfactuals that flip", 1, dict.fromkeys(TABLES, 1.0)),
     ("changed", "features changed, nearest (median)", -1, {"adult": 1, "breast_cancer": 4, "wine": 2}),
@@ -280,6 +281,7 @@ def measure(
                 else explanation["class_fidelity"],
                 "n_valid": float(flipped.sum()),
                 "n_given": float(len(flipped)),
+                "hopeless": float(not flips and any("combinations" in note for note in explanation["notes"])),
                 "against": float(sum(goes_against(table, x, z) for z in flips)),
                 "changed": float(len(nearest[0]["changes"])) if nearest else np.nan,
                 "distance": nearest[0]["distance"] if nearest else np.nan,
@@ -307,6 +309,7 @@ def _summary(per_row: list[dict[str, float]]) -> dict[str, Any]:
     result["bytes"] = float(columns["bytes"].max())
     result["sound"], result["premises"] = float(columns["sound"].mean()), float(columns["premises"].mean())
     result["has_valid"] = float((columns["n_valid"] > 0).mean())
+    result["hopeless"] = float(columns["hopeless"].mean())
     given = columns["n_given"].sum()
     result["against"] = float(columns["against"].sum() / given) if given else None
     result["valid"] = float(columns["n_valid"].sum() / given) if given else None

@@ -1,7 +1,8 @@
-"""What holds for every test."""
+"""What holds for every test, and their order."""
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # How long an example takes says more about the machine than about the code.
@@ -9,3 +10,8 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 # The same examples in every run, so that CI judges the change; runs by hand go on looking for new ones.
 settings.register_profile("same_examples", settings.get_profile("untimed"), derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "untimed"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start servers first: a process that began a long one last would end alone."""
+    items.sort(key=lambda item: item.get_closest_marker("system") is None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from proto_model.serving.mlserver.configs import write_mlserver_configs
+from tests.environments import environment
+from tests.terminal import START_S
 
 __all__ = [
     "ROOT",
@@ -35,7 +36,6 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).parents[1]
-START_S = 120.0
 DRAIN_S = 1
 
 Kind = Literal["mlflow", "lean", "mlserver"]
@@ -140,17 +140,8 @@ def mapping(model: Path, server_url: str, folder: Path, signature: str = "file")
 
 def mlserver_python(model: Path) -> Path:
     """Python with MLServer and what a model requires; made once per set of requirements."""
-    files = [model / "requirements.txt", ROOT / "requirements-dev-modelserver.txt", ROOT / "constraints.txt"]
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
-    folder = ROOT / "build" / "venvs" / f"mlserver-{digest}"
-    python = folder / "bin" / "python"
-    if not (folder / "complete").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*install, "-c", files[2], "-r", files[0], "-r", files[1]], check=True)
-        (folder / "complete").touch()
-    return python
+    lists = model / "requirements.txt", ROOT / "requirements-dev-modelserver.txt"
+    return environment("mlserver", *lists, constraints=ROOT / "constraints.txt") / "python"
 
 
 def wait_until(

@@ -14,10 +14,8 @@ import hashlib
 import hmac
 import os
 import secrets
-import shutil
 import signal
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -27,6 +25,8 @@ from typing import Any, Literal, Protocol
 from urllib.parse import urlencode
 
 import pytest
+
+from tests import environments
 
 __all__ = ["AzureStore", "Store", "SwiftStore"]
 
@@ -203,37 +203,36 @@ def _swift_python() -> Path:
     """Python with Swift."""
     if not hasattr(os, "setxattr"):
         pytest.skip("Swift needs extended attributes of files, which this system's Python does not know.")
-    return _environment("swift", SWIFT) / "python"
+    return _installed("swift", SWIFT) / "python"
 
 
 def _azurite() -> list[Path]:
     """Node, which PyPI has as well, and Azurite's start script."""
-    programs = _environment("azurite", NODE, [AZURITE])
+    programs = _installed("azurite", NODE, [AZURITE])
     return [programs / "node", programs.parent / "node_modules/azurite/dist/src/blob/main.js"]
 
 
-def _environment(name: str, packages: list[str], npm_packages: Sequence[str] = ()) -> Path:
-    """Folder of the programs of a virtual environment, made once per set of requirements."""
-    digest = hashlib.sha256(repr((packages, npm_packages, sys.version)).encode()).hexdigest()[:12]
-    folder = ROOT / "build" / "venvs" / f"{name}-{digest}"
-    programs = folder / "bin"
-    if not (folder / "complete").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        install = [programs / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-        _install([*install, *packages])
+def _installed(name: str, packages: list[str], npm_packages: Sequence[str] = ()) -> Path:
+    """Folder of the programs of an environment, made once per set of packages."""
+
+    def make(folder: Path) -> None:
+        environments.make(folder, *packages)
         if npm_packages:
+            programs = folder / "bin"
             install = [programs / "npm", "install", "--prefix", folder, "--no-audit", "--no-fund"]
             search = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
-            _install([*install, "--ignore-scripts", "--loglevel=error", *npm_packages], **search)
-        (folder / "complete").touch()
-    return programs
+            subprocess.run(
+                [*install, "--ignore-scripts", "--loglevel=error", *npm_packages],
+                env=os.environ | search,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
 
-
-def _install(command: list[Any], **variables: str) -> None:
-    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"{command[-1]} cannot be installed here: {done.stderr.strip()[-300:]}")
+    try:
+        return environments.made_once(name, [*packages, *npm_packages], make) / "bin"
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"{name} cannot be installed here: {error.stderr.strip()[-300:]}")
 
 
 def _check_attributes(folder: Path) -> None:

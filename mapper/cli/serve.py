@@ -16,7 +16,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "serve",
         help="start the HTTP service",
         description="Start the HTTP service. Each flag has a variable, such as MAPPER_PORT; the flag wins.",
-        epilog="Example: python -m mapper serve --schema build/schema.json --port 8080 --workers 2",
+        epilog="Examples: python -m mapper serve --schema build/schema.json --port 8080 --workers 2; "
+        "to follow promotions, python -m mapper serve --schema models:/proto_model@champion --follow 10; for "
+        "several models, python -m mapper serve --schema a=models:/a@champion --schema b=models:/b@champion",
     )
     for setting in dataclasses.fields(MapperSettings):
         default = "" if "default" in setting.metadata["help"] else f" (default: {setting.default})"
@@ -27,6 +29,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
             text = setting.metadata["help"]
             serve.add_argument(*flags, dest=setting.name, action="store_true", default=None, help=text)
             continue
+        if setting.name == "schema":
+            serve.add_argument(
+                *flags, dest="schema", action="append", help=setting.metadata["help"] + default
+            )
+            continue
         serve.add_argument(*flags, dest=setting.name, type=kind, help=setting.metadata["help"] + default)
     serve.set_defaults(run=_serve)
 
@@ -34,4 +41,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _serve(args: argparse.Namespace) -> int:
     from mapper.http.process import run_service
 
-    return run_service(MapperSettings.load(os.environ, vars(args)), os.environ)
+    flags = vars(args)
+    if flags["schema"] is not None:
+        flags["schema"] = ",".join(flags["schema"])
+    return run_service(MapperSettings.load(os.environ, flags), os.environ)

@@ -91,11 +91,7 @@ def explanation_text(row: int, item: dict[str, Any]) -> str:
         lines.append(f"  may be {', '.join(map(str, item['prediction_set']))}")
     lines.append("  because")
     lines.append(f"    {rule['text']}")
-    known = {**rule, "fidelity": explanation.get("fidelity")}
-    named = [(name, known.get(name)) for name in ("precision", "coverage", "fidelity")]
-    measures = [f"{name} {value:.2f}" for name, value in named if value is not None]
-    if measures:
-        lines.append(f"    ({', '.join(measures)})")
+    lines += _measures(explanation)
     pairs = sorted(explanation["feature_importances"].items(), key=lambda pair: -pair[1])
     important = [(name, value) for name, value in pairs[:5] if value > 0]
     lines += ["  what mattered"] if important else []
@@ -105,9 +101,32 @@ def explanation_text(row: int, item: dict[str, Any]) -> str:
     lines += ["  it would change if"] if explanation["counterfactuals"] else []
     for found in explanation["counterfactuals"]:
         doubt = "" if found["valid"] else " (not confirmed by the model)"
-        lines.append(f"    {found['text']}{doubt}")
+        exception = any(change.get("against") for change in found["changes"])
+        lines.append(f"    {found['text']}{doubt}{' (an exception of the model)' if exception else ''}")
+    if explanation.get("held_fixed"):
+        lines.append(f"  held fixed, as sensitive: {', '.join(explanation['held_fixed'])}")
     lines += [f"  note: {note}" for note in explanation["notes"]]
     return "\n".join(lines)
+
+
+def _measures(explanation: dict[str, Any]) -> list[str]:
+    """How far rule and surrogate can be trusted, and what their fidelity means."""
+    rule, fidelity = explanation["rule"], explanation.get("fidelity")
+    of_class = explanation.get("class_fidelity")  # versions logged before have none
+    # With two classes, both are the same number, which is shown once.
+    own = None if of_class == fidelity else of_class
+    named = {"precision": rule.get("precision"), "coverage": rule.get("coverage"), "fidelity": fidelity}
+    measures = [
+        f"{name} {value:.2f}" for name, value in {**named, "class fidelity": own}.items() if value is not None
+    ]
+    lines = [f"    ({', '.join(measures)})"] if measures else []
+    if fidelity is not None and of_class is not None:
+        name = "fidelity" if own is None else "class fidelity"
+        lines.append(
+            f"    {name}: how well a small tree that imitates the model nearby tells "
+            f"{explanation['prediction']} from everything else"
+        )
+    return lines
 
 
 def _own_fields(item: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ import csv
 import io
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ import orjson
 from mapper.errors import InvalidRequestError, SettingsError
 
 Record = dict[str, Any]
+
+_LONGEST_CELL = 2**31 - 1  # Python's own limit of 131,072 characters is less than a long text has
 
 
 def read_records(path: str | None, pairs: Sequence[str], chunk_rows: int) -> Iterator[list[Record]]:
@@ -63,17 +65,19 @@ def _json_records(text: str) -> list[Record]:
 
 
 def _csv_records(start: str, file: Iterable[str]) -> Iterator[Record]:
+    csv.field_size_limit(_LONGEST_CELL)
     lines = iter(file)
-    head = start + next(lines, "")
-    names = next(csv.reader([head], skipinitialspace=True))
-    if len(set(names)) < len(names):
-        raise InvalidRequestError(f"The header names a column twice: {', '.join(names)}.")
-    for number, values in enumerate(csv.reader(lines, skipinitialspace=True)):
-        if not values:
-            continue
-        if len(values) != len(names):
-            raise InvalidRequestError(f"Row {number}: {len(values)} values, {len(names)} expected.")
-        yield dict(zip(names, values, strict=True))
+    rows = csv.reader(chain([start + next(lines, "")], lines), skipinitialspace=True)
+    try:
+        names = next(rows)
+        if len(set(names)) < len(names):
+            raise InvalidRequestError(f"The header names a column twice: {', '.join(names)}.")
+        for number, values in enumerate(values for values in rows if values):
+            if len(values) != len(names):
+                raise InvalidRequestError(f"Row {number}: {len(values)} values, {len(names)} expected.")
+            yield dict(zip(names, values, strict=True))
+    except csv.Error as error:
+        raise InvalidRequestError(f"Not CSV: line {rows.line_num}: {error}.") from error
 
 
 def _chunks(records: Iterable[Record], size: int) -> Iterator[list[Record]]:

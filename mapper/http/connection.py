@@ -1,8 +1,8 @@
 """uvicorn's protocol for one connection, with the protections that it lacks.
 
-`connection.py`, `hosts.py` and `server.py` are the same files in `mapper/http/` and in
-`proto_model/serving/http/`, byte for byte: the two sides share no code, and a test holds them equal. uvicorn
-0.54 reads and writes HTTP. What is added here:
+`connection.py`, `entrance.py`, `health.py`, `hosts.py`, `refusals.py` and `server.py` are the same files in
+`mapper/http/` and in `proto_model/serving/http/`, byte for byte: the two sides share no code, and a test
+holds them equal. uvicorn 0.54 reads and writes HTTP. What is added here:
 
 - A head has a limited size, and a request a limited time to arrive.
 - A request is parsed when those before it are answered, so a client that sends and never reads holds neither
@@ -13,8 +13,8 @@
 - The body of a request that offers `Upgrade` is kept. Java's client offers it with each request.
 - An answer that comes before the end of its request reaches the client, instead of a reset. So does one to a
   client that has closed its own direction.
-- A new connection takes the place of a silent one. If none is silent, the application can still answer
-  questions about its health.
+- A new connection takes the place of a silent one. If none is silent, it waits in front (`entrance.py`), but
+  the application can still answer questions about its health.
 - While the server stops, requests that come over open connections are answered, each as the last one.
 
 The application words all errors: it finds `fault` in the scope, a status and a sentence, when a request
@@ -39,7 +39,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .hosts import Hosts
 
-__all__ = ["ClientGoneError", "GuardedConfig", "Limits", "RefusedError", "read_body", "reserve"]
+__all__ = [
+    "ClientGoneError",
+    "GuardedConfig",
+    "Limits",
+    "RefusedError",
+    "make_room",
+    "read_body",
+    "reserve",
+]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -56,6 +64,10 @@ PAUSE_S = 2.0  # how long idle connections stay open for requests on their way w
 LAST_S = 3  # between telling what is still at work to end, so that its client gets an answer, and the end
 
 
+def _turned_away() -> bytes:
+    return b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
 @dataclass(frozen=True)
 class Limits:
     """Limits of the connections of one process, in seconds and numbers, and the hosts that it answers for."""
@@ -65,6 +77,9 @@ class Limits:
     drain_timeout_s: float
     hosts: Hosts | None = None  # None: whatever
     max_bodies_bytes: int = 256 * 1024 * 1024
+    health: tuple[str, ...] = ()  # paths that are answered even when too many connections are in use
+    turned_away: Callable[[], bytes] = _turned_away  # what further ones are told in the end
+    beat: Callable[[], None] = lambda: None  # called while the event loop turns
 
 
 class RefusedError(Exception):
@@ -187,7 +202,7 @@ class GuardedConnection(HttpToolsProtocol):
         self._is_reading = False  # a request has begun and is not complete
         self._is_ending = False  # whatever else comes is forgotten
         self._is_stopping = self.config.is_stopping  # the server is
-        self._is_one_too_many = False
+        self.is_beyond = False  # the limit: it is answered what it may ask, once
         self._is_known = False  # a whole request has come
         self._unanswered = 0
         self._unparsed = 0  # bytes since the last of a body: neither head nor trailers may be endless
@@ -203,11 +218,6 @@ class GuardedConnection(HttpToolsProtocol):
         super().connection_made(GuardedTransport(transport, self))  # type: ignore[arg-type]
         self.flow = GuardedFlow(self.transport)
         self.flow.connection = self
-        excess = len(self.connections) - self._limits.max_connections
-        if excess > 0 and not self._make_room():
-            self._is_one_too_many = True
-            if excess > 32 + self._limits.max_connections // 10:  # even for being told so
-                self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._heard = self.loop.time()
@@ -234,6 +244,7 @@ class GuardedConnection(HttpToolsProtocol):
         # uvicorn only tells the last request that its client is gone; the one at work may be an earlier one.
         self.transport.write = lambda data: None  # type: ignore[method-assign]
         super().connection_lost(exc)
+        self.config.place_left()
 
     # What the parser calls
 
@@ -249,13 +260,13 @@ class GuardedConnection(HttpToolsProtocol):
             if self.parser.get_method() == b"CONNECT":
                 raise RefusedError(400, "This server is no proxy: CONNECT is not possible.")
             return  # `_parse` starts it anew
-        if self._is_one_too_many:
+        if self.is_beyond:
             fault = (503, "Too many open connections. Try again shortly.")
             self.scope["fault"] = fault  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
         self._unanswered += 1
         self._body_bytes = 0
-        if self._is_stopping or self._is_one_too_many:
+        if self._is_stopping or self.is_beyond:
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
@@ -477,22 +488,13 @@ class GuardedConnection(HttpToolsProtocol):
         if self.transport.is_closing():
             return None
         if not self._unanswered:
+            if self._is_known and self.loop.time() - self._since < STALLED_S:
+                return None  # it may have asked again already
             return int(self._is_known), self._since
         is_partial = self._unanswered == 1 and self._is_reading and self._has_cycle()
         if (is_partial or self.is_half_closed) and self.loop.time() - self._heard > STALLED_S:
             return 2, self._heard
         return None
-
-    def _make_room(self) -> bool:
-        """Close the connections that are silent for longest, a twentieth of all; whether there were any."""
-        others = cast("set[GuardedConnection]", self.connections) - {self}
-        ranked = {other: rank for other in others if (rank := other._rank()) is not None}
-        first = heapq.nsmallest(1 + len(others) // 20, ranked, key=ranked.__getitem__)
-        silent = _without_news(first)
-        for connection in silent:
-            connection.transport.abort()
-            self.connections.discard(connection)  # it leaves a moment later
-        return bool(silent)
 
 
 def _misdirected(host: bytes) -> RefusedError:
@@ -500,6 +502,15 @@ def _misdirected(host: bytes) -> RefusedError:
     return RefusedError(
         421, f"This server is not known as {shown!r}. Its setting allowed_hosts can name further hosts."
     )
+
+
+def make_room(connections: set[GuardedConnection], n_wanted: int) -> None:
+    """Close so many of those that are silent for longest, and at least a twentieth of all."""
+    ranked = {other: rank for other in connections if (rank := other._rank()) is not None}
+    n_most = max(n_wanted, 1 + len(connections) // 20)
+    for connection in _without_news(heapq.nsmallest(n_most, ranked, key=ranked.__getitem__)):
+        connection.transport.abort()
+        connections.discard(connection)  # it leaves a moment later
 
 
 def _without_news(connections: list[GuardedConnection]) -> list[GuardedConnection]:
@@ -535,6 +546,7 @@ class GuardedConfig(Config):
         self.limits = limits
         self.is_stopping = False
         self.reserved_bytes = 0  # of all bodies in memory
+        self.place_left: Callable[[], None] = lambda: None  # called when a connection has ended
 
     def release(self, scope: Scope) -> int:
         """Count the body of a request no longer; how many bytes that were."""

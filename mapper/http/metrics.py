@@ -40,6 +40,12 @@ class Metrics:
         self.in_flight = Gauge(
             "mapper_requests_in_flight", text, registry=registry, multiprocess_mode="livesum"
         )
+        text = "1: the model stays at an older version than its alias names."
+        self._follow_problem = Gauge(
+            "mapper_follow_problem", text, ["model"], registry=registry, multiprocess_mode="livemax"
+        )
+        text = "Versions that took the place of another one, in each process."
+        self._swaps = Counter("mapper_swaps", text, ["model"], registry=registry)
         self._page = b""
         self._pages_left, self._second_ends = PAGES_PER_S, time.monotonic() + 1
         # Looking a child up by its labels costs as much as counting; there are few combinations.
@@ -66,6 +72,14 @@ class Metrics:
     def fault(self, kind: str) -> None:
         """Count a fault of a request."""
         self._faults.labels(kind).inc()
+
+    def follows(self, model: str, *, has_problem: bool) -> None:
+        """Say whether a model is where its alias is."""
+        self._follow_problem.labels(model).set(int(has_problem))
+
+    def swapped(self, model: str) -> None:
+        """Count a version that took the place of another one."""
+        self._swaps.labels(model).inc()
 
     def text(self) -> bytes:
         """All counters in Prometheus's text format; more than `PAGES_PER_S` a second are like the last."""

@@ -5,26 +5,32 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from mapper.application.files import MAPPING, read_file
 from mapper.application.service import Application, Permission, application_of
 from mapper.errors import SettingsError
+from mapper.http.body import JSON
 from mapper.http.connection import Limits
+from mapper.http.health import HealthPages, Pulse
 from mapper.http.hosts import Hosts
 from mapper.http.server import beside, bind, freeze, run, supervise
 from mapper.http.settings import MapperSettings
 from mapper.mapping.interfaces import interfaces_text
-from mapper.registry import PublishedModel, find_model
+from mapper.registry import PublishedModel, VersionFinder, find_model
 
 logger = logging.getLogger(__name__)
 
-BACKLOG = 1024
+BACKLOG = 4096
 NO_MAPPING = "none"
+# Have the registry asked at once.
+ASKS = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()
 
 
 def run_service(settings: MapperSettings, environ: Mapping[str, str]) -> int:
@@ -46,39 +52,50 @@ def run_service(settings: MapperSettings, environ: Mapping[str, str]) -> int:
     for sentence in interfaces_text():
         logger.warning(sentence)
     logger.info("settings: %s", settings.shown())
-    published = find_model(settings.schema, settings.registry_url, environ)
-    logger.info(
-        "model: name=%s version=%s features=%d classes=%d schema_digest=%s",
-        published.schema.model_name,
-        published.version or "-",
-        len(published.schema.features),
-        len(published.schema.classes),
-        published.schema.digest,
-    )
-    application = open_application(settings, published)
-    logger.info("mapping: %s", application.text())
-    try:
-        listener = bind(settings.host, settings.port, shared=settings.workers > 1)
-    except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
-        reason = "the address is in use" if taken else error.strerror or str(error)
-        raise SettingsError(
-            f"Cannot listen on {settings.host}:{settings.port}: {reason}. Choose another --port."
-        ) from error
+    opened, finders = {}, {}
+    for name, source in settings.sources().items():
+        published = find_model(source, settings.registry_url, environ)
+        name = name or published.schema.model_name
+        application = open_application(settings, published)
+        opened[name] = published, application
+        finder = VersionFinder.of(source, settings.registry_url, environ)
+        if finder is not None and published.version is not None:
+            finders[name] = finder
+        _tell(name, published, application)
+    if settings.follow and not finders:
+        raise SettingsError("--follow: no model is named by an alias, such as models:/proto_model@champion.")
+    served = Served(settings, opened, finders)
+    listener = _listen(settings, settings.port)
+    health = _listen(settings, settings.health_port) if settings.health_port else None
+    pulse = Pulse(settings.workers)
     if settings.workers == 1:
-        _serve(settings, published, application, listener)
+        _serve(served, (listener, health), pulse)
         return 0
     freeze()
     with listener, tempfile.TemporaryDirectory(prefix="mapper-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # read by prometheus_client, imported in the workers
 
-        def work(_: int, supervisor: int) -> None:
-            _serve(settings, published, application, beside(listener), supervisor)
+        def work(worker: int, supervisor: int) -> None:
+            pulse.use(worker)
+            at = (beside(listener), None if health is None else beside(health))
+            _serve(served, at, pulse, supervisor)
 
         def ended(pid: int) -> None:
-            Path(folder, f"gauge_livesum_{pid}.db").unlink(missing_ok=True)  # what it did, it does no more
+            for gauge in ("livesum", "livemax"):  # what it did, it does no more
+                Path(folder, f"gauge_{gauge}_{pid}.db").unlink(missing_ok=True)
 
-        return supervise(work, settings.workers, ended)
+        return supervise(work, settings.workers, ended, ASKS if finders else ())
+
+
+def _listen(settings: MapperSettings, port: int) -> socket.socket:
+    try:
+        return bind(settings.host, port, shared=settings.workers > 1)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        reason = "the address is in use" if taken else error.strerror or str(error)
+        raise SettingsError(
+            f"Cannot listen on {settings.host}:{port}: {reason}. Choose another --port."
+        ) from error
 
 
 def open_application(settings: MapperSettings, published: PublishedModel) -> Application:
@@ -101,25 +118,70 @@ def open_application(settings: MapperSettings, published: PublishedModel) -> App
     return application
 
 
+def _tell(name: str, published: PublishedModel, application: Application) -> None:
+    """Say what is served."""
+    schema = published.schema
+    logger.info(
+        "model: name=%s version=%s features=%d classes=%d schema_digest=%s",
+        name,
+        published.version or "-",
+        len(schema.features),
+        len(schema.classes),
+        schema.digest,
+    )
+    logger.info("mapping: %s", application.text())
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a process answers for: models by name, opened, and who finds further versions of them."""
+
+    settings: MapperSettings
+    opened: Mapping[str, tuple[PublishedModel, Application]]
+    finders: Mapping[str, VersionFinder]
+
+
 def _serve(
-    settings: MapperSettings,
-    published: PublishedModel,
-    application: Application,
-    listener: socket.socket,
+    served: Served,
+    listeners: tuple[socket.socket, socket.socket | None],
+    pulse: Pulse,
     supervisor: int | None = None,
 ) -> None:
     """Answer requests until a signal comes, or the supervisor is gone; then end what was begun."""
-    from mapper.http.service import MapperService
+    from mapper.http.following import Following
+    from mapper.http.models import Models
+    from mapper.http.service import ALIVE, HEALTH
 
-    service = MapperService(settings, published, application)
+    settings = served.settings
+    models = Models(settings, served.opened)
+    listener, health = listeners
+    pages = HealthPages(pulse, {HEALTH: (JSON.encode(), ALIVE)}, ("/readyz", "/metrics"))
+    beside_it = None if health is None else (pages, health)
     host, port = listener.getsockname()[:2]
     hosts = Hosts(settings.host, host, settings.allowed_hosts.split(","))
     limits = Limits(
-        settings.max_connections, settings.body_timeout_s, settings.drain_s, hosts, settings.max_bodies_bytes
+        settings.max_connections,
+        settings.body_timeout_s,
+        settings.drain_s,
+        hosts,
+        settings.max_bodies_bytes,
+        (HEALTH,),
+        models.turned_away,
+        pulse.beat,
     )
     listener.listen(BACKLOG)
     if hosts.warning:
         logger.warning(hosts.warning)
     logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
-    run(service, limits, listener, service.close, supervisor)
+    if served.finders:
+
+        def open_version(published: PublishedModel) -> tuple[PublishedModel, Application]:
+            return published, open_application(settings, published)
+
+        with Following(models, served.finders, open_version, settings.follow) as following:
+            for number in ASKS:
+                signal.signal(number, following.ask)
+            run(models, limits, listener, models.close, supervisor, beside_it)
+    else:
+        run(models, limits, listener, models.close, supervisor, beside_it)
     logger.info("stopped")

@@ -36,17 +36,23 @@ class Readiness:
         self._asked = asyncio.Lock()
         self._until = 0.0
         self._error: MapperError | None = None
+        self._answered = -KEPT_S
 
     async def check(self) -> None:
         """Nothing, when a typical row gets an answer that fits the schema; raises MapperError otherwise."""
         async with self._asked:
             if time.monotonic() >= self._until:
-                self._error = await self._ask()
+                has_answered = time.monotonic() < self._answered + KEPT_S
+                self._error = None if has_answered else await self._ask()
                 if self._explainer is not None:
                     self.explainer_state = await self._ask_explainer(self._explainer)
                 self._until = time.monotonic() + KEPT_S
         if self._error is not None:
             raise self._error
+
+    def answered(self) -> None:
+        """Say that the model server has just given an answer that fits: a busy one need not be asked."""
+        self._answered = time.monotonic()
 
     async def _ask(self) -> MapperError | None:
         try:

@@ -12,13 +12,17 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from uvicorn.server import Server
 
-from .connection import GuardedConfig, GuardedConnection, Limits
+from .connection import GuardedConfig, GuardedConnection, Limits, make_room
+from .entrance import Entrance
+from .health import HealthApp, HealthPages
 
 __all__ = ["beside", "bind", "freeze", "run", "supervise"]
 
@@ -27,6 +31,10 @@ logger = logging.getLogger(__name__)
 SWEEP_S = 0.5  # one timer for all connections: one each takes a tenth of a small request
 RESTART_PAUSE_S = 1.0
 SPARE_FILES = 256  # besides those of connections
+MAX_WAITING = 4096  # connections for which there is no place yet
+COLLECT_EVERY = 50_000  # objects more than there were
+HEALTH_CONNECTIONS = 100  # on the port for health alone
+HEALTH_TIMEOUT_S = 5.0
 ENDING = (signal.SIGTERM, signal.SIGINT)
 SO_ATTACH_FILTER = 26  # Linux
 # Berkeley packet filter: drop what has the flag SYN, keep the rest.
@@ -38,18 +46,52 @@ class GuardedServer(Server):
 
     config: GuardedConfig
 
-    def __init__(self, config: GuardedConfig, close: Callable[[], None], supervisor: int | None) -> None:
+    def __init__(
+        self,
+        config: GuardedConfig,
+        close: Callable[[], None],
+        supervisor: int | None,
+        begun: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(config)
         self._close = close
         self._supervisor = supervisor
+        self._begun = begun
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([])
+        limits = self.config.limits
+        self._entrance = Entrance(sockets or [], self, _waiting_places(limits.max_connections), limits.health)
+        self.config.place_left = self._entrance.place_left
         self._sweep()
+        self._begun()
+
+    # What the entrance asks
+
+    def n_free(self) -> int:
+        """How many more connections there may be."""
+        return self.config.limits.max_connections - len(self.server_state.connections)
+
+    def make_room(self, n_wanted: int) -> None:
+        """Close connections that are silent."""
+        make_room(cast("set[GuardedConnection]", self.server_state.connections), n_wanted)
+
+    def protocol(self, is_beyond: bool) -> GuardedConnection:
+        """Of a new connection."""
+        connection = GuardedConnection(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        connection.is_beyond = is_beyond
+        return connection
+
+    def turned_away(self) -> bytes:
+        """What a connection is told that has waited for a place in vain."""
+        return self.config.limits.turned_away()
 
     def _sweep(self) -> None:
         for connection in list(cast("set[GuardedConnection]", self.server_state.connections)):
             connection.sweep()
+        self.config.limits.beat()
         if self._supervisor is not None and os.getppid() != self._supervisor:
             self.should_exit = True
         asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
@@ -62,8 +104,10 @@ class GuardedServer(Server):
             connection.shutdown()
         for listener in sockets or []:
             _turn_away(listener)
-        for _ in range(4):  # accept what has begun: turns of the loop, and time for a handshake
+        for _ in range(4):  # accept what has begun: time for a handshake
+            self._entrance.settle()
             await asyncio.sleep(0.03)
+        self._entrance.end()
         await super().shutdown(sockets)
 
 
@@ -117,13 +161,21 @@ def run(
     listener: socket.socket,
     close: Callable[[], None],
     supervisor: int | None = None,
+    health: tuple[HealthPages, socket.socket] | None = None,
 ) -> None:
     """Answer until SIGTERM or SIGINT, or until the supervisor is gone, then finish what was begun.
 
-    `close` is called when the time to finish is over, and in the end.
+    `close` is called when the time to finish is over, and in the end. `health` is answered until then.
     """
     config = GuardedConfig(app, limits)
-    server = GuardedServer(config, close, supervisor)
+    end_health: list[Callable[[], None]] = []
+
+    def begun() -> None:
+        if health is not None:
+            pages, at = health
+            end_health.append(_answer_beside(HealthApp(pages, app, asyncio.get_running_loop()), limits, at))
+
+    server = GuardedServer(config, close, supervisor, begun)
 
     def stop(*_: object) -> None:
         """A signal before uvicorn has its handlers must not get lost, and one after them must not kill."""
@@ -136,20 +188,53 @@ def run(
     freeze()
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(server.serve(sockets=[listener]))
+    for end in end_health:
+        end()
     close()
 
 
+def _answer_beside(app: Any, limits: Limits, listener: socket.socket) -> Callable[[], None]:
+    """Answer in a thread of its own; gives what ends it."""
+    config = GuardedConfig(
+        app,
+        replace(
+            limits,
+            max_connections=HEALTH_CONNECTIONS,
+            request_timeout_s=min(limits.request_timeout_s, HEALTH_TIMEOUT_S),
+            drain_timeout_s=0.1,
+            health=(),
+            beat=lambda: None,
+        ),
+    )
+    config.load()
+    server = GuardedServer(config, lambda: None, None)
+
+    def serve() -> None:
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(server.serve(sockets=[listener]))
+
+    thread = threading.Thread(target=serve, name="health", daemon=True)
+    thread.start()
+
+    def end() -> None:
+        server.should_exit = True
+        thread.join(HEALTH_TIMEOUT_S)
+
+    return end
+
+
 def _allow_files(n_connections: int) -> None:
-    """Raise the limit of open files, which many systems set to 1024, for so many connections."""
+    """Raise the limit of open files, which many systems set to 1024, for so many connections in use."""
     if sys.platform == "win32":
         return
     import resource
 
-    needed = n_connections + n_connections // 10 + SPARE_FILES
+    needed = n_connections + SPARE_FILES
+    wanted = needed + MAX_WAITING
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
-    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     if allowed < needed:
         logger.warning(
@@ -160,17 +245,38 @@ def _allow_files(n_connections: int) -> None:
         )
 
 
+def _waiting_places(n_connections: int) -> int:
+    """How many connections may wait for a place: as many as the limit of open files leaves."""
+    if sys.platform == "win32":
+        return MAX_WAITING
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    left = MAX_WAITING if soft == resource.RLIM_INFINITY else soft - n_connections - SPARE_FILES
+    return max(SPARE_FILES // 2, min(MAX_WAITING, left))
+
+
 def freeze() -> None:
-    """Keep what is loaded: no collection has to look at it again, nor touch pages that workers share."""
+    """Keep what is loaded: no collection has to look at it again, nor touch pages that workers share.
+
+    Collections become rare: what a request leaves is free at once, and a thousand of them at a time are no
+    garbage. With the usual threshold, looking for some takes a tenth of the time then.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(COLLECT_EVERY)
 
 
-def supervise(work: Callable[[int, int], None], n_workers: int, ended: Callable[[int], None]) -> int:
+def supervise(
+    work: Callable[[int, int], None],
+    n_workers: int,
+    ended: Callable[[int], None],
+    passed_on: Sequence[int] = (),
+) -> int:
     """Fork the workers, replace those that die, and pass signals on; the worst exit code.
 
     `work` is given a worker's number and the supervisor's process id; `ended` the process id of one that is
-    gone.
+    gone. Workers take the signals in `passed_on` as they like, and go on.
     """
     supervisor = os.getpid()
     pids: dict[int, int] = {}
@@ -203,14 +309,23 @@ def supervise(work: Callable[[int, int], None], n_workers: int, ended: Callable[
             with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
                 os.kill(pid, signal.SIGTERM)
 
+    def pass_on(number: int, _: object) -> None:
+        for pid in list(pids):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     for number in ENDING:
         signal.signal(number, end)
+    for passed in passed_on:
+        signal.signal(passed, pass_on)
     for worker in range(n_workers):
         if not ending:
             start(worker)
     worst = 0
     while pids:
         pid, status = os.wait()
+        if pid not in pids:  # the child of a worker that is gone: in a container, we are its next parent
+            continue
         worker, code = pids.pop(pid), os.waitstatus_to_exitcode(status)
         ended(pid)
         if ending:

@@ -19,19 +19,19 @@ from mapper import errors
 from mapper.application.model import tabular_model
 from mapper.application.service import Application
 from mapper.errors import Finding
+from mapper.http.backend import Backend
 from mapper.http.body import Answer, Request, check_sendable, parse_body
 from mapper.http.connection import ClientGoneError as RequestCutError
 from mapper.http.connection import RefusedError
 from mapper.http.docs import docs_page
 from mapper.http.metrics import CONTENT_TYPE, Metrics
 from mapper.http.openapi import openapi_document
-from mapper.http.problem import MEDIA_TYPE, Problem, forget_frames, problem_of, problem_of_status
+from mapper.http.problem import MEDIA_TYPE, PROBLEMS, Problem, forget_frames, problem_of, problem_of_status
 from mapper.http.readiness import Readiness
 from mapper.http.settings import MapperSettings
 from mapper.mapping.interfaces import TangoModel
 from mapper.mapping.model import TabularModel
 from mapper.mapping.request import ModelRequest
-from mapper.model_server.client import ModelServer
 from mapper.registry import PublishedModel
 
 logger = logging.getLogger(__name__)
@@ -50,6 +50,10 @@ REFUSED: dict[int, type[errors.MapperError]] = {
     503: errors.BusyError,
 }
 HEALTH = "/healthz"  # answered even when too many connections are open
+ALIVE = b'{"status":"alive"}'
+BUSY = PROBLEMS[errors.BusyError].name
+PACED = (BUSY,)  # outcomes that go out at a pace, and are summed up in the log
+TURNED_AWAY = "Too many open connections. Try again shortly."
 ENDING = "The mapper is stopping. Send the request again."
 GONE = "The request had to wait, and nothing more could come from its client. Send it again."
 CANCELLED = 499  # what nginx logs for a client that has gone; nobody gets to see it
@@ -71,7 +75,11 @@ class MapperService:
     """
 
     def __init__(
-        self, settings: MapperSettings, published: PublishedModel, application: Application | None = None
+        self,
+        settings: MapperSettings,
+        published: PublishedModel,
+        application: Application | None = None,
+        backend: Backend | None = None,
     ) -> None:
         if application is None:
             model = tabular_model(published.schema, published.files, published.version, settings.max_rows)
@@ -80,24 +88,27 @@ class MapperService:
         self._takes = settings.signature or published.signature or ("rows" if application.is_own else None)
         self._application = application
         self._model = application.model
-        self._metrics = Metrics()
-        self._server = ModelServer(settings.model_server_url, settings.limits, self._metrics.model_server)
-        explainer = None
-        if settings.explainer_url:
-            explainer = ModelServer(settings.explainer_url, settings.limits, self._metrics.model_server)
-        self._explainer_server = explainer or self._server
+        backend = backend or Backend(settings, Metrics())
+        self._backend = backend
+        self._metrics = backend.metrics
+        self._server = backend.server
+        self._explainer_server = backend.explainer or self._server
         self._readiness = Readiness(
-            self._model, self._server, takes_files=self._takes == "file", explainer=explainer
+            self._model, self._server, takes_files=self._takes == "file", explainer=backend.explainer
         )
-        self._version = published.version or "-"
-        self._at_work: set[asyncio.Task[None]] = set()
+        self.version = published.version
+        self.schema_digest = published.schema.digest
+        self.following: dict[str, Any] = {}  # what keeps it from following its alias
+        self._at_work = backend.at_work
+        self._pace, self._tally = backend.pace, backend.tally
+        self._turned_away = _wire(errors.BusyError(TURNED_AWAY))
         form = application.form
         openapi = openapi_document(self._model, self._takes, form)
         outside = self._model.schema.content if form is None else form.document(self._model)
         self._files = {
             "/v1/schema": Answer(orjson.dumps(outside, option=orjson.OPT_INDENT_2)),
             "/openapi.json": Answer(orjson.dumps(openapi, option=orjson.OPT_INDENT_2)),
-            HEALTH: Answer(b'{"status":"alive"}'),
+            HEALTH: Answer(ALIVE),
             **{path: _page_file(name) for path, name in PAGE_FILES.items()},
         }
         self._routes: dict[str, tuple[str, Handler]] = {
@@ -131,6 +142,8 @@ class MapperService:
             else:
                 answer, outcome = await self._answer(request, request_id)
             status = answer.status
+            if outcome in PACED:
+                await self._pace.turn()
         except errors.ClientGoneError:
             # If the client only closed its own direction, somebody reads it.
             answer, _ = _answer_of(problem_of(errors.BusyError(GONE), request_id))
@@ -154,16 +167,24 @@ class MapperService:
     def _count(self, path: str, status: int, outcome: str, seconds: float, request_id: str) -> None:
         route = path if path in self._routes else "unknown"
         self._metrics.finish(route, status, outcome, seconds)
+        if outcome in PACED:
+            self._tally.add(f"{route} status={status} outcome={outcome}")
+            return
         logger.info(
             "id=%s route=%s model=%s version=%s duration_ms=%.2f status=%d outcome=%s",
             request_id,
             route,
             self._model.schema.model_name,
-            self._version,
+            self.version or "-",
             seconds * 1000,
             status,
             outcome,
         )
+
+    def turned_away(self) -> bytes:
+        """What a connection is told for which there is no place; counts it."""
+        self._count("", 503, BUSY, 0.0, "")
+        return self._turned_away
 
     @property
     def model(self) -> TabularModel:
@@ -172,10 +193,7 @@ class MapperService:
 
     def close(self) -> None:
         """Answer what is still at work with a 503, and end the connections to the model server."""
-        for task in self._at_work:
-            task.cancel()
-        self._server.close()
-        self._explainer_server.close()
+        self._backend.close()
 
     async def _answer(self, request: Request, request_id: str) -> tuple[Answer, str]:
         """The handler's answer, or the problem that came instead; and what log and metrics call it."""
@@ -197,7 +215,7 @@ class MapperService:
                 for fault in error.errors:
                     self._metrics.fault(fault.kind)
             problem = problem_of(error, request_id)
-            if problem.status >= 500:
+            if problem.status >= 500 and problem.outcome not in PACED:
                 logger.warning("id=%s %s", request_id, error.for_log or error)
             forget_frames(error)
         except Exception as error:
@@ -210,7 +228,14 @@ class MapperService:
         """POST /v1/predict and /v1/explain: check, ask the model server, translate its answer."""
         explain = request.path == "/v1/explain"
         model = self._application.mapped_by(explain=explain)
+        # Who cannot even wait is told so before anything is read or translated.
+        kind = "file" if self._takes == "file" else "explain" if explain else "predict"
+        server = self._explainer_server if kind == "explain" else self._server
+        if self._takes:
+            server.check_place(kind)
         body = await request.decoded_body(self._settings.max_body_bytes)
+        if self._takes or b'"file"' not in body:
+            server.check_place(kind)
         if len(body) > THREAD_FROM_BYTES:
             mapped = await asyncio.to_thread(self._map_body, model, request, body)
         else:
@@ -218,11 +243,18 @@ class MapperService:
         self._metrics.found(mapped.n_rows, mapped.warning_count)
         server = self._explainer_server if explain and not mapped.is_file else self._server
         answer = await server.invoke(mapped, request_id, request.is_wanted)
+        if server is not self._server:
+            answer.version = None  # that of the explainer
+        elif answer.version is not None:
+            self._backend.answered(answer.version)
 
         def translate() -> bytes:
             return orjson.dumps(model.map_response(answer))
 
-        return Answer(await asyncio.to_thread(translate) if mapped.n_rows > THREAD_FROM_ROWS else translate())
+        translated = await asyncio.to_thread(translate) if mapped.n_rows > THREAD_FROM_ROWS else translate()
+        if server is self._server:
+            self._readiness.answered()
+        return Answer(translated)
 
     def _map_body(self, model: TangoModel, request: Request, body: bytes) -> ModelRequest:
         content, not_json = parse_body(body, self._settings.max_rows)
@@ -256,7 +288,9 @@ class MapperService:
         except errors.MapperError as error:
             for_log = f"Not ready. {error.for_log}" if error.for_log else ""
             raise errors.ModelServerDownError(f"Not ready. {error}").logged_as(for_log) from error
-        answer = {"status": "ready", "model": self._model.answers.model}
+        answer: dict[str, Any] = {"status": "ready", "model": self._model.answers.model}
+        if self.following:
+            answer["following"] = dict(self.following)
         if self._readiness.explainer_state is not None:
             answer["explainer"] = self._readiness.explainer_state
         return Answer(orjson.dumps(answer))
@@ -269,6 +303,16 @@ class MapperService:
         host = request.header(b"host") or f"{self._settings.host}:{self._settings.port}"
         page = docs_page(self._model, self._settings, self._takes, f"http://{host}", self._application.form)
         return Answer(page.encode(), "text/html; charset=utf-8", headers=SECURITY_HEADERS)
+
+
+def _wire(error: errors.MapperError) -> bytes:
+    """An error as it goes over a connection that is closed then."""
+    problem = problem_of(error, "-")
+    body = orjson.dumps(problem.document)
+    headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), **problem.headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    phrase = HTTPStatus(problem.status).phrase
+    return f"HTTP/1.1 {problem.status} {phrase}\r\n{head}Connection: close\r\n\r\n".encode() + body
 
 
 def _answer_of(problem: Problem) -> tuple[Answer, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -14,6 +15,7 @@ from mapper.model_server.proxy import shown_url
 from mapper.registry import check_registry_url, shown_registry
 
 PREFIX = "MAPPER_"
+SOURCE = re.compile(r"(?:^|(?<=,))([A-Za-z0-9][A-Za-z0-9._-]*)=")
 URLS: dict[str, Callable[[str], object]] = {
     "model_server_url": shown_url,
     "explainer_url": shown_url,
@@ -41,7 +43,14 @@ class MapperSettings:
     schema: str = _setting(
         "models:/proto_model@champion",
         "path of a schema.json or model folder, or a model in the registry "
-        "(models:/name@alias, models:/name/3, runs:/id/model)",
+        "(models:/name@alias, models:/name/3, runs:/id/model); give it several times as NAME=SOURCE for "
+        "several models, each at /models/NAME (in the variable, separated by commas)",
+    )
+    follow: float = _setting(
+        0.0,
+        "ask the registry every so many seconds, and take over the version that an alias has moved to; with "
+        "0, SIGHUP asks once",
+        may_be_0=True,
     )
     explainer_url: str = _setting("", "where explanations come from (default: the model server)")
     registry_url: str = _setting(
@@ -71,6 +80,12 @@ class MapperSettings:
     )
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(8080, "port to listen on", may_be_0=True)
+    health_port: int = _setting(
+        0,
+        "further port for health and metrics only, which answers however busy the other one is "
+        "(default: none)",
+        may_be_0=True,
+    )
     allowed_hosts: str = _setting(
         "",
         "further names that clients may use, separated by commas; *.example.com for all names below one, * "
@@ -138,8 +153,9 @@ class MapperSettings:
             if rules["choices"] and value not in rules["choices"]:
                 listed = ", ".join(filter(None, rules["choices"]))
                 faults.append(f"{setting.name} is {value!r}; it must be one of {listed}.")
-        if self.port > 65535:
-            faults.append(f"port is {self.port}; it must be at most 65535.")
+        for name in ("port", "health_port"):
+            if getattr(self, name) > 65535:
+                faults.append(f"{name} is {getattr(self, name)}; it must be at most 65535.")
         for name, check in URLS.items():
             try:
                 if getattr(self, name):
@@ -147,6 +163,14 @@ class MapperSettings:
             except SettingsError as error:
                 faults.append(f"{name}: {error}")
         return faults
+
+    def sources(self) -> dict[str, str]:
+        """Where each model comes from, by its name; a single one may have none."""
+        named = SOURCE.split(self.schema) if SOURCE.match(self.schema) else ["", "", self.schema]
+        names, sources = named[1::2], [source.rstrip(",") for source in named[2::2]]
+        if len(set(names)) < len(names):
+            raise SettingsError("schema: a name is given twice.")
+        return dict(zip(names, sources, strict=True))
 
     @property
     def limits(self) -> Limits:

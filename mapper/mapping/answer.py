@@ -31,13 +31,19 @@ class TangoResponse(TypedDict, total=False):
 
 
 class ModelAnswer(dict[str, Any]):
-    """The model server's JSON answer; without its request, the number of rows cannot be checked."""
+    """The model server's JSON answer; without its request, the number of rows cannot be checked.
 
-    __slots__ = ("request",)
+    `version` is the one that the server names with it.
+    """
 
-    def __init__(self, content: Mapping[str, Any], request: ModelRequest | None = None) -> None:
+    __slots__ = ("request", "version")
+
+    def __init__(
+        self, content: Mapping[str, Any], request: ModelRequest | None = None, version: str | None = None
+    ) -> None:
         super().__init__(content)
         self.request = request
+        self.version = version
 
 
 @dataclass(frozen=True)
@@ -269,7 +275,8 @@ class AnswerMapper:
             raise errors.ModelServerAnswerError(
                 f"The model server answered {len(rows)} rows instead of {request.n_rows}."
             )
-        result: TangoResponse = {"model": self.model}
+        version = getattr(answer, "version", None) or self.model["version"]
+        result: TangoResponse = {"model": {**self.model, "version": version}}
         if request is not None and request.is_file:
             result["file"] = _map_summary(rows[0], request.file_id)
         elif request is None and "status" in first and "prediction" not in first:

@@ -18,7 +18,10 @@ from mapper.model_server.answer import read_answer
 from mapper.model_server.connection import Connection, HttpAnswer
 from mapper.model_server.proxy import basic_login, shown_url
 
+VERSION_HEADER = b"x-model-version"
+MAX_VERSION_CHARACTERS = 64
 RETRY_PAUSES_S = (0.05, 0.25)
+BUSY = "Too many requests are waiting for the model server. Try again shortly."
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +51,18 @@ class Gate:
             await self._places.acquire()
             return False
         if self._left == 0:
-            raise errors.BusyError("Too many requests are waiting for the model server. Try again shortly.")
+            raise errors.BusyError(BUSY)
         self._left -= 1
         try:
             await self._places.acquire()
         finally:
             self._left += 1
         return True
+
+    @property
+    def is_full(self) -> bool:
+        """Whether too many wait already."""
+        return self._left == 0 and self._places.locked()
 
     async def __aexit__(self, *_: object) -> None:
         """Give the place to the next one."""
@@ -88,6 +96,11 @@ class ModelServer:
         }
         self._gates = {kind: Gate(limit.max_concurrent, limit.max_waiting) for kind in self._timeouts}
 
+    def check_place(self, kind: str) -> None:
+        """Nothing, when a request of a kind would get a place or could wait; else raises BusyError."""
+        if self._gates[kind].is_full:
+            raise errors.BusyError(BUSY)
+
     async def invoke(
         self, request: ModelRequest, request_id: str = "", is_wanted: Callable[[], bool] = lambda: True
     ) -> ModelAnswer:
@@ -118,10 +131,15 @@ class ModelServer:
                 f"The model server at {self.url} did not answer within {timeout_s:g} s."
             ) from error
         retry_after = answer.headers.get(b"retry-after", b"").decode("latin-1")
-        return ModelAnswer(read_answer(answer.status, retry_after, answer.body), request)
+        content = read_answer(answer.status, retry_after, answer.body)
+        return ModelAnswer(content, request, _version(answer))
 
-    async def ping(self) -> None:
-        """Nothing, when the model server answers its health check; raises as `invoke` does."""
+    def again(self) -> ModelServer:
+        """Another client of the same server, for another event loop."""
+        return ModelServer(self._url, self._limits)
+
+    async def ping(self) -> str | None:
+        """Version that the model server names, if it does, with its health check; raises as `invoke` does."""
         message = _request_head(self._url, "GET", "/ping") + b"\r\n"
         try:
             async with asyncio.timeout(self._limits.predict_timeout_s):
@@ -134,6 +152,7 @@ class ModelServer:
             raise errors.ModelServerDownError(
                 f"The model server at {self.url} answered {answer.status} to /ping."
             )
+        return _version(answer)
 
     def close(self) -> None:
         """End the idle connections."""
@@ -191,6 +210,11 @@ class ModelServer:
         except TimeoutError as error:
             raise ConnectionRefusedError("no connection in time") from error
         return connection
+
+
+def _version(answer: HttpAnswer) -> str | None:
+    """Version that a server names with its answer."""
+    return answer.headers.get(VERSION_HEADER, b"").decode("latin-1")[:MAX_VERSION_CHARACTERS] or None
 
 
 def _request_head(url: str, method: str, path: str) -> bytes:

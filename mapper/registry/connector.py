@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from mapper.application.files import application_files, read_file
 from mapper.application.model import tabular_model
@@ -121,6 +121,13 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
         content = self._store.file_of_version(name, number, SCHEMA_PATH)
         return PublishedModel(ModelSchema.from_json(content), number, signature, name, explains)
 
+    def number_of(self, name: str, alias: str) -> str:
+        """Number of the version behind an alias; raises RegistryError as `fetch` does."""
+        try:
+            return str(self._store.version(name, alias, "").get("version"))
+        finally:
+            self._store.close()
+
     def explainer_of(self, name: str, number: str) -> str | None:
         """Number of the newest version of `<name>_explainer` that explains a version; None if none does.
 
@@ -144,6 +151,32 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
         names = self._store.names_of_model(model_id, FOLDER)
         files = application_files(names, lambda name: read(f"{FOLDER}/{name}"))
         return PublishedModel(schema, files=files)
+
+
+class VersionFinder:
+    """Asks a registry for the version behind an alias, and for what it is."""
+
+    def __init__(self, uri: str, connector: MlflowRegistryConnector) -> None:
+        path = unquote(urlsplit(uri).path).strip("/")
+        self._name, _, self._alias = path.partition("@")
+        self._connector = connector
+
+    @classmethod
+    def of(cls, source: str, registry_url: str, environ: Mapping[str, str]) -> VersionFinder | None:
+        """Finder for a source that names an alias; None for one that always names the same version."""
+        uri = model_uri(source)
+        if uri is None or "@" not in uri or not uri.startswith("models:"):
+            return None
+        connector = MlflowRegistryConnector(find_registry(uri, registry_url, environ), environ)
+        return cls(uri, connector)
+
+    def version(self) -> str:
+        """Number of the version; raises RegistryError as `fetch` does."""
+        return self._connector.number_of(self._name, self._alias)
+
+    def fetch(self, number: str) -> PublishedModel:
+        """What a version is."""
+        return self._connector.fetch(f"models:/{quote(self._name)}/{number}")
 
 
 def _tags(version: Mapping[str, Any]) -> dict[str, str]:

@@ -16,6 +16,17 @@ def listed(names: Sequence[str], most: int = 20) -> str:
     return ", ".join(map(repr, names[:most])) + (f" and {rest} more" if rest > 0 else "")
 
 
+def counted(n: int, one: str, many: str = "") -> str:
+    """A number with its noun, whose plural ends in s unless it is given.
+
+    Examples
+    --------
+    >>> counted(1, "row"), counted(1200, "row")
+    ('1 row', '1,200 rows')
+    """
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
 class ProtoModelError(Exception):
     """Base of every error that this package raises on purpose."""
 

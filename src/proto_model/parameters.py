@@ -78,7 +78,7 @@ class Parameter:
             or (self.choices and value not in self.choices)
             or (self.limits is not None and not self.limits[0] <= value <= self.limits[1])
         ):
-            return [f"{self.name}: {value!r:.40} given, {self.expected} expected"]
+            return [f"{self.name}: {_shown(value):.40} given, {self.expected} expected"]
         found = []
         if self.unique and len(set(items)) < len(items):
             found.append(f"{self.name}: {list(items)} names a column twice")
@@ -94,6 +94,13 @@ class Parameter:
                         f"{self.name}: the categories of {name!r} have no order; use immutable_features"
                     )
         return found
+
+
+def _shown(value: Any) -> str:
+    """A value as requests write it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(list(value) if isinstance(value, tuple) else value)
 
 
 def _parameter(default: Any, help: str, of: Sequence[Signature], **rest: Any) -> Any:

@@ -49,6 +49,14 @@ CONTENT: dict[str, Any] = {
             "categories": ["NA", "a", "b c"],
             "most_frequent": "a",
         },
+        {"name": "d", "type": "date", "nullable": True, **{key: "2024-03-01" for key in NUMBER}},
+        {
+            "name": "m",
+            "type": "datetime",
+            "nullable": True,
+            **{key: "2024-03-01T12:00:00Z" for key in NUMBER},
+        },
+        {"name": "t", "type": "text", "nullable": True, "terms": ["7", "late", "refund"]},
     ],
 }
 SCHEMA = ModelSchema.from_dict(CONTENT)

@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,12 @@ def _words(text: bytes, *more: bytes) -> list[bytes]:
 JSON_WORDS = (
     rb'"x" "n" "b" "c" "a" "NA" null true false NaN Infinity 1e400 -0.0 0.1 "1e39" 9007199254740993 '
     rb'18446744073709551616 "\ud800" [ ] { } : , '
+    rb'"d" "m" "t" "2024-03-01" "2024-02-30" "2024-03-01T12:00:00Z" "0001-01-01T00:00+02:00" "late" "7" '
 )
-TABLE_WORDS = b"x,n,b,c x,y , 1e39 NaN inf 0x10 1_0 true nan(1) 1.5e-3 9007199254740993 "
+TABLE_WORDS = (
+    b"x,n,b,c d,m,t 2024-03-01 2024-02-30 2024-03-01T12:00:00Z -02:00 late Refund "
+    b"x,y , 1e39 NaN inf 0x10 1_0 true nan(1) 1.5e-3 9007199254740993 "
+)
 SIGNED = (
     b"X-Amz-Signature= X-Amz-Date=20261121T000000Z X-Amz-Expires=60 X-Amz-SignedHeaders=host; sig= "
     b"se=2026-11-22 Signature= Expires= "
@@ -187,6 +192,9 @@ def _arrow_seeds() -> Iterator[bytes]:
         "n": [1, None, 3],
         "b": [True, False, None],
         "c": ["a", "b c", None],
+        "d": [date(2024, 3, 1), None, date.min],
+        "m": [datetime(2024, 3, 1, 12), None, datetime(1, 1, 1)],
+        "t": ["late", "Refund 7", None],
     }
     table = pa.table(columns)
     for codec in (None, "zstd", "lz4"):

@@ -33,6 +33,9 @@ ROWS: dict[str, list[Any]] = {
     "n": [1, None, 3, 4, 5],
     "b": [True, False, None, True, False],
     "c": ["a", "b c", None, "a", "a"],
+    "d": ["2024-03-01", None, "2024-02-29", "0001-01-01", "9999-12-31"],
+    "m": ["2024-03-01T12:00:00Z", "2024-03-01", None, "1969-12-31 23:59:59", "2024-03-01T12:00+02:00"],
+    "t": ["late", None, "Refund 7", "7 7", "LATE"],
 }
 
 
@@ -43,7 +46,8 @@ class Model:
     decision = Decision()
 
     def predict_proba(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        yes = (np.nan_to_num(matrix, nan=-1.0) @ [1.0, 7.0, 31.0, 101.0]) % 1000 / 1000
+        small = np.nan_to_num(matrix, nan=-1.0) % 997  # or sums of seconds are not exact
+        yes = (small @ [1.0, 7.0, 31.0, 101.0, 211.0, 307.0, 401.0]) % 1000 / 1000
         return np.column_stack([1 - yes, yes])
 
 

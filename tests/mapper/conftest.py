@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from mapper import ModelSchema, TabularModel
+from tests.terminal import START_S
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = {
@@ -273,7 +274,7 @@ def _service(folder: Path, python: str, *flags: str, **environ: str) -> Iterator
     with log.open("w") as stderr:
         process = subprocess.Popen(command, stderr=stderr, text=True, cwd=ROOT, env={**env, **environ})
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + START_S
         while "listening on" not in log.read_text():
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()

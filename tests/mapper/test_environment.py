@@ -1,13 +1,13 @@
 """The mapper in a virtual environment with nothing but its own requirements."""
 
-import hashlib
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.environments import environment
 
 pytestmark = pytest.mark.system
 
@@ -18,17 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def python():
     """Interpreter of the environment, which is kept for the next run."""
     requirements, constraints = ROOT / "mapper" / "requirements.txt", ROOT / "constraints.txt"
-    key = hashlib.sha256(
-        requirements.read_bytes() + constraints.read_bytes() + sys.version.encode()
-    ).hexdigest()[:16]
-    folder = ROOT / "build" / "venvs" / f"mapper-{key}"
-    interpreter = folder / "bin" / "python"
-    if not (folder / "complete").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        install = [interpreter, "-m", "pip", "install", "--disable-pip-version-check", "-q"]
-        subprocess.run([*install, "-r", requirements, "-c", constraints], check=True)
-        (folder / "complete").touch()
-    return str(interpreter)
+    return str(environment("mapper", requirements, constraints=constraints) / "python")
 
 
 def run(python, *argv):

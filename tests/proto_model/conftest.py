@@ -19,6 +19,7 @@ from proto_model.registry.logged_model import log_explainer, log_forest_model
 from proto_model.table import RawTable, TrainingData, encode, prepare
 from proto_model.training import make_pipeline
 from scripts.object_store import ObjectStore
+from tests.stores import fresh_store
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +91,7 @@ def logged(
     folder = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-        uri = f"sqlite:///{folder / 'mlflow.db'}"
+        uri = fresh_store(folder)
         mlflow.set_tracking_uri(uri)
         experiment = mlflow.create_experiment("serving", artifact_location=(folder / "artifacts").as_uri())
         with mlflow.start_run(experiment_id=experiment) as run, warnings.catch_warnings():

@@ -117,7 +117,7 @@ def test_tensors_of_v2(decided, records, expected, n_rows):
     body = json.dumps({"inputs": tensors, "parameters": {"coverage": COVERAGE}}).encode()
 
     request = served.read(body)
-    answer = orjson.loads(served.write(request, payload.answer(request.question)))
+    answer = orjson.loads(*served.write(request, payload.answer(request.question)))
 
     columns = {output["name"]: output["data"] for output in answer["outputs"]}
     assert [json.loads(text) for text in columns.pop("prediction_set")] == [

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import scoring_server
 
-from proto_model.errors import DataError
+from proto_model.errors import DataError, InputError
 from proto_model.model import Bundle, write_bundle
 from proto_model.registry.logged_model import CODE, save_model
 from proto_model.registry.signature import rows_signature
@@ -34,10 +34,14 @@ from tests.proto_model.carriers import (
     MOMENTS,
     SCHEMA,
     Outcome,
+    arrow_table,
     code_of,
     csv_cell,
     is_scalar,
     json_bodies,
+    parquet_bytes,
+    parquet_rows,
+    scored,
     sound,
 )
 
@@ -273,3 +277,24 @@ def test_any_cell_has_one_verdict_and_the_same_bits_everywhere(name: str, value:
             check(name, carry(name, value), code, fault)
         except AssertionError as error:
             raise AssertionError(f"{carrier}: {error}") from error
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        pa.array([10_000_000], pa.int32()).cast(pa.date32()),
+        pa.array([864 * 10**12], pa.int64()).cast(pa.date64()),
+        pa.array([10**12], pa.int64()).cast(pa.timestamp("s")),
+        pa.array([-(10**17)], pa.int64()).cast(pa.timestamp("us", "UTC")),
+        pa.array([2**62], pa.int64()).cast(pa.duration("s")),
+    ],
+    ids=lambda cell: str(cell.type),
+)
+@pytest.mark.parametrize("name", ["day", "moment", "number", "job", "note"])
+@pytest.mark.parametrize("read", [parquet_rows, lambda table: scored(parquet_bytes(table), "parquet")])
+def test_a_moment_that_python_does_not_have_is_refused(cell, name, read):
+    table = arrow_table(name, None)
+    table = table.set_column(table.schema.get_field_index(name), name, cell)
+
+    with pytest.raises(InputError, match=rf"'{name}'.* expected"):
+        read(table)

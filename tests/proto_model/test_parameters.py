@@ -106,6 +106,18 @@ def test_all_faults_are_named_at_once():
         assert part in message
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"immutable_features": [5]}, r"immutable_features: \[5\] given, a list of strings expected"),
+        ({"coverage": True}, "coverage: true given, a number from 0.5 to 0.999 expected"),
+    ],
+)
+def test_what_was_given_is_shown_as_requests_write_it(given, words):
+    with pytest.raises(InputError, match=words):
+        Parameters.from_params(given, SCHEMA)
+
+
 def test_a_feature_cannot_be_increased_only_and_decreased_only():
     with pytest.raises(InputError, match="'age' is in increase_only and in decrease_only"):
         Parameters.from_params({"increase_only": ["age"], "decrease_only": ["age"]}, SCHEMA)

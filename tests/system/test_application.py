@@ -13,6 +13,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from tests.stores import fresh_store
+from tests.terminal import START_S
+
 pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +42,7 @@ def environment():
 def train(folder, *flags):
     command = [sys.executable, "-m", "proto_model", "train", "--dataset", str(LOANS / "loans.csv"), *SETTINGS]
     return subprocess.run(
-        [*command, *flags], cwd=folder, env=environment(), capture_output=True, text=True, timeout=300
+        [*command, *flags], cwd=folder, env=environment(), capture_output=True, text=True, timeout=900
     )
 
 
@@ -51,7 +54,7 @@ def serving(folder, name, *command):
             [sys.executable, "-m", *command], cwd=folder, env=environment(), stdout=output, stderr=output
         )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + START_S
         while " on http://" not in log.read_text():
             assert server.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
@@ -66,6 +69,7 @@ def serving(folder, name, *command):
 def store(tmp_path_factory):
     """A folder with a store, in which the example was trained with its mapping."""
     folder = tmp_path_factory.mktemp("loans")
+    fresh_store(folder)
     (folder / "mapping.yaml").write_bytes((LOANS / "mapping.yaml").read_bytes())
     done = train(folder, "--mapping", "mapping.yaml")
     assert done.returncode == 0, done.stderr[-3000:]
@@ -171,6 +175,7 @@ def test_the_platform_is_told_the_applications_words(store):
 
 
 def test_a_mapping_that_does_not_fit_stops_the_run_before_it_trains(tmp_path):
+    fresh_store(tmp_path)
     (tmp_path / "mapping.yaml").write_text("mapping: 1\nrequest: {sum: {feature: amonut}}\n")
 
     done = train(tmp_path, "--mapping", "mapping.yaml")

@@ -33,6 +33,7 @@ from proto_model.registry.versions import (
 )
 from proto_model.table import encode, load_training_data
 from proto_model.training import make_pipeline
+from tests.stores import fresh_store
 
 pytestmark = pytest.mark.system
 
@@ -70,7 +71,7 @@ def table(n_rows, seed=0):
 def folder(tmp_path_factory):
     """Folder of an MLflow store that is the current one meanwhile; experiment 1 keeps its artifacts there."""
     folder = tmp_path_factory.mktemp("compare")
-    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    mlflow.set_tracking_uri(fresh_store(folder))
     mlflow.create_experiment("people", artifact_location=(folder / "artifacts").as_uri())
     yield folder
     mlflow.set_tracking_uri(None)
@@ -376,7 +377,7 @@ def test_a_killed_comparison_is_finished_by_the_next_command_which_says_so(
     )
     killed = subprocess.run(
         [sys.executable, "-c", code, "--model", register.name],
-        env=os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}, check=False, timeout=300,
+        env=os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}, check=False, timeout=900,
     )  # fmt: skip
     assert killed.returncode < 0
     assert read_aliases(register.name).champion == old

@@ -25,7 +25,9 @@ from mlflow import MlflowClient
 
 from proto_model.model import Bundle, Predictor, coded_rows
 from proto_model.values import encode
+from tests.stores import fresh_store
 from tests.system.test_models_serve import free_port
+from tests.terminal import START_S
 
 pytestmark = pytest.mark.system
 
@@ -74,7 +76,7 @@ def run(folder, *command):
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     return done
@@ -84,6 +86,7 @@ def run(folder, *command):
 def folder(tmp_path_factory):
     """Folder with the table, a store, and the versions of a model."""
     folder = tmp_path_factory.mktemp("complaints")
+    fresh_store(folder)
     write_table(folder / "complaints.csv")
     settings = ("--target", "churn", "--n-candidates", "1", "--registered-model-name", "complaints")
     run(folder, "proto_model", "train", "--dataset", "complaints.csv", *settings)
@@ -115,7 +118,7 @@ def serving(folder, name, ready, *command, **variables):
             stderr=output,
         )
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + START_S
         while not answers(ready):
             said = (folder / f"{name}.log").read_text()
             assert server.poll() is None, said

@@ -66,7 +66,7 @@ def test_the_demo_shows_every_step_avoids_a_busy_port_and_stops_its_servers(
         "0",
     ]
     with _demo(tmp_path, *options) as demo:
-        output, _ = demo.communicate(timeout=480)
+        output, _ = demo.communicate(timeout=900)
 
     assert demo.returncode == 0, output
     assert f"Port {busy_port} is in use" in output

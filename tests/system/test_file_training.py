@@ -21,6 +21,7 @@ from proto_model.model import Bundle, Predictor
 from proto_model.table import TrainingData, encode, load_training_data
 from scripts.object_store import ObjectStore
 from tests.file_servers import ROOT, Server, mapping, post, serving
+from tests.stores import fresh_store
 
 pytestmark = pytest.mark.system
 
@@ -39,7 +40,7 @@ class Trained:
         programs = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
         env = kept | {"PATH": programs, "MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db"}
         return subprocess.run(
-            command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=300, check=False
+            command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=900, check=False
         )
 
     def train(self, file_management: str, *parameters: str) -> None:
@@ -56,7 +57,7 @@ class Trained:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("trained")
-    uri = f"sqlite:///{folder}/mlflow.db"
+    uri = fresh_store(folder)
     trained = Trained(folder, MlflowClient(uri), folder / "model")
     trained.train("true")
     mlflow.set_tracking_uri(uri)

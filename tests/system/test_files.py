@@ -291,7 +291,7 @@ def test_predictions_go_on_while_a_large_file_is_scored(model_folder: Path, tmp_
     command = [sys.executable, ROOT / "benchmarks" / "file_jobs.py", "--size-mb", "40", "--seconds", "1"]
     command += ["--server", "mlflow", "mlserver", "--mlserver", mlserver, "--json", tmp_path / "figures.json"]
 
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=480)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
 
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads((tmp_path / "figures.json").read_text())

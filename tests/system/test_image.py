@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.file_servers import free_ports
+from tests.stores import fresh_store
 
 TOOLS = ("mmdebstrap", "skopeo", "umoci", "runc")
 MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
@@ -49,6 +50,7 @@ class Built(NamedTuple):
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with a store that has versions of a model, the last of them the challenger."""
     folder = tmp_path_factory.mktemp("store")
+    fresh_store(folder)
     _run(sys.executable, "-m", "proto_model", "train", "--dataset", "iris", "--n-candidates", "1", cwd=folder)
     return folder
 

@@ -18,6 +18,7 @@ from proto_model.table import RawTable, prepare
 from proto_model.training import make_pipeline
 from scripts.object_store import ObjectStore
 from tests.file_servers import ROOT, free_ports, mapping, serving
+from tests.stores import fresh_store
 
 pytestmark = [
     pytest.mark.system,
@@ -45,7 +46,7 @@ def store(tmp_path_factory):
     data = prepare(RawTable("people", "people", pa.Table.from_pandas(frame, preserve_index=False)))
     pipeline = make_pipeline("random_forest", data.schema, 0, n_estimators=20).fit(data.X_train, data.y_train)
     folder = tmp_path_factory.mktemp("store")
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    uri = fresh_store(folder)
     runs, folders = {}, {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", uri)

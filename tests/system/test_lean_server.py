@@ -31,6 +31,8 @@ from proto_model.training import make_pipeline
 from scripts.object_store import ObjectStore
 from tests.crowd import Crowd
 from tests.fault_proxy import FaultProxy, hold_upload, passed
+from tests.stores import fresh_store
+from tests.terminal import START_S
 
 pytestmark = [
     pytest.mark.system,
@@ -85,7 +87,7 @@ def store(tmp_path_factory):
     pipeline.fit(data.X_train, data.y_train)
     folder = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
-        uri = f"sqlite:///{folder / 'mlflow.db'}"
+        uri = fresh_store(folder)
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         experiment = mlflow.create_experiment("serve", artifact_location=(folder / "artifacts").as_uri())
         with mlflow.start_run(experiment_id=experiment) as run:
@@ -118,7 +120,7 @@ def serving(model_uri, *options, **environment):
         reader = threading.Thread(target=lambda: lines.extend(server.stderr), daemon=True)
         reader.start()
         try:
-            end = time.monotonic() + 60
+            end = time.monotonic() + START_S
             while True:
                 try:
                     assert get(port, "/ping") == (200, b"\n")

@@ -14,6 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.file_servers import mapping, serving
+from tests.stores import fresh_store
 
 pytestmark = pytest.mark.system
 
@@ -53,7 +54,7 @@ def run(folder, *command, status=0):
         env=variables | {"COLUMNS": "200"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == status or status is None, done.stderr[-3000:]
     return done.stdout, done.stderr
@@ -68,10 +69,11 @@ def silent(text):
 def store(tmp_path_factory):
     """A folder in which a table full of marks was trained and compared; and what the commands said."""
     folder = tmp_path_factory.mktemp("logs")
+    uri = fresh_store(folder)
     table = csv(folder / "table.csv", list(rows()))
     said = run(folder, "proto_model", "train", "--dataset", table, "--target", "class", "--n-candidates", "1")
     said += run(folder, "proto_model", "compare")
-    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    client = MlflowClient(uri)
     other = client.get_model_version_by_alias("proto_model", "champion").version == 1
     client.set_registered_model_alias("proto_model", "challenger", "2" if other else "1")
     said += run(folder, "proto_model", "compare", status=None)

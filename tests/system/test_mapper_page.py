@@ -24,10 +24,12 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from proto_model.model import Bundle, Predictor, write_bundle
 from proto_model.serving.http import ServedModel
 from proto_model.serving.http.app import App
+from proto_model.serving.http.hosting import Hosted, Hosting, Source
 from proto_model.serving.http.metrics import Metrics
 from proto_model.serving.http.settings import ServerSettings
 from proto_model.table import RawTable, encode, prepare
 from proto_model.training import make_pipeline
+from tests.terminal import START_S
 
 CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
@@ -59,7 +61,7 @@ def model_server(frame, folder):
     write_bundle(bundle, pipeline, data.schema, encode(data.X_train, data.schema))
     shutil.copy(bundle / "schema.json", folder)
     served = ServedModel(Predictor(Bundle.load(bundle)))
-    app = App(served, ServerSettings(), Metrics(served.schema, served.version))
+    app = App(Hosted(Hosting([Source(served)], ServerSettings())), Metrics())
     server = uvicorn.Server(
         uvicorn.Config(app, port=0, loop="asyncio", lifespan="off", ws="none", log_config=None)
     )
@@ -91,7 +93,7 @@ def mapper(model_server_url, folder, *flags):
             env=environment,
         )
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + START_S
         while "listening on" not in log.read_text():
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
@@ -373,11 +375,78 @@ def test_an_explanation_has_a_rule_and_counterfactuals(browser, people):
 
     assert wait_for(browser, ".verdict strong").text == "granted"
     assert any("size" in text for text in texts(browser, ".premises li"))
-    assert "precision" in texts(browser, ".card .quiet")[0]
+    measures, meaning = texts(browser, ".card .quiet")
+    assert "precision" in measures
+    assert meaning.startswith("Fidelity: how well a small tree")
     changes = texts(browser, "ol.card > li")
     assert changes
     assert all("gives refused" in text for text in changes)
     assert "What mattered" in texts(browser, "#result h3")
+
+
+ANSWER = {
+    "prediction": "a",
+    "probability": 0.6,
+    "probabilities": {"a": 0.6, "b": 0.3, "c": 0.1},
+    "prediction_set": ["a", "b"],
+    "explanation": {
+        "prediction": "a",
+        "probability": 0.6,
+        "rule": {
+            "premises": [{"feature": "size", "above": 1}],
+            "consequence": "a",
+            "text": "IF size > 1 THEN a",
+            "precision": 0.99,
+            "coverage": 0.2,
+        },
+        "counterfactuals": [
+            {
+                "changes": [{"feature": "size", "from": 2, "to": 3, "against": True}],
+                "prediction": "b",
+                "probability": 0.5,
+                "valid": True,
+            }
+        ],
+        "held_fixed": ["age"],
+        "feature_importances": {"size": 1.0},
+        "fidelity": 0.38,
+        "class_fidelity": 0.73,
+        "notes": ["Every counterfactual has a change that leads away from its class on average (against)."],
+    },
+}
+SHOW = """
+const [answer, done] = arguments;
+import("/page/answer.js").then(({ showAnswer }) => {
+  showAnswer(document.getElementById("result"), answer, { features: [], model_name: "m" }, 1);
+  done();
+});
+"""
+
+
+def test_what_an_explanation_warns_of_stands_beside_what_it_is_about(browser, people):
+    open_page(browser, people)
+    browser.execute_async_script(SHOW, {"predictions": [ANSWER]})
+
+    measures, meaning = texts(browser, ".card .quiet")
+    assert measures == "precision 99.0 % · coverage 20.0 % · fidelity 38.0 % · class fidelity 73.0 %"
+    assert meaning.startswith("Class fidelity: how well a small tree")
+    assert "an exception: on average, this leads away from b" in texts(browser, ".changes li")[0]
+    assert texts(browser, ".set") == ["Prediction set: a, b (it may be any of them)"]
+    # The note stands with the counterfactuals, before the features that mattered.
+    parts = texts(browser, "#result > *")
+    assert parts.index(ANSWER["explanation"]["notes"][0]) < parts.index("What mattered")
+    assert parts.index("Held fixed, as sensitive: age.") < parts.index("What mattered")
+
+    nothing = {
+        **ANSWER["explanation"],
+        "counterfactuals": [],
+        "notes": ["No allowed change gives another class."],
+    }
+    browser.execute_async_script(
+        SHOW, {"predictions": [{**ANSWER, "prediction_set": ["a"], "explanation": nothing}]}
+    )
+    assert "no other class fits" in texts(browser, ".set")[0]
+    assert not any("No change was found" in text for text in texts(browser, "#result > *"))
 
 
 def test_dates_have_a_calendar_and_texts_any_words(browser, complaints):

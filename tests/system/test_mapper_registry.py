@@ -17,6 +17,8 @@ from mapper.cli.main import main
 from mapper.errors import RegistryError, SchemaError
 from mapper.model_server.proxy import Reply
 from mapper.registry.server import RegistryServer
+from tests.stores import fresh_store
+from tests.terminal import START_S
 
 pytestmark = [
     pytest.mark.system,
@@ -58,7 +60,7 @@ def mlflow_url(tmp_path_factory):
     env["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(
-            [*command, "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"],
+            [*command, "--backend-store-uri", fresh_store(folder)],
             cwd=folder,
             env=env,
             stdout=log,
@@ -66,7 +68,7 @@ def mlflow_url(tmp_path_factory):
         )
     try:
         url = f"http://127.0.0.1:{port}"
-        for _ in range(600):
+        for _ in range(10 * START_S):
             assert server.poll() is None, (folder / "log").read_text()
             try:
                 urllib.request.urlopen(f"{url}/health", timeout=1).close()

@@ -20,6 +20,8 @@ from proto_model.registry.logged_model import log_explainer, log_forest_model
 from proto_model.registry.versions import register_version
 from proto_model.table import load_training_data
 from proto_model.training import make_pipeline
+from tests.stores import fresh_store
+from tests.terminal import START_S
 
 pytestmark = [
     pytest.mark.system,
@@ -40,6 +42,7 @@ def store(tmp_path_factory):
     """Folder with `mlflow.db` and `mlruns`, as MLflow makes them; model and explainer are champions."""
     folder = tmp_path_factory.mktemp("store") / "mäpper's store #1"
     folder.mkdir()
+    fresh_store(folder)
     data = load_training_data("iris", None, 0.2, "proto_model")
     pipeline = make_pipeline("random_forest", data.schema, 0, n_estimators=10).fit(data.X_train, data.y_train)
     with pytest.MonkeyPatch.context() as patch:
@@ -77,7 +80,7 @@ def running(folder, ready, *argv, **environ):
         command = [sys.executable, "-m", *argv, url.rpartition(":")[2]]
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=out)
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + START_S
         while True:
             assert process.poll() is None, log.read_text()
             try:

@@ -17,6 +17,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from tests.stores import fresh_store
+from tests.terminal import START_S
+
 pytestmark = pytest.mark.system
 
 PROJECT = Path(__file__).parents[2] / "src"
@@ -33,7 +36,7 @@ def environment(**variables):
 def mlflow_run(folder, env, *parameters):
     options = [word for parameter in parameters for word in ("-P", parameter)]
     command = ["mlflow", "run", "--env-manager", "local", str(PROJECT), *options]
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=900)
 
 
 def run_to_serve(result):
@@ -72,11 +75,13 @@ def test_embedded_defaults_with_a_table_named_relative_to_the_callers_folder(tmp
     [("test_size=1.5", "'1.5' given, a number above 0"), ("nosuch=1", "unrecognized arguments: --nosuch 1")],
 )
 def test_wrong_parameters_fail_the_run_with_a_sentence(tmp_path, parameter, complaint):
+    uri = fresh_store(tmp_path)
+
     result = mlflow_run(tmp_path, environment(), parameter)
 
     assert result.returncode != 0
     assert complaint in result.stderr
-    (run,) = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").search_runs(["0"])
+    (run,) = MlflowClient(uri).search_runs(["0"])
     assert run.info.status == "FAILED"
 
 
@@ -116,6 +121,7 @@ def test_a_server_over_http_with_name_and_password(tmp_path):
 @contextlib.contextmanager
 def tracking_server(folder):
     """A real `mlflow server`; its port."""
+    fresh_store(folder)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -129,7 +135,7 @@ def tracking_server(folder):
             stderr=log,
         )
         try:
-            deadline = time.monotonic() + 90
+            deadline = time.monotonic() + START_S
             while True:
                 try:
                     urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()

@@ -1,15 +1,12 @@
 """The generated configuration under MLServer, in a virtual environment of its own, kept in build/venvs."""
 
 import dataclasses
-import hashlib
 import http.client
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -32,6 +29,9 @@ from proto_model.training import make_pipeline
 from proto_model.values import Rule, encode
 from scripts.object_store import ObjectStore
 from tests.fault_proxy import FaultProxy, hold_upload, passed
+from tests.file_servers import mlserver_python
+from tests.stores import fresh_store
+from tests.terminal import START_S
 
 pytestmark = [
     pytest.mark.system,
@@ -112,7 +112,7 @@ def environment(data, pipeline, ports, tmp_path_factory):
     """Variables under which the champion is found and the configuration is written."""
     folder = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
-        uri = f"sqlite:///{folder / 'mlflow.db'}"
+        uri = fresh_store(folder)
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         experiment = mlflow.create_experiment("serve", artifact_location=(folder / "artifacts").as_uri())
         with mlflow.start_run(experiment_id=experiment) as run:
@@ -141,21 +141,7 @@ def build(environment):
 @pytest.fixture(scope="module")
 def venv(build):
     """Python with MLServer and the model's requirements; made once per set of requirements."""
-    model_requirements = (
-        build / "mlserver_configs" / "proto_model" / "artifact" / "model" / "requirements.txt"
-    )
-    files = [model_requirements, ROOT / "requirements-dev-modelserver.txt", ROOT / "constraints.txt"]
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
-    folder = ROOT / "build" / "venvs" / f"mlserver-{digest}"
-    python = folder / "bin" / "python"
-    if not (folder / "complete").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        install += ["-c", files[2], "-r", files[0], "-r", files[1]]
-        subprocess.run(install, check=True)
-        (folder / "complete").touch()
-    return python
+    return mlserver_python(build / "mlserver_configs" / "proto_model" / "artifact" / "model")
 
 
 @contextmanager
@@ -166,7 +152,7 @@ def serving(venv, build, environment, folder):
     command = [venv.parent / "mlserver", "start", build]
     with log, subprocess.Popen(command, cwd=folder, env=variables, stdout=log, stderr=log) as process:
         url = f"http://127.0.0.1:{environment['MLSERVER_HTTP_PORT']}"
-        end = time.monotonic() + 60
+        end = time.monotonic() + START_S
         try:
             while True:
                 try:

@@ -24,6 +24,7 @@ from proto_model.registry.logged_model import log_explainer, log_forest_model
 from proto_model.registry.versions import register_version
 from proto_model.table import RawTable, prepare
 from proto_model.training import make_pipeline
+from tests.stores import fresh_store
 
 pytestmark = [
     pytest.mark.system,
@@ -64,7 +65,7 @@ def store(data, pipeline, tmp_path_factory):
     """Tracking URI and run of a model with the alias champion, and of its explainer."""
     folder = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
-        uri = f"sqlite:///{folder / 'mlflow.db'}"
+        uri = fresh_store(folder)
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         experiment = mlflow.create_experiment("serve", artifact_location=(folder / "artifacts").as_uri())
         with mlflow.start_run(experiment_id=experiment) as run:

@@ -18,6 +18,10 @@ from typing import Any
 
 import pytest
 
+from tests.environments import make, run_uv
+from tests.stores import fresh_store
+from tests.terminal import START_S
+
 pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +35,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Path of a wheel by the name of its package, built by way of a source archive."""
     dist = tmp_path_factory.mktemp("dist")
     for project in (ROOT, ROOT / "mapper"):
-        _run(sys.executable, "-m", "build", "--outdir", dist, project)
+        _run(sys.executable, "-m", "build", "--installer", "uv", "--outdir", dist, project)
     return {name: next(dist.glob(f"proto_model_{name}-*.whl")) for name in ("turbo", "mapper")}
 
 
@@ -39,9 +43,9 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A version as it is downloaded from the registry."""
     folder = tmp_path_factory.mktemp("model")
+    uri = fresh_store(folder)
     python = Path(sys.executable)
     _run(python, "-m", "proto_model", "train", "--dataset", "iris", "--n-candidates", "1", cwd=folder)
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
     download = ("artifacts", "download", "-u", "models:/proto_model@challenger", "-d", folder / "version")
     _run(python, "-m", "mlflow", *download, cwd=folder, MLFLOW_TRACKING_URI=uri)
     return next(folder.joinpath("version").rglob("MLmodel")).parent
@@ -53,11 +57,9 @@ def environments(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFacto
     programs = {}
     for name, extra in (("turbo", "[serve]"), ("mapper", "")):
         folder = tmp_path_factory.mktemp(name)
-        _run(sys.executable, "-m", "venv", folder)
         programs[name] = folder / "bin"
-        pip = (programs[name] / "python", "-m", "pip", "--disable-pip-version-check")
-        _run(*pip, "install", "-q", f"{wheels[name]}{extra}", "-c", ROOT / "constraints.txt")
-        _run(*pip, "check")
+        make(folder, f"{wheels[name]}{extra}", constraints=ROOT / "constraints.txt")
+        run_uv("pip", "check", "--python", str(programs[name] / "python"))
     return programs
 
 
@@ -65,7 +67,7 @@ def test_they_serve_a_downloaded_version_without_the_libraries_that_made_it(
     environments: dict[str, Path], model: Path, tmp_path: Path
 ) -> None:
     for name, programs in environments.items():
-        listed = _run(programs / "python", "-m", "pip", "list", "--format", "json")
+        listed = run_uv("pip", "list", "--format", "json", "--python", str(programs / "python"))
         installed = {package["name"].lower() for package in json.loads(listed)}
         assert not installed & HEAVY
         _report(name, programs, installed)
@@ -148,7 +150,7 @@ def _serving(command: list[Any], ready_url: str, folder: Path) -> Iterator[None]
             [str(word) for word in command], cwd=folder, env=_environment(), stdout=output, stderr=output
         )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + START_S
         while not _answers(ready_url):
             assert server.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()

@@ -57,9 +57,17 @@ function premise(one) {
 
 function measures(explanation) {
   const { precision, coverage } = explanation.rule;
-  const named = { precision, coverage, fidelity: explanation.fidelity };
+  const { fidelity, class_fidelity: ofClass } = explanation;
+  const named = { precision, coverage, fidelity, "class fidelity": ofClass === fidelity ? null : ofClass };
   const known = Object.entries(named).filter(([, share]) => share !== null && share !== undefined);
   return known.map(([name, share]) => `${name} ${percent(share)}`).join(" · ");
+}
+
+// With two classes, both are the same number, which is shown once.
+function meaning({ rule, fidelity, class_fidelity: ofClass }) {
+  const tells = `how well a small tree that imitates the model nearby tells ${rule.consequence} from everything else`;
+  if (fidelity === null || fidelity === undefined || ofClass === undefined) return "";
+  return ofClass === fidelity ? `Fidelity: ${tells}.` : `Class fidelity: ${tells}; fidelity: how well it tells all classes apart.`;
 }
 
 function counterfactual(found) {
@@ -71,7 +79,7 @@ function counterfactual(found) {
       element("strong", { text: change.feature }),
       ` ${value(change.from)} → `,
       element("strong", { text: value(change.to) }),
-      change.against ? " (elsewhere, this leads the other way)" : "",
+      change.against ? ` (an exception: on average, this leads away from ${found.prediction})` : "",
     );
     changes.append(line);
   }
@@ -88,21 +96,22 @@ function explanationParts(explanation, prediction) {
   rule.append(element("p", { text: "Rows like this one, where" }), premises);
   rule.append(element("p", { text: `are ${explanation.rule.consequence}.` }));
   rule.append(element("p", { class: "quiet", text: measures(explanation) }));
+  if (meaning(explanation)) rule.append(element("p", { class: "quiet", text: meaning(explanation) }));
   parts.push(explanation.rule.premises.length ? rule : element("p", { text: explanation.rule.text }));
   parts.push(element("h3", { text: "What would change the prediction" }));
   if (explanation.counterfactuals.length) {
     const list = element("ol", { class: "card" });
     explanation.counterfactuals.forEach((found) => list.append(counterfactual(found)));
     parts.push(list);
-  } else {
-    parts.push(element("p", { class: "quiet", text: `No change was found that gives anything but ${prediction}.` }));
+  } else if (!explanation.notes.some((note) => /^No (allowed change|counterfactual)/.test(note))) {
+    parts.push(element("p", { text: `No change was found that gives anything but ${prediction}.` }));
   }
+  for (const note of explanation.notes) parts.push(element("p", { class: "note", text: note }));
   if (explanation.held_fixed?.length) {
     parts.push(element("p", { class: "quiet", text: `Held fixed, as sensitive: ${explanation.held_fixed.join(", ")}.` }));
   }
   const important = Object.fromEntries(Object.entries(explanation.feature_importances).filter(([, share]) => share > 0));
   if (Object.keys(important).length) parts.push(element("h3", { text: "What mattered" }), bars(important, null, 8));
-  for (const note of explanation.notes) parts.push(element("p", { class: "quiet", text: note }));
   return parts;
 }
 
@@ -130,13 +139,19 @@ function ownFields(item, schema) {
   return list.childElementCount ? [list, ...parts] : parts;
 }
 
+function setText(classes) {
+  if (!classes.length) return "Prediction set: empty. No class fits this row at the coverage asked for.";
+  const sure = classes.length === 1 ? "at the coverage asked for, no other class fits" : "it may be any of them";
+  return `Prediction set: ${classes.join(", ")} (${sure})`;
+}
+
 function usualFields(item, schema) {
   const verdict = element("p", { class: "verdict" });
   const name = schema.target?.name ?? schema.model_name;
   verdict.append(`${name}: `, element("strong", { text: String(item.prediction) }), ` ${percent(item.probability)}`);
   const parts = [verdict];
   const set = item.prediction_set;
-  if (set) parts.push(element("p", { class: "set", text: `May be ${set.map(String).join(" or ")}` }));
+  if (set) parts.push(element("p", { class: "set", text: setText(set.map(String)) }));
   return [...parts, bars(item.probabilities ?? { [item.prediction]: item.probability }, String(item.prediction), 12)];
 }
 

@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from proto_model.errors import ProtoModelError
     from proto_model.registry.tracking import check_store, warnings_shown_once, without_credentials
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     if arguments.tracking_uri:
         mlflow.set_tracking_uri(arguments.tracking_uri)
     found: dict[str, Any] = {}

@@ -86,8 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     arguments = build_parser().parse_args(argv)
     quiet_mlflow()
-    talk = Console(stderr=True)
-    console = Console()
+    talk = Console(stderr=True, emoji=False)
+    console = Console(emoji=False)
 
     def say(text: str) -> None:
         talk.print(text, markup=False, highlight=False, soft_wrap=True)

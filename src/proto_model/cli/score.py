@@ -86,7 +86,7 @@ def _scored(arguments: argparse.Namespace, download: Path) -> dict[str, Any]:
     input_path = Path(located(str(arguments.input), folders))
     output_path = folders[0] / arguments.output
     explaining = predictor.explaining(parameters, settings.workers)
-    with _progress_bar(Console(stderr=True)) as progress, explaining as explain:
+    with _progress_bar(Console(stderr=True, emoji=False)) as progress, explaining as explain:
         scored = score_file(
             input_path, output_path, predictor, parameters, settings, explain=explain, progress=progress
         )

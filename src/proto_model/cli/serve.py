@@ -2,6 +2,12 @@
 
 Example: python -m proto_model serve -m models:/proto_model@champion -p 5001
 
+To serve the version that is champion, whichever that is, without a restart:
+python -m proto_model serve -m models:/proto_model@champion --follow 10
+
+To serve several, at /models/<name>/invocations and /v2/models/<name>/infer:
+python -m proto_model serve -m a=models:/a@champion -m b=models:/a/7
+
 The model, for rows or for files, is a folder or a URI that MLflow understands; MLFLOW_TRACKING_URI says where
 the registry is. SIGTERM and Ctrl+C end the server when what it has begun is answered, or took too long.
 docs/serving.md says more.
@@ -13,15 +19,23 @@ import argparse
 import dataclasses
 import logging
 import os
+import re
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from proto_model.cli.model_uri import add_model_uri
+from proto_model.cli.model_uri import CHAMPION
+from proto_model.registry.offer import CAN_FOLLOW, Followed, follow_once
 from proto_model.serving.http.settings import NUMBERS, ServerSettings, expected, number
+
+if TYPE_CHECKING:
+    from proto_model.serving.http.hosting import Source
+
+_NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)=(.+)", re.DOTALL)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -33,7 +47,21 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add_model_uri(parser)
+    parser.add_argument(
+        "-m",
+        "--model-uri",
+        action="append",
+        metavar="[NAME=]URI",
+        help="folder or URI of a model, and the name to serve it under (default: the schema's); may be given "
+        f"several times, the first answers where no name is asked for (default: {CHAMPION})",
+    )
+    parser.add_argument(
+        "--follow",
+        type=_number(float, 0.1),
+        metavar="SECONDS",
+        help="ask the registry so often, and take over the version that an alias has moved to; without it, "
+        "SIGHUP asks once",
+    )
     parser.add_argument(
         "-p",
         "--port",
@@ -60,6 +88,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="further names that clients may use, separated by commas; *.example.com for all below a name, "
         "* for any (default: PROTO_MODEL_ALLOWED_HOSTS)",
     )
+    parser.add_argument(
+        "--health-port",
+        type=_number(int, 0),
+        default=default.health_port,
+        metavar="N",
+        help="further port for health and metrics only, which answers however busy the other one is "
+        "(default: none)",
+    )
     parser.add_argument("--access-log", action="store_true", help="write a line per request")
     return parser
 
@@ -68,17 +104,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 when it was told to end, 1 when it could not serve, 2 for wrong arguments."""
     parser = build_parser()
     arguments = vars(parser.parse_args(argv))
-    model_uri = arguments.pop("model_uri")
+    asked = arguments.pop("model_uri") or [CHAMPION]
+    follow_s = arguments.pop("follow")
     if arguments["workers"] > 1 and not hasattr(os, "fork"):
         parser.error("--workers: this system knows no fork; start one server per port")
-    return _run(model_uri, ServerSettings(**arguments))
+    named = [_named(text) for text in asked]
+    if follow_s is not None and not CAN_FOLLOW:
+        parser.error("--follow: this system has no locks that processes share")
+    if follow_s is not None and not any(Followed.of(uri) for _, uri in named):
+        parser.error("--follow: no model is named by an alias, such as models:/proto_model@champion")
+    return _run(named, follow_s, ServerSettings(**arguments))
 
 
-def _run(model_uri: str, settings: ServerSettings) -> int:
+def _named(text: str) -> tuple[str, str]:
+    """Name, empty if none is given, and URI of `-m`."""
+    found = _NAMED.fullmatch(text)
+    return (found[1], found[2]) if found and not Path(text).exists() else ("", text)
+
+
+def _run(named: Sequence[tuple[str, str]], follow_s: float | None, settings: ServerSettings) -> int:
     from proto_model.errors import ProtoModelError
-    from proto_model.registry.model_folder import downloaded_apart, local_folder
     from proto_model.serving.http.app import listen, serve
-    from proto_model.serving.http.served_model import ServedModel
+    from proto_model.serving.http.hosting import Hosting
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
@@ -86,31 +133,47 @@ def _run(model_uri: str, settings: ServerSettings) -> int:
     with ExitStack() as until_the_end:
         try:
             listener = listen(settings)
-            folder = local_folder(model_uri)  # which needs no place to write: a container may have none
-            if folder is None:
-                download = until_the_end.enter_context(tempfile.TemporaryDirectory(prefix="proto_model-"))
-                folder = downloaded_apart(model_uri, Path(download))
-            model = ServedModel.load(folder)
+            sources, board = _sources(named, until_the_end)
+            logger.info("settings: %s", dataclasses.asdict(settings))
+            for source in sources:
+                if source.model is not None and source.model.files is not None:
+                    logger.info("settings of files: %s", dataclasses.asdict(source.model.files))
+            code = serve(Hosting(sources, settings, board, follow_s), listener)
         except ProtoModelError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-        logger.info("settings: %s", dataclasses.asdict(settings))
-        if model.files is not None:
-            logger.info("settings of files: %s", dataclasses.asdict(model.files))
-        host, port = listener.getsockname()[:2]
-        logger.info(
-            "%s version %s on http://%s:%d",
-            model.schema.model_name,
-            model.version or "-",
-            f"[{host}]" if ":" in host else host,
-            port,
-        )
-        code = serve(model, settings, listener)
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
         # A job that was told to end may wait for a store for a while; the time is over.
         logging.shutdown()
         os._exit(code)
     return code
+
+
+def _sources(named: Sequence[tuple[str, str]], until_the_end: ExitStack) -> tuple[list[Source], Path | None]:
+    """Models to serve, downloaded; and the folder where aliases are followed, if there is any."""
+    from proto_model.registry.model_folder import downloaded_apart, local_folder
+    from proto_model.serving.http.hosting import Source
+    from proto_model.serving.http.served_model import ServedModel
+
+    def folder() -> Path:
+        return Path(until_the_end.enter_context(tempfile.TemporaryDirectory(prefix="proto_model-")))
+
+    followed = [Followed.of(uri) if CAN_FOLLOW else None for _, uri in named]
+    aliases = [one for one in followed if one is not None]
+    board = None
+    if aliases:
+        board = folder()
+        follow_once(board, aliases)
+    sources: list[Source] = []
+    for (name, uri), alias in zip(named, followed, strict=True):
+        if alias is not None:
+            place = sum(source.followed is not None for source in sources)
+            sources.append(Source(name=name, followed=alias, place=place))
+            continue
+        local = local_folder(uri)  # which needs no place to write: a container may have none
+        local = downloaded_apart(uri, folder()) if local is None else local
+        sources.append(Source(ServedModel.load(local), name))
+    return sources, board
 
 
 def _number(kind: type, least: float) -> Callable[[str], float]:

@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.freeze()
     gc.enable()
     folders = callers_folders(os.environ, Path.cwd())
-    talk = Console(stderr=True)
+    talk = Console(stderr=True, emoji=False)
     try:
         if settings.mapping:
             settings = dataclasses.replace(settings, mapping=located_mapping(settings.mapping, folders))
@@ -108,7 +108,7 @@ def _print_outcome(outcome: TrainingOutcome, model: str) -> None:
     from proto_model.training import leader_board
 
     best = outcome.standings[0]
-    board = Console(width=None if sys.stdout.isatty() else 120)
+    board = Console(width=None if sys.stdout.isatty() else 120, emoji=False)
     board.print(leader_board.rich_table(outcome.standings, "Leader board", board.width))
     show_cautions(outcome.cautions, board)
     print(f"{best.variant} is version {outcome.versions[best.variant]} of {model}, with the alias challenger")

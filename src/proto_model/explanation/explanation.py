@@ -21,11 +21,25 @@ ONLY_AGAINST = (
     "Every counterfactual has a change that leads away from its class on average (against): the model makes "
     "an exception here. Do not give such a change as advice."
 )
-#: Where the sensitive features are in the way, or may be.
-NONE_WITHOUT_HELD = (
-    "No counterfactual was found that leaves the sensitive features as they are (held_fixed). "
-    "mutable_features names those that may change after all."
-)
+
+
+def none_found(some_held: bool, n_combinations: int = 0) -> str:
+    """Why there is no counterfactual; `n_combinations` of values were tried, where these are all."""
+    others = " of the other features" if some_held else ""
+    if n_combinations > 1:
+        why = (
+            f"No allowed change{others} gives another class: all {n_combinations:,} combinations of their "
+            "values, numbers in steps, were tried."
+        )
+    elif n_combinations == 1:
+        why = "No counterfactual is possible: no feature that the model reads may change."
+    else:
+        why = (
+            f"No counterfactual was found among the allowed changes{others} to values like those of training."
+        )
+    # Their names are told in `held_fixed`, which a mapper translates.
+    hint = " Sensitive features stay as they are (held_fixed); mutable_features names those that may change."
+    return why + (hint if some_held else "")
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,10 +23,10 @@ import numpy as np
 from proto_model.errors import ExplanationError, InputError
 from proto_model.explanation.background import Background, Freedom, short_number_between
 from proto_model.explanation.explanation import (
-    NONE_WITHOUT_HELD,
     Counterfactual,
     Explanation,
     explain_constant,
+    none_found,
 )
 from proto_model.explanation.interface import Explanations, Floats, Ints, PredictProba, Progress, collected
 from proto_model.explanation.measures import balanced_agreement, draw_inside, draw_neighbors, row_generator
@@ -86,8 +86,7 @@ class LoreSaExplainer:
             "The surrogate predicts another class for this row than the model.": rule.consequence != index,
             "lore_sa found no rule: all neighbours had the same class.": not rule.premises,
             "The row does not satisfy its own rule.": not rule.covers(x[np.newaxis])[0],
-            "lore_sa found no counterfactual that the options allow.": not counterfactuals,
-            NONE_WITHOUT_HELD: bool(held) and not counterfactuals,
+            none_found(bool(held)): not counterfactuals,
         }
         inside = self.predict_proba(draw_inside(background, rule, N_MEASURED, rng)).argmax(axis=1)
         answers = self.predict_proba(fresh).argmax(axis=1)

@@ -1,8 +1,9 @@
-"""NumPy arrays as Arrow arrays, without pandas, which pyarrow's own conversions import on first use."""
+"""NumPy arrays as Arrow arrays and back, without pandas, which pyarrow imports for its own conversions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -45,3 +46,19 @@ def _validity(null: NDArray[np.bool_] | None) -> pa.Buffer | None:
 
 def _bits(values: NDArray[np.bool_]) -> pa.Buffer:
     return pa.py_buffer(np.packbits(values, bitorder="little"))
+
+
+def python_value(scalar: pa.Scalar) -> Any:
+    """Value of a scalar; where Python has no such moment, it is NumPy's, and a duration the longest.
+
+    Without pandas, that goes for moments with nanoseconds, too, and for those of an unknown time zone.
+    """
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError, KeyError):
+        kind = scalar.type
+        if pa.types.is_timestamp(kind):
+            return np.datetime64(scalar.value, kind.unit)
+        if pa.types.is_date(kind):
+            return np.datetime64(scalar.value, "D" if pa.types.is_date32(kind) else "ms")
+        return timedelta.max

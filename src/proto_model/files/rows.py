@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from proto_model.errors import InputError
+from proto_model.files.arrays import python_value
 from proto_model.schema import ModelSchema
 from proto_model.table.arrow_values import read_arrow, to_numbers
 from proto_model.values import RuleBook, fault_text
@@ -181,7 +182,7 @@ def _named(found: Mapping[int, tuple[NDArray[np.uint8], Any]], book: RuleBook, w
         reason = None if index is None else known.get((position, code, index))
         if reason is None:
             value = None if values is None else values[row]
-            value = value.as_py() if isinstance(value, pa.Scalar) else value
+            value = python_value(value) if isinstance(value, pa.Scalar) else value
             reason = fault_text(value, feature, code)
         if index is not None:
             known[position, code, index] = reason

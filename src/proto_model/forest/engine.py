@@ -5,16 +5,17 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from proto_model.errors import ArtifactError
 from proto_model.forest.block import GROUP, compiled, scratch_bytes
 from proto_model.forest.file import read_nodes, write_nodes
 from proto_model.forest.kernels import FIELDS, ROW_TREES, Shape
@@ -26,6 +27,7 @@ _ROW_KERNEL_ROWS_DEEP = 48  # the same for forests that are not all top
 _THREAD_ROWS = 4096  # fewer rows than this are not worth a thread of their own
 _BLOCK_BYTES = 256 * 1024  # of inputs: leaves room in a core's L2 cache for the tree at hand
 _MAX_BLOCK_ROWS = 4096
+_SHARED_BYTES = 16 * 1024  # below, each process has its own
 
 
 class CompiledForest:
@@ -46,34 +48,22 @@ class CompiledForest:
         The forest as flat arrays, from `from_sklearn` or `load`.
     """
 
-    def __init__(self, nodes: ForestNodes) -> None:
-        tops = find_tops(nodes)
+    def __init__(self, nodes: ForestNodes, prepared: Mapping[str, NDArray[Any]] | None = None) -> None:
+        self._arrays = dict(prepared or _prepared(nodes))
         self.n_features = nodes.n_features
         self.n_classes = int(nodes.leaves.shape[1])
         n_used = len(nodes.columns)
         self._n_block = max(
             GROUP, min(_BLOCK_BYTES // (4 * max(n_used, 1)) // GROUP * GROUP, _MAX_BLOCK_ROWS)
         )
-        self._n_few = _ROW_KERNEL_ROWS if tops.is_whole.all() else _ROW_KERNEL_ROWS_DEEP
+        self._n_few = _ROW_KERNEL_ROWS if self._arrays["is_whole"].all() else _ROW_KERNEL_ROWS_DEEP
         self._scratch_bytes = scratch_bytes(self._n_block, n_used, nodes.feature_bits)
         self._kernels = compiled(Shape(self.n_classes, nodes.feature_bits, nodes.nodes.dtype == WIDE_NODE))
 
-        # A row walks through several trees at a time: trees that add nothing fill up the last few.
-        n_padded = -(-nodes.n_trees // ROW_TREES) * ROW_TREES
-        nothing = np.zeros(1, dtype=nodes.nodes.dtype)
-        nothing["link"] = n_used
-        nothing["threshold"].view(np.uint32)[0] = len(nodes.leaves)
-        self._arrays: dict[str, NDArray[Any]] = {
-            "columns": nodes.columns,
-            "tree_start": np.pad(nodes.tree_start, (0, n_padded - nodes.n_trees + 1), mode="edge"),
-            "nodes": np.concatenate([nodes.nodes, nothing]),
-            "leaves": np.vstack([nodes.leaves, np.zeros((1, self.n_classes))]),
-            **vars(tops),
-        }
         self._nodes = replace(nodes, nodes=self._arrays["nodes"][:-1])  # the same memory
         numbers = {
             "n_trees": nodes.n_trees,
-            "n_padded": n_padded,
+            "n_padded": len(self._arrays["tree_start"]) - 2,
             "n_features": self.n_features,
             "n_used": n_used,
             "n_block": self._n_block,
@@ -127,6 +117,33 @@ class CompiledForest:
     def load(cls, path: str | os.PathLike[str]) -> CompiledForest:
         """Compile what `save` wrote; ArtifactError if it is missing, damaged or of another version."""
         return cls(read_nodes(Path(path)))
+
+    @classmethod
+    def load_prepared(cls, folder: Path, *, shared: bool) -> CompiledForest:
+        """Compile what `prepare` wrote; processes that share it have its arrays in memory once.
+
+        Nothing is checked: only for a folder that this user's own process has written.
+        """
+        try:
+            arrays = {path.stem: _prepared_array(path, shared) for path in folder.glob("*.npy")}
+            n_features, n_trees = (int(number) for number in arrays.pop("numbers"))
+            nodes = ForestNodes(
+                n_features=n_features,
+                columns=arrays["columns"],
+                tree_start=arrays["tree_start"][: n_trees + 1],
+                nodes=arrays["nodes"][:-1],
+                leaves=arrays["leaves"][:-1],
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise ArtifactError(f"{folder} cannot be read as a prepared forest: {error}") from error
+        return cls(nodes, arrays)
+
+    def prepare(self, folder: Path) -> None:
+        """Write the arrays as they lie in memory, for `load_prepared`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, array in self._arrays.items():
+            np.save(folder / f"{name}.npy", array)
+        np.save(folder / "numbers.npy", np.array([self.n_features, self._nodes.n_trees]))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the forest to one file of plain arrays (`.npz`), which holds nothing that could run."""
@@ -201,6 +218,28 @@ class CompiledForest:
             self._local.memory = np.zeros(self._scratch_bytes, dtype=np.uint8)
             address = self._local.address = self._local.memory.ctypes.data
         return address
+
+
+def _prepared(nodes: ForestNodes) -> dict[str, NDArray[Any]]:
+    """What the kernels read: the arrays of a forest, padded, and the tops of its trees."""
+    # A row walks through several trees at a time: trees that add nothing fill up the last few.
+    n_padded = -(-nodes.n_trees // ROW_TREES) * ROW_TREES
+    nothing = np.zeros(1, dtype=nodes.nodes.dtype)
+    nothing["link"] = len(nodes.columns)
+    nothing["threshold"].view(np.uint32)[0] = len(nodes.leaves)
+    return {
+        "columns": nodes.columns,
+        "tree_start": np.pad(nodes.tree_start, (0, n_padded - nodes.n_trees + 1), mode="edge"),
+        "nodes": np.concatenate([nodes.nodes, nothing]),
+        "leaves": np.vstack([nodes.leaves, np.zeros((1, nodes.leaves.shape[1]))]),
+        **vars(find_tops(nodes)),
+    }
+
+
+def _prepared_array(path: Path, shared: bool) -> NDArray[Any]:
+    """Array of a file; small ones, and empty ones, are not worth a mapping of their own."""
+    mode: Literal["r"] | None = "r" if shared and path.stat().st_size > _SHARED_BYTES else None
+    return np.asarray(np.load(path, mmap_mode=mode, allow_pickle=False))
 
 
 def _address(array: Any) -> int:

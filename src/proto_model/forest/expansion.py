@@ -342,6 +342,15 @@ class ExpandedForest:
         parts = [X[start : start + _PART_ROWS] for start in range(0, len(X), _PART_ROWS)]
         return np.concatenate([self.forest.predict_proba(self.expansion(part), n_threads) for part in parts])
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the forest takes; its expansion is small."""
+        return self.forest.nbytes
+
+    def prepare(self, folder: Path) -> None:
+        """Write the forest's arrays as they lie in memory."""
+        self.forest.prepare(folder)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the forest to a file, and its expansion beside it."""
         self.forest.save(path)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from proto_model.csv_rows import csv_rows
 from proto_model.errors import InputError
 from proto_model.schema import DATE_TYPES, Feature, ModelSchema, date_text
 
@@ -22,17 +23,15 @@ def read_records(path: Path) -> list[Record]:
     """Rows of a JSON or CSV file.
 
     JSON holds one record, a list of records, or `{"columns": [...], "data": [[...], ...]}`. Everything else
-    is read as CSV with a header. An InputError says that there are no rows in it.
+    is read as CSV with a header, whose cells stay text: the model knows which are numbers. An InputError says
+    that there are no rows in it.
     """
     try:
         if path.suffix.lower() == ".json":
             records = _records(json.loads(path.read_text(encoding="utf-8")))
         else:
-            import pandas as pd
-
-            frame = pd.read_csv(path, skipinitialspace=True)
-            records = json.loads(frame.to_json(orient="records", double_precision=15))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+            records = _csv_records(path)
+    except (OSError, ValueError, TypeError, RecursionError, csv.Error) as error:
         raise InputError(f"Cannot read {path}: {error}") from error
     if not records:
         raise InputError(f"{path} has no rows. Give one record, or a list of them.")
@@ -47,6 +46,20 @@ def _records(content: Any) -> list[Record]:
     if isinstance(content, list) and all(isinstance(record, dict) for record in content):
         return content
     raise ValueError("one record, a list of records, or columns and data expected")
+
+
+def _csv_records(path: Path) -> list[Record]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = [row for row in csv_rows(file, skipinitialspace=True) if row]
+    if not rows:
+        raise ValueError("it is empty")
+    names = rows[0]
+    if len(set(names)) < len(names):
+        raise ValueError(f"the header names a column twice: {', '.join(names)}")
+    for number, row in enumerate(rows[1:]):
+        if len(row) != len(names):
+            raise ValueError(f"row {number} has {len(row)} values, {len(names)} expected")
+    return [dict(zip(names, row, strict=True)) for row in rows[1:]]
 
 
 def typical_record(schema: ModelSchema) -> Record:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from proto_model.dates import FIRST, LAST
 from proto_model.errors import ArtifactError
 from proto_model.model.decision import PLAIN, Decision
-from proto_model.model.kinds import KINDS, Engine
+from proto_model.model.kinds import KINDS, Engine, Prepared
 from proto_model.schema import DATE_TYPES, SECONDS_OF, Feature, ModelSchema
 
 if TYPE_CHECKING:
@@ -106,13 +106,14 @@ class Bundle:
         self._loading = threading.Lock()
 
     @classmethod
-    def load(cls, folder: Path) -> Bundle:
+    def load(cls, folder: Path, prepared: Prepared | None = None) -> Bundle:
         """Bundle of a folder; background and pipeline are read when they are asked for.
 
-        Raises ArtifactError if a file is missing, damaged, or of another model than the others.
+        `prepared` is this bundle's engine, from `Engine.prepare`. Raises ArtifactError if a file is missing,
+        damaged, or of another model than the others.
         """
         schema = ModelSchema.read(folder / SCHEMA_FILE)
-        engine = KINDS[schema.task].engine(folder, schema)
+        engine = KINDS[schema.task].engine(folder, schema, prepared)
         return cls(folder, schema, engine, Decision.read(folder, len(schema.classes)))
 
     def __reduce__(self) -> tuple[Callable[[Path], Bundle], tuple[Path]]:
@@ -133,6 +134,11 @@ class Bundle:
     def decision_scores(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Shares of the classes, the predicted one's the largest: what explanations of costs ask."""
         return self.decision.scores(self.predict_proba(matrix))
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory that the arrays take; the background counts once it was asked for."""
+        return self.engine.nbytes + (0 if self._background is None else self._background[0].nbytes)
 
     @property
     def background(self) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ To add a kind, write a class like `Classification`, and name it in `KINDS` and i
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,6 +32,21 @@ class Engine(Protocol):
     def predict_proba(self, X: NDArray[np.float64], n_threads: int | None = None) -> NDArray[np.float64]:
         """Scores, shape (n_rows, n_outputs), of a coded matrix; safe to call from several threads."""
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that it takes."""
+
+    def prepare(self, folder: Path) -> None:
+        """Write it as it lies in memory, for other processes of this machine."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Where `Engine.prepare` wrote an engine, and whether processes shall share its memory."""
+
+    folder: Path
+    shared: bool
+
 
 class Kind(Protocol):
     """What depends on the task."""
@@ -38,8 +54,11 @@ class Kind(Protocol):
     def save(self, pipeline: Pipeline, schema: ModelSchema, folder: Path) -> None:
         """Write the engine of a fitted pipeline; raises ArtifactError if it is of another schema."""
 
-    def engine(self, folder: Path, schema: ModelSchema) -> Engine:
-        """Engine of a bundle; raises ArtifactError if it is missing, damaged or of another schema."""
+    def engine(self, folder: Path, schema: ModelSchema, prepared: Prepared | None = None) -> Engine:
+        """Engine of a bundle, or the same one prepared.
+
+        Raises ArtifactError if it is missing, damaged or of another schema.
+        """
 
     def fields(self, schema: ModelSchema) -> tuple[AnswerField, ...]:
         """All fields that an answer may have, in order."""
@@ -58,10 +77,13 @@ class Classification:
             )
         compiled_forest(pipeline, schema).save(folder / _FOREST_FILE)
 
-    def engine(self, folder: Path, schema: ModelSchema) -> Engine:
+    def engine(self, folder: Path, schema: ModelSchema, prepared: Prepared | None = None) -> Engine:
         """Forest of a bundle."""
         path = folder / _FOREST_FILE
-        compiled = CompiledForest.load(path)
+        if prepared is None:
+            compiled = CompiledForest.load(path)
+        else:
+            compiled = CompiledForest.load_prepared(prepared.folder, shared=prepared.shared)
         forest: CompiledForest | ExpandedForest = compiled
         if (folder / EXPANSION_FILE).exists():
             expansion = Expansion.load(folder / EXPANSION_FILE, schema)

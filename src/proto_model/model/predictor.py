@@ -98,6 +98,11 @@ class Predictor:
         progress = None if go_on is None else lambda n_done, n_rows: go_on()
         return self.explainer(parameters.engine).explain(matrix, parameters, progress)
 
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Engines of which explainers have been made."""
+        return tuple(self._explainers)
+
     def explainer(self, engine: str) -> Explainer:
         """The explainer of an engine, made when it is first asked for."""
         with self._making:

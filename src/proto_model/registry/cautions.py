@@ -61,7 +61,7 @@ def version_cautions(version: ModelVersion) -> tuple[Caution, ...]:
             )
             items = json.loads(Path(path).read_text(encoding="utf-8"))
         return tuple(Caution(item["kind"], tuple(item["columns"]), item["text"]) for item in items)
-    except (MlflowException, OSError, ValueError, KeyError, TypeError):
+    except (MlflowException, OSError, ValueError, KeyError, TypeError, RecursionError):
         return tuple(Caution(kind, (), "the run's `cautions.json` cannot be read") for kind in kinds)
 
 

@@ -11,8 +11,17 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from proto_model.errors import ArtifactError, ProtoModelError
+from proto_model.parameters import EXPLAINER, FILE, ROWS, Signature
+
+BUNDLE = Path("artifacts", "bundle")
 
 _QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+
+
+def signature_of(folder: Path) -> Signature:
+    """What the logged model of a folder takes and gives, by the code that it brings."""
+    by_code: dict[str, Signature] = {"file.py": FILE, "explainer.py": EXPLAINER}
+    return next((signature for code, signature in by_code.items() if (folder / code).is_file()), ROWS)
 
 
 def local_folder(model_uri: str) -> Path | None:

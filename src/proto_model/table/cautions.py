@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from proto_model.column_lists import column_list
+from proto_model.errors import counted
 from proto_model.schema import Label
 from proto_model.table.contradictions import contradictions
 from proto_model.table.identifiers import constant_columns, identifier_columns
@@ -161,7 +162,9 @@ def _few_rows(data: TrainingData) -> Iterable[Caution]:
         meaning.append(f"Fewer than {FEW_TRAINING_ROWS} training rows teach a model little of a class.")
     least = min(n_test for _, _, n_test in few)
     if 0 < least < FEW_TEST_ROWS:
-        meaning.append(f"With {least} test rows, one row moves a class's recall by {100 / least:.0f} points.")
+        meaning.append(
+            f"With {counted(least, 'test row')}, one row moves a class's recall by {100 / least:.0f} points."
+        )
     yield Caution(
         "few_rows",
         (),

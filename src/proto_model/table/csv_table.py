@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
+from proto_model.csv_rows import csv_rows
 from proto_model.errors import DataError
 from proto_model.table.arrow_values import has_nan, without_markers
 from proto_model.values import TRUTH
@@ -72,7 +73,7 @@ def _header(start: str, shown: str) -> tuple[str, list[str], int]:
     unquoted = re.sub(r'"[^"]*"', "", text).splitlines()[0]
     delimiter = max(_DELIMITERS, key=unquoted.count)
     lines = io.StringIO(text, newline=None)
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    reader = csv_rows(lines, delimiter=delimiter, skipinitialspace=True)
     try:
         names = next(reader)
     except csv.Error as error:
@@ -89,7 +90,7 @@ def _spaced(file: BinaryIO, shown: str, delimiter: str, names: list[str], n_line
     try:
         for _ in range(n_lines):
             text.readline()
-        rows = [row for row in csv.reader(text, delimiter=delimiter, skipinitialspace=True) if row]
+        rows = [row for row in csv_rows(text, delimiter=delimiter, skipinitialspace=True) if row]
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{shown} is not a CSV with {len(names)} columns throughout: {error}.") from error
     finally:

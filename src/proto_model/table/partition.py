@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.errors import DataError
+from proto_model.errors import DataError, counted
 from proto_model.table.identity import RowIds, SplitColumns
 from proto_model.table.split import check_test_size, rows_of_test_units, test_rows
 
@@ -59,18 +59,21 @@ def _over_time(ids: RowIds, y: NDArray[Any], test_size: float, columns: SplitCol
             is_used &= is_test | ~np.isin(values, values[is_test])
     is_train = is_used & ~is_test
     notes = list(_notes(ids, columns))
-    earlier = "earlier rows"
+    that_count = ""
     if not is_used.all():
         shared = " or ".join(repr(name) for role, name in columns.named.items() if role != "time")
-        earlier = f"earlier rows that share no {shared} with later ones"
+        n_left_out = int((~is_used).sum())
+        are, their = ("is", "its") if n_left_out == 1 else ("are", "their")
+        that_count = f", without those that share a {shared} with later ones"
         notes.append(
-            f"{(~is_used).sum():,} earlier rows are left out, because later rows, which judge, share their "
-            f"{shared}."
+            f"{counted(n_left_out, 'earlier row')} {are} left out, because later rows, which judge, share "
+            f"{their} {shared}."
         )
     if len(np.unique(y[is_train])) < 2:
         raise DataError(
-            f"Split by the time {columns.time!r}, the {is_train.sum()} {earlier} do not have two classes to "
-            "learn. Choose another test_size, or leave out one of the columns."
+            f"Split by the time {columns.time!r}, there are not two classes to learn in "
+            f"{counted(int(is_train.sum()), 'earlier row')}{that_count}. Choose another test_size, or leave "
+            "out one of the columns."
         )
     _check_learnable(y, is_train, is_test, columns.time)
     return Partition(is_test, is_used, (*notes, *_untested(y[is_used], is_test[is_used])))
@@ -91,16 +94,17 @@ def _check_learnable(
     """Raise a DataError if a class has no row to learn from, or a single class has rows to test on."""
     unknown = np.setdiff1d(y, y[is_train]).tolist()
     if unknown:
-        n_rows = int(np.isin(y, unknown).sum())
+        n_rows = counted(int(np.isin(y, unknown).sum()), "row")
         raise DataError(
-            f"Split by the time {name!r}, {_classes(unknown)} no earlier row to learn from ({n_rows} rows). "
+            f"Split by the time {name!r}, {_classes(unknown)} no earlier row to learn from ({n_rows}). "
             "Choose a smaller test_size, remove these rows, or leave out the time."
         )
     tested = np.unique(y[is_test]).tolist()
     if len(tested) < 2:
         raise DataError(
-            f"Split by the time {name!r}, all {is_test.sum()} later rows have the class {tested[0]!r}, which "
-            "cannot judge a model. Choose a larger test_size, or leave out the time."
+            f"Split by the time {name!r}, there is no class but {tested[0]!r} in "
+            f"{counted(int(is_test.sum()), 'later row')}, which cannot judge a model. Choose a larger "
+            "test_size, or leave out the time."
         )
 
 
@@ -110,10 +114,11 @@ def _check_keys(ids: RowIds, is_test: NDArray[np.bool_], columns: SplitColumns) 
         return
     both = np.intersect1d(ids.key[is_test], ids.key[~is_test])
     if len(both):
+        are = "is" if len(both) == 1 else "are"
         raise DataError(
-            f"{len(both)} keys of {columns.key!r} are in more than one group of {columns.group!r}, so the "
-            "same row would be on both sides of the split. Give each key one group, or leave out one of the "
-            "two columns."
+            f"{counted(len(both), 'key')} of {columns.key!r} {are} in more than one group of "
+            f"{columns.group!r}, so the same row would be on both sides of the split. Give each key "
+            "one group, or leave out one of the two columns."
         )
 
 
@@ -124,8 +129,9 @@ def _notes(ids: RowIds, columns: SplitColumns) -> list[str]:
     n_repeated = int((counts > 1).sum())
     if not n_repeated:
         return []
+    are = "is that" if n_repeated == 1 else "are those"
     return [
-        f"{n_repeated:,} of {len(counts):,} keys of {columns.key!r} are those of several rows "
+        f"{n_repeated:,} of {counted(len(counts), 'key')} of {columns.key!r} {are} of several rows "
         f"({counts[counts > 1].sum():,} in all). The rows of a key stay together, as those of a group do; if "
         "they are states of one row, keep the last of each only."
     ]

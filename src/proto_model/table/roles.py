@@ -135,9 +135,10 @@ def class_labels(column: Column) -> tuple[NDArray[Any], FeatureType]:
         )
     if counts.min() < 2:
         rare = classes[counts < 2].tolist()
+        have = "has" if len(rare) == 1 else "have"
         hint = " Is it a quantity rather than a class?" if len(rare) > len(y) / 4 else ""
         raise DataError(
-            f"Target {column.name!r}: {len(rare)} of {len(classes)} classes have only one row, such as "
+            f"Target {column.name!r}: {len(rare)} of {len(classes)} classes {have} only one row, such as "
             f"{rare[:5]}. Each class needs at least two: one for training, one for testing.{hint}"
         )
     return y, kind

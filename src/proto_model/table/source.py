@@ -77,6 +77,8 @@ def read_table(file: BinaryIO, source: str) -> RawTable:
         raise DataError(f"{source} is empty. Give a CSV with a header, or a Parquet file.")
     if magic == b"PAR1":
         try:
+            _names(pq.read_schema(file).names, source)  # Arrow says no more of columns of one name than that
+            file.seek(0)
             table = pq.read_table(file)
         except (pa.ArrowException, OSError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from proto_model.errors import DataError
+from proto_model.dates import FIRST, LAST
+from proto_model.errors import DataError, counted
 from proto_model.table.columns import Column
 
 _YEAR_FIRST = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(.*)")
@@ -35,14 +36,17 @@ def moments(column: Column) -> NDArray[np.float64]:
     read = pd.to_datetime(
         pd.Series(_iso_texts(column, column.texts[used])), format="ISO8601", utc=True, errors="coerce"
     )
-    if read.isna().any():
-        n_wrong = int(read.isna().sum())
+    found = read.dt.as_unit("us").astype("int64").to_numpy() / 1e6
+    # pandas reads a year 0, which is no date where dates are features.
+    n_wrong = int((read.isna().to_numpy() | (found < FIRST) | (found >= LAST + 1)).sum())
+    if n_wrong:
+        are = "is no date" if n_wrong == 1 else "are no dates"
         raise DataError(
-            f"Column {column.name!r} cannot be the time: {n_wrong} of its {len(used)} distinct values are no "
-            "dates. Write dates as 2024-01-31 or 2024-01-31T12:00:00."
+            f"Column {column.name!r} cannot be the time: {n_wrong} of its "
+            f"{counted(len(used), 'distinct value')} {are}. Write dates as 2024-01-31 or 2024-01-31T12:00:00."
         )
     seconds = np.zeros(len(column.texts))
-    seconds[used] = read.dt.as_unit("us").astype("int64").to_numpy() / 1e6
+    seconds[used] = found
     return seconds[codes]
 
 

@@ -13,7 +13,7 @@ from proto_model.schema import ModelSchema
 AUTO, NONE, BALANCED = "auto", "none", "balanced"
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+_HIGHEST_COST = 1e9
 
 
 def cost_matrix(text: str, schema: ModelSchema, n_rows: Sequence[int]) -> Floats | None:
@@ -41,40 +41,53 @@ def cost_matrix(text: str, schema: ModelSchema, n_rows: Sequence[int]) -> Floats
         counts = np.asarray(n_rows, dtype=np.float64)
         costs *= (counts.sum() / (len(counts) * counts))[:, np.newaxis]
         return costs
-    places: dict[str, tuple[int, Sequence[int]]] = {
-        name: (i, [j for j in range(len(names)) if j != i]) for i, name in enumerate(names)
-    }
-    pairs = {f"{names[i]}>{names[j]}": (i, [j]) for i, others in places.values() for j in others}
-    places |= pairs
-    given: dict[str, float] = {}
+    given: dict[tuple[int, int | None], float] = {}
     rest = text.strip().rstrip(",")
     while rest:
-        # A label may hold any sign, so that only the labels tell where one ends.
-        matching = [place for place in places if rest.startswith(f"{place}:")]
-        if not matching:
-            raise DataError(
-                f"costs: {rest[:60]!r} is no cost of a class; one is {next(iter(pairs))}:10. "
-                f"The classes are {listed(names)}."
-            )
-        place = max(matching, key=len)
+        place, shown = _place(rest, names)
         if place in given:
-            raise DataError(f"costs: {place} is given twice. Give it once.")
-        number, _, rest = rest[len(place) + 1 :].partition(",")
-        given[place] = _cost(number, place)
+            raise DataError(f"costs: {shown} is given twice. Give it once.")
+        number, _, rest = rest[len(shown) + 1 :].partition(",")
+        given[place] = _cost(number, shown)
         rest = rest.strip()
-    for place in sorted(given, key=lambda place: place in pairs):  # pairs say more than classes
-        true, predicted = places[place]
-        costs[true, predicted] = given[place]
+    for (true, predicted), cost in sorted(given.items(), key=lambda item: item[0][1] is not None):
+        if predicted is None:
+            costs[true] = np.where(np.arange(len(names)) == true, 0.0, cost)
+        else:  # after the classes, because a pair says more
+            costs[true, predicted] = cost
     return costs
 
 
-def _cost(text: str, pair: str) -> float:
+def _place(rest: str, names: Sequence[str]) -> tuple[tuple[int, int | None], str]:
+    """True and predicted class (None: any other) that a text begins with, and how it writes them."""
+    # A label may hold any sign, so that only the labels tell where one ends.
+    found: dict[str, tuple[int, int | None]] = {}
+    for true, name in enumerate(names):
+        if rest.startswith(f"{name}:"):
+            found[name] = true, None
+        if rest.startswith(f"{name}>"):
+            after = rest[len(name) + 1 :]
+            others = [j for j, other in enumerate(names) if j != true and after.startswith(f"{other}:")]
+            found |= {f"{name}>{names[j]}": (true, j) for j in others}
+    if not found:
+        raise DataError(
+            f"costs: {rest[:60]!r} is no cost of a class; one is {names[0]}>{names[1]}:10. "
+            f"The classes are {listed(names)}."
+        )
+    shown = max(found, key=len)
+    return found[shown], shown
+
+
+def _cost(text: str, place: str) -> float:
     try:
         cost = float(text)
     except ValueError:
         cost = np.nan
-    if not 0 < cost < 1e9:
-        raise DataError(f"costs: {pair}: {text.strip()!r} given, a number above 0 expected, as in {pair}:10")
+    if not 0 < cost <= _HIGHEST_COST:
+        raise DataError(
+            f"costs: {place}: {text.strip()!r} given, a number above 0 and up to {_HIGHEST_COST:,.0f} "
+            f"expected, as in {place}:10."
+        )
     return cost
 
 

@@ -45,6 +45,14 @@ def test_a_large_csv_goes_in_chunks_and_comes_out_as_one(
     assert "eggs" not in model_server.requests[0]["inputs"]
 
 
+def test_a_cell_of_csv_may_be_a_long_text(service, model_server, tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text(f"island,mass,ringed\n{'Emu ' * 50_000},4,true\n")
+
+    assert main(["predict", "--url", service.url, "--data", str(path)]) == 0
+    assert model_server.requests[-1]["inputs"]["island"] == ["Emu " * 50_000]
+
+
 def test_faults_are_counted_from_the_start_of_the_file(service, tmp_path, capsys):
     path = tmp_path / "rows.csv"
     path.write_text("mass,ringed\n" + "4,true\n" * 1500 + "heavy,true\n")

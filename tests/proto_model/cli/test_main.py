@@ -1,8 +1,11 @@
+import ast
 import importlib
 import sys
+from pathlib import Path
 
 import pytest
 
+import proto_model
 from proto_model.cli.main import COMMANDS, main
 
 
@@ -31,6 +34,18 @@ def test_every_command_explains_itself(command, capsys):
 
     assert exit_.value.code == 0
     assert f"python -m proto_model {command}" in capsys.readouterr().out
+
+
+def test_no_terminal_makes_a_picture_of_a_name_between_colons():
+    calls = [  # rich shows `customer+key:id:` as such a picture unless it is told not to
+        ast.unparse(node)
+        for path in Path(proto_model.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Console")
+    ]
+
+    assert calls
+    assert [call for call in calls if "emoji=False" not in call] == []
 
 
 @pytest.mark.parametrize(("command", "extra"), [("train", "train"), ("score", "files")])

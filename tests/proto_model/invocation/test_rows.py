@@ -34,13 +34,43 @@ SCHEMA = ModelSchema(
         ("a.json", '{"n": 1.5, "s": "x"}'),
         ("a.json", '[{"n": 1.5, "s": "x"}]'),
         ("a.json", '{"columns": ["n", "s"], "data": [[1.5, "x"]]}'),
-        ("a.csv", "n, s\n1.5, x\n"),
     ],
 )
-def test_rows_are_read_from_every_kind_of_file(tmp_path, name, text):
+def test_rows_are_read_from_every_kind_of_json(tmp_path, name, text):
     (tmp_path / name).write_text(text)
 
     assert read_records(tmp_path / name) == [{"n": 1.5, "s": "x"}]
+
+
+def test_cells_of_csv_stay_text(tmp_path):
+    (tmp_path / "a.csv").write_text('\ufeffn, s,note\n1.5, x,\n\n007,NA,"5, 6"\n', encoding="utf-8")
+
+    assert read_records(tmp_path / "a.csv") == [
+        {"n": "1.5", "s": "x", "note": ""},
+        {"n": "007", "s": "NA", "note": "5, 6"},
+    ]
+
+
+def test_a_cell_of_csv_may_be_a_long_text(tmp_path):
+    (tmp_path / "a.csv").write_text("note\n" + "late " * 50_000 + "\n")
+
+    assert read_records(tmp_path / "a.csv") == [{"note": "late " * 50_000}]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "it is empty"),
+        ("a,a\n1,2\n", "the header names a column twice: a, a"),
+        ("a,b\n1,2\n3\n", "row 1 has 1 values, 2 expected"),
+        ("a\n\xff\n", "utf-8"),
+    ],
+)
+def test_a_csv_that_is_no_table_is_named_with_the_reason(tmp_path, text, reason):
+    (tmp_path / "a.csv").write_text(text, encoding="latin-1")
+
+    with pytest.raises(InputError, match=rf"a\.csv: .*{reason}"):
+        read_records(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize("text", ["[]", "3", "[1]", "{", "", "[" * 99_999, '{"columns": ["a"], "data": [5]}'])

@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 
 from proto_model.cli.train import main
 from proto_model.registry import tracking
+from tests.stores import fresh_store
 
 _numbers = itertools.count()
 
@@ -46,7 +47,7 @@ def store(tmp_path_factory):
             patch.setenv(name, value)
         patch.setenv("MLFLOW_TRACKING_URI", "replaced below, and restored in the end")
         patch.chdir(folder)
-        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+        mlflow.set_tracking_uri(fresh_store(folder))
         yield folder
         mlflow.set_tracking_uri(None)
 
@@ -68,7 +69,7 @@ def client(tmp_path_factory):
     """Client of an MLflow store of its own, current meanwhile; experiment 1 keeps artifacts beside it."""
     folder = tmp_path_factory.mktemp("mlflow")
     # The store resolves models:/m-... by the current URI, whichever client asks.
-    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    mlflow.set_tracking_uri(fresh_store(folder))
     mlflow.create_experiment("tests", artifact_location=(folder / "artifacts").as_uri())
     mlflow.MlflowClient().create_registered_model("m")
     yield MlflowClient()

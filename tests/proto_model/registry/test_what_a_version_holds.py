@@ -20,6 +20,7 @@ from proto_model.registry.logged_model import log_explainer, log_forest_model
 from proto_model.table import RawTable, encode, prepare
 from proto_model.training import make_pipeline
 from proto_model.training.background import StoredBackground
+from tests.stores import fresh_store
 
 NUMBER = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?")
 OUTLIER, LOWEST, RARE_JOB = 987654.321, 17.53, "astronaut"
@@ -44,7 +45,7 @@ def folders(data, tmp_path_factory):
     folders = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-        mlflow.set_tracking_uri(f"sqlite:///{store / 'mlflow.db'}")
+        mlflow.set_tracking_uri(fresh_store(store))
         experiment = mlflow.create_experiment("held", artifact_location=(store / "artifacts").as_uri())
         with mlflow.start_run(experiment_id=experiment), warnings.catch_warnings():
             # mlflow 3.17 on the columns of an input example

@@ -44,6 +44,7 @@ def test_spaces_before_a_quote_do_not_end_a_cell_at_the_comma_in_it():
         "b": ("large_string", ["x, y", 'say "hi"']),
         "c": ("large_string", ["u", "v\nw"]),
     }
+    assert read(f'a, b\n"{"late " * 50_000}", "x"\n')["a"] == ("large_string", ["late " * 49_999 + "late"])
     with pytest.raises(DataError, match=r"not a CSV with 2 columns throughout: 3 in '1,x,2'"):
         read('a, b\n1, "x", 2\n')
 

@@ -343,12 +343,29 @@ def test_a_class_of_a_single_group_is_learned_and_not_tested():
             lambda day: np.where(day > "2024-10-20", "new", np.where(day > "2024-05", "a", "b")),
             "the class 'new' has no earlier row",
         ),
-        (lambda day: np.where(day < "2024-02-01", "b", "a"), r"all \d+ later rows have the class 'a'"),
+        (
+            lambda day: np.where(day < "2024-02-01", "b", "a"),
+            r"no class but 'a' in \d+ later rows, which cannot judge",
+        ),
     ],
 )
 def test_a_class_that_the_past_or_the_future_lacks_is_an_error(labels, complaint):
     frame = table()
     frame["class"] = labels(frame["day"])
+    with pytest.raises(DataError, match=complaint):
+        split(frame, time="day")
+
+
+@pytest.mark.parametrize(
+    ("days", "labels", "complaint"),
+    [
+        ([1, 2, 3, 4, 5], "ababa", "no class but 'a' in 1 later row, which"),
+        ([1, 2, 2, 2, 2], "ababa", "not two classes to learn in 1 earlier row. Choose"),
+    ],
+)
+def test_single_rows_are_counted_as_such(days, labels, complaint):
+    frame = pd.DataFrame({"x": np.arange(5.0), "day": days, "class": list(labels)})
+
     with pytest.raises(DataError, match=complaint):
         split(frame, time="day")
 

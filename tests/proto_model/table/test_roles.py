@@ -158,7 +158,7 @@ def test_labels_are_as_in_the_table_and_whole_numbers_are_integers(values, expec
         (pa.array([2**53, 2**53 + 1] * 2), "too large for class labels"),
         (
             pa.array(["a", "a", "b", "a", "a"]),
-            r"1 of 2 classes have only one row, such as \['b'\].*for testing\.$",
+            r"1 of 2 classes has only one row, such as \['b'\].*for testing\.$",
         ),
         (pa.array(np.arange(9.0) / 7), "Is it a quantity rather than a class"),
     ],

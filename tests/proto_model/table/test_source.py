@@ -55,6 +55,14 @@ def test_a_folder_is_an_error(tmp_path):
         load_table(str(tmp_path))
 
 
+def test_columns_of_one_name_in_a_parquet_file_are_named(tmp_path):
+    path = tmp_path / "twice.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array([1])] * 3, names=["a", "a", "y"]), path)
+
+    with pytest.raises(DataError, match=r"twice\.parquet has more than one column named \['a'\]"):
+        load_table(str(path))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

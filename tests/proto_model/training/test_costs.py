@@ -40,17 +40,29 @@ def test_costs_are_read(text, classes, expected):
         ("malign>benign:10", "The classes are 'benign', 'malignant'"),
         ("malignant>malignant:10", "no cost of a class"),
         ("malignant>benign", "no cost of a class"),
-        ("malignant>benign:", "a number above 0 expected"),
-        ("malignant>benign:0", "a number above 0 expected"),
-        ("malignant>benign:-1", "a number above 0 expected"),
-        ("malignant>benign:nan", "a number above 0 expected"),
-        ("malignant>benign:1e400", "a number above 0 expected"),
+        ("malignant>benign:", "a number above 0 and up to 1,000,000,000 expected"),
+        ("malignant>benign:0", "a number above 0 and up to"),
+        ("malignant>benign:-1", "a number above 0 and up to"),
+        ("malignant>benign:nan", "a number above 0 and up to"),
+        (
+            "malignant>benign:1000000001",
+            "'1000000001' given, a number above 0 and up to 1,000,000,000 expected",
+        ),
+        ("malignant>benign:1e400", "a number above 0 and up to"),
         ("malignant>benign:1,malignant>benign:2", "given twice"),
     ],
 )
 def test_costs_that_do_not_fit_are_refused(text, words):
     with pytest.raises(DataError, match=f"^costs: .*{words}"):
         cost_matrix(text, TUMORS, [1, 1])
+
+
+def test_costs_of_very_many_classes_are_read_without_going_through_all_pairs():
+    names = [f"class {k}" for k in range(1000)]  # a million pairs for each cost: that took two minutes
+
+    costs = cost_matrix(",".join(f"{name}:2" for name in names), schema(*names), [1] * 1000)
+
+    assert (costs.sum(axis=1) == 2 * 999).all()
 
 
 @pytest.mark.parametrize("text", [" ", "none", " None", "auto"])

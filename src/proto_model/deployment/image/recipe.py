@@ -13,8 +13,8 @@ from proto_model.deployment.image.errors import ImageError
 from proto_model.deployment.image.wheels import pinned
 from proto_model.errors import ArtifactError
 from proto_model.parameters import FILE
+from proto_model.registry.model_folder import BUNDLE, signature_of
 from proto_model.schema import ModelSchema
-from proto_model.serving.http.served_model import BUNDLE, signature_of
 from proto_model.serving.mlserver.environment import MLSERVER_REQUIREMENTS
 
 Server = Literal["lean", "mlserver", "mlflow", "mapper"]

@@ -14,6 +14,7 @@ import numpy as np
 
 from proto_model.explanation.background import Background, differs
 from proto_model.explanation.interface import Bools, Floats
+from proto_model.explanation.lore.last_resort import climb, combinations
 from proto_model.explanation.lore.moves import Moves, Values, combined, margin, parts
 from proto_model.explanation.lore.search import Questions, Row
 
@@ -54,9 +55,10 @@ class _Found:
         flipped, distances = flipped[near], distances[near]
         rows = X[flipped]
         changed = differs(self.x, rows)
-        against = changed & self.row.against(
-            self.row.knowledge.pool.bins(rows), probabilities[flipped].argmax(axis=1)
-        )
+        against = np.zeros_like(changed)
+        places, features = np.nonzero(changed)
+        wanted = probabilities[flipped].argmax(axis=1)
+        against[places, features] = self.row.against(features, rows[places, features], wanted[places])
         costs = distances + PRICE * changed.sum(axis=1) + AGAINST * against.sum(axis=1)
         sets = np.packbits(changed, axis=1)  # the set of changed features as the bits of a number
         for k in np.argsort(costs, kind="stable").tolist():
@@ -78,6 +80,10 @@ class _Found:
                 self.nearest.append(flip)
                 if len(self.nearest) == self.n:
                     break
+
+    def is_right(self) -> bool:
+        """Whether one was found whose changes all go the right way."""
+        return any(not flip.against for flip in self.nearest)
 
     def limit(self) -> float:
         """Cost from which a flip cannot be among the nearest."""
@@ -180,7 +186,7 @@ class _Improvement:
 def search_flips(
     row: Row, p_x: Floats, moves: Moves, p_moves: Floats, near: Floats, n_rounds: int
 ) -> Questions:
-    """Flips of a row, nearest first, at most as many as its options ask for.
+    """Flips of a row, nearest first, at most as many as its options ask for; and `_tried_all`.
 
     `p_x` and `p_moves` are the model's answers to the row and to single changes of it, `near` rows of another
     class, nearest first, in which values that may not change are put back.
@@ -200,6 +206,9 @@ def search_flips(
     )
     if len(start):
         found.add(start, (yield start))
+    n_combinations = 0
+    if not found.is_right():
+        n_combinations = yield from _tried_all(row, found, moves)
     # What an improvement has learned stays of use as long as a flip with the same changes is among the best.
     improving: dict[tuple[int, ...], _Improvement] = {}
     for _ in range(n_rounds):
@@ -219,12 +228,29 @@ def search_flips(
             step.learn(flipped[: step.n_rows])
             flipped = flipped[step.n_rows :]
     right = [flip for flip in found.nearest if not flip.against]
-    return sorted((right or found.nearest)[:n_flips], key=attrgetter("distance", "changed"))
+    return sorted((right or found.nearest)[:n_flips], key=attrgetter("distance", "changed")), n_combinations
+
+
+def _tried_all(row: Row, found: _Found, moves: Moves) -> Questions:
+    """Try what the search left out; the number of combinations of values if all were tried, else 0."""
+    X = combinations(row)
+    if X is not None:
+        found.add(X, (yield X))
+        return len(X)
+    steps = climb(row, found.label, moves)
+    X = next(steps, None)
+    while X is not None:
+        probabilities = yield X
+        found.add(X, probabilities)
+        try:
+            X = steps.send((probabilities, bool(found.nearest)))
+        except StopIteration:
+            break
+    return 0
 
 
 def _against(row: Row, moves: Moves, p_moves: Floats, label: int) -> Bools:
     """Which single changes lead, on average, away from the class that is the next likely after them."""
     others = p_moves.copy()
     others[:, label] = -1.0
-    codes = row.knowledge.pool.bins(moves.rows(row.x))
-    return row.against(codes, others.argmax(axis=1))[np.arange(len(codes)), moves.feature]
+    return row.against(moves.feature, moves.value, others.argmax(axis=1))

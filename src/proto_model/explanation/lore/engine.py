@@ -12,11 +12,11 @@ import numpy as np
 from proto_model.errors import ExplanationError
 from proto_model.explanation.background import Background
 from proto_model.explanation.explanation import (
-    NONE_WITHOUT_HELD,
     ONLY_AGAINST,
     Counterfactual,
     Explanation,
     explain_constant,
+    none_found,
 )
 from proto_model.explanation.interface import (
     Bools,
@@ -142,7 +142,8 @@ def _explain(row: Row) -> Questions:
     p_x, p_hood, p_moves = np.split(answers, [1, 1 + len(hood.X)])
     label = int(p_x[0].argmax())
     labels = p_hood.argmax(axis=1)
-    if {label} == {*knowledge.pool.real_labels, *labels, *p_moves.argmax(axis=1), label}:
+    seen = (labels, p_moves.argmax(axis=1), knowledge.pool.real_labels, knowledge.pool.labels)
+    if all((of_rows == label).all() for of_rows in seen):
         return explain_constant(x, p_x[0], options.seed, "lore")
 
     rules = knowledge.rules(label)
@@ -151,7 +152,7 @@ def _explain(row: Row) -> Questions:
         near = row.near(label, Scored(hood.X, hood.codes, labels), N_NEAR)
         searches.append(search_flips(row, p_x[0], moves, p_moves, near, effort.n_rounds))
     (rule, precision, n_checked), *rest = yield from together(*searches)
-    flips: list[Flip] = rest[0] if rest else []
+    flips, n_combinations = rest[0] if rest else ([], 0)
 
     surrogate, fidelity, class_fidelity = _surrogate(rules, hood, p_hood, row.own, effort)
     return Explanation(
@@ -169,19 +170,18 @@ def _explain(row: Row) -> Questions:
         seed=options.seed,
         engine="lore",
         held=row.freedom.held if options.max_counterfactuals else (),
-        notes=_notes(row, rule, precision, flips),
+        notes=_notes(row, rule, precision, flips, n_combinations),
     )
 
 
-def _notes(row: Row, rule: Rule, precision: float, flips: list[Flip]) -> tuple[str, ...]:
+def _notes(row: Row, rule: Rule, precision: float, flips: list[Flip], n_combinations: int) -> tuple[str, ...]:
     found_none = bool(row.options.max_counterfactuals and not flips)
     weak = f"The rule is weak: only {precision:.0%} of random rows inside it get this class."
     notes = {
         weak: precision < 0.9,
         "The rule has no conditions: nearly every row gets this class.": not rule.premises,
-        "No counterfactual was found among the allowed changes to values like those of training.": found_none,
+        none_found(bool(row.freedom.held), n_combinations): found_none,
         ONLY_AGAINST: any(flip.against for flip in flips),
-        NONE_WITHOUT_HELD: found_none and bool(row.freedom.held),
     }
     return tuple(note for note, applies in notes.items() if applies)
 

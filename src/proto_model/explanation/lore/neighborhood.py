@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -76,6 +77,24 @@ class Bins:
                 inside = np.where(missing, 0.0, column).astype(np.int64)
             bins[:, j] = np.where(missing, self.last[j], self.first[j] + inside)
         return bins
+
+    def each(self, features: Ints, values: Floats) -> Ints:
+        """Bin of each value of a given feature: cheaper than whole rows where few of their values matter."""
+        missing = np.isnan(values)
+        # Comparing with all cut points of a feature costs less than a search per feature.
+        inside = (self._cuts[features] < values[:, np.newaxis]).sum(axis=1)
+        numeric = self.background.numeric[features]
+        inside = np.where(numeric, inside, np.where(missing | numeric, 0.0, values).astype(np.int64))
+        return np.where(missing, self.last[features], self.first[features] + inside)
+
+    @cached_property
+    def _cuts(self) -> Floats:
+        """Cut points per feature, filled up with what no value is above."""
+        cuts = self.background.cuts
+        filled = np.full((len(cuts), max(map(len, cuts), default=0)), np.inf)
+        for j, own in enumerate(cuts):
+            filled[j, : len(own)] = own
+        return filled
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -83,22 +83,45 @@ class Row:
         background, pool = self.knowledge.background, self.knowledge.pool
         chosen = []
         for rows, codes, labels in (neighbors, Scored(background.matrix, pool.real_codes, pool.real_labels)):
-            other = labels != label
-            free = self.freedom.allows(self.x, rows[other]) & ~self.against(codes[other], labels[other])
-            possible = np.where(free, rows[other], self.x)
+            other = np.flatnonzero(labels != label)
+            near = rows[other]
+            possible = np.where(self._may_go(near, codes[other], labels[other]), near, self.x)
             # Of rows equally far away, those that differ in fewer features make sparser counterfactuals.
-            cost = background.distance(self.x, possible) + 0.1 * (rows[other] != self.x).sum(axis=1)
+            cost = background.distance(self.x, possible) + 0.1 * (near != self.x).sum(axis=1)
             chosen.append(possible[np.argsort(cost, kind="stable")[:n]])
         return np.concatenate(chosen)
 
-    def against(self, codes: Ints | NDArray[np.int32], wanted: Ints) -> Bools:
-        """Per value of rows given by their bins, whether it alone leads away from the row's wanted class."""
-        against = np.zeros(codes.shape, dtype=np.bool_)
-        for label in np.unique(wanted).tolist():
-            if label not in self._falls:
-                self._falls[label] = self.knowledge.effects.falls(self.own, label)
-            against[wanted == label] = self._falls[label][codes[wanted == label]]
+    def _may_go(self, X: Floats, codes: Ints | NDArray[np.int32], wanted: Ints) -> Bools:
+        """Per value of rows with these bins, whether x may take it and it leads to the wanted class."""
+        bins, freedom = self.knowledge.pool.bins, self.freedom
+        free = (freedom.increase | freedom.decrease)[bins.feature]
+        free[bins.last] = False  # nothing goes missing
+        may_go = np.empty(codes.shape, dtype=np.bool_)
+        for of_label, mine in _by_label(wanted):
+            may_go[mine] = (free & ~self._falls_to(of_label)).take(codes[mine])
+        if (freedom.increase != freedom.decrease).any():  # bins are too coarse for directions
+            may_go &= freedom.allows(self.x, X)
+        return may_go
+
+    def against(self, features: Ints, values: Floats, wanted: Ints) -> Bools:
+        """Per single value, whether it alone leads away from the class that is wanted with it."""
+        codes = self.knowledge.pool.bins.each(features, values)
+        against = np.empty(codes.shape, dtype=np.bool_)
+        for label, mine in _by_label(wanted):
+            against[mine] = self._falls_to(label)[codes[mine]]
         return against
+
+    def _falls_to(self, label: int) -> Bools:
+        if label not in self._falls:
+            self._falls[label] = self.knowledge.effects.falls(self.own, label)
+        return self._falls[label]
+
+
+def _by_label(labels: Ints) -> Iterator[tuple[int, Bools | slice]]:
+    """Each label and where it is; without a copy if there is only one."""
+    found = np.unique(labels).tolist()
+    for label in found:
+        yield label, slice(None) if len(found) == 1 else labels == label
 
 
 def together(*searches: Questions) -> Questions:

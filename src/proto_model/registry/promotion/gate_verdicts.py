@@ -93,6 +93,8 @@ def judge_gates(gates: Sequence[Gate], judged: Judged, folder: Path) -> tuple[Ga
     Files of the challenger's run go into `folder`.
     """
     protected = _protected(judged, folder) if any(gate.kind == "group" for gate in gates) else None
+    if protected is None:
+        _check_features(gates, judged)
     return tuple(_judge(gate, judged, protected) for gate in gates)
 
 
@@ -169,8 +171,20 @@ def _column(gate: Gate, name: str, frame: pd.DataFrame, protected: pd.DataFrame 
     return frame[name]
 
 
+def _check_features(gates: Sequence[Gate], judged: Judged) -> None:
+    """Raise ComparisonError for groups of a protected column, where nothing tells the rows' values in it."""
+    tags = judged.version.tags
+    for gate in gates:
+        if gate.kind == "group" and tags.get("protected") and gate.column not in judged.frame.columns:
+            raise ComparisonError(
+                f"Gate {gate.text!r}: the artifact {_PROTECTED} of run {tags.get('split_run_id')}, which has "
+                f"the protected columns of version {judged.version.version} ({tags['protected']}), cannot be "
+                "read. Restore it, or train the challenger again."
+            )
+
+
 def _protected(judged: Judged, folder: Path) -> pd.DataFrame | None:
-    """Protected columns of the compared rows, row by row; None if the challenger's run left none."""
+    """Protected columns of the compared rows, row by row; None if there are none, or they cannot be read."""
     run_id = judged.version.tags.get("split_run_id")
     if run_id is None:
         return None
@@ -180,6 +194,8 @@ def _protected(judged: Judged, folder: Path) -> pd.DataFrame | None:
         )
         found = pd.read_parquet(path)
     except (MlflowException, OSError, ValueError):
+        return None
+    if HASH_COLUMN not in found:
         return None
     # Rows of one hash are told apart by their order. Where not all of them are compared, it tells nothing.
     keys = [HASH_COLUMN, "__nth__"]

@@ -58,8 +58,13 @@ def parse_gates(texts: list[str], kind: Kind) -> tuple[Gate, ...]:
     ['a', '>=50K']
     """
     parse = {"metric": _metric_gate, "group": _group_gate, "no_worse": _no_worse_gate}[kind]
-    parts = [part.strip() for text in texts for part in re.split(r";(?![^\[]*\])", text)]
-    return tuple(parse(part) for part in parts if part)
+    gates: list[Gate] = []
+    for text in texts:
+        parts = [part.strip() for part in re.split(r";(?![^\[]*\])", text)]
+        if not any(parts):  # a variable that is not set must not promote without its gate
+            raise InputError(f"Gate {text!r} is empty. {_FORMS[kind]}. Leave it out for no gate.")
+        gates += [parse(part) for part in parts if part]
+    return tuple(gates)
 
 
 def _metric_gate(text: str) -> Gate:

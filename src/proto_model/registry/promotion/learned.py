@@ -66,15 +66,18 @@ class Learned:
             prints: pd.DataFrame | None = _table(version, FINGERPRINTS_FILE, FINGERPRINTS_COLUMNS, folder)
         except MissingSplitError:
             prints = None
-        return cls(
-            version=str(version.version),
-            columns=columns_of(summary),
-            features=tuple(summary.get("features", ())),
-            train=train,
-            test=test,
-            trained_until=None if until is None else float(until),
-            fingerprints=None if prints is None else fingerprints_of(prints),
-        )
+        try:
+            return cls(
+                version=str(version.version),
+                columns=columns_of(summary),
+                features=tuple(summary.get("features", ())),
+                train=train,
+                test=test,
+                trained_until=None if until is None else float(until),
+                fingerprints=None if prints is None else fingerprints_of(prints),
+            )
+        except (TypeError, ValueError, AttributeError) as error:  # values of other types than were written
+            raise _unreadable(version, SUMMARY_FILE) from error
 
     def identities(self, kind: str, column: str) -> tuple[NDArray[np.uint64], NDArray[np.uint64]] | None:
         """Hashes of all rows, and of what identified them by this column; None if it did not.
@@ -115,11 +118,15 @@ def _read(version: ModelVersion, name: str, folder: Path, read: Callable[[str], 
                 run_id=run_id, artifact_path=f"split/{name}", dst_path=str(folder)
             )
         )
-    except (MlflowException, OSError, ValueError) as error:
-        raise MissingSplitError(
-            f"The artifact split/{name} of run {run_id}, which split the rows of version "
-            f"{version.version}, cannot be read"
-        ) from error
+    except (MlflowException, OSError, ValueError, RecursionError) as error:
+        raise _unreadable(version, name) from error
+
+
+def _unreadable(version: ModelVersion, name: str) -> MissingSplitError:
+    return MissingSplitError(
+        f"The artifact split/{name} of run {version.tags['split_run_id']}, which split the rows of version "
+        f"{version.version}, cannot be read"
+    )
 
 
 def _json_object(path: str) -> dict[str, Any]:

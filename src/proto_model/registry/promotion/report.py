@@ -231,7 +231,7 @@ def _classes(evaluation: Evaluation, with_champion: bool) -> list[dict[str, Any]
 
 def report_table(report: Report) -> Table:
     """Both scores, their difference and how sure it is, for a terminal; as much of it as there is."""
-    table = Table(title=f"{report.model}: balanced accuracy", title_justify="left", show_header=False)
+    table = Table(title=escape(f"{report.model}: balanced accuracy"), title_justify="left", show_header=False)
     table.add_column()
     table.add_column(justify="right")
     if report.evaluation is not None:

@@ -5,39 +5,56 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
-from proto_model.errors import InputError, ProtoModelError
+from proto_model.errors import ProtoModelError
+from proto_model.serving.http.binary import LENGTH_HEADER, OCTETS
 from proto_model.serving.http.body import ENCODINGS, decoded, media_type
 from proto_model.serving.http.connection import ClientGoneError, Limits, RefusedError, read_body, reserve
-from proto_model.serving.http.errors import EncodingError, MethodError, NotFoundError, fault, forget_frames
+from proto_model.serving.http.errors import (
+    EncodingError,
+    MethodError,
+    NotFoundError,
+    OverloadError,
+    fault,
+    forget_frames,
+)
+from proto_model.serving.http.following import Following
+from proto_model.serving.http.health import HealthPages, Pulse
+from proto_model.serving.http.hosting import Hosted, Hosting
 from proto_model.serving.http.hosts import Hosts
 from proto_model.serving.http.metrics import ROUTES, Metrics
+from proto_model.serving.http.models import Generation, Models
 from proto_model.serving.http.payload import JSON
-from proto_model.serving.http.served_model import ServedModel
+from proto_model.serving.http.refusals import Pace, Tally
 from proto_model.serving.http.server import beside, bind, freeze, run, supervise
-from proto_model.serving.http.service import Service
 from proto_model.serving.http.settings import ServerSettings
+from proto_model.serving.http.v2 import INDEX, Paths
 
 logger = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
-Request = tuple[Any, Callable[[Any], bytes]]
+Request = tuple[Any, Callable[[Any], Any]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 JSON_HEADER = (b"content-type", JSON.encode())
+OCTETS_HEADER = (b"content-type", OCTETS.encode())
 ACCEPT_ENCODING = (b"accept-encoding", ", ".join(ENCODINGS).encode())
 # The second name is that of Azure Machine Learning's own servers.
 INVOCATIONS = ("/invocations", "/score")
+# What a model has below its name, and below its version or alias.
+NAMED = "/models/"
+BELOW_MODELS = {path: path for path in (*INVOCATIONS, "/ping", "/version")} | {"/schema": "/v1/schema"}
 # Answered even when too many connections are open.
 HEALTH = ("/ping", "/health", "/v2/health/live", "/v2/health/ready")
 # MLflow's codes of requests that were not read to their end.
@@ -51,8 +68,19 @@ REFUSED = {
     503: "TEMPORARILY_UNAVAILABLE",
     505: "BAD_REQUEST",
 }
+SUMMED = (503,)  # refusals, which get no lines of their own in the log
 # A thread that computes lets go of the interpreter after this time; by default a row waits 5 ms for it.
 SWITCH_INTERVAL_S = 0.0005
+
+
+def _turned_away(text: str) -> bytes:
+    body = orjson.dumps({"error_code": REFUSED[503], "message": text, "error": text})
+    head = f"content-type: {JSON}\r\ncontent-length: {len(body)}\r\nretry-after: 1\r\nconnection: close"
+    return f"HTTP/1.1 503 Service Unavailable\r\n{head}\r\n\r\n".encode() + body
+
+
+# What a connection is told for which there is no place: MLflow's words and those of V2.
+TURNED_AWAY = _turned_away("Too many open connections. Try again shortly.")
 
 
 class AddressError(ProtoModelError):
@@ -60,41 +88,51 @@ class AddressError(ProtoModelError):
 
 
 class App:
-    """Answers HTTP requests with a model."""
+    """Answers HTTP requests with the models of one worker."""
 
-    def __init__(self, model: ServedModel, settings: ServerSettings, metrics: Metrics) -> None:
-        self.model = model
-        self.settings = settings
+    def __init__(self, hosted: Hosted, metrics: Metrics) -> None:
+        self.models = hosted.models
+        self.settings = hosted.hosting.settings
         self.metrics = metrics
-        self._service = Service(model, settings, metrics.set_jobs)
-        schema = orjson.dumps(model.schema.to_dict(), option=orjson.OPT_INDENT_2)
-        self._pages: dict[str, Callable[[], bytes]] = {
-            "/ping": lambda: b"\n",
-            "/health": lambda: b"\n",
-            "/version": model.mlflow_version.encode,
-            "/metrics": metrics.text,
-            "/v1/schema": lambda: schema,
+        self._pace, self._tally = Pace(), Tally()
+        self._paths = Paths(hosted.models, hosted.ready)
+        self._pages: dict[str, Callable[[Generation], bytes]] = {
+            "/ping": lambda first: b"\n",
+            "/health": lambda first: b"\n",
+            "/version": lambda first: first.model.mlflow_version.encode(),
+            "/metrics": lambda first: metrics.text(hosted.lines),
+            "/v1/schema": lambda first: first.schema_page,
+            "/openapi.json": lambda first: _openapi(hosted.models),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer one request, from its first byte to its last with one generation of one model."""
         begin = time.perf_counter()
         path: str = scope["path"]
         is_v2 = path == "/v2" or path.startswith("/v2/")
         n_rows = 0
-        header = JSON_HEADER
         is_last = False
-        headers: list[tuple[bytes, bytes]] = []
+        generation = self.models.first
+        headers = [JSON_HEADER]
+        page: Any = None
         try:
             if "fault" in scope and path not in HEALTH:
                 raise RefusedError(*scope["fault"])
+            if is_v2:
+                generation, page = self._paths.find(path)
+            elif path.startswith(NAMED):
+                generation, path = self._named(path)
+            headers += generation.headers
             if path in INVOCATIONS:
-                content, n_rows = await self._invoke(scope, receive)
+                content, n_rows = await self._invoke(scope, receive, generation)
+            elif is_v2 and page is None:
+                content, n_rows = await self._infer(scope, receive, generation, headers)
             elif is_v2:
-                content, n_rows = await self._v2(scope, receive, path)
+                _require(scope, "GET", *(("POST",) if path == INDEX else ()))
+                content = orjson.dumps(page)
             else:
-                content = self._page(scope, path)
-                header = TEXT if path == "/metrics" else JSON_HEADER
+                content = self._page(scope, path, generation)
+                headers[0] = TEXT if path == "/metrics" else JSON_HEADER
             status = 200
         except ClientGoneError:
             return
@@ -106,11 +144,13 @@ class App:
             status, code, text = fault(error)
             forget_frames(error)
             content = _error(is_v2, code, text)
+            if isinstance(error, OverloadError):
+                await self._pace.turn()
             if isinstance(error, EncodingError):
                 headers.append(ACCEPT_ENCODING)
-        headers += [header, (b"content-length", b"%d" % len(content))]
+        headers.append((b"content-length", b"%d" % len(content)))
         if status == 503:
-            headers.append((b"retry-after", b"%d" % self._service.retry_after_s))
+            headers.append((b"retry-after", b"%d" % generation.service.retry_after_s))
         elif status == 405:
             headers.append((b"allow", b"POST" if path.endswith((*INVOCATIONS, "/infer")) else b"GET"))
         if is_last:  # what is still to come of the request is not wanted
@@ -118,62 +158,85 @@ class App:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
         route = "v2" if is_v2 else "invocations" if path in INVOCATIONS else path[1:]
-        self._count(route, status, time.perf_counter() - begin, n_rows)
+        self._count(route, generation, status, time.perf_counter() - begin, n_rows)
+
+    def turned_away(self) -> bytes:
+        """What a connection is told for which there is no place; counts it."""
+        self._count("other", self.models.first, 503, 0.0, 0)
+        return TURNED_AWAY
 
     def close(self) -> None:
         """Have what is at work end at its next step, and the threads with it."""
-        self._service.close()
+        self.models.close()
 
-    def _count(self, route: str, status: int, seconds: float, n_rows: int) -> None:
+    def _count(self, route: str, generation: Generation, status: int, seconds: float, n_rows: int) -> None:
         self.metrics.count(route, status, seconds, n_rows)
-        if self.settings.access_log:
+        route = route if route in ROUTES else "other"  # a path may hold anything, line ends included
+        if status in SUMMED:
+            self._tally.add(f"route={route} status={status}")
+        elif self.settings.access_log:
             logger.info(
                 "route=%s model_name=%s model_version=%s rows=%d status=%d duration_ms=%.3f",
-                route if route in ROUTES else "other",  # a path may hold anything, line ends included
-                self.model.schema.model_name,
-                self.model.version or "-",
+                route,
+                generation.name,
+                generation.version or "-",
                 n_rows,
                 status,
                 1000 * seconds,
             )
 
-    async def _invoke(self, scope: Scope, receive: Receive) -> tuple[bytes, int]:
+    def _named(self, path: str) -> tuple[Generation, str]:
+        """Model of a path `/models/<name>/[<version or alias>/]…`, and the path that it means."""
+        _, _, name, *rest = path.split("/")
+        below = BELOW_MODELS.get(f"/{rest[-1]}") if len(rest) in (1, 2) else None
+        if below is not None:
+            return self.models.find(name, rest[0] if len(rest) == 2 else None), below
+        raise NotFoundError(
+            f"Nothing is at {path[:80]!r}. There are {', '.join(BELOW_MODELS)} below {NAMED}<name> and "
+            f"{NAMED}<name>/<version or alias>."
+        )
+
+    async def _invoke(self, scope: Scope, receive: Receive, generation: Generation) -> tuple[bytes, int]:
         """Answer of `/invocations`, and its number of rows."""
         _require(scope, "POST")
         content_type = _header(scope, b"content-type").decode("latin-1")
-        body = await self._body(scope, receive)
-        protocol = self._service.invocations
+        body = await self._body(scope, receive, generation)
+        protocol = generation.service.invocations
 
         def read() -> Request:
             return protocol.read(body, content_type), protocol.write
 
-        content: tuple[bytes, int] = await self._service.answer(read, len(body))
+        content: tuple[bytes, int] = await generation.service.answer(read, len(body))
         return content
 
-    async def _v2(self, scope: Scope, receive: Receive, path: str) -> tuple[bytes, int]:
-        """Answer of a path of the Open Inference Protocol, and its number of rows."""
-        protocol = self._service.inference
-        page = protocol.page(path)
-        if page is not None:
-            _require(scope, "GET")
-            return orjson.dumps(page), 0
+    async def _infer(
+        self, scope: Scope, receive: Receive, generation: Generation, headers: list[tuple[bytes, bytes]]
+    ) -> tuple[bytes, int]:
+        """Answer of `infer`, and its number of rows; one with raw bytes changes the headers."""
         _require(scope, "POST")
-        if _header(scope, b"inference-header-content-length"):
-            raise InputError(
-                "Binary tensors given; send them as JSON, without Inference-Header-Content-Length."
-            )
-        body = await self._body(scope, receive)
-        media_type(_header(scope, b"content-type").decode("latin-1"), (JSON,))
+        protocol = generation.service.inference
+        json_length = _header(scope, LENGTH_HEADER)
+        body = await self._body(scope, receive, generation)
+        content_type = _header(scope, b"content-type").decode("latin-1")
+        # No browser sends this header to another site without asking it first.
+        if content_type or not json_length:
+            media_type(content_type, (JSON, OCTETS) if json_length else (JSON,))
 
         def read() -> Request:
-            request = protocol.read(body)
-            return request.question, partial(protocol.write, request)
+            request = protocol.read(body, json_length)
+            return request.question, lambda answer: protocol.write(request, answer)
 
-        content: tuple[bytes, int] = await self._service.answer(read, len(body))
-        return content
+        parts, n_rows = await generation.service.answer(read, len(body))
+        if len(parts) > 1:
+            headers[0] = OCTETS_HEADER
+            headers.append((LENGTH_HEADER, b"%d" % len(parts[0])))
+        return b"".join(parts), n_rows
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+    async def _body(self, scope: Scope, receive: Receive, generation: Generation) -> bytes:
         """Body of a request as it was before compression."""
+        length = _header(scope, b"content-length")
+        if len(length) < 10:  # else it is too long
+            generation.service.check_place(int(length or b"0"))
         body = await read_body(scope, receive, self.settings.max_body_bytes)
         encoding = _header(scope, b"content-encoding").decode("latin-1")
         if encoding:
@@ -181,24 +244,31 @@ class App:
             reserve(scope, len(body))
         return body
 
-    def _page(self, scope: Scope, path: str) -> bytes:
+    def _page(self, scope: Scope, path: str, generation: Generation) -> bytes:
         """Content of a page that is asked for by GET."""
         if path not in self._pages:
             raise NotFoundError(
-                f"Nothing is at {path[:80]!r}. There are /invocations, /v2, {', '.join(self._pages)}."
+                f"Nothing is at {path[:80]!r}. There are /invocations, /v2, {NAMED}<name>, "
+                f"{', '.join(self._pages)}."
             )
         _require(scope, "GET")
-        return self._pages[path]()
+        return self._pages[path](generation)
+
+
+def _openapi(models: Models) -> bytes:
+    from proto_model.serving.http.openapi import openapi_document
+
+    return orjson.dumps(openapi_document(models), option=orjson.OPT_INDENT_2)
 
 
 def _error(is_v2: bool, code: str, text: str) -> bytes:
     return orjson.dumps({"error": text} if is_v2 else {"error_code": code, "message": text})
 
 
-def _require(scope: Mapping[str, Any], method: str) -> None:
+def _require(scope: Mapping[str, Any], *methods: str) -> None:
     given = scope["method"]
-    if given != method and not (given == "HEAD" and method == "GET"):
-        raise MethodError(f"{given} given, {method} expected.")
+    if given not in methods and not (given == "HEAD" and "GET" in methods):
+        raise MethodError(f"{given} given, {' or '.join(methods)} expected.")
 
 
 def _header(scope: Mapping[str, Any], name: bytes) -> bytes:
@@ -221,12 +291,14 @@ def listen(settings: ServerSettings) -> socket.socket:
         ) from error
 
 
-def serve(model: ServedModel, settings: ServerSettings, listener: socket.socket) -> int:
+def serve(hosting: Hosting, listener: socket.socket) -> int:
     """Answer until SIGTERM or SIGINT, then finish what was begun; the process's exit code.
 
-    Workers share the memory of the model; `listener` is from `listen`.
+    Workers share the memory of the models; `listener` is from `listen`. SIGHUP has the registry asked. Raises
+    ArtifactError if a model cannot be loaded.
     """
-    metrics = Metrics(model.schema, model.version, settings.workers)
+    settings = hosting.settings
+    metrics = Metrics(settings.workers)
     hosts = Hosts(settings.host, listener.getsockname()[0], settings.allowed_hosts)
     if hosts.warning:
         logger.warning(hosts.warning)
@@ -236,20 +308,48 @@ def serve(model: ServedModel, settings: ServerSettings, listener: socket.socket)
         settings.drain_timeout_s,
         hosts,
         settings.max_bodies_bytes,
+        HEALTH,
     )
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    asks = (signal.SIGHUP,) if hosting.board is not None else ()
+    pulse = Pulse(settings.workers)
+    pages = HealthPages(pulse, {path: (JSON.encode(), b"\n") for path in HEALTH[:3]}, (HEALTH[3], "/metrics"))
+    at = listen(replace(settings, port=settings.health_port)) if settings.health_port else None
 
-    def answer(listener: socket.socket, supervisor: int | None = None) -> None:
-        app = App(model, settings, metrics)
-        run(app, limits, listener, app.close, supervisor)
+    def answer(
+        hosted: Hosted, listener: socket.socket, at: socket.socket | None, supervisor: int | None = None
+    ) -> None:
+        app = App(hosted, metrics)
+        own = replace(limits, turned_away=app.turned_away, beat=pulse.beat)
+        health = None if at is None else (pages, at)
+        if hosting.board is None:
+            run(app, own, listener, app.close, supervisor, health)
+            return
+        with Following(hosted, hosting.board) as following:
+            for number in asks:
+                signal.signal(number, following.ask)
+            run(app, own, listener, app.close, supervisor, health)
 
     if settings.workers == 1:
-        answer(listener)
+        hosted = Hosted(hosting, changed=metrics.set_jobs)
+        _tell(hosted.models.all, listener)
+        answer(hosted, listener, at)
         return 0
+    _tell(hosting.load_all(), listener)
     freeze()
 
     def work(worker: int, supervisor: int) -> None:
         metrics.use(worker)
-        answer(beside(listener), supervisor)
+        pulse.use(worker)
+        hosted = Hosted(hosting, worker, metrics.set_jobs)
+        answer(hosted, beside(listener), None if at is None else beside(at), supervisor)
 
-    return supervise(work, settings.workers, ended=lambda _: None)
+    return supervise(work, settings.workers, ended=lambda _: None, passed_on=asks)
+
+
+def _tell(models: Sequence[Generation], listener: socket.socket) -> None:
+    """Say what is served, and where."""
+    host, port = listener.getsockname()[:2]
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    for model in models:
+        logger.info("%s version %s on %s", model.name, model.version or "-", address)

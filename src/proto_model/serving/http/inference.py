@@ -1,4 +1,4 @@
-"""The Open Inference Protocol V2 around one model, for rows and for files: its pages, and `infer`.
+"""The Open Inference Protocol V2 around one model, for rows and for files: what it tells, and `infer`.
 
 https://github.com/open-inference/open-inference-protocol
 """
@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-import proto_model
 from proto_model.errors import InputError
 from proto_model.parameters import parameters_of
-from proto_model.serving.http.errors import NotFoundError
+from proto_model.serving.http.binary import ALL_WANTED, WANTED, filled, split, written
 from proto_model.serving.http.forms import parsed
 from proto_model.serving.http.payload import Output, Payload, Question
 from proto_model.serving.http.tensors import Tensor, UsualTensors, column_values, metadata, table_values
@@ -34,6 +33,7 @@ class Envelope(NamedTuple):
     params: Any = None
     id: str | None = None
     outputs: Sequence[Any] = ()
+    binary: frozenset[Any] | None = frozenset()  # outputs that are wanted as raw bytes; None: all
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class InferenceRequest:
     question: Question
     id: str | None = None  # given back with the answer
     outputs: tuple[str, ...] = ()  # the only tensors to answer with; all if it is empty
+    binary: frozenset[Any] | None = frozenset()  # those wanted as raw bytes; None: all
 
 
 class Inference:
@@ -54,33 +55,6 @@ class Inference:
         self.version = version
         self._usual = UsualTensors(payload.inputs)
 
-    def page(self, path: str) -> dict[str, Any] | None:
-        """JSON of a path that tells about server or model; None for the path of `infer`."""
-        parts = path.strip("/").split("/")[1:]
-        if not parts:
-            return {"name": "proto-model-turbo", "version": proto_model.__version__, "extensions": []}
-        if parts == ["health", "live"]:
-            return {"live": True}
-        if parts == ["health", "ready"]:
-            return {"ready": True}
-        if parts[0] == "models" and len(parts) > 1:
-            name, rest = parts[1], parts[2:]
-            if name != self.model_name:
-                raise NotFoundError(f"There is no model {name[:80]!r} here, only {self.model_name!r}.")
-            if rest[:1] == ["versions"] and len(rest) > 1:
-                self._check_version(rest[1])
-                rest = rest[2:]
-            if not rest:
-                return self.metadata()
-            if rest == ["ready"]:
-                return {"name": name, "ready": True}
-            if rest == ["infer"]:
-                return None
-        raise NotFoundError(
-            f"There is nothing at {path[:80]!r}. There are /v2, /v2/health/live, /v2/health/ready and "
-            f"/v2/models/{self.model_name}, with ready, infer and versions below it."
-        )
-
     def metadata(self) -> dict[str, Any]:
         """Names, datatypes and shapes of inputs and outputs; some outputs come only when asked for."""
         return {
@@ -91,32 +65,36 @@ class Inference:
             "outputs": [metadata(*pair) for pair in self.payload.outputs.items()],
         }
 
-    def read(self, body: bytes) -> InferenceRequest:
-        """Request of a JSON body; raises as `request` does."""
-        return self.request(_opened(body, self.payload.max_rows))
+    def read(self, body: bytes, json_length: bytes = b"") -> InferenceRequest:
+        """Request of a body that is JSON, or begins with so many bytes of it; raises as `request` does."""
+        return self.request(_opened(body, json_length, self.payload.max_rows))
 
     def request(self, envelope: Envelope) -> InferenceRequest:
         """Request of tensors, wherever they came from; raises InputError or LengthError."""
         outputs = self._output_names(envelope.outputs)
         question = self.payload.question(self._rows(envelope.tensors), _listed(envelope.params), outputs)
-        return InferenceRequest(question, envelope.id, outputs)
+        return InferenceRequest(question, envelope.id, outputs, envelope.binary)
 
     def outputs(self, request: InferenceRequest, answer: Any) -> list[Output]:
         """Tensors of an answer, all of shape [n_rows, 1]."""
         return self.payload.tensors(answer, request.outputs or self.payload.outputs)
 
-    def write(self, request: InferenceRequest, answer: Any) -> bytes:
-        """JSON body of an answer."""
+    def write(self, request: InferenceRequest, answer: Any) -> list[bytes]:
+        """Body of an answer: JSON, and then the outputs that are wanted as raw bytes."""
         content: dict[str, Any] = {"model_name": self.model_name}
         if self.version:
             content["model_version"] = self.version
         if request.id is not None:
             content["id"] = request.id
-        content["outputs"] = [
+        outputs = [
             {"name": name, "shape": [len(answer), 1], "datatype": datatype, "data": data}
             for name, datatype, data in self.outputs(request, answer)
         ]
-        return orjson.dumps(content)
+        if request.binary or request.binary is None:
+            binary = request.binary
+            return written(content, outputs, [binary is None or item["name"] in binary for item in outputs])
+        content["outputs"] = outputs
+        return [orjson.dumps(content)]
 
     def _rows(self, tensors: Sequence[Tensor]) -> Any:
         """Rows of one tensor that is no column of the model and holds all of them, or of one per column."""
@@ -163,26 +141,46 @@ class Inference:
                 )
         return tuple(names)
 
-    def _check_version(self, version: str) -> None:
-        if version != self.version:
-            known = f"only {self.version!r}" if self.version else "it is not served from the registry"
-            raise NotFoundError(f"There is no version {version[:80]!r} of {self.model_name!r} here: {known}.")
 
-
-def _opened(body: bytes, max_rows: int) -> Envelope:
-    """Parts of a JSON body."""
+def _opened(body: bytes, json_length: bytes, max_rows: int) -> Envelope:
+    """Parts of a body."""
+    raw: memoryview | None = None
+    if json_length:
+        body, raw = split(body, json_length)
     content = parsed(body, max_rows)
     request_id = content.get("id")
     if request_id is not None and not _is_text(request_id):
         raise InputError("id must be a string.")
     inputs = _objects(content.get("inputs"), "inputs")
     outputs = () if content.get("outputs") is None else _objects(content["outputs"], "outputs")
+    if raw is not None or any("parameters" in item for item in inputs):
+        inputs = filled(inputs, raw or memoryview(b""), max_rows)
+    params = content.get("parameters")
+    binary: frozenset[Any] | None = _binary(outputs)
+    if isinstance(params, dict) and ALL_WANTED in params:
+        all_wanted = params.pop(ALL_WANTED)
+        if not isinstance(all_wanted, bool):
+            raise InputError(f"{ALL_WANTED} is {all_wanted!r:.40}, true or false expected.")
+        binary = None if all_wanted and not outputs else binary
     try:
         tensors = list(map(_parts, inputs))
     except KeyError:
         tensors = [Tensor(*map(item.get, Tensor._fields)) for item in inputs]
     names = [item.get("name") for item in outputs]
-    return Envelope(tensors, content.get("parameters"), request_id, names)
+    return Envelope(tensors, params, request_id, names, binary)
+
+
+def _binary(outputs: Sequence[Mapping[str, Any]]) -> frozenset[Any]:
+    """Names of the outputs that are wanted as raw bytes."""
+    names = []
+    for output in outputs:
+        parameters = output.get("parameters")
+        wanted = parameters.get(WANTED, False) if isinstance(parameters, dict) else False
+        if not isinstance(wanted, bool):
+            raise InputError(f"{WANTED} of an output is {wanted!r:.40}, true or false expected.")
+        if wanted and isinstance(output.get("name"), str):
+            names.append(output["name"])
+    return frozenset(names)
 
 
 def _listed(params: Any) -> Any:

@@ -10,9 +10,8 @@ import mmap
 import os
 import time
 from bisect import bisect_left
+from collections.abc import Callable
 from itertools import accumulate
-
-from proto_model.schema import ModelSchema
 
 ROUTES = ("invocations", "v2", "ping", "health", "version", "metrics", "other")
 STATUSES = (200, 400, 404, 405, 408, 413, 415, 421, 431, 500, 501, 503, 504, 505)
@@ -37,7 +36,7 @@ _SIZE = _JOBS + len(JOBS)
 class Metrics:
     """Counts the requests of all workers; to be made before they are forked."""
 
-    def __init__(self, schema: ModelSchema, version: str | None, n_workers: int = 1) -> None:
+    def __init__(self, n_workers: int = 1) -> None:
         self._memory = mmap.mmap(-1, 8 * _SIZE * n_workers)
         numbers = memoryview(self._memory).cast("d")
         self._workers = [numbers[_SIZE * i : _SIZE * (i + 1)] for i in range(n_workers)]
@@ -45,12 +44,6 @@ class Metrics:
         self._start = time.time()
         self._page = b""
         self._pages_left, self._second_ends = PAGES_PER_S, time.monotonic() + 1
-        labels = {
-            "model_name": schema.model_name,
-            "model_version": version or "",
-            "schema_digest": schema.digest,
-        }
-        self._info = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
 
     def use(self, worker: int) -> None:
         """Count as this worker from now on; it has no jobs yet, whatever one before it had."""
@@ -72,22 +65,23 @@ class Metrics:
         """Say how many jobs of a kind, one of `JOBS`, this worker has, at work and waiting."""
         self._mine[_JOBS + JOBS.index(kind)] = n_jobs
 
-    def text(self) -> bytes:
-        """All workers' numbers in Prometheus' format; more than `PAGES_PER_S` a second are like the last."""
+    def text(self, of_models: Callable[[], list[str]] = list) -> bytes:
+        """All workers' numbers in Prometheus' format; more than `PAGES_PER_S` a second are like the last.
+
+        `of_models` gives the lines about models that the page begins with.
+        """
         now = time.monotonic()
         if now >= self._second_ends:
             self._second_ends, self._pages_left = now + 1, PAGES_PER_S
         if self._pages_left:
             self._pages_left -= 1
-            self._page = self._written()
+            self._page = self._written(of_models())
         return self._page
 
-    def _written(self) -> bytes:
+    def _written(self, lines: list[str]) -> bytes:
         total = [sum(column) for column in zip(*self._workers, strict=True)]
         lines = [
-            "# HELP proto_model_info The model that is served.",
-            "# TYPE proto_model_info gauge",
-            f"proto_model_info{{{self._info}}} 1",
+            *lines,
             "# HELP proto_model_requests_total Requests answered.",
             "# TYPE proto_model_requests_total counter",
         ]
@@ -136,10 +130,6 @@ class Metrics:
                 f"process_resident_memory_bytes {memory}",
             ]
         return ("\n".join(lines) + "\n").encode()
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def _resident_bytes() -> int | None:

@@ -46,10 +46,7 @@ class Pool:
         Raises OverloadError if too many jobs are waiting, EndingError if the pool is closed, and
         SlowAnswerError if time is over. A job that has begun holds its thread until it ends.
         """
-        if self._closed:
-            raise _ending()
-        if self._n_jobs >= self._most:
-            raise OverloadError("Too many large requests at once. Send it again a little later.")
+        self.check_place()
         end = time.monotonic() + self._timeout_s
 
         def go_on() -> None:
@@ -79,6 +76,13 @@ class Pool:
             raise
         finally:
             self._timeouts.discard(timeout)
+
+    def check_place(self) -> None:
+        """Nothing, when a job would be taken; raises what `run` does otherwise."""
+        if self._closed:
+            raise _ending()
+        if self._n_jobs >= self._most:
+            raise OverloadError("Too many large requests at once. Send it again a little later.")
 
     def close(self) -> None:
         """Have the jobs end at their next call, and the threads with them; nobody waits much longer."""

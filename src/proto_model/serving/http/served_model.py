@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from proto_model.errors import ArtifactError
 from proto_model.model import Bundle, Predictor
-from proto_model.parameters import EXPLAINER, FILE, ROWS, Signature
+from proto_model.model.kinds import Prepared
+from proto_model.parameters import FILE
+from proto_model.registry.model_folder import BUNDLE, signature_of
 from proto_model.schema import ModelSchema
 
 if TYPE_CHECKING:
     from proto_model.files.transfer import FileSettings
-
-BUNDLE = Path("artifacts", "bundle")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +34,15 @@ class ServedModel:
         return self.predictor.schema
 
     @classmethod
-    def load(cls, folder: Path, environment: Mapping[str, str] = os.environ) -> ServedModel:
+    def load(
+        cls,
+        folder: Path,
+        environment: Mapping[str, str] = os.environ,
+        prepared: Prepared | None = None,
+    ) -> ServedModel:
         """Model of the folder of a logged one; `PROTO_MODEL_FILES_*` are settings of one for files.
+
+        `prepared` is the model's engine, if it was prepared.
 
         Raises
         ------
@@ -56,17 +63,11 @@ class ServedModel:
 
             files = FileSettings.from_environment(environment)
         return cls(
-            Predictor(Bundle.load(folder / BUNDLE), signature),
+            Predictor(Bundle.load(folder / BUNDLE, prepared), signature),
             version=_line(folder / "registered_model_meta", "model_version"),
             mlflow_version=_line(folder / "MLmodel", "mlflow_version") or "",
             files=files,
         )
-
-
-def signature_of(folder: Path) -> Signature:
-    """What the logged model of a folder takes and gives, by the code that it brings."""
-    by_code: dict[str, Signature] = {"file.py": FILE, "explainer.py": EXPLAINER}
-    return next((signature for code, signature in by_code.items() if (folder / code).is_file()), ROWS)
 
 
 def _line(path: Path, key: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,35 +22,46 @@ FILE_ADVICE = (
 T = TypeVar("T")
 
 
-class Service:
-    """What answers for a model, in every server: MLflow's protocol, V2, and threads per kind of work.
+def make_pools(
+    settings: ServerSettings, changed: Callable[[str, int], None] = lambda kind, n_jobs: None
+) -> dict[str, Pool]:
+    """Threads for each kind of work of a process, whatever models it serves; none runs before it is needed.
 
     Large tables do not wait behind explanations. `changed` is told a kind of work, and how many jobs of the
     kind there are, whenever that changes.
+    """
+    rows = (settings.threads, settings.max_waiting, settings.answer_timeout_s)
+    files = (settings.file_jobs, settings.max_waiting_files, settings.file_timeout_s)
+    pools = {kind: Pool(*rows, changed=partial(changed, kind)) for kind in ("body", "explanation")}
+    return pools | {"file": Pool(*files, changed=partial(changed, "file"), advice=FILE_ADVICE)}
+
+
+class Service:
+    """What answers for a model, in every server: MLflow's protocol, V2, and the threads of its process.
+
+    `name` is what V2 calls the model, by default that of its schema.
     """
 
     def __init__(
         self,
         model: ServedModel,
         settings: ServerSettings,
-        changed: Callable[[str, int], None] = lambda kind, n_jobs: None,
+        pools: Mapping[str, Pool],
+        name: str = "",
     ) -> None:
         self._payload: Payload
+        self._pools = pools
+        self._takes_rows = model.files is None
         if model.files is None:
             self._payload = RowPayload(model.predictor, settings.max_rows)
             self.retry_after_s = 1
-            limits = (settings.threads, settings.max_waiting, settings.answer_timeout_s)
-            kinds = ("body", "explanation")
-            self._pools = {kind: Pool(*limits, changed=partial(changed, kind)) for kind in kinds}
         else:
             from proto_model.serving.http.file_payload import FilePayload
 
             self._payload = FilePayload(model.predictor, model.files, settings.max_files)
             self.retry_after_s = 30
-            limits = (settings.file_jobs, settings.max_waiting_files, settings.file_timeout_s)
-            self._pools = {"file": Pool(*limits, changed=partial(changed, "file"), advice=FILE_ADVICE)}
         self.invocations = Invocations(self._payload)
-        self.inference = Inference(self._payload, model.schema.model_name, model.version)
+        self.inference = Inference(self._payload, name or model.schema.model_name, model.version)
 
     async def answer(
         self, read: Callable[[], tuple[Question, Callable[[Any], T]]], n_bytes: int
@@ -59,7 +70,7 @@ class Service:
 
         `read` gives the question of the request, and what writes the answer; `n_bytes` are still to be read.
         """
-        if n_bytes <= SMALL_BODY_BYTES or "body" not in self._pools:
+        if n_bytes <= SMALL_BODY_BYTES or not self._takes_rows:
             question, write = read()
         else:
             question, write = await self._pools["body"].run(lambda _: read())
@@ -73,7 +84,7 @@ class Service:
             return answer()
         return await self._pools[work or "body"].run(answer)
 
-    def close(self) -> None:
-        """Have what is at work end at its next step, and the threads with it."""
-        for pool in self._pools.values():
-            pool.close()
+    def check_place(self, n_bytes: int) -> None:
+        """Nothing, when a body of so many bytes would be taken; raises OverloadError before it is read."""
+        if n_bytes > SMALL_BODY_BYTES and "body" in self._pools:
+            self._pools["body"].check_place()

@@ -66,6 +66,7 @@ class ServerSettings:
     max_waiting_files: int = 16
     file_timeout_s: float = 4 * 3600.0
     access_log: bool = False
+    health_port: int = 0  # 0: none
     allowed_hosts: tuple[str, ...] = ()  # besides the address; names, `*.example.com`, or `*`
 
     @classmethod

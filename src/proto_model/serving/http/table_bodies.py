@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from proto_model.csv_rows import csv_rows
 from proto_model.errors import InputError
 from proto_model.model.columns import refuse_repeated
 from proto_model.schema import ModelSchema
@@ -21,7 +22,7 @@ def csv_columns(body: bytes, schema: ModelSchema) -> dict[str, tuple[str, ...]]:
     Spaces around a name do not count, and cells that end a row too early are empty.
     """
     try:
-        rows = [row for row in csv.reader(io.StringIO(body.decode("utf-8-sig"), newline="")) if row]
+        rows = [row for row in csv_rows(io.StringIO(body.decode("utf-8-sig"), newline="")) if row]
     except UnicodeDecodeError as error:
         raise InputError(f"The body is not UTF-8: byte {error.start}.") from error
     except csv.Error as error:
@@ -69,6 +70,11 @@ def _cells(column: Any) -> Any:
     """Numbers without gaps as an array; all others as a tuple of Python values, None where there is none."""
     import pyarrow as pa
 
+    from proto_model.files.arrays import python_value
+
     if column.null_count == 0 and (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
         return np.asarray(column.to_numpy())
-    return tuple(column.to_pylist())
+    try:
+        return tuple(column.to_pylist())
+    except (OverflowError, ValueError, KeyError):  # a moment that Python has not
+        return tuple(map(python_value, column))

@@ -109,13 +109,15 @@ class UsualTensors:
         return parts
 
 
-def column_values(tensor: Tensor, takes: Sequence[str], max_rows: int) -> list[Any]:
-    """Values of a tensor that has a row per value; raises InputError or LengthError."""
+def column_values(tensor: Tensor, takes: Sequence[str], max_rows: int) -> Any:
+    """Values of a tensor that has a row per value, numbers as an array; raises InputError or LengthError."""
     name, shape, datatype, _ = tensor
     if not isinstance(datatype, str) or datatype not in takes:
         raise InputError(f"Input {name!r}: datatype {datatype!r:.40} given, {takes[0]} expected.")
     if not _is_shape(shape) or shape[1:] not in ([], [1]):
         raise InputError(f"Input {name!r}: shape {shape!r:.40} given, [n_rows, 1] or [n_rows] expected.")
+    if _is_numbers(tensor.data):
+        return _counted(tensor, 1, max_rows)
     data = _listed(tensor, shape[0])
     if data and isinstance(data[0], list):
         data = [row[0] if isinstance(row, list) and len(row) == 1 else row for row in data]
@@ -139,6 +141,8 @@ def table_values(tensor: Tensor, columns: Sequence[str], max_rows: int) -> tuple
         raise InputError(
             f"Input {name!r}: datatype {datatype!r:.40} given, one of {', '.join(_HOLDS)} expected."
         )
+    if _is_numbers(tensor.data):
+        return _counted(tensor, width, max_rows).reshape(shape[0], width), shape[0]
     data = _listed(tensor, shape[0] * width)
     if data and isinstance(data[0], list):
         for number, row in enumerate(data):
@@ -161,6 +165,21 @@ def _packed(data: list[Any]) -> NDArray[np.float64] | None:
     # To look for true and false, which pack as 1 and 0, takes longer than all the rest.
     if ((numbers == 0) | (numbers == 1)).any() and bool in map(type, data):
         return None
+    return numbers
+
+
+def _is_numbers(data: Any) -> bool:
+    return isinstance(data, np.ndarray) and data.dtype.kind in "iuf"
+
+
+def _counted(tensor: Tensor, width: int, max_rows: int) -> NDArray[Any]:
+    """Numbers of a tensor, as many as the shape says; real ones in the width of the model's columns."""
+    n_rows, data = tensor.shape[0], tensor.data
+    if data.size != n_rows * width:
+        raise InputError(f"Input {tensor.name!r}: {data.size} values given for shape {tensor.shape}.")
+    if n_rows > max_rows:
+        raise too_many_rows(n_rows, max_rows)
+    numbers: NDArray[Any] = data.astype(np.float64) if data.dtype.kind == "f" else data
     return numbers
 
 

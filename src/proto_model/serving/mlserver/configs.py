@@ -15,8 +15,8 @@ from proto_model.errors import ArtifactError
 from proto_model.model import answer_fields
 from proto_model.parameters import FILE, Signature
 from proto_model.registry.mlserver_files import IMPLEMENTATION, MODEL_SETTINGS, SERVER, runtime_text
+from proto_model.registry.model_folder import BUNDLE, signature_of
 from proto_model.schema import FeatureType, ModelSchema
-from proto_model.serving.http.served_model import BUNDLE, signature_of
 from proto_model.serving.http.settings import ServerSettings
 from proto_model.serving.http.tensors import column_datatype, metadata
 

@@ -29,7 +29,7 @@ from proto_model.serving.http.errors import fault
 from proto_model.serving.http.inference import PLATFORM, Envelope
 from proto_model.serving.http.payload import JSON
 from proto_model.serving.http.served_model import ServedModel
-from proto_model.serving.http.service import Service
+from proto_model.serving.http.service import Service, make_pools
 from proto_model.serving.http.settings import ServerSettings
 from proto_model.serving.http.tensors import Tensor
 
@@ -46,19 +46,24 @@ class ForestRuntime(MLModel):  # type: ignore[misc]  # mlserver is not installed
         extra = (self._settings.parameters and self._settings.parameters.extra) or {}
         limits = ServerSettings.of_numbers(extra, "model-settings.json: parameters.extra: ")
         self.served = ServedModel.load(Path(await get_model_uri(self._settings)))
-        self._service = Service(self.served, limits)
+        self._pools = make_pools(limits)
+        self._service = Service(self.served, limits, self._pools)
         metadata = self._service.inference.metadata()
         self._settings.platform = PLATFORM
         self.inputs = [MetadataTensor(**tensor) for tensor in metadata["inputs"]]
         self.outputs = [MetadataTensor(**tensor) for tensor in metadata["outputs"]]
         if self.served.files is not None:
-            _after_signal(limits.drain_timeout_s, self._service.close)
+            _after_signal(limits.drain_timeout_s, self._close)
         return True
 
     async def unload(self) -> bool:
         """Have what is at work end, and the threads with it."""
-        self._service.close()
+        self._close()
         return True
+
+    def _close(self) -> None:
+        for pool in self._pools.values():
+            pool.close()
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         """Answer of a V2 request, over REST or gRPC."""

@@ -24,7 +24,7 @@ def search_progress(console: Console | None = None, metric: str = DEFAULT_METRIC
     def shown(best: float) -> str:
         return "" if math.isnan(best) else f"{title} {best:.4f}"
 
-    out = console or Console(stderr=True)
+    out = console or Console(stderr=True, emoji=False)
 
     def show_line(variant: str, n_done: int, n_total: int, best: float) -> None:
         if n_done * _LINES_PER_SEARCH // n_total > (n_done - 1) * _LINES_PER_SEARCH // n_total:

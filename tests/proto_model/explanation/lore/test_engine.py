@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from proto_model.errors import ExplanationError, InputError
 from proto_model.explanation import make_explainer
+from proto_model.explanation.lore.neighborhood import Bins
 from proto_model.parameters import Parameters
 from proto_model.schema import Feature, ModelSchema
 
@@ -129,9 +130,51 @@ def test_where_only_a_sensitive_feature_would_flip_there_is_no_counterfactual_an
     allowed = check(explainer.explain(rows[:1], Parameters(mutable_features=("age",)))[0])
 
     assert held["counterfactuals"] == []
-    assert any("sensitive" in note and "mutable_features" in note for note in held["notes"])
+    (why,) = [note for note in held["notes"] if "mutable_features" in note]
+    assert "no feature that the model reads may change" in why
     assert {c["feature"] for c in allowed["counterfactuals"][0]["changes"]} == {"age"}
     assert allowed["notes"] == []
+
+
+def test_a_counterfactual_that_no_part_of_it_hints_at_is_found(schema, rows, check):
+    def corner(X):
+        income, children, owner, colour, _ = X.T
+        return np.eye(2)[((income > 97) & (children == 6) & (owner == 1) & (colour == 2)).astype(int)]
+
+    rows = rows[corner(rows).argmax(axis=1) == 0]
+    explainer = make_explainer("lore", schema, rows, corner)
+    x = np.array([[50.0, 2, 0, 1, 40]])
+
+    (explanation,) = explainer.explain(x, Parameters(max_counterfactuals=1))
+    (none,) = explainer.explain(x, Parameters(decrease_only=("children",)))
+    (why,) = [note for note in none["notes"] if "mutable_features" in note]
+
+    check(explanation)
+    (found,) = explanation["counterfactuals"]
+    assert {change["feature"] for change in found["changes"]} == {"income", "children", "owner", "colour"}
+    assert none["counterfactuals"] == []
+    assert "No allowed change of the other features gives another class: all" in why
+
+
+def test_many_small_changes_are_put_together_where_combinations_are_too_many(check):
+    names = [*(f"x{k}" for k in range(25)), "sex"]
+    features = tuple(Feature(name, "boolean", False) for name in names)
+    schema = replace(plain_schema(2), features=features)
+
+    def six(X):
+        p = 1 / (1 + np.exp(5.5 - X[:, :25].sum(axis=1) - 8 * X[:, 25]))
+        return np.stack([1 - p, p], axis=1)
+
+    X = (np.random.default_rng(0).random((400, 26)) < [*[0.03] * 25, 0.5]).astype(float)
+    explainer = make_explainer("lore", schema, X[X[:, :25].sum(axis=1) < 4], six)
+    x = np.zeros((1, 26))
+
+    (explanation,) = explainer.explain(x, Parameters())
+    (few,) = explainer.explain(x, Parameters(immutable_features=tuple(names[5:25])))
+
+    assert len(check(explanation)["counterfactuals"][0]["changes"]) == 6
+    assert few["counterfactuals"] == []
+    assert any("all 32 combinations" in note for note in few["notes"])
 
 
 def with_a_trap(X):
@@ -231,7 +274,7 @@ def test_when_nothing_may_change_it_says_so(explainer, schema, rows):
     (explanation,) = explainer.explain(rows[:1], options)
 
     assert explanation["counterfactuals"] == []
-    assert any("No counterfactual" in note for note in explanation["notes"])
+    assert "No counterfactual is possible" in explanation["notes"][-1]
 
 
 def test_progress_is_told_row_by_row_and_order_is_kept(explainer, rows):
@@ -396,3 +439,18 @@ def test_fidelity_is_also_told_for_the_class_of_the_row_alone(schema, rows, chec
 def test_with_two_classes_both_fidelities_are_the_same(explainer, rows):
     for explanation in explainer.explain(rows[:3], Parameters()):
         assert explanation["class_fidelity"] == explanation["fidelity"]
+
+
+def test_whole_rows_are_put_into_bins_only_for_rules(schema, rows, model, monkeypatch):
+    explainer = make_explainer("lore", schema, rows, model)
+    explainer.explain(rows[:1], Parameters())
+    binned = []
+    whole = Bins.__call__
+    monkeypatch.setattr(Bins, "__call__", lambda bins, X: binned.append(len(X)) or whole(bins, X))
+
+    (explanation,) = explainer.explain(rows[5:6], Parameters())
+
+    # The row itself, rows inside its rule if that fails, and the counterfactuals that are given.
+    assert explanation["counterfactuals"]
+    assert len(binned) <= 3
+    assert sorted(binned)[:2] == [1, len(explanation["counterfactuals"])]

@@ -1,6 +1,7 @@
 """Processes that are killed in the middle of a move, or that all want to promote in the same instant.
 
-Importing MLflow takes seconds, so one process imports it and forks the others; it opens no store itself.
+Importing MLflow and its stores takes seconds, so one process does that and forks the others; it opens no
+store itself.
 Each scenario prints one JSON line per process:
 `python -m tests.proto_model.registry.promotion.processes kill promotion 1`
 """
@@ -18,6 +19,8 @@ import tempfile
 from pathlib import Path
 
 import mlflow
+import mlflow.store.model_registry.sqlalchemy_store
+import mlflow.store.tracking.sqlalchemy_store
 from mlflow import MlflowClient
 
 from proto_model.errors import ProtoModelError
@@ -34,6 +37,7 @@ from proto_model.registry.versions import (
     set_alias,
 )
 from tests.proto_model.registry.promotion.turns import promote
+from tests.stores import fresh_store
 
 NAME = "m"
 WRITES = ("set_", "delete_", "create_", "update_", "log_")
@@ -116,7 +120,8 @@ def kill(kind, every):
     with tempfile.TemporaryDirectory() as folder:
         made, used = Path(folder, "made.db"), Path(folder, "used.db")
         store = f"sqlite:///{used}"
-        in_a_process(lambda: prepare(f"sqlite:///{made}", 1 if kind == "promotion" else 2))
+        empty = fresh_store(made.parent, made.name)
+        in_a_process(lambda: prepare(empty, 1 if kind == "promotion" else 2))
         while not survived:
             n += int(every)
             shutil.copy(made, used)

@@ -136,6 +136,29 @@ def test_protected_columns_are_found_beside_the_rows(client, tmp_path):
     assert {**by_protected, "gate": ""} == {**by_feature, "gate": ""}
 
 
+@pytest.mark.parametrize("content", [None, b"", b"PAR1", "without hashes"])
+def test_protected_columns_that_cannot_be_read_are_said_to_be_so(client, tmp_path, content):
+    path = tmp_path / "protected.parquet"
+    with mlflow.start_run(experiment_id="1") as run:
+        if content == "without hashes":
+            pd.DataFrame({"gender": ["f"]}).to_parquet(path)
+        elif content is not None:
+            path.write_bytes(content)
+        if content is not None:
+            mlflow.log_artifact(str(path), "split")
+    tags = {"split_run_id": run.info.run_id, "protected": "gender,race"}
+    given = {name: getattr(judged(), name) for name in ("frame", "y", "classes", "challenger", "champion")}
+    rows = Judged(**given, version=SimpleNamespace(version="3", tags=tags))
+    folder = tmp_path / "rows"
+    folder.mkdir()
+
+    judge_gates(parse_gates(["selection_ratio[sex] >= .8"], "group"), rows, folder)
+    with pytest.raises(
+        ComparisonError, match=r"protected\.parquet of run .* \(gender,race\), cannot be read"
+    ):
+        judge_gates(parse_gates(["selection_ratio[gender] >= .8"], "group"), rows, folder)
+
+
 def test_groups_are_those_of_the_model_card_and_missing_values_one_more(tmp_path):
     rows = judged()
     rows.frame["age"] = rows.frame["age"].where(np.arange(2000) % 10 > 0).astype("Int64")

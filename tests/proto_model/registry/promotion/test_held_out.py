@@ -231,6 +231,15 @@ def test_rows_as_early_as_those_that_the_champion_learned_from_are_set_aside(
     assert rows.caveats == ()
 
 
+@pytest.mark.parametrize("content", ["[" * 99_999, "[]", '{"trained_until": "soon"}', '{"features": 5}'])
+def test_a_summary_of_the_split_that_is_none_is_named(client, version_trained_on, people, tmp_path, content):
+    version, _ = version_trained_on(people)
+    artifact(client, version, "split/summary.json").write_text(content)
+
+    with pytest.raises(DataError, match=r"The artifact split/summary\.json of run .* cannot be read"):
+        held_out_rows(version, None, tmp_path)
+
+
 @pytest.mark.parametrize("rules", [("features", "rows"), ("rows", "features")])
 @pytest.mark.parametrize("is_old", [False, True])
 def test_rows_or_features_that_a_version_of_another_split_learned_from_are_set_aside(

@@ -27,6 +27,7 @@ from proto_model.registry.versions import (
     set_alias,
 )
 from tests.proto_model.registry.promotion.turns import promote, rollback
+from tests.stores import fresh_store
 
 ROOT = Path(__file__).parents[4]
 
@@ -227,7 +228,7 @@ def test_a_move_that_is_killed_before_any_of_its_writes_is_put_right_by_the_next
 
 @pytest.mark.parametrize("n", [12, pytest.param(60, marks=pytest.mark.crowds)])
 def test_promotions_at_once_have_one_winner_and_clear_sentences(tmp_path, n):
-    *results, state = processes("crowd", f"sqlite:///{tmp_path}/mlflow.db", str(n))
+    *results, state = processes("crowd", fresh_store(tmp_path), str(n))
 
     assert len(results) == n
     assert [result["promoted"]["champion"] for result in results if "promoted" in result] == ["2"]

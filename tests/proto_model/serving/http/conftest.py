@@ -24,6 +24,7 @@ from proto_model.registry.logged_model import CODE, example_rows, save_model
 from proto_model.registry.signature import rows_signature
 from proto_model.serving.http import ServedModel
 from proto_model.serving.http.app import App
+from proto_model.serving.http.hosting import Hosted, Hosting, Source
 from proto_model.serving.http.metrics import Metrics
 from proto_model.serving.http.settings import ServerSettings
 from proto_model.table import TrainingData, encode
@@ -122,7 +123,9 @@ def make_app(served: ServedModel) -> Iterator[Callable[..., App]]:
     apps = []
 
     def make(served: ServedModel = served, **settings: Any) -> App:
-        app = App(served, ServerSettings(**settings), Metrics(served.schema, served.version))
+        metrics = Metrics()
+        hosting = Hosting([Source(served)], ServerSettings(**settings))
+        app = App(Hosted(hosting, changed=metrics.set_jobs), metrics)
         apps.append(app)
         return app
 

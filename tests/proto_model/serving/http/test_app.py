@@ -344,7 +344,7 @@ def test_metrics_count_routes_statuses_and_rows(make_app, ask):
         'proto_model_request_seconds_bucket{route="invocations",le="+Inf"} 3',
         'proto_model_request_seconds_count{route="invocations"} 3',
         "proto_model_rows_total 1001",
-        f'schema_digest="{app.model.schema.digest}"',
+        f'schema_digest="{app.models.first.model.schema.digest}"',
     ):
         assert line in page
     sample = re.compile(r"[a-z_]+(\{([a-z_]+=\"[^\"]*\",?)+\})? [0-9.e+-]+")

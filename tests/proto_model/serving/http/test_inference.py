@@ -199,7 +199,10 @@ def test_metadata_comes_from_the_schema(call):
     ("path", "answer"),
     [
         ("/v2/health/live", {"live": True}),
-        ("/v2/health/ready", {"ready": True}),
+        (
+            "/v2/health/ready",
+            {"ready": True, "models": [{"name": "proto_model", "version": None, "worker_versions": [None]}]},
+        ),
         ("/v2/models/proto_model/ready", {"name": "proto_model", "ready": True}),
     ],
 )
@@ -209,11 +212,11 @@ def test_the_server_says_that_it_is_ready(call, path, answer):
     assert (reply.status, reply.json) == (200, answer)
 
 
-def test_the_server_tells_its_name_and_no_extensions(call):
+def test_the_server_tells_its_name_and_extensions(call):
     answer = call("/v2", method="GET").json
 
     assert answer.keys() == {"name", "version", "extensions"}
-    assert answer["extensions"] == []
+    assert answer["extensions"] == ["binary_tensor_data"]
 
 
 @pytest.mark.parametrize(

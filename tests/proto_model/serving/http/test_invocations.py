@@ -206,6 +206,7 @@ def test_csv_and_parquet_are_answered_as_by_mlflow(call, mlflow_server, frame):
         ("TRUE,,1,2e4,NA", 200),
         ("1,nurse,1,20000,30.0", 200),
         (" 1,nurse, 1,20000 ,30", 200),
+        (f"true,{'nurse ' * 30_000},1,20000,30", 200),
         ("yes,nurse,1,20000,30", 400),
         ("true,nurse,true,20000,30", 400),
         ("true,nurse,1.5,20000,30", 400),

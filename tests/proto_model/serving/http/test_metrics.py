@@ -7,7 +7,7 @@ from proto_model.serving.http.metrics import PAGES_PER_S, Metrics
 def test_a_flood_of_requests_for_the_page_gets_the_same_one(monkeypatch, mixed_data):
     now = 100.0
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
-    metrics = Metrics(mixed_data.schema, "1")
+    metrics = Metrics()
 
     def page():
         metrics.count("metrics", 200, 0.001, 0)
