@@ -17,8 +17,8 @@ from pathlib import Path
 
 from proto_model.deployment.release.errors import ReleaseError
 from proto_model.parameters import FILE
+from proto_model.registry.model_folder import BUNDLE, signature_of
 from proto_model.schema import ModelSchema
-from proto_model.serving.http.served_model import BUNDLE, signature_of
 
 _START_S = 120.0
 _PAUSE_S = 0.1
