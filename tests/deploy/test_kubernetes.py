@@ -77,6 +77,20 @@ def test_every_option_is_known_to_what_runs(deployment: dict[str, Any]):
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS)
+def test_probes_ask_the_port_that_answers_however_busy_the_other_one_is(deployment: dict[str, Any]):
+    (one,) = containers(deployment)
+    if deployment["metadata"]["name"] == "mapper":
+        settings = MapperSettings.load({item["name"]: item["value"] for item in one["env"]}, {})
+        health_port = settings.health_port
+    else:
+        health_port = _served(one["args"]).health_port
+
+    assert {"name": "health", "containerPort": health_port} in one["ports"]
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert one[probe]["httpGet"]["port"] == "health"
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS)
 def test_a_pod_has_the_time_that_its_server_takes_to_end(deployment: dict[str, Any]):
     (one,) = containers(deployment)
     if deployment["metadata"]["name"] == "mapper":
@@ -151,7 +165,10 @@ def test_everything_selects_what_there_is(folder: Path):
             assert wanted.items() <= pods[name].items()
     for resource in resources:
         for one in containers(resource):
-            assert one["ports"] == [{"name": "http", "containerPort": PORT}]
+            assert {port["name"]: port["containerPort"] for port in one["ports"]} == {
+                "http": PORT,
+                "health": int(resource["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"]),
+            }
 
 
 def test_autoscalers_read_metrics_that_the_adapter_makes():

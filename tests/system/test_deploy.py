@@ -41,10 +41,12 @@ sys.exit(container.main(sys.argv[2:]))
 
 
 class Services(NamedTuple):
-    """Addresses of a model server and of the mapper before it."""
+    """Addresses of a model server and of the mapper before it, and of their ports for health."""
 
     model_server: str
     mapper: str
+    model_server_health: str
+    mapper_health: str
 
 
 @pytest.fixture(scope="module")
@@ -73,16 +75,17 @@ def mounted(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def services(mounted: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """Both services, started as their containers' entry points start them, with the manifests' options."""
     logs = tmp_path_factory.mktemp("logs")
-    port, mapper_port = map(str, free_ports(2))
-    urls = Services(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{mapper_port}")
+    ports = port, mapper_port, health_port, mapper_health_port = [str(free) for free in free_ports(4)]
+    urls = Services(*(f"http://127.0.0.1:{port}" for port in ports))
     runtime, _ = rendered(DEPLOY / "kserve")
     args = containers(runtime)[0]["args"]
     assert Path("/mnt/models") == container.KSERVE
     environment = os.environ | {"PORT": port, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+    here = ["--host", "127.0.0.1", "--health-port", health_port]
     with contextlib.ExitStack() as stack:
         stack.enter_context(
             background(
-                [sys.executable, "-c", CONTAINER, str(mounted), *args, "--host", "127.0.0.1"],
+                [sys.executable, "-c", CONTAINER, str(mounted), *args, *here],
                 f"{urls.model_server}/ping", logs, environment, logs,
             )
         )  # fmt: skip
@@ -92,6 +95,7 @@ def services(mounted: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             "MAPPER_MODEL_SERVER_URL": urls.model_server,
             "MAPPER_SCHEMA": str(mounted / "mapper" / "schema.json"),
             "MAPPER_PORT": mapper_port,
+            "MAPPER_HEALTH_PORT": mapper_health_port,
         }
         stack.enter_context(
             background(
@@ -106,10 +110,13 @@ def test_every_probe_is_answered(services: Services):
     runtime, _ = rendered(DEPLOY / "kserve")
     asked = 0
     for resource in [*_deployments(), runtime]:
-        url = services.mapper if resource["metadata"]["name"] == "mapper" else services.model_server
         (one,) = containers(resource)
+        by_port = {8080: services.model_server, "health": services.model_server_health}
+        if resource["metadata"]["name"] == "mapper":
+            by_port = {"health": services.mapper_health}
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-            with urllib.request.urlopen(url + one[probe]["httpGet"]["path"], timeout=30) as answer:
+            asks = one[probe]["httpGet"]
+            with urllib.request.urlopen(by_port[asks["port"]] + asks["path"], timeout=30) as answer:
                 assert answer.status == 200
             asked += 1
     assert asked == 9
@@ -137,7 +144,7 @@ def test_a_model_that_kserve_mounts_answers_as_kserve_asks(services: Services):
 @pytest.fixture(scope="module")
 def pages(services: Services) -> str:
     """What Prometheus scrapes from both services after requests of every kind, right and wrong."""
-    server, mapper = services
+    server, mapper, *health = services
     inputs = [
         {"name": name, "datatype": "FP64", "shape": [1, 1], "data": [value]} for name, value in ROW.items()
     ]
@@ -151,7 +158,7 @@ def pages(services: Services) -> str:
         (post(f"{mapper}/v1/explain", {"data": ROW}), 200),
     ]
     assert [status for (status, _), _ in expected] == [status for _, status in expected]
-    return get(f"{server}/metrics") + get(f"{mapper}/metrics")
+    return "".join(get(f"{url}/metrics") for url in health)
 
 
 def test_every_query_asks_for_metrics_that_running_services_have(pages: str):
