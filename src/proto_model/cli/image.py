@@ -79,7 +79,7 @@ def _run(arguments: argparse.Namespace) -> int:
             write_context(recipe, arguments.context)
             print(f"docker build -t {arguments.tag or recipe.schema.model_name} {arguments.context}")
             return 0
-        options = ImageOptions(arguments.arch, arguments.mirror, arguments.tag, _commit(recipe.run_id))
+        options = ImageOptions(arguments.arch, arguments.mirror, arguments.tag, commit_of(recipe.run_id))
         image = build_image(recipe, arguments.out, options, say)
         say(
             f"{arguments.out}: {image.n_bytes / 1e6:.1f} MB compressed, "
@@ -91,7 +91,7 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _commit(run_id: str) -> str:
+def commit_of(run_id: str) -> str:
     """Commit of the code that a run was made with; empty if the run is not in this store, or has none."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException

@@ -20,6 +20,7 @@ COMMANDS = {
     "score": ("predict a file of any size", "files"),
     "mapping": ("put an application's own words into a version", "train"),
     "image": ("write an OCI image that serves a version, without a container engine", "train,serve,files"),
+    "release": ("test a version, push its images, roll them out, note where it runs", "train,serve,files"),
     "container": ("what an image runs: serve the model that is there", "serve,files"),
     "invoke": ("send rows to a served model and show the answer", "train"),
 }

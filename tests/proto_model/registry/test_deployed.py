@@ -1,0 +1,46 @@
+"""Which version runs where, on a real registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from proto_model.errors import RegistryError
+from proto_model.registry.deployed import Chosen, record_deployed, resolved
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> MlflowClient:
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    client.create_registered_model("people")
+    for _ in range(3):
+        client.create_model_version("people", str(tmp_path))
+    client.set_registered_model_alias("people", "champion", "2")
+    return client
+
+
+def test_an_alias_and_a_number_name_a_version(client):
+    assert resolved("models:/people@champion", client=client) == Chosen("people", "2")
+    assert resolved("models:/people/3", client=client).uri == "models:/people/3"
+
+
+@pytest.mark.parametrize(
+    "uri", ["models:/people@nobody", "models:/people/9", "models:/nobody@champion", "runs:/1/model", "people"]
+)
+def test_what_names_no_version_is_told(client, uri):
+    with pytest.raises(RegistryError, match=uri):
+        resolved(uri, client=client)
+
+
+def test_one_version_runs_in_an_environment(client):
+    assert record_deployed(Chosen("people", "2"), "staging", "people@sha256:2", client=client) == []
+    assert record_deployed(Chosen("people", "2"), "production", "people@sha256:2", client=client) == []
+    assert record_deployed(Chosen("people", "3"), "staging", "people@sha256:3", client=client) == ["2"]
+    assert record_deployed(Chosen("people", "3"), "staging", "people@sha256:3", client=client) == []
+
+    tags = {str(one.version): one.tags for one in client.search_model_versions("name = 'people'")}
+    assert tags["1"] == {}
+    assert tags["2"] == {"deployed_production": "people@sha256:2"}
+    assert tags["3"] == {"deployed_staging": "people@sha256:3"}
