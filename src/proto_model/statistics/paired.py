@@ -145,10 +145,14 @@ def paired_difference(
     difference = sign * round(ours.value - theirs.value, 12) + 0.0
     contributions = sign * (ours.contributions - theirs.contributions)
     by_probability = metric in NEED_PROBABILITIES
-    extra = 0.0 if by_probability else pseudo_rows(y, n_classes, class_index)
+    extra = 0.0
+    if not by_probability:
+        extra = sum(pseudo_rows(metric, y, of.predicted, n_classes, class_index) for of in (first, second))
     draws = skewed_draws(difference, contributions, y, extra, pair_counts.N_DRAWS)
     if by_probability:
         draws = with_unseen(draws, metric, y, (first, second), n_classes, class_index)
+    if metric not in LOWER_IS_BETTER:
+        draws = draws.clip(-1.0, 1.0)  # two shares cannot be further apart
     return Evidence(metric, difference, draws, confidence)
 
 

@@ -38,12 +38,25 @@ def spread(contributions: Floats, y: NDArray[np.int64]) -> tuple[float, float, f
     return variance, third / variance**1.5, freedom
 
 
-def pseudo_rows(y: NDArray[np.int64], n_classes: int, class_index: int | None) -> float:
-    """Variance of a difference that pseudo-rows add: one row for each model, as rare classes weigh it."""
-    n_rows = np.bincount(y, minlength=n_classes)
-    n_rows = n_rows[n_rows > 0] if class_index is None else n_rows[[class_index]]
-    inverse = 1.0 / n_rows
-    return 2.0 * float((inverse**3).sum() / inverse.sum()) / len(n_rows) ** 2
+def pseudo_rows(
+    metric: str,
+    y: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    n_classes: int,
+    class_index: int | None,
+) -> float:
+    """Variance that a model's pseudo-row adds to a metric: one row in all, as rare classes weigh it.
+
+    The rows of a class are those that its share divides by: those predicted as such, for precision, and for
+    F1 and F2 a part of these and of its own.
+    """
+    own = {"precision": 0.0, "f1": 0.5, "f2": 0.8}[metric.removesuffix("_macro")]
+    of_class = np.bincount(y, minlength=n_classes)
+    as_class = np.bincount(predicted[predicted >= 0], minlength=n_classes)
+    chosen = of_class > 0 if class_index is None else np.arange(n_classes) == class_index
+    n_rows = (own * of_class + (1 - own) * as_class)[chosen]
+    inverse = 1.0 / (n_rows + 1.0)
+    return float((inverse**3).sum() / inverse.sum()) / len(inverse) ** 2
 
 
 def skewed_draws(

@@ -134,6 +134,7 @@ def two_models(n_rows, share, distance, generator):
         ("log_loss", 30, 0.5, 3.8),
         ("brier", 30, 0.5, 3.8),
         ("roc_auc", 100, 0.02, 1.5),
+        ("precision_macro", 300, 0.1, 0.8),
     ],
 )
 def test_differences_of_probabilities_cover_where_few_rows_are_wrong_or_of_a_class(
