@@ -320,7 +320,8 @@ def _wire(error: errors.MapperError) -> bytes:
     """An error as it goes over a connection that is closed then."""
     problem = problem_of(error, "-")
     body = orjson.dumps(problem.document)
-    headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), **problem.headers}
+    headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), "X-Request-ID": "-"}
+    headers |= problem.headers
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     phrase = HTTPStatus(problem.status).phrase
     return f"HTTP/1.1 {problem.status} {phrase}\r\n{head}Connection: close\r\n\r\n".encode() + body

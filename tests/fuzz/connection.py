@@ -49,6 +49,9 @@ class Transport(asyncio.Transport):
     def write_eof(self) -> None:
         pass
 
+    def can_write_eof(self) -> bool:
+        return False
+
     def pause_reading(self) -> None:
         pass
 

@@ -101,7 +101,8 @@ def bundle(data: bytes) -> None:
     except ArtifactError as error:
         is_told(error)
     else:
-        matrix = np.array([[0.0, 1, math.nan, 2], [1e38, -1e38, 0, math.nan], [0.5, 0, 1, 0]])
+        matrix = np.zeros((3, len(loaded.schema.features)))
+        matrix[:, :4] = [[0.0, 1, math.nan, 2], [1e38, -1e38, 0, math.nan], [0.5, 0, 1, 0]]
         shares = loaded.predict_proba(matrix)
         assert shares.shape == (3, 2)
         assert not np.isnan(shares).any()

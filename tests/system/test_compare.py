@@ -21,7 +21,7 @@ from sklearn.metrics import balanced_accuracy_score
 from proto_model.cli import compare
 from proto_model.model import write_bundle
 from proto_model.registry.logged_model import log_forest_model
-from proto_model.registry.promotion import procedure
+from proto_model.registry.promotion import judgment
 from proto_model.registry.record import log_split
 from proto_model.registry.versions import (
     CHALLENGER,
@@ -247,7 +247,7 @@ def champion_flips(monkeypatch, good):
     """Let version 1 answer like the good one but for some rows, which it alone gets wrong."""
 
     def flip(n_rows):
-        load = procedure.load_contender
+        load = judgment.load_contender
 
         def load_flipped(name, version, folder):
             contender = load(name, version, folder)
@@ -262,7 +262,7 @@ def champion_flips(monkeypatch, good):
 
             return replace(contender, predict=predict)
 
-        monkeypatch.setattr(procedure, "load_contender", load_flipped)
+        monkeypatch.setattr(judgment, "load_contender", load_flipped)
 
     return flip
 
@@ -574,9 +574,9 @@ def test_a_vanished_artifact_is_named_and_nothing_is_lost(client, register, run_
 
 def test_what_mlflow_prints_is_not_taken_for_the_verdict(register, run_compare, monkeypatch, good):
     register(good)
-    load = procedure.load_contender
+    load = judgment.load_contender
     # The client of a tracking server prints links to its runs.
-    monkeypatch.setattr(procedure, "load_contender", lambda *given: print("View run at: …") or load(*given))
+    monkeypatch.setattr(judgment, "load_contender", lambda *given: print("View run at: …") or load(*given))
     _, verdict, talk = run_compare("--dry-run")
 
     assert verdict["verdict"] == "promoted"
@@ -591,13 +591,13 @@ def test_a_promotion_by_somebody_else_in_the_meantime_stands(
     register(first, CHAMPION)
     register(second)
     third = register(good, alias=None)
-    load = procedure.load_contender
+    load = judgment.load_contender
 
     def load_while_somebody_promotes(*arguments):
         set_alias(register.name, CHAMPION, third)
         return load(*arguments)
 
-    monkeypatch.setattr(procedure, "load_contender", load_while_somebody_promotes)
+    monkeypatch.setattr(judgment, "load_contender", load_while_somebody_promotes)
     status, verdict, _ = run_compare()
 
     assert status == 2

@@ -95,7 +95,8 @@ def _with_between(values: Floats, whole: bool) -> Floats:
         places = np.clip(first + more, -300, 0 if whole else 300)
         # A power of ten below 1 is no exact number: 175 * 0.001 is 0.17500000000000002, 175 / 1000 is 0.175.
         power = 10.0 ** np.abs(places).astype(np.float64)
-        short = np.where(places > 0, np.round(middle * power) / power, np.round(middle / power) * power)
+        with np.errstate(over="ignore", invalid="ignore"):  # of the way that is not taken
+            short = np.where(places > 0, np.round(middle * power) / power, np.round(middle / power) * power)
         found = np.where(np.isnan(found) & (low < short) & (short < high), short, found)
     return np.union1d(values, found[~np.isnan(found)])
 
