@@ -54,5 +54,6 @@ def _options(kind: str) -> str:
         default = f" (default: {option.default})" if option.default else ""
         lines.append(f"  {name:<18} {option.summary}{default}")
     if kind == PROCESS:
-        lines += ["", "From follow on, options are of server=lean."]
+        lines += ["", "From follow on, options are of server=lean. mlserver may first make its environment,"]
+        lines += ["which takes minutes: give it start_timeout_s=900."]
     return "\n".join([*lines, ""])

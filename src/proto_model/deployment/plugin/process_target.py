@@ -82,9 +82,7 @@ def update(records: Records, record: Record, model_uri: str | None, config: Mapp
     if _may_stand_beside(record, config, old):
         say(f"{record.name}: the new server starts beside the old one, which ends when it is ready")
         return _replaced(records, record, new, old)
-    say(
-        f"{record.name}: port {old.port} is asked for again, so the old server ends before the new one starts"
-    )
+    say(f"{record.name}: needs the same ports, so the old server ends before the new one starts")
     return _restarted(records, record, new, old)
 
 
@@ -195,8 +193,9 @@ def _may_stand_beside(record: Record, config: Mapping[str, str], old: Process) -
     """Whether the new server needs none of the old one's ports."""
     health = config.get("health_port")
     same_health = health is not None and health in (record.config.get("health_port"), str(old.port))
-    port = int(value_of(PROCESS, config, "port"))
-    return port != old.port and not same_health
+    servers = [value_of(PROCESS, one, "server") for one in (record.config, config)]
+    both_mlserver = servers == ["mlserver", "mlserver"]  # which has more ports, for gRPC and metrics
+    return int(value_of(PROCESS, config, "port")) != old.port and not same_health and not both_mlserver
 
 
 def _replaced(records: Records, record: Record, new: Record, old: Process) -> Record:

@@ -53,8 +53,10 @@ def command_of(model_uri: str, config: Mapping[str, str], port: int, build: Path
 
 
 def environment_of() -> dict[str, str]:
-    """Variables of a server: this process's, and the registry that it uses."""
-    return os.environ | {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()}
+    """Variables of a server: this process's, the registry that it uses, and the programs of its Python."""
+    # MLflow looks for uvicorn there, also where nobody activated the environment.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return os.environ | {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(), "PATH": path}
 
 
 def chosen_port(config: Mapping[str, str]) -> int:
