@@ -48,21 +48,24 @@ ROWS = [{"size": 2.0, "age": 40.0}, {"size": -2.0, "age": 40.0}]
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory):
-    """URI of a registry whose versions 1 and 2 say the opposite; 1 is champion."""
+    """URI of a registry: versions 1, the champion, and 2 say the opposite; 3 has another schema."""
     folder = tmp_path_factory.mktemp("registry")
     rng = np.random.default_rng(5)
     frame = pd.DataFrame({name: rng.normal(size=120).round(3) for name in ("size", "age")})
     frame["class"] = (frame["size"] > 0).astype(int)
-    data = prepare(RawTable("people", "people", pa.Table.from_pandas(frame, preserve_index=False)))
+    data, other = (
+        prepare(RawTable("people", "people", pa.Table.from_pandas(part, preserve_index=False)))
+        for part in (frame, frame.drop(columns="age"))
+    )
     with pytest.MonkeyPatch.context() as patch:
         uri = fresh_store(folder)
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         mlflow.set_tracking_uri(uri)
         experiment = mlflow.create_experiment("people", artifact_location=(folder / "artifacts").as_uri())
         with mlflow.start_run(experiment_id=experiment):
-            for y in (data.y_train, 1 - data.y_train):
-                pipeline = make_pipeline("random_forest", data.schema, 0, n_estimators=5)
-                info = log_forest_model(pipeline.fit(data.X_train, y), data)
+            for of, y in ((data, data.y_train), (data, 1 - data.y_train), (other, other.y_train)):
+                pipeline = make_pipeline("random_forest", of.schema, 0, n_estimators=5)
+                info = log_forest_model(pipeline.fit(of.X_train, y), of)
                 register_version(info.model_uri, "people", tags={})
         MlflowClient().set_registered_model_alias("people", "champion", "1")
         yield uri
@@ -163,6 +166,8 @@ def test_a_deployment_is_made_asked_changed_and_ended(shell, registry):
     assert "without a restart" in shell.run("update", "--name", "churn")
     assert prediction(first)[0] == "2"
     assert shell.records.get("churn").process == made.process
+    client.set_registered_model_alias("people", "champion", "3")
+    assert "goes on with version 2" in shell.fails("update", "--name", "churn")
 
     client.set_registered_model_alias("people", "champion", "1")
     assert "beside" in shell.run("update", "--name", "churn", "-C", f"port={second}")
