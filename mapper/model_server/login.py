@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import ssl
+import stat
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,6 +14,8 @@ from mapper.errors import SettingsError
 from mapper.model_server.proxy import basic_login
 
 logger = logging.getLogger(__name__)
+
+MAX_FILE_CHARACTERS = 64 * 1024
 
 
 class Login:
@@ -74,11 +77,14 @@ class Login:
 def _token(path: Path) -> str:
     """The one token of a file: all of it, or what follows a name."""
     try:
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
+        if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe again would wait for who writes it
+            raise SettingsError(f"The token file {path} is no regular file. Give the path of one.")
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            text = file.read(MAX_FILE_CHARACTERS)
     except OSError as error:
         raise SettingsError(f"The token file {path} cannot be read: {error.strerror}.") from error
     lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
     token = lines[0].split()[-1].rpartition(":")[2] if lines else ""
-    if len(lines) != 1 or not token.isascii() or not token.isprintable():
+    if len(lines) != 1 or not token or not token.isascii() or not token.isprintable():
         raise SettingsError(f"The token file {path} must hold one line: a token, or `name: token`.")
     return token

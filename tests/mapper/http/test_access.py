@@ -4,7 +4,9 @@ import os
 
 import pytest
 
+from mapper.errors import SettingsError
 from mapper.http.access import MAX_TOKENS, Access, AccessError, open_paths, read_tokens
+from mapper.model_server.login import Login
 
 ANNA, BOB, OLD = "a" * 32, "b" * 32, "0" * 32
 FILE = f"# who may ask\n\nanna: {ANNA}\nbob {BOB}\n  anna :\t{OLD}  \r\n"
@@ -126,6 +128,24 @@ def test_a_file_that_others_may_write_is_refused_and_one_that_all_may_read_is_re
     path.chmod(0o620)
     with pytest.raises(AccessError, match="chmod go-w"):
         read_tokens(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_no_token_file(tmp_path):
+    os.mkfifo(tmp_path / "tokens", 0o600)
+
+    with pytest.raises(AccessError, match="no regular file"):  # and does not wait for who writes it
+        read_tokens(tmp_path / "tokens")
+    with pytest.raises(SettingsError, match="no regular file"):
+        Login(str(tmp_path / "tokens"))
+
+
+@pytest.mark.parametrize("text", ["", "name:", "a b\nc d", "\N{SNOWMAN}" * 20])
+def test_a_file_without_one_token_is_no_login(tmp_path, text):
+    (tmp_path / "token").write_text(text, encoding="utf-8")
+
+    with pytest.raises(SettingsError, match="must hold one line"):
+        Login(str(tmp_path / "token"))
 
 
 def test_a_missing_file_is_an_error(tmp_path):

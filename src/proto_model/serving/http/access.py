@@ -58,6 +58,8 @@ def read_tokens(path: Path) -> list[tuple[str, str]]:
         If it cannot be read, others than its owner may write it, or a line is wrong, which no message quotes.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe again would wait for who writes it
+            raise AccessError(f"The token file {path} is no regular file. Give the path of one.")
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(MAX_FILE_BYTES + 1)
