@@ -68,6 +68,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from proto_model.deployment.image.push import push
     from proto_model.deployment.image.recipe import recipe_of
     from proto_model.registry.model_folder import downloaded_apart
+    from proto_model.registry.tracking import commit_of
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -89,18 +90,6 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.push:
             push(arguments.out, arguments.tag, say)
     return 0
-
-
-def commit_of(run_id: str) -> str:
-    """Commit of the code that a run was made with; empty if the run is not in this store, or has none."""
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    try:
-        tags: dict[str, str] = MlflowClient().get_run(run_id).data.tags if run_id else {}
-    except MlflowException:  # a folder may come from another store
-        return ""
-    return tags.get("mlflow.source.git.commit", "")
 
 
 if __name__ == "__main__":

@@ -138,9 +138,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _push_images(model: Path, work: Path, place: Place, version: str, mirror: str) -> dict[str, str]:
     """Build and push both images; their digests."""
-    from proto_model.cli.image import commit_of
     from proto_model.deployment.image import ImageOptions, build_image, recipe_of
     from proto_model.deployment.image.push import push
+    from proto_model.registry.tracking import commit_of
 
     digests = {}
     work.mkdir(parents=True, exist_ok=True)

@@ -146,3 +146,15 @@ def warnings_shown_once(console: Console) -> Iterator[None]:
         warnings.filterwarnings("ignore", "The number of unique classes is greater than", UserWarning)
         warnings.showwarning = show
         yield
+
+
+def commit_of(run_id: str) -> str:
+    """Commit of the code that a run was made with; empty if the run is not in this store, or has none."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        tags: dict[str, str] = MlflowClient().get_run(run_id).data.tags if run_id else {}
+    except MlflowException:  # a folder may come from another store
+        return ""
+    return tags.get("mlflow.source.git.commit", "")

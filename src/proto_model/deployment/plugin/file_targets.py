@@ -17,6 +17,7 @@ from proto_model.deployment.plugin.process_target import now, place_and_version,
 from proto_model.deployment.plugin.records import Record
 from proto_model.deployment.release.rollout import KUSTOMIZATION, overlay_of
 from proto_model.registry.model_folder import downloaded_apart
+from proto_model.registry.tracking import commit_of
 
 WRITTEN = "written"
 _MARK = ".proto_model_manifests"  # in a folder that may be replaced
@@ -45,7 +46,8 @@ def _image(record: Record) -> dict[str, str]:
     with tempfile.TemporaryDirectory(prefix="proto_model-") as download:
         server = cast(Server, value_of(IMAGE, config, "server"))
         recipe = recipe_of(downloaded_apart(_pinned(record), Path(download)), server)
-        options = ImageOptions(config.get("arch", ""), config.get("mirror", ""), config.get("tag", ""))
+        arch, mirror, tag = (config.get(name, "") for name in ("arch", "mirror", "tag"))
+        options = ImageOptions(arch, mirror, tag, commit_of(recipe.run_id))
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
             image = build_image(recipe, out, options, say)
