@@ -15,3 +15,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "untimed"))
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that start servers first: a process that began a long one last would end alone."""
     items.sort(key=lambda item: item.get_closest_marker("system") is None)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Packed bytes hold the time, and all workers must see the same names: bytes are named by argument."""
+    return argname if isinstance(val, bytes) else None
