@@ -74,9 +74,9 @@ def champion(registry):
     return promote
 
 
-def ask(connection, path="/invocations"):
+def ask(connection, path="/invocations", **params):
     """Status, version and content of an answer about the row, three times."""
-    body = json.dumps({"dataframe_records": [ROW] * 3})
+    body = json.dumps({"dataframe_records": [ROW] * 3, "params": params})
     connection.request("POST", path, body, {"Content-Type": "application/json"})
     reply = connection.getresponse()
     return reply.status, reply.headers["x-model-version"], json.loads(reply.read())
@@ -114,17 +114,19 @@ def until(condition):
 def test_promotions_under_load_fail_no_request_and_mix_no_answer(registry, champion, n_workers):
     seen, faults, stop = set(), [], threading.Event()
 
-    def load(port):
+    def load(port, explain):
         with connect(port) as connection:
             while not stop.is_set():
-                status, version, answer = ask(connection)
-                labels = {row["prediction"] for row in answer["predictions"]} if status == 200 else set()
+                status, version, answer = ask(connection, explain=explain)
+                rows = answer["predictions"] if status == 200 else []
+                labels = {row["prediction"] for row in rows}
+                labels |= {row["explanation"]["prediction"] for row in rows if explain}
                 seen.add((version, tuple(labels)))
                 if status != 200 or len(labels) != 1:
                     faults.append((status, version, answer))
 
     with serving("models:/people@champion", "--follow", "0.1", "--workers", str(n_workers)) as (_, port):
-        clients = [threading.Thread(target=load, args=(port,)) for _ in range(N_CLIENTS)]
+        clients = [threading.Thread(target=load, args=(port, place == 0)) for place in range(N_CLIENTS)]
         for client in clients:
             client.start()
         try:
@@ -147,6 +149,8 @@ def test_promotions_under_load_fail_no_request_and_mix_no_answer(registry, champ
 def test_what_cannot_be_taken_over_is_told_once_and_the_old_version_goes_on(registry, champion):
     with serving("models:/people@champion", "--follow", "0.1") as (server, port):
         board = board_of(server.pid)
+        with connect(port) as connection:
+            assert ask(connection, explain=True)[:2] == (200, "1")
         champion("3")  # of another schema
         detail = until(lambda: following(port).get("detail"))
         assert (following(port)["problem"], following(port)["wanted_version"]) == ("schema", "3")
@@ -168,7 +172,7 @@ def test_what_cannot_be_taken_over_is_told_once_and_the_old_version_goes_on(regi
         page = get(port, "/metrics")[1].decode()
         (swaps,) = [line for line in page.splitlines() if line.startswith("proto_model_swaps_total{")]
         assert swaps.endswith('follows="models:/people@champion"} 1')
-        # The folder of the version before goes when its last request has ended.
+        # The folder of the version before goes when nothing uses it any more, the explaining process included.
         until(lambda: [path.name for path in (board / "0").iterdir()] == ["2"])
 
 

@@ -66,7 +66,7 @@ def ask():
     os.kill(os.getpid(), signal.SIGTERM)
 
 threading.Thread(target=ask, daemon=True).start()
-sys.exit(serve.main(["-m", sys.argv[1], "-p", sys.argv[3]]))
+sys.exit(serve.main(["-m", sys.argv[1], "-p", sys.argv[3], "--explainers", "0"]))
 """
 
 

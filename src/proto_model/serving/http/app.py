@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -358,26 +359,27 @@ def serve(hosting: Hosting, listener: socket.socket) -> int:
     asks = (signal.SIGHUP,) if hosting.board is not None else ()
     pulse = Pulse(settings.workers)
     pages = HealthPages(pulse, {path: (JSON.encode(), b"\n") for path in HEALTH[:3]}, (HEALTH[3], "/metrics"))
-    at = listen(replace(settings, port=settings.health_port)) if settings.health_port else None
+    health_listener = listen(replace(settings, port=settings.health_port)) if settings.health_port else None
 
     def answer(
-        hosted: Hosted, listener: socket.socket, at: socket.socket | None, supervisor: int | None = None
+        hosted: Hosted, here: socket.socket, at: socket.socket | None, supervisor: int | None = None
     ) -> None:
         app = App(hosted, metrics)
         own = replace(limits, turned_away=app.turned_away, beat=pulse.beat)
         health = None if at is None else (pages, at)
-        if hosting.board is None:
-            run(app, own, listener, app.close, supervisor, health)
-            return
-        with Following(hosted, hosting.board) as following:
-            for number in asks:
-                signal.signal(number, following.ask)
-            run(app, own, listener, app.close, supervisor, health)
+        listeners = [one for one in (listener, health_listener, here, at) if one is not None]
+        with ExitStack() as beside_it:
+            beside_it.enter_context(hosted.explaining(listeners, metrics.count_death))
+            if hosting.board is not None:
+                following = beside_it.enter_context(Following(hosted, hosting.board))
+                for number in asks:
+                    signal.signal(number, following.ask)
+            run(app, own, here, app.close, supervisor, health)
 
     if settings.workers == 1:
         hosted = Hosted(hosting, changed=metrics.set_jobs)
         _tell(hosted.models.all, listener, scheme)
-        answer(hosted, listener, at)
+        answer(hosted, listener, health_listener)
         return 0
     _tell(hosting.load_all(), listener, scheme)
     freeze()
@@ -386,7 +388,12 @@ def serve(hosting: Hosting, listener: socket.socket) -> int:
         metrics.use(worker)
         pulse.use(worker)
         hosted = Hosted(hosting, worker, metrics.set_jobs)
-        answer(hosted, beside(listener), None if at is None else beside(at), supervisor)
+        answer(
+            hosted,
+            beside(listener),
+            None if health_listener is None else beside(health_listener),
+            supervisor,
+        )
 
     return supervise(work, settings.workers, ended=lambda _: None, passed_on=asks)
 

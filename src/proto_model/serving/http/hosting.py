@@ -8,19 +8,29 @@ from __future__ import annotations
 
 import mmap
 import os
+import socket
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from proto_model.errors import ArtifactError
+from proto_model.explanation.interface import Explanations
+from proto_model.model import Predictor
 from proto_model.model.kinds import Prepared
+from proto_model.parameters import Parameters
 from proto_model.registry.offer import MODEL, PREPARED, Followed, Offer, Problem, hold
+from proto_model.serving.http.explainers import Explainers, NoProcessError
 from proto_model.serving.http.models import Generation, Models
+from proto_model.serving.http.nursery import Key
 from proto_model.serving.http.pool import Pool
 from proto_model.serving.http.served_model import ServedModel
-from proto_model.serving.http.service import make_pools
+from proto_model.serving.http.service import Explain, make_pools
 from proto_model.serving.http.settings import ServerSettings
 
 __all__ = ["Hosted", "Hosting", "Source"]
@@ -73,24 +83,34 @@ class Hosting:
         numbers = memoryview(self._memory).cast("q")
         self._workers = [numbers[n_numbers * i : n_numbers * (i + 1)] for i in range(settings.workers)]
 
-    def load(self, place: int, pools: Mapping[str, Pool], offer: Offer | None = None) -> Generation:
+    def load(
+        self,
+        place: int,
+        pools: Mapping[str, Pool],
+        offer: Offer | None = None,
+        explain: Explain | None = None,
+    ) -> Generation:
         """Generation of a source; raises ArtifactError, OSError or MemoryError."""
         source, settings = self.sources[place], self.settings
         if source.model is not None:
-            return Generation(source.model, settings, pools, name=source.name)
+            return Generation(source.model, settings, pools, name=source.name, explain=explain)
         assert self.board is not None
         offer = offer or Offer.read(self.board, source.place)
         folder = offer.folder(self.board, source.place)
         held = hold(folder)
         try:
-            prepared = Prepared(folder / PREPARED, shared=settings.workers > 1)
+            prepared = Prepared(folder / PREPARED, shared=settings.n_processes > 1)
             model = ServedModel.load(folder / MODEL, prepared=prepared)
         except BaseException:
             os.close(held)
             raise
         # A request that is at work may read more of its files, in processes of its own.
         weakref.finalize(model.predictor.bundle, os.close, held).atexit = False
-        return Generation(model, settings, pools, name=source.name, alias=source.alias)
+        return Generation(model, settings, pools, name=source.name, alias=source.alias, explain=explain)
+
+    def predictor(self, key: Key) -> Predictor:
+        """The model of a key, loaded in a process that explains."""
+        return self.load(key.place, {}, Offer(serial=key.serial)).model.predictor
 
     def load_all(self) -> list[Generation]:
         """Every model, loaded: what is compiled here, no worker has to compile again."""
@@ -124,12 +144,13 @@ class Hosted:
         self.worker = worker
         self.pools = make_pools(hosting.settings, changed)
         self.offers: list[Offer | None] = []
+        self._explainers: Explainers | None = None
         generations = []
         for place, source in enumerate(hosting.sources):
             offer = None
             if source.model is None and hosting.board is not None:
                 offer = Offer.read(hosting.board, source.place)
-            generation = hosting.load(place, self.pools, offer)
+            generation = hosting.load(place, self.pools, offer, self._explain(_key(place, offer)))
             hosting.show(worker, place, generation.version)
             generations.append(generation)
             self.offers.append(offer)
@@ -139,12 +160,57 @@ class Hosted:
     def take(self, place: int, offer: Offer) -> None:
         """Load what is on offer beside what answers, and swap; raises as `Hosting.load` does."""
         before = self.models.all[place]
-        generation = self.hosting.load(place, self.pools, offer)
+        key = _key(place, offer)
+        generation = self.hosting.load(place, self.pools, offer, self._explain(key))
         if generation.model.schema.digest != before.model.schema.digest:
             raise ArtifactError(f"Version {offer.version} has another schema than the one that is served.")
         generation.warm(before)
         self.models.swap(place, generation)
+        if self._explainers is not None:
+            self._explainers.exchange(key)
         self.hosting.show(self.worker, place, generation.version, swapped=True)
+
+    @contextmanager
+    def explaining(self, listeners: Sequence[socket.socket], died: Callable[[], None]) -> Iterator[None]:
+        """Have processes explain, if there shall be any; to be entered before this process has threads.
+
+        They let go of the listeners. `died` is called for each that ends by itself.
+        """
+        rows = [place for place, one in enumerate(self.models.all) if one.model.files is None]
+        n_processes = -(-self.hosting.settings.explainers // self.hosting.settings.workers)
+        if not rows or not n_processes:
+            yield
+            return
+
+        def let_go() -> None:
+            self.models.let_go()
+            for listener in listeners:
+                listener.close()
+
+        self._explainers = Explainers(
+            n_processes,
+            {_key(place, self.offers[place]): self.models.all[place].model.predictor for place in rows},
+            self.hosting.predictor,
+            let_go,
+            died,
+        )
+        self.pools["explanation"].at_once = n_processes
+        try:
+            yield
+        finally:
+            self._explainers.close()
+
+    def _explain(self, key: Key) -> Explain:
+        """What explains with the model of a key."""
+
+        async def explain(
+            matrix: NDArray[np.float64], parameters: Parameters, seconds: float
+        ) -> Explanations:
+            if self._explainers is None or not self._explainers.is_open:
+                raise NoProcessError
+            return await self._explainers.explain(key, matrix, parameters, seconds)
+
+        return explain
 
     def ready(self) -> dict[str, Any]:
         """Page about readiness: versions of all workers, and what keeps a model from following its alias."""
@@ -227,6 +293,10 @@ class Hosted:
                 zip(names, (offer.checked for offer in offers), strict=True),
             ),
         ]
+
+
+def _key(place: int, offer: Offer | None) -> Key:
+    return Key(place, 0 if offer is None else offer.serial)
 
 
 def _metric(name: str, kind: str, text: str, values: Iterator[tuple[str, float]]) -> list[str]:

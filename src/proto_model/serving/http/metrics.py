@@ -32,7 +32,8 @@ _SECONDS = len(ROUTES) * len(STATUSES)
 _WIDTH = len(BUCKETS_S) + 2  # the last bucket is without bound; then the sum
 _ROWS = _SECONDS + len(ROUTES) * _WIDTH
 _JOBS = _ROWS + 1
-_SIZE = _JOBS + len(JOBS)
+_DEATHS = _JOBS + len(JOBS)
+_SIZE = _DEATHS + 1
 
 
 class Metrics:
@@ -68,6 +69,10 @@ class Metrics:
     def set_jobs(self, kind: str, n_jobs: int) -> None:
         """Say how many jobs of a kind, one of `JOBS`, this worker has, at work and waiting."""
         self._mine[_JOBS + JOBS.index(kind)] = n_jobs
+
+    def count_death(self) -> None:
+        """Count a process that explained and has died."""
+        self._mine[_DEATHS] += 1
 
     def text(self, of_models: Callable[[], list[str]] = list) -> bytes:
         """All workers' numbers in Prometheus' format; more than `PAGES_PER_S` a second are like the last.
@@ -118,8 +123,11 @@ class Metrics:
             "# TYPE proto_model_jobs gauge",
             *(
                 f'proto_model_jobs{{kind="{kind}"}} {n:.0f}'
-                for kind, n in zip(JOBS, total[_JOBS:], strict=True)
+                for kind, n in zip(JOBS, total[_JOBS:_DEATHS], strict=True)
             ),
+            "# HELP proto_model_explainer_deaths_total Processes that explained and died.",
+            "# TYPE proto_model_explainer_deaths_total counter",
+            f"proto_model_explainer_deaths_total {total[_DEATHS]:.0f}",
             "# HELP proto_model_workers Processes that answer.",
             "# TYPE proto_model_workers gauge",
             f"proto_model_workers {len(self._workers)}",

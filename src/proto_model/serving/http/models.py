@@ -16,7 +16,7 @@ import orjson
 from proto_model.serving.http.errors import NotFoundError
 from proto_model.serving.http.pool import Pool
 from proto_model.serving.http.served_model import ServedModel
-from proto_model.serving.http.service import Service, make_pools
+from proto_model.serving.http.service import Explain, Service, make_pools
 from proto_model.serving.http.settings import ServerSettings
 
 __all__ = ["Generation", "Models"]
@@ -31,7 +31,7 @@ class Generation:
     """One version of one model, loaded; nothing about it changes.
 
     `name` is the one it is served under, by default that of its schema; `alias` is the registry's, if it was
-    asked for by one.
+    asked for by one. `explain` is as for `Service`.
     """
 
     def __init__(
@@ -42,12 +42,13 @@ class Generation:
         *,
         name: str = "",
         alias: str = "",
+        explain: Explain | None = None,
     ) -> None:
         self.model = model
         self.name = name or model.schema.model_name
         self.alias = alias
         self.version = model.version
-        self.service = Service(model, settings, pools, name=self.name)
+        self.service = Service(model, settings, pools, name=self.name, explain=explain)
         self.schema_page = orjson.dumps(model.schema.to_dict(), option=orjson.OPT_INDENT_2)
         self.headers = [(VERSION_HEADER, self.version.encode())] if self.version else []
 
@@ -119,6 +120,10 @@ class Models:
     def swap(self, place: int, generation: Generation) -> None:
         """Let this one answer the requests that come from now on."""
         self._generations[place] = generation
+
+    def let_go(self) -> None:
+        """Hold no model any more, in a process that answers no requests."""
+        self._generations.clear()
 
     def close(self) -> None:
         """Have what is at work end at its next step, and the threads with it."""

@@ -1,11 +1,11 @@
-"""Threads for what takes long, with a bounded queue and a time limit."""
+"""What takes long, with a bounded queue and a time limit: by threads, or by whoever is told."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ class Pool:
     """Threads that work off the event loop; `timeout_s` includes the time that a job waits.
 
     `changed` is told how many jobs there are, whenever that changes; `advice` is for jobs that take too long.
+    Besides the jobs that wait, `at_once` are taken.
     """
 
     def __init__(
@@ -32,7 +33,8 @@ class Pool:
         advice: str = "Send fewer rows at a time, or ask for less effort.",
     ) -> None:
         self._executor = ThreadPoolExecutor(threads)
-        self._most = threads + max_waiting
+        self.at_once = threads
+        self._max_waiting = max_waiting
         self._timeout_s = timeout_s
         self._changed = changed
         self._advice = advice
@@ -65,15 +67,31 @@ class Pool:
         future = self._executor.submit(job, go_on)
         future.add_done_callback(done)
         try:
-            async with asyncio.timeout(self._timeout_s) as timeout:
-                self._timeouts.add(timeout)
-                return await asyncio.wrap_future(future)
-        except TimeoutError as error:
-            raise _ending() if self._closed else self._too_slow() from error
+            return await self._in_time(asyncio.wrap_future(future))
         except asyncio.CancelledError as error:
             if self._closed and future.cancelled():  # it was still waiting
                 raise _ending() from error
             raise
+
+    async def attend(self, job: Callable[[float], Awaitable[T]]) -> T:
+        """Result of a job that is done elsewhere, and is cancelled when time is over; raises as `run` does.
+
+        The job is told how many seconds it has.
+        """
+        self.check_place()
+        self._count(1)
+        try:
+            return await self._in_time(job(self._timeout_s))
+        finally:
+            self._count(-1)
+
+    async def _in_time(self, result: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self._timeout_s) as timeout:
+                self._timeouts.add(timeout)
+                return await result
+        except TimeoutError as error:
+            raise _ending() if self._closed else self._too_slow() from error
         finally:
             self._timeouts.discard(timeout)
 
@@ -81,7 +99,7 @@ class Pool:
         """Nothing, when a job would be taken; raises what `run` does otherwise."""
         if self._closed:
             raise _ending()
-        if self._n_jobs >= self._most:
+        if self._n_jobs >= self.at_once + self._max_waiting:
             raise OverloadError("Too many large requests at once. Send it again a little later.")
 
     def close(self) -> None:

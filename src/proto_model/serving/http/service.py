@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from proto_model.explanation.interface import Explanations
+from proto_model.parameters import Parameters
+from proto_model.serving.http.explainers import NoProcessError
 from proto_model.serving.http.inference import Inference
 from proto_model.serving.http.invocations import Invocations
 from proto_model.serving.http.payload import Payload, Question, RowPayload
@@ -15,11 +22,15 @@ from proto_model.serving.http.settings import ServerSettings
 
 # Up to here a body is read at once: that takes less time than handing it to a thread.
 SMALL_BODY_BYTES = 32 * 1024
+# So many explanations are written at once.
+FEW_EXPLANATIONS = 20
 FILE_ADVICE = (
     "Its jobs are stopped and upload nothing more. Send fewer or smaller files, or raise file_timeout_s."
 )
 
 T = TypeVar("T")
+Explain = Callable[[NDArray[np.float64], Parameters, float], Awaitable[Explanations]]
+"""Explains rows elsewhere, within some seconds; raises NoProcessError when threads have to."""
 
 
 def make_pools(
@@ -39,7 +50,8 @@ def make_pools(
 class Service:
     """What answers for a model, in every server: MLflow's protocol, V2, and the threads of its process.
 
-    `name` is what V2 calls the model, by default that of its schema.
+    `name` is what V2 calls the model, by default that of its schema. Threads explain, unless `explain` is
+    given.
     """
 
     def __init__(
@@ -48,9 +60,12 @@ class Service:
         settings: ServerSettings,
         pools: Mapping[str, Pool],
         name: str = "",
+        explain: Explain | None = None,
     ) -> None:
         self._payload: Payload
         self._pools = pools
+        self._explain = explain
+        self._predictor = model.predictor
         self._takes_rows = model.files is None
         if model.files is None:
             self._payload = RowPayload(model.predictor, settings.max_rows)
@@ -82,7 +97,22 @@ class Service:
         work = self._payload.work(question)
         if work is None and n_bytes <= SMALL_BODY_BYTES:
             return answer()
+        if work == "explanation" and self._explain is not None and not np.isinf(question.rows).any():
+            with suppress(NoProcessError):
+                return await self._explained(self._explain, question, write)
         return await self._pools[work or "body"].run(answer)
+
+    async def _explained(
+        self, explain: Explain, question: Question, write: Callable[[Any], T]
+    ) -> tuple[T, int]:
+        rows, parameters = question
+        explanations = await self._pools["explanation"].attend(partial(explain, rows, parameters))
+
+        def answer(_: object = None) -> tuple[T, int]:
+            probabilities = self._predictor.predict_proba(rows)
+            return write(self._predictor.answered(probabilities, parameters, explanations)), len(rows)
+
+        return answer() if len(rows) <= FEW_EXPLANATIONS else await self._pools["body"].run(answer)
 
     def check_place(self, n_bytes: int) -> None:
         """Nothing, when a body of so many bytes would be taken; raises OverloadError before it is read."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from proto_model.errors import ProtoModelError
+from proto_model.forest import n_cores
 from proto_model.serving.http.certificates import Protection
 
 # Settings that are numbers, with the smallest value that makes sense and what they are.
@@ -18,7 +20,12 @@ NUMBERS: dict[str, tuple[type, float, str]] = {
     "body_timeout_s": (float, 0.001, "seconds that a request may take to arrive"),
     "answer_timeout_s": (float, 0.001, "seconds that an answer may take, waiting included"),
     "drain_timeout_s": (float, 1, "seconds that requests at work get to finish at the end"),
-    "threads": (int, 1, "large bodies at work at a time in each process, and as many explanations"),
+    "explainers": (int, 0, "processes that explain, shared by the workers; 0: threads explain"),
+    "threads": (
+        int,
+        1,
+        "large bodies at work at a time in each process; without explainers, explanations, too",
+    ),
     "max_waiting": (int, 0, "large bodies, and explanations, that may wait in each process"),
     "max_connections": (int, 1, "connections in use at a time in each process"),
     "max_files": (int, 1, "most files in one request, for a model for files"),
@@ -26,6 +33,10 @@ NUMBERS: dict[str, tuple[type, float, str]] = {
     "max_waiting_files": (int, 0, "requests for files that may wait in each process"),
     "file_timeout_s": (float, 0.001, "seconds that a request for files may take, waiting included"),
 }
+
+
+# Elsewhere, a process that is forked cannot use the libraries that its parent has used.
+CAN_EXPLAIN_APART = sys.platform == "linux"
 
 
 class ServerSettingsError(ProtoModelError):
@@ -59,6 +70,7 @@ class ServerSettings:
     body_timeout_s: float = 30.0
     answer_timeout_s: float = 60.0
     drain_timeout_s: float = 25.0  # Kubernetes waits 30 before it kills
+    explainers: int = field(default_factory=lambda: n_cores() if CAN_EXPLAIN_APART else 0)
     threads: int = 2
     max_waiting: int = 32
     max_connections: int = 1000
@@ -70,6 +82,11 @@ class ServerSettings:
     health_port: int = 0  # 0: none
     protection: Protection = field(default_factory=Protection)
     allowed_hosts: tuple[str, ...] = ()  # besides the address; names, `*.example.com`, or `*`
+
+    @property
+    def n_processes(self) -> int:
+        """Processes that may share the models: one that answers alone may read them by itself."""
+        return self.workers + self.explainers
 
     @classmethod
     def of_numbers(cls, values: Mapping[str, Any], where: str) -> ServerSettings:
