@@ -172,7 +172,7 @@ def test_what_cannot_be_taken_over_is_told_once_and_the_old_version_goes_on(regi
         page = get(port, "/metrics")[1].decode()
         (swaps,) = [line for line in page.splitlines() if line.startswith("proto_model_swaps_total{")]
         assert swaps.endswith('follows="models:/people@champion"} 1')
-        # The folder of the version before goes when nothing uses it any more, the explaining process included.
+        # The folder of the version before goes when nothing uses it, processes that explain included.
         until(lambda: [path.name for path in (board / "0").iterdir()] == ["2"])
 
 
