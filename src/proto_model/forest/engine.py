@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ _ROW_KERNEL_ROWS_DEEP = 48  # the same for forests that are not all top
 _THREAD_ROWS = 4096  # fewer rows than this are not worth a thread of their own
 _BLOCK_BYTES = 256 * 1024  # of inputs: leaves room in a core's L2 cache for the tree at hand
 _MAX_BLOCK_ROWS = 4096
+_CGROUP = Path("/sys/fs/cgroup")
 _SHARED_BYTES = 16 * 1024  # below, each process has its own
 
 
@@ -256,5 +258,19 @@ def _pool(pid: int) -> ThreadPoolExecutor:
 
 
 def n_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use; in a container, as many as its quota allows."""
+    n_here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(n_here, _quota(_CGROUP))
+
+
+@cache
+def _quota(cgroup: Path) -> int:
+    """Cores of the quota of a container's control group, of either version, rounded up; many without one."""
+    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            quota, period = " ".join((cgroup / name).read_text() for name in names).split()
+        except (OSError, ValueError):
+            continue
+        if quota.isdigit() and int(period) > 0:
+            return max(1, -(-int(quota) // int(period)))
+    return sys.maxsize

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_array_equal
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier, RandomForestRegressor
 
-from proto_model.forest import CompiledForest, nodes
+from proto_model.forest import CompiledForest, engine, nodes
 
 
 def _probabilities_of_the_trees(forest, X):
@@ -262,3 +262,21 @@ def test_importing_the_engine_loads_no_training_library():
     )
     run = [sys.executable, "-c", code]
     assert subprocess.check_output(run, text=True, env={"PYTHONPATH": ":".join(sys.path)}) == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "n_cores"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "10000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, sys.maxsize),
+        ({"cpu.cfs_quota_us": "400000\n", "cpu.cfs_period_us": "100000\n"}, 4),
+        ({"cpu.cfs_quota_us": "-1\n", "cpu.cfs_period_us": "100000\n"}, sys.maxsize),
+        ({}, sys.maxsize),
+    ],
+)
+def test_a_quota_of_a_container_limits_the_cores(tmp_path, files, n_cores):
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / ("cpu" if "cfs" in name else "") / name).write_text(text)
+    assert engine._quota(tmp_path) == n_cores

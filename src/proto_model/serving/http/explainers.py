@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.errors import ProtoModelError
 from proto_model.explanation.interface import Explanations
 from proto_model.model import Predictor
 from proto_model.parameters import Parameters
@@ -25,6 +24,7 @@ from proto_model.serving.http.nursery import (
     ExplanationFault,
     Key,
     Load,
+    NoProcessError,
     Task,
     Wanted,
     fork_nursery,
@@ -39,10 +39,6 @@ logger = logging.getLogger(__name__)
 ROWS_PER_TASK = 8
 TRIES = 2  # of a task whose process dies: perhaps somebody else made memory run out
 START_S = 60.0  # for a library of explanations to be imported
-
-
-class NoProcessError(ProtoModelError):
-    """No further process can be started; threads of this process have to do."""
 
 
 class Explainers:
@@ -97,7 +93,7 @@ class Explainers:
         try:
             return await self._shared_out(key, matrix, parameters, seconds)
         finally:
-            self._n_requests[key] -= 1
+            self._n_requests -= Counter([key])  # keeps no zeros
             self._retire()
 
     def exchange(self, key: Key) -> None:
@@ -191,20 +187,19 @@ class Explainers:
             try:
                 send(self._control, wanted)
                 answer = receive(self._control)
-                if isinstance(answer, Exception):
-                    raise answer
-                descriptors = socket.recv_fds(self._control, 1, 1)[1] if answer is not None else []
-            except OSError as error:
-                raise self._gone() from error
-        if not descriptors:
-            raise self._gone()
+                descriptors = socket.recv_fds(self._control, 1, 1)[1] if isinstance(answer, frozenset) else []
+            except OSError:
+                answer, descriptors = None, []
+            if answer is None and self._is_open:
+                logger.error(
+                    "The process that starts those that explain is gone: threads explain until the next start"
+                )
+                self._is_open = False
+        if isinstance(answer, Exception):
+            raise answer
+        if not descriptors:  # it is gone, or this process may open no more files
+            raise NoProcessError("No process can be started that explains.")
         return answer, socket.socket(fileno=descriptors[0])
-
-    def _gone(self) -> NoProcessError:
-        if self._is_open:
-            logger.error("The process that starts explainers is gone: threads explain until the next restart")
-        self._is_open = False
-        return NoProcessError("No process can be started that explains.")
 
 
 class _Process:

@@ -20,6 +20,7 @@ import struct
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -59,6 +60,10 @@ class Wanted(NamedTuple):
 
     key: Key
     engine: str
+
+
+class NoProcessError(ProtoModelError):
+    """No further process can be started; threads of the process that asks have to do."""
 
 
 class ExplanationFault(ProtoModelError):
@@ -148,12 +153,17 @@ class _Nursery:
             predictor.explainer(wanted.engine)
             gc.collect()
             gc.freeze()  # collections in the children touch none of the pages that all share
-            ours, theirs = socket.socketpair()
         except Exception as error:
             send(self._control, _portable(error))
             return
         held = self._predictors | {wanted.key: predictor}
-        pid = os.fork()
+        try:
+            ours, theirs = socket.socketpair()
+            pid = os.fork()
+        except OSError as error:
+            logger.error("No further process that explains can be started: %s", error)
+            send(self._control, NoProcessError("No process can be started that explains."))
+            return
         if pid == 0:
             self._control.close()
             theirs.close()
@@ -181,7 +191,9 @@ def _explain(link: socket.socket, predictors: Mapping[Key, Predictor]) -> NoRetu
             signal.setitimer(signal.ITIMER_REAL, task.seconds + GRACE_S)
             answer: Any
             try:
-                answer = predictors[task.key].explain(task.matrix, task.parameters, go_on)
+                explain = partial(predictors[task.key].explain, parameters=task.parameters, go_on=go_on)
+                # One by one: the engine's threads for several rows would only wait for each other.
+                answer = [explanation for row in task.matrix for explanation in explain(row[np.newaxis])]
             except Exception as error:
                 answer = _portable(error)
             signal.setitimer(signal.ITIMER_REAL, 0)
