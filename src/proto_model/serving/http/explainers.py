@@ -36,7 +36,7 @@ __all__ = ["Explainers", "NoProcessError"]
 
 logger = logging.getLogger(__name__)
 
-ROWS_PER_TASK = 8
+ROWS_PER_TASK = 8  # at most
 TRIES = 2  # of a task whose process dies: perhaps somebody else made memory run out
 START_S = 60.0  # for a library of explanations to be imported
 
@@ -118,8 +118,9 @@ class Explainers:
     async def _shared_out(
         self, key: Key, matrix: NDArray[np.float64], parameters: Parameters, seconds: float
     ) -> Explanations:
-        starts = range(0, len(matrix), ROWS_PER_TASK)
-        tasks = [Task(key, matrix[i : i + ROWS_PER_TASK], parameters, seconds) for i in starts]
+        n_rows = max(1, min(ROWS_PER_TASK, -(-len(matrix) // self._n_processes)))
+        starts = range(0, len(matrix), n_rows)
+        tasks = [Task(key, matrix[i : i + n_rows], parameters, seconds) for i in starts]
         if len(tasks) == 1:
             return await self._explained(tasks[0])
         explanations: list[Explanations] = [[]] * len(tasks)

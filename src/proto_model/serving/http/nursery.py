@@ -126,6 +126,8 @@ class _Nursery:
 
     def _exchange(self, key: Key) -> None:
         """Hold this version from now on, with the explainers that the one before had."""
+        if key in self._predictors:  # a request came first
+            return
         engines = {engine for before in self._forget(key.place) for engine in before.engines}
         try:
             for engine in engines:
