@@ -1,9 +1,14 @@
 """What holds for every test, and their order."""
 
 import os
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# The tests start hundreds of processes, each of which would compile anew what it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -25,8 +25,8 @@ from mlflow import MlflowClient
 
 from proto_model.model import Bundle, Predictor, coded_rows
 from proto_model.values import encode
+from tests.ports import free_port
 from tests.stores import fresh_store
-from tests.system.test_models_serve import free_port
 from tests.terminal import START_S
 
 pytestmark = pytest.mark.system

@@ -22,7 +22,8 @@ from proto_model.serving.http.metrics import STATUSES
 from tests.deploy.dashboard import METRIC, SCRAPED, asked, expressions
 from tests.deploy.kustomization import DEPLOY, KUBERNETES, containers, rendered
 from tests.deploy.published import promtool
-from tests.file_servers import free_ports, get, post
+from tests.file_servers import get, post
+from tests.ports import free_ports
 from tests.terminal import background
 
 pytestmark = pytest.mark.system

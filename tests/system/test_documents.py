@@ -13,13 +13,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.ports import free_ports
 from tests.terminal import background, copy_of_the_repository
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,11 +64,11 @@ def test_every_command_works(document: str, workspace: Path, env: dict[str, str]
             ["python", "compare.py"],
         ):
             _run(command, workspace, env)
-    free_ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+    ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
     with contextlib.ExitStack() as servers:
         for block in BLOCK.finditer((ROOT / document).read_text(encoding="utf-8")):
             how, code = (
-                re.sub(rf"\b({'|'.join(PORTS)})\b", lambda port: free_ports[port[0]], text)
+                re.sub(rf"\b({'|'.join(PORTS)})\b", lambda port: ports[port[0]], text)
                 for text in (block["how"] or "run", block["code"])
             )
             shell = ["bash", "-euo", "pipefail", "-c"] if block["language"] == "bash" else ["python", "-c"]
@@ -85,9 +85,3 @@ def _run(command: list[str], workspace: Path, env: dict[str, str], expected: int
     done = subprocess.run(command, cwd=workspace, env=env, text=True, capture_output=True, timeout=900)
     said = f"{command[-1]}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     assert done.returncode == expected, said
-
-
-def _free_ports(count: int) -> list[str]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [str(listener.getsockname()[1]) for listener in sockets]

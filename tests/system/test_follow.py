@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from proto_model.registry.logged_model import log_forest_model
 from proto_model.registry.versions import register_version
 from proto_model.table import RawTable, prepare
 from proto_model.training import make_pipeline
+from tests.ports import free_port
 from tests.system.test_lean_server import get, post, serving
 
 pytestmark = [
@@ -270,9 +270,7 @@ def test_the_mapper_follows_too_and_names_the_version_that_answered(registry, ch
 @contextlib.contextmanager
 def mapper(port):
     """Port of a mapper that follows, in front of a model server."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        mapped = probe.getsockname()[1]
+    mapped = free_port()
     command = [
         sys.executable,
         "-m",

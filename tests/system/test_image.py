@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.file_servers import free_ports
+from tests.ports import free_ports
 from tests.stores import fresh_store
 
 TOOLS = ("mmdebstrap", "skopeo", "umoci", "runc")

@@ -5,7 +5,6 @@ import contextlib
 import http.client
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from tests.ports import free_port
 from tests.stores import fresh_store
 from tests.terminal import START_S
 
@@ -122,9 +122,7 @@ def test_a_server_over_http_with_name_and_password(tmp_path):
 def tracking_server(folder):
     """A real `mlflow server`; its port."""
     fresh_store(folder)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     with open(folder / "server.log", "w") as log:
         server = subprocess.Popen(

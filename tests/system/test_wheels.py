@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.environments import make, run_uv
+from tests.ports import free_ports
 from tests.stores import fresh_store
 from tests.terminal import START_S
 
@@ -72,7 +72,7 @@ def test_they_serve_a_downloaded_version_without_the_libraries_that_made_it(
         assert not installed & HEAVY
         _report(name, programs, installed)
 
-    server_url, mapper_url = (f"http://127.0.0.1:{port}" for port in _free_ports(2))
+    server_url, mapper_url = (f"http://127.0.0.1:{port}" for port in free_ports(2))
     schema = model / "mapper" / "schema.json"
     features = json.loads(schema.read_text())["features"]
     body = {"data": {feature["name"]: feature["median"] for feature in features}}
@@ -175,9 +175,3 @@ def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:
     with urllib.request.urlopen(request, timeout=60) as response:
         answer: dict[str, Any] = json.load(response)
     return answer
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [listener.getsockname()[1] for listener in sockets]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import gc
+import importlib
 import os
 import shlex
 import sys
@@ -65,6 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     quiet_mlflow()
     gc.disable()  # garbage collection during the imports takes half a second and finds nothing
+    importlib.import_module(
+        "skops.io"
+    )  # first: it looks for NumPy's functions in all modules that are loaded
     import mlflow
     from mlflow.exceptions import MlflowException
     from rich.console import Console
