@@ -1,5 +1,6 @@
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,21 @@ def test_the_mapper_gets_the_schema_and_none_of_the_model(model):
     assert recipe.folders["/opt/model"] == model / "mapper"
     assert not any(r.startswith(("numpy", "mlflow", "llvmlite")) for r in recipe.requirements)
     assert recipe.command == ("/usr/bin/python3", "-m", "mapper")
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_the_health_check_is_a_program_of_the_image_that_needs_no_token_and_no_certificate(model, server):
+    recipe = recipe_of(model, server)
+
+    python, option, program, *_, variable = recipe.health
+    (source,) = (
+        folder / Path(program).relative_to(place)
+        for place, folder in recipe.folders.items()
+        if Path(program).is_relative_to(place)
+    )
+    assert (python, option) == ("/usr/bin/python3", "-P")
+    assert "without a token and without a certificate" in source.read_text()
+    assert variable == ("MAPPER_PORT" if server == "mapper" else "PORT")
 
 
 @pytest.mark.parametrize("server", SERVERS)
