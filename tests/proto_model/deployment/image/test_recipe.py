@@ -3,6 +3,8 @@ import re
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from proto_model.deployment.image import SERVERS, ImageError, ImageOptions, recipe_of
 from proto_model.deployment.image.build import labels
@@ -99,6 +101,7 @@ def test_the_bill_of_materials_names_packages_libraries_and_the_model(model, tmp
 
     text = bill_of_materials(*arguments)
 
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     document = json.loads(text)
     by_name = {component["name"]: component for component in document["components"]}
     assert by_name["libc6"]["purl"] == "pkg:deb/debian/libc6@2.36-9?arch=amd64&distro=bookworm"
