@@ -7,8 +7,10 @@ import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +21,9 @@ import pytest
 
 from proto_model.cli import container
 from proto_model.serving.http.metrics import STATUSES
+from tests.certificates import Authority
 from tests.deploy.dashboard import METRIC, SCRAPED, asked, expressions
-from tests.deploy.kustomization import DEPLOY, KUBERNETES, containers, rendered
+from tests.deploy.kustomization import ACCESS, DEPLOY, KUBERNETES, containers, rendered
 from tests.deploy.published import promtool
 from tests.file_servers import free_ports, get, post
 from tests.terminal import background
@@ -120,6 +123,67 @@ def test_every_probe_is_answered(services: Services):
                 assert answer.status == 200
             asked += 1
     assert asked == 9
+
+
+def test_with_the_component_clients_need_a_token_and_the_mapper_has_its_own(mounted: Path, tmp_path: Path):
+    port, mapper_port, health_port, mapper_health_port = [str(free) for free in free_ports(4)]
+    secrets, app, own = tmp_path / "run", "a" * 32, "m" * 32
+    for name, text in {
+        "access/tokens": f"app: {app}\nmapper: {own}\n",
+        "model/token": f"mapper: {own}\n",
+    }.items():
+        (secrets / name).parent.mkdir(parents=True)
+        (secrets / name).write_text(text)
+        (secrets / name).chmod(0o440)
+    (secrets / "tls").mkdir()
+    authority = Authority.made(secrets / "model", "ca")
+    (secrets / "model/ca.pem").rename(secrets / "model/ca.crt")
+    for issued, name in zip(authority.issue("server"), ("crt", "key"), strict=True):
+        issued.rename(secrets / f"tls/tls.{name}")
+    resources = rendered(KUBERNETES / "overlays" / "production", ACCESS)
+    deployed = {one["metadata"]["name"]: containers(one)[0] for one in resources if containers(one)}
+    server = [arg.replace("/run/", f"{secrets}/") for arg in deployed["model-server"]["args"]]
+    variables = {
+        item["name"]: item["value"].replace("/run/", f"{secrets}/") for item in deployed["mapper"]["env"]
+    }
+    assert variables["MAPPER_MODEL_SERVER_URL"] == "https://model-server"
+    variables |= {
+        "MAPPER_MODEL_SERVER_URL": f"https://127.0.0.1:{port}",
+        "MAPPER_SCHEMA": str(mounted / "mapper" / "schema.json"),
+        "MAPPER_PORT": mapper_port,
+        "MAPPER_HEALTH_PORT": mapper_health_port,
+    }
+    environment = os.environ | {"PORT": port, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"} | variables
+    here = ["--host", "127.0.0.1", "--health-port", health_port]
+    context = ssl.create_default_context(cafile=str(secrets / "model/ca.crt"))
+
+    def asked(token: str) -> int:
+        headers = {"Content-Type": "application/json"} | (
+            {"Authorization": f"Bearer {token}"} if token else {}
+        )
+        url = f"https://localhost:{mapper_port}/v1/predict"
+        request = urllib.request.Request(url, json.dumps({"data": ROW}).encode(), headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    with (
+        background(
+            [sys.executable, "-c", CONTAINER, str(mounted), *server, *here],
+            f"http://127.0.0.1:{health_port}/ping", tmp_path, environment, tmp_path,
+        ),
+        background(
+            [sys.executable, "-m", "mapper", *deployed["mapper"]["args"]],
+            f"http://127.0.0.1:{mapper_health_port}/readyz", tmp_path, environment, tmp_path,
+        ),
+    ):  # fmt: skip
+        assert [asked(app), asked(""), asked("x" * 32)] == [200, 401, 401]
+        assert "mapper_client_requests_total" in get(f"http://127.0.0.1:{mapper_health_port}/metrics")
+        counted = get(f"http://127.0.0.1:{health_port}/metrics")
+        assert 'proto_model_client_requests_total{client="mapper"}' in counted
 
 
 def test_a_model_that_kserve_mounts_answers_as_kserve_asks(services: Services):
