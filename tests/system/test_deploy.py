@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
 import ssl
 import subprocess
 import sys
+import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +21,12 @@ from typing import Any, NamedTuple
 
 import mlflow
 import pytest
+import yaml
 
 from proto_model.cli import container
 from proto_model.serving.http.metrics import STATUSES
 from tests.certificates import Authority
-from tests.deploy.dashboard import METRIC, SCRAPED, asked, expressions
+from tests.deploy.dashboard import METRIC, SCRAPED, asked, expressions, panels
 from tests.deploy.kustomization import ACCESS, DEPLOY, KUBERNETES, containers, rendered
 from tests.deploy.published import promtool
 from tests.file_servers import free_ports, get, post
@@ -250,6 +254,59 @@ def test_every_query_asks_for_metrics_that_running_services_have(pages: str):
         }
         for grouping in re.findall(r"by \(([^)]*)\)", expression):
             assert set(re.split(r",\s*", grouping)) <= of_all | SCRAPED, expression
+
+
+@pytest.fixture(scope="module")
+def prometheus(services: Services, pages: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a Prometheus that asks both services as deploy/ has it, but every second."""
+    if shutil.which("prometheus") is None:
+        pytest.skip("prometheus is not installed (.ci/run unpacks it from Debian's package)")
+    folder = tmp_path_factory.mktemp("prometheus")
+    settings = yaml.safe_load((DEPLOY / "monitoring" / "prometheus.yaml").read_text())
+    shutil.copy(DEPLOY / "monitoring" / "rules.yaml", folder)
+    settings["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    jobs = {"model-server": services.model_server_health, "mapper": services.mapper_health}
+    settings["scrape_configs"] = [job for job in settings["scrape_configs"] if job["job_name"] in jobs]
+    for job in settings["scrape_configs"]:
+        job["static_configs"] = [{"targets": [jobs[job["job_name"]].removeprefix("http://")]}]
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(settings))
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    command = ["prometheus", "--config.file=prometheus.yaml", "--storage.tsdb.path=data"]
+    command += [f"--web.listen-address=127.0.0.1:{port}"]
+    with background(command, f"{url}/-/ready", folder, dict(os.environ), folder):
+        yield url
+
+
+def test_every_panel_shows_something_of_services_that_are_used(services: Services, prometheus: str):
+    body, rejected = {"data": ROW}, {"data": ROW | {"petal width (cm)": "wide"}}
+    left = panels()
+    end = time.monotonic() + 90
+    while left:
+        assert time.monotonic() < end, "\n".join(f"{title}: {query}" for title, query in left)
+        for _ in range(5):
+            assert post(f"{services.mapper}/v1/predict", body)[0] == 200
+            assert post(f"{services.mapper}/v1/explain", body)[0] == 200
+        assert post(f"{services.mapper}/v1/predict", {"data": ROW | {"petal width (cm)": 1000}})[0] == 200
+        assert post(f"{services.mapper}/v1/predict", rejected)[0] == 422
+        assert post(f"{services.model_server}/invocations", {"dataframe_records": [{}]})[0] == 400
+        left = [(title, query) for title, query in left if not _values(prometheus, query)]
+
+
+def test_no_alert_fires_about_services_that_are_well(prometheus: str):
+    rules = json.loads(get(f"{prometheus}/api/v1/rules"))["data"]["groups"][0]["rules"]
+
+    assert len(rules) >= 6
+    assert [rule.get("lastError", "") for rule in rules] == [""] * len(rules)
+    assert [rule["name"] for rule in rules if rule["state"] == "firing"] == []
+
+
+def _values(prometheus: str, query: str) -> list[float]:
+    """Numbers that a query gives now."""
+    found = json.loads(get(f"{prometheus}/api/v1/query?{urllib.parse.urlencode({'query': query})}"))
+    assert found["status"] == "success", found
+    values = [float(item["value"][1]) for item in found["data"]["result"]]
+    return [value for value in values if not math.isnan(value)]
 
 
 def test_every_status_that_queries_name_is_one_that_the_services_count(pages: str):
