@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PARALLEL := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 LISTS := pyproject.toml mapper/pyproject.toml constraints.txt requirements.txt
 
-.PHONY: help demo test quick bombs crowds swaps images sequence spark fuzz soak install install-dev lock wheels format lint types all clean
+.PHONY: help demo test quick bombs crowds swaps images images-short sequence spark fuzz soak install install-dev lock wheels format lint types all clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ crowds: $(VENV)/.installed-dev ## sixty promotions at once, and kills before eve
 
 images: $(VENV)/.installed-dev ## OCI images, built, unpacked and run; needs root, mmdebstrap, skopeo, umoci and runc
 	$(BIN)/python -m pytest -m images -rs
+
+images-short: $(VENV)/.installed-dev ## one of them: built, read, unpacked and run; two minutes
+	$(BIN)/python -m pytest -m images -rs tests/system/test_image.py -k answers_read_only
 
 sequence: $(VENV)/.installed-dev ## the whole way in fresh environments, with pip: a few minutes
 	$(BIN)/python -m pytest -m sequence

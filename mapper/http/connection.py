@@ -180,7 +180,10 @@ class GuardedTransport:
         if not self._connection.linger() or self.is_closing() or not self._transport.can_write_eof():
             self._transport.close()
         else:
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except OSError:  # asyncio's: the client has gone
+                self._transport.close()
 
 
 class GuardedFlow(FlowControl):

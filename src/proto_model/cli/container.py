@@ -1,4 +1,4 @@
-"""What runs in an image: serve the model that is there, or ask whether the service answers.
+"""What runs in an image: serve the model that is there.
 
 Example: python -m proto_model container serve --workers 2
 
@@ -10,7 +10,6 @@ default 8080. All that follows goes to `python -m proto_model serve`.
 from __future__ import annotations
 
 import argparse
-import http.client
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +22,6 @@ DEFAULT_PORT = "8080"
 
 _MLMODEL = "MLmodel"
 _MLSERVER = Path("/tmp/mlserver")  # what the image holds cannot be written to
-_HEALTH_TIMEOUT_S = 3.0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,19 +32,15 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "action", nargs="?", choices=("serve", "health"), default="serve", help="default: %(default)s"
-    )
+    parser.add_argument("action", nargs="?", choices=("serve",), default="serve", help="default: %(default)s")
     parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help="options of `serve`")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code of the server, or 0 if the service answers and 1 if it does not."""
+    """Run the command; the exit code of the server."""
     arguments = build_parser().parse_args(argv)
     port = os.environ.get("PORT", DEFAULT_PORT)
-    if arguments.action == "health":
-        return health(port)
     folder = model_folder(os.environ)
     if folder is None:
         places = ", ".join(map(str, places_of(os.environ)))
@@ -80,20 +74,6 @@ def _candidates(place: Path) -> Iterable[Path]:
     yield place
     for pattern in ("*/", "*/*/"):
         yield from sorted(place.glob(pattern))
-
-
-def health(port: str) -> int:
-    """0 if the service on this machine answers."""
-    connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=_HEALTH_TIMEOUT_S)
-    try:
-        connection.request("GET", "/ping")
-        status = connection.getresponse().status
-    except OSError as error:
-        print(f"no answer on port {port}: {error}", file=sys.stderr)
-        return 1
-    finally:
-        connection.close()
-    return 0 if status == 200 else 1
 
 
 def _become(server: str, folder: Path, port: str) -> int:

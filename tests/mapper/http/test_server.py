@@ -35,6 +35,7 @@ TURNED_AWAY = (
     "name",
     [
         "access.py",
+        "alive.py",
         "certificates.py",
         "connection.py",
         "entrance.py",

@@ -1,5 +1,3 @@
-import http.server
-import threading
 from pathlib import Path
 
 import pytest
@@ -56,23 +54,3 @@ def test_the_lean_server_listens_on_all_addresses_and_takes_options(places, monk
 
     address = ["-m", str(folder), "--host", "0.0.0.0", "--port", "9000", "--allowed-hosts", "*"]
     assert given == [[*address, "--workers", "2"], address]
-
-
-@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
-def test_health_asks_the_service(status, code):
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(status if self.path == "/ping" else 404)
-            self.end_headers()
-
-        def log_message(self, *args):
-            pass
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.handle_request, daemon=True).start()
-        assert container.health(str(server.server_port)) == code
-
-
-def test_health_of_nothing_is_an_error_in_words(capsys):
-    assert container.health("1") == 1
-    assert "no answer on port 1" in capsys.readouterr().err
