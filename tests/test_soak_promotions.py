@@ -166,14 +166,14 @@ def test_growth_shows_through_what_goes_up_and_down_with_each_swap() -> None:
 def test_a_process_that_grows_is_told_from_one_that_does_not() -> None:
     def looks(pid: int, per_s: float) -> list[Look]:
         return [
-            Look("rows worker", pid, age, 1 << 27, int(1e8 + 1e6 * per_s * age), 30)
+            Look("rows worker", pid, age, int(1e8 + 1e6 * per_s * age), 1 << 26, 30)
             for age in map(float, range(0, 600, 2))
         ]
 
     rows = lives([*looks(1, 0), *looks(2, 0.02)], 20)
 
     assert [row["flat"] for row in rows] == [True, False]
-    assert rows[0]["rss_mib_median"] == 128
+    assert rows[0]["pss_mib_median"] == 64
 
 
 def test_times_are_told_apart_by_what_happened_to_the_version() -> None:

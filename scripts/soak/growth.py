@@ -79,7 +79,7 @@ def lives(looks: Iterable[Look], block_s: float) -> list[dict[str, Any]]:
             row[f"{name}_mib_median"] = round(statistics.median(values), 1)
             row[f"{name}_mib_max"] = round(max(values), 1)
             row[f"{name}_mib_per_hour"] = _rounded(found)
-            if name == "pss" and found is not None:
+            if name == "rss" and found is not None:  # PSS changes when others map, or no longer map, the same
                 row["flat"] = is_flat(found, statistics.fmean(values))
         row["descriptors_max"] = max(look.descriptors or 0 for look in seen)
         row["descriptors_last"] = seen[-1].descriptors

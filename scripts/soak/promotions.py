@@ -111,7 +111,7 @@ async def soak(
     processes = lives(watch.looks, SWAPS_PER_BLOCK * args.swap_s)
     for row in processes:
         if row["flat"] is False:
-            record.unforeseen(row["role"], "grew", f"{row['pss_mib_per_hour']} MiB an hour")
+            record.unforeseen(row["role"], "grew", f"{row['rss_mib_per_hour']} MiB an hour")
     return {
         "minutes": round(seconds / 60, 2),
         "clients": args.clients,
