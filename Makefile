@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PARALLEL := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 LISTS := pyproject.toml mapper/pyproject.toml constraints.txt requirements.txt
 
-.PHONY: help demo test quick bombs crowds swaps images images-short sequence spark fuzz soak install install-dev lock wheels format lint types all clean
+.PHONY: help demo test quick bombs crowds swaps images images-short sequence spark fuzz soak soak-swaps install install-dev lock wheels format lint types all clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ fuzz: $(VENV)/.installed-dev ## every parser for FUZZ_MINUTES (15) in all: build
 
 soak: $(VENV)/.installed-dev ## the servers under load, kills, faults and crowds at once, for SOAK_MINUTES (60): build/soak.md
 	$(BIN)/python -m scripts.soak --minutes $${SOAK_MINUTES:-60}
+
+soak-swaps: $(VENV)/.installed-dev ## promotions every 5 s and a kill every minute under 64 clients, for SOAK_MINUTES (10): build/soak-promotions.md
+	$(BIN)/python -m scripts.soak.promotions --minutes $${SOAK_MINUTES:-10}
 
 quick: $(VENV)/.installed-dev ## the tests that start no servers
 	$(BIN)/python -m pytest $(PARALLEL) -m "not system and not bombs and not crowds and not images"

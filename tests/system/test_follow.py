@@ -1,6 +1,7 @@
 """`serve --follow` for real: promotions under load, what keeps a version from being taken over."""
 
 import contextlib
+import dataclasses
 import http.client
 import json
 import os
@@ -9,6 +10,8 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mlflow
@@ -22,6 +25,8 @@ from proto_model.registry.logged_model import log_forest_model
 from proto_model.registry.versions import register_version
 from proto_model.table import RawTable, prepare
 from proto_model.training import make_pipeline
+from scripts.object_store import ObjectStore
+from tests.fault_proxy import FaultProxy
 from tests.ports import free_port
 from tests.system.test_lean_server import get, post, serving
 
@@ -220,6 +225,65 @@ def test_a_server_without_follow_asks_when_it_gets_sighup_and_its_workers_may_di
         os.kill(workers[0], signal.SIGKILL)
         until(lambda: following(port)["worker_versions"] == ["2", "2"])
         answers_with(port, "2")
+
+
+@pytest.fixture
+def files(registry):
+    """Name of a model for files, of which version 1 is champion, and 2 says the opposite."""
+    name, data = "people_files", table(["size", "age"])
+    with mlflow.start_run(experiment_id=registry.get_experiment_by_name("follow").experiment_id):
+        for y in (data.y_train, 1 - data.y_train):
+            pipeline = make_pipeline("random_forest", data.schema, 0, n_estimators=5).fit(data.X_train, y)
+            with warnings.catch_warnings():
+                # mlflow 3.17 on a model without an input example
+                warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
+                warnings.filterwarnings("ignore", ".*Add type hints to the `predict` method", UserWarning)
+                info = log_forest_model(pipeline, data, signature_kind="file")
+            register_version(info.model_uri, name, tags={})
+    registry.set_registered_model_alias(name, "champion", "1")
+    return name
+
+
+def test_a_file_job_ends_on_the_version_on_which_it_began(registry, files, tmp_path):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(data):
+        begun.set()
+        assert go_on.wait(WAIT_S)
+        return data
+
+    def score(key):
+        urls = {
+            "input_url": store.presign("get_object", "in.jsonl"),
+            "output_url": store.presign("put_object", key),
+        }
+        body = {"dataframe_records": [urls], "params": {"output_format": "jsonl"}}
+        status, answer = post(port, "/invocations", body)
+        assert (status, answer["predictions"][0]["status"]) == (200, "done"), answer
+        return [json.loads(line)["prediction"] for line in store.path(key).read_text().splitlines()]
+
+    with ObjectStore.running(tmp_path / "store") as rclone, FaultProxy(rclone.port) as proxy:
+        store = dataclasses.replace(rclone, port=proxy.port)
+        rows = [{"size": size, "age": 40.0} for size in (-2.0, -1.0, 1.0, 2.0)]
+        store.path("in.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        options = (f"models:/{files}@champion", "--follow", "0.1")
+        with serving(*options, **store.settings) as (server, port):
+            board = board_of(server.pid)
+            proxy.inject(lambda exchange: exchange.forward(edit_answered=hold))
+            with ThreadPoolExecutor(1) as pool:
+                job = pool.submit(score, "began.jsonl")
+                assert begun.wait(WAIT_S)
+                registry.set_registered_model_alias(files, "champion", "2")
+                until(lambda: following(port)["version"] == "2")
+                after = score("after.jsonl")
+                held = sorted(path.name for path in (board / "0").iterdir())
+                go_on.set()
+                before = job.result(WAIT_S)
+
+            assert before == [0, 0, 1, 1]
+            assert after == [1, 1, 0, 0]
+            assert held == ["1", "2"]  # what a job reads stays where it is until it ends
+            until(lambda: [path.name for path in (board / "0").iterdir()] == ["2"])
 
 
 def test_several_versions_answer_on_one_server(champion, registry):
