@@ -184,6 +184,7 @@ def _serve(
         models.turned_away,
         beat,
         *_protection_of(settings),
+        models.gate_of,
     )
     listener.listen(BACKLOG)
     for warning in (hosts.warning, settings.protection.warning(host)):
