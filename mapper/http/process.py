@@ -180,7 +180,7 @@ def _serve(
         settings.drain_s,
         hosts,
         settings.max_bodies_bytes,
-        (HEALTH,),
+        OPEN["health"],
         models.turned_away,
         beat,
         *_protection_of(settings),

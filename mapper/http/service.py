@@ -28,7 +28,7 @@ from mapper.http.metrics import CONTENT_TYPE, Metrics
 from mapper.http.openapi import openapi_document
 from mapper.http.problem import MEDIA_TYPE, PROBLEMS, Problem, forget_frames, problem_of, problem_of_status
 from mapper.http.readiness import Readiness
-from mapper.http.settings import MapperSettings
+from mapper.http.settings import OPEN, MapperSettings
 from mapper.mapping.interfaces import TangoModel
 from mapper.mapping.model import TabularModel
 from mapper.mapping.request import ModelRequest
@@ -52,7 +52,7 @@ REFUSED: dict[int, type[errors.MapperError]] = {
     503: errors.BusyError,
 }
 ASKED = (b"/v1/predict", b"/v1/explain")  # what the model server has to answer
-HEALTH = "/healthz"  # answered even when too many connections are open
+HEALTH = "/healthz"
 ALIVE = b'{"status":"alive"}'
 BUSY = PROBLEMS[errors.BusyError].name
 NO_ACCESS = PROBLEMS[errors.NoAccessError].name
@@ -141,7 +141,7 @@ class MapperService:
         self._at_work.add(task)
         status, outcome = CANCELLED, "cancelled"
         try:
-            if "fault" in scope and path != HEALTH:
+            if "fault" in scope and path not in OPEN["health"]:
                 answer, outcome = _refused(RefusedError(*scope["fault"]), request_id)
             else:
                 answer, outcome = await self._answer(request, request_id)

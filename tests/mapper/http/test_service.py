@@ -696,16 +696,22 @@ def test_a_request_that_offers_another_protocol_keeps_its_body(service, record):
 def test_health_is_told_when_too_many_connections_are_at_work(
     start_service, model_server, schema_path, record
 ):
-    model_server.may_answer.clear()
     flags = ("--model-server-url", model_server.url, "--schema", str(schema_path), "--max-connections", "2")
     with start_service(*flags) as service:
+        assert service.call("/readyz")[0] == 200
+        model_server.requests.clear()
+        model_server.may_answer.clear()
         with concurrent.futures.ThreadPoolExecutor() as pool:
             busy = [pool.submit(service.call, "/v1/predict", {"data": record}) for _ in range(2)]
             while len(model_server.requests) < 2:
                 time.sleep(0.01)
             expect_problem(service.call("/v1/predict", {"data": record}), 503, "busy")
             assert service.call("/healthz")[1] == {"status": "alive"}
+            ready = pool.submit(service.call, "/readyz")
+            while not ready.done() and len(model_server.requests) < 3:
+                time.sleep(0.01)
             model_server.may_answer.set()
+            assert ready.result()[0] == 200
             assert [asked.result()[0] for asked in busy] == [200, 200]
 
 

@@ -535,13 +535,15 @@ def _misdirected(host: bytes) -> RefusedError:
     )
 
 
-def make_room(connections: set[GuardedConnection], n_wanted: int) -> None:
-    """Close so many of those that are silent for longest, and at least a twentieth of all."""
+def make_room(connections: set[GuardedConnection], n_wanted: int) -> int:
+    """Close so many of those that are silent for longest, and at least a twentieth of all; how many."""
     ranked = {other: rank for other in connections if (rank := other._rank()) is not None}
     n_most = max(n_wanted, 1 + len(connections) // 20)
-    for connection in _without_news(heapq.nsmallest(n_most, ranked, key=ranked.__getitem__)):
+    silent = _without_news(heapq.nsmallest(n_most, ranked, key=ranked.__getitem__))
+    for connection in silent:
         connection.transport.abort()
         connections.discard(connection)  # it leaves a moment later
+    return len(silent)
 
 
 def _without_news(connections: list[GuardedConnection]) -> list[GuardedConnection]:

@@ -73,9 +73,9 @@ class GuardedServer(Server):
         """How many more connections there may be."""
         return self.config.limits.max_connections - len(self.server_state.connections)
 
-    def make_room(self, n_wanted: int) -> None:
-        """Close connections that are silent."""
-        make_room(cast("set[GuardedConnection]", self.server_state.connections), n_wanted)
+    def make_room(self, n_wanted: int) -> int:
+        """Close connections that are silent; how many."""
+        return make_room(cast("set[GuardedConnection]", self.server_state.connections), n_wanted)
 
     def protocol(self, is_beyond: bool) -> GuardedConnection:
         """Of a new connection."""

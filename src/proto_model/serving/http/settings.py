@@ -61,7 +61,7 @@ class ServerSettings:
     drain_timeout_s: float = 25.0  # Kubernetes waits 30 before it kills
     threads: int = 2
     max_waiting: int = 32
-    max_connections: int = 1000
+    max_connections: int = 4096
     max_files: int = 1000
     file_jobs: int = 2  # each of them uses all cores
     max_waiting_files: int = 16

@@ -19,7 +19,7 @@ from typing import Protocol
 __all__ = ["HOLD_S", "PER_TURN", "Gate", "Turns"]
 
 PER_TURN = 32  # requests that begin in one turn of the event loop
-HOLD_S = 2.0  # then the application has to say what becomes of a request
+HOLD_S = 3.0  # then the application has to say what becomes of a request
 
 
 class Gate(Protocol):
