@@ -123,8 +123,8 @@ class MapperSettings:
     )
     workers: int = _setting(1, "number of processes")
     max_connections: int = _setting(
-        800,
-        "client connections in use at once in each process; more get a 503 (each takes a file descriptor)",
+        4096,
+        "client connections in use at once in each process; more wait (each takes a file descriptor)",
     )
     max_body_bytes: int = _setting(16 * 1024 * 1024, "largest body of a request")
     max_bodies_bytes: int = _setting(

@@ -43,6 +43,7 @@ TURNED_AWAY = (
         "hosts.py",
         "refusals.py",
         "server.py",
+        "turns.py",
     ],
 )
 def test_both_sides_have_the_same_server(name):
@@ -156,6 +157,7 @@ def play(
     max_bodies_bytes=10**9,
     access=None,
     tls=None,
+    gate_of=lambda beginning: None,
 ):
     """Run a coroutine function that is given a scene; in the end nobody may be left."""
 
@@ -171,6 +173,7 @@ def play(
             lambda: TURNED_AWAY,
             access=access,
             tls=tls,
+            gate_of=gate_of,
         )
         config = GuardedConfig(app, limits)
         config.load()
