@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from scripts.soak.record import MIB
+from scripts.soak.record import MIB, SPAN_S
 
 WARM = 1 / 3  # of a life: what is loaded once, and what first requests need
 MIN_BLOCKS = 6
@@ -53,7 +53,7 @@ def slope(ages: Sequence[float], values: Sequence[float], block_s: float) -> Slo
         if age >= WARM * max(ages):
             blocks[int(age // block_s)].append((age, value))
     full = [points for _, points in sorted(blocks.items())]
-    if len(full) < MIN_BLOCKS:
+    if len(full) < MIN_BLOCKS or full[-1][-1][0] - full[0][0][0] < SPAN_S:
         return None
     x, y = np.array([[statistics.fmean(column) for column in zip(*points, strict=True)] for points in full]).T
     x -= x.mean()

@@ -39,6 +39,19 @@ from scripts.soak.wire import HOST
 NAME = "soak-promotions"
 WATCH_S = 2.0
 SWAPS_PER_BLOCK = 4  # of the line that is fitted to memory
+#: What the report says of a process.
+LIFE = {
+    "seconds": "s",
+    "rss_mib_median": "RSS",
+    "rss_mib_max": "most",
+    "rss_mib_per_hour": "RSS/h",
+    "pss_mib_median": "PSS",
+    "pss_mib_max": "most",
+    "pss_mib_per_hour": "PSS/h",
+    "flat": "flat",
+    "descriptors_max": "descriptors, most",
+    "descriptors_last": "last",
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -166,34 +179,7 @@ def report(content: dict[str, Any]) -> str:
         "RSS and PSS in MiB. Growth an hour is that of the last two thirds of a life, with its 95% interval.",
         "",
         *table(
-            (
-                "process",
-                "s",
-                "RSS",
-                "most",
-                "RSS/h",
-                "PSS",
-                "most",
-                "PSS/h",
-                "flat",
-                "descriptors, most",
-                "last",
-            ),
-            [
-                [
-                    row["role"],
-                    row["seconds"],
-                    *(
-                        row[f"{name}_mib_{what}"]
-                        for name in ("rss", "pss")
-                        for what in ("median", "max", "per_hour")
-                    ),
-                    row["flat"],
-                    row["descriptors_max"],
-                    row["descriptors_last"],
-                ]
-                for row in content["lives"]
-            ],
+            ("process", *LIFE.values()), [[row[name] for name in ("role", *LIFE)] for row in content["lives"]]
         ),
         *table(
             ("killed worker of", "its connections", "not accepted"), [k.values() for k in content["kills"]]
