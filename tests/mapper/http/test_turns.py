@@ -177,6 +177,20 @@ def test_a_crowd_that_has_gone_does_not_keep_the_others_waiting(long_hold):
     play(scenario, gate_of=gate.of)
 
 
+def test_who_has_gone_while_it_waited_makes_room_for_others(long_hold, monkeypatch):
+    monkeypatch.setattr("mapper.http.connection.STALLED_S", 0.05)
+    gate = Gate()
+
+    async def scenario(scene):
+        gone = [await scene.connect(HELD) for _ in range(5)]
+        for client in gone:
+            client.writer.write_eof()
+        await until(lambda: sum(connection.is_half_closed for connection in scene.connections) == 5)
+        assert (await scene.ask(GET))[0] == 200
+
+    play(scenario, max_connections=5, gate_of=gate.of)
+
+
 def test_a_large_body_that_waits_takes_little_memory_and_arrives_whole(long_hold):
     gate = Gate()
     body = bytes(ord("a") + i % 26 for i in range(900_000))
