@@ -2,8 +2,9 @@
 
 A thousand clients that ask all the time would have a thousand requests at work at once, of which the
 processor's cache holds few, and each turn of the event loop would be as long as all of them. So a few begin
-in each turn. The others stay as they came, one piece of bytes each, in their order; questions about health go
-before them. What the application has no place for waits here as well, and is refused late if at all.
+in each turn. The others stay as they came, one piece of bytes each, in their order. Questions about health go
+before them. Clients that have closed their direction go behind them: they have most likely given up. What
+the application has no place for waits here as well, and is refused late if at all.
 
 `turns.py` is the same file in `mapper/http/` and in `proto_model/serving/http/`, as are those that
 `connection.py` names.
@@ -34,6 +35,7 @@ class Waiting(Protocol):
     """A connection with bytes of a request that has not begun."""
 
     loop: asyncio.AbstractEventLoop
+    is_half_closed: bool
 
     def begin(self) -> None:
         """Begin with it, if the client is still there."""
@@ -54,6 +56,7 @@ class Turns:
         self._left = PER_TURN
         self._waiting: deque[tuple[Waiting, bytes]] = deque()
         self._held: dict[Gate, deque[tuple[Waiting, float]]] = {}  # and since when
+        self._late: deque[Waiting] = deque()  # clients that have most likely gone
         self._begun: Counter[Gate] = Counter()  # and perhaps not at their gate yet
         self._is_called = self._is_over = False
 
@@ -90,8 +93,10 @@ class Turns:
         self._is_over = True
         waiting = [connection for connection, _ in self._waiting]
         waiting += [connection for held in self._held.values() for connection, _ in held]
+        waiting += self._late
         self._waiting.clear()
         self._held.clear()
+        self._late.clear()
         for connection in waiting:
             connection.begin()
 
@@ -107,17 +112,26 @@ class Turns:
         self._begun.clear()
         for gate, held in list(self._held.items()):
             while held and self._left and self._has_room(gate):
-                self._left -= 1
-                held.popleft()[0].begin()
+                self._begin(held.popleft()[0])
             if not held:
                 del self._held[gate]
         while self._waiting and self._left:
             connection, beginning = self._waiting.popleft()
             if not self._is_held(connection, beginning):
-                self._left -= 1
-                connection.begin()
+                self._begin(connection)
+        for _ in range(min(len(self._late), PER_TURN if self._left == PER_TURN else 1)):
+            self._left -= 1
+            self._late.popleft().begin()
         if self._left < PER_TURN:
             self._soon(loop)
+
+    def _begin(self, connection: Waiting) -> None:
+        """Let it begin, or give way to others."""
+        if connection.is_half_closed:
+            self._late.append(connection)
+        else:
+            self._left -= 1
+            connection.begin()
 
     def _is_held(self, connection: Waiting, beginning: bytes) -> bool:
         """Whether the application has no place for a request; if so, it waits for one."""

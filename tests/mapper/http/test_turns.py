@@ -153,6 +153,44 @@ def test_who_goes_while_it_waits_is_not_asked_for_and_who_only_ends_its_directio
     play(scenario, gate_of=gate.of)
 
 
+def test_a_crowd_that_has_gone_does_not_keep_the_others_waiting(long_hold):
+    """Clients that give up and ask again would find a server that works for those that gave up."""
+    gate = Gate()
+
+    async def scenario(scene):
+        gone = [await scene.connect(b"GET /held?gone HTTP/1.1\r\n\r\n") for _ in range(2 * PER_TURN)]
+        for client in gone:
+            client.writer.write_eof()
+        await until(lambda: sum(connection.is_half_closed for connection in scene.connections) == len(gone))
+        live = [await scene.connect(b"GET /held?live HTTP/1.1\r\n\r\n") for _ in range(5)]
+        await until(lambda: sum(bool(connection.held) for connection in scene.connections) == len(gone) + 5)
+
+        gate.limit = 1000
+        assert (await scene.ask(GET))[0] == 200
+        for client in live:
+            assert (await client.answer())[0] == 200
+        for client in gone:
+            assert (await client.answer())[0] == 200
+        asked = [scope["query_string"] for scope in scene.app.scopes]
+        assert max(number for number, name in enumerate(asked) if name == b"live") < 2 * 5 + 2
+
+    play(scenario, gate_of=gate.of)
+
+
+def test_who_has_gone_while_it_waited_makes_room_for_others(long_hold, monkeypatch):
+    monkeypatch.setattr("mapper.http.connection.STALLED_S", 0.05)
+    gate = Gate()
+
+    async def scenario(scene):
+        gone = [await scene.connect(HELD) for _ in range(5)]
+        for client in gone:
+            client.writer.write_eof()
+        await until(lambda: sum(connection.is_half_closed for connection in scene.connections) == 5)
+        assert (await scene.ask(GET))[0] == 200
+
+    play(scenario, max_connections=5, gate_of=gate.of)
+
+
 def test_a_large_body_that_waits_takes_little_memory_and_arrives_whole(long_hold):
     gate = Gate()
     body = bytes(ord("a") + i % 26 for i in range(900_000))

@@ -519,8 +519,11 @@ class GuardedConnection(HttpToolsProtocol):
 
     def _rank(self) -> tuple[int, float] | None:
         """How soon it may make room: what never asked anything goes before what did, then by age."""
-        if self.transport.is_closing() or (self.held and not self._unanswered):
+        if self.transport.is_closing():
             return None
+        if self.held and not self._unanswered:  # it waits for its turn
+            has_gone = self.is_half_closed and self.loop.time() - self._heard > STALLED_S
+            return (0, self._heard) if has_gone else None
         if not self._unanswered:
             if self._is_known and self.loop.time() - self._since < STALLED_S:
                 return None  # it may have asked again already
@@ -555,8 +558,9 @@ def _without_news(connections: list[GuardedConnection]) -> list[GuardedConnectio
         return connections
     poll = select.poll()
     numbers = {other.transport.get_extra_info("socket").fileno(): other for other in connections}
-    for number in numbers:
-        poll.register(number, select.POLLIN)
+    for number, other in numbers.items():
+        if not other.is_half_closed:  # there, the end is the news
+            poll.register(number, select.POLLIN)
     for number, _ in poll.poll(0):
         del numbers[number]
     return list(numbers.values())
