@@ -26,8 +26,8 @@ from mlflow import MlflowClient
 from proto_model.model import Bundle, Predictor, coded_rows
 from proto_model.values import encode
 from tests.ports import free_port
-from tests.stores import fresh_store
 from tests.terminal import START_S
+from tests.trainings import trained_in
 
 pytestmark = pytest.mark.system
 
@@ -86,10 +86,9 @@ def run(folder, *command):
 def folder(tmp_path_factory):
     """Folder with the table, a store, and the versions of a model."""
     folder = tmp_path_factory.mktemp("complaints")
-    fresh_store(folder)
     write_table(folder / "complaints.csv")
-    settings = ("--target", "churn", "--n-candidates", "1", "--registered-model-name", "complaints")
-    run(folder, "proto_model", "train", "--dataset", "complaints.csv", *settings)
+    settings = ("--target", "churn", "--registered-model-name", "complaints")
+    trained_in(folder, "--dataset", "complaints.csv", *settings)
     return folder
 
 

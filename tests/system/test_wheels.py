@@ -15,12 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 
 from tests.environments import make, run_uv
 from tests.ports import free_ports
-from tests.stores import fresh_store
 from tests.terminal import START_S
+from tests.trainings import as_in, trained_in
 
 pytestmark = pytest.mark.system
 
@@ -43,11 +44,10 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A version as it is downloaded from the registry."""
     folder = tmp_path_factory.mktemp("model")
-    uri = fresh_store(folder)
-    python = Path(sys.executable)
-    _run(python, "-m", "proto_model", "train", "--dataset", "iris", "--n-candidates", "1", cwd=folder)
-    download = ("artifacts", "download", "-u", "models:/proto_model@challenger", "-d", folder / "version")
-    _run(python, "-m", "mlflow", *download, cwd=folder, MLFLOW_TRACKING_URI=uri)
+    with as_in(folder, trained_in(folder, "--dataset", "iris")):
+        mlflow.artifacts.download_artifacts(
+            "models:/proto_model@challenger", dst_path=str(folder / "version")
+        )
     return next(folder.joinpath("version").rglob("MLmodel")).parent
 
 
