@@ -7,9 +7,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# A process for each core, eight at most; the tests of a file share servers, so one process runs them. tests/conftest.py
-# gives the order.
-PARALLEL := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# The tests of a file share servers, so one process runs them. tests/conftest.py says how many processes, and the order.
+PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
 LISTS := pyproject.toml mapper/pyproject.toml constraints.txt requirements.txt
 
 .PHONY: help demo test quick bombs crowds swaps images images-short sequence spark fuzz soak soak-swaps install install-dev lock wheels format lint types all clean

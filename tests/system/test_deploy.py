@@ -32,6 +32,7 @@ from tests.deploy.published import promtool
 from tests.file_servers import get, post
 from tests.ports import free_ports
 from tests.terminal import background
+from tests.trainings import trained_in
 
 pytestmark = pytest.mark.system
 
@@ -61,7 +62,7 @@ class Services(NamedTuple):
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with a store that has versions of a model, the last of them the challenger."""
     folder = tmp_path_factory.mktemp("store")
-    _run("-m", "proto_model", "train", "--dataset", "iris", "--n-candidates", "1", cwd=folder)
+    trained_in(folder, "--dataset", "iris")
     return folder
 
 

@@ -28,6 +28,7 @@ from proto_model.training import make_pipeline
 from scripts.object_store import ObjectStore
 from tests.fault_proxy import FaultProxy
 from tests.ports import free_port
+from tests.stores import fresh_store
 from tests.system.test_lean_server import get, post, serving
 
 pytestmark = [
@@ -54,7 +55,7 @@ def registry(tmp_path_factory):
     """Client of a registry with versions 1 and 2, which say the opposite, and 3, of another schema."""
     folder = tmp_path_factory.mktemp("follow")
     with pytest.MonkeyPatch.context() as patch:
-        uri = f"sqlite:///{folder / 'mlflow.db'}"
+        uri = fresh_store(folder)
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         mlflow.set_tracking_uri(uri)
         experiment = mlflow.create_experiment("follow", artifact_location=(folder / "artifacts").as_uri())
