@@ -116,6 +116,10 @@ class MapperSettings:
     model_ca_file: str = _setting(
         "", "PEM file with the authority of the model server's certificate (default: the system's)"
     )
+    model_cert_file: str = _setting(
+        "", "PEM file with a certificate for the model server, if it asks for one (default: none)"
+    )
+    model_key_file: str = _setting("", "PEM file with its key (default: in the same file)")
     allowed_hosts: str = _setting(
         "",
         "further names that clients may use, separated by commas; *.example.com for all names below one, * "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from mapper.model_server.answer import read_answer
 from mapper.model_server.connection import Connection, HttpAnswer
 from mapper.model_server.login import Login
 from mapper.model_server.proxy import shown_url
+
+logger = logging.getLogger(__name__)
 
 VERSION_HEADER = b"x-model-version"
 MAX_VERSION_CHARACTERS = 64
@@ -110,9 +113,13 @@ class ModelServer:
         self._gates = {kind: Gate(limit.max_concurrent, limit.max_waiting) for kind in self._timeouts}
 
     def refresh(self) -> None:
-        """Read the token again if its file has changed."""
+        """Read the files of the login again if they have changed; TLS is for new connections."""
         if self._login.refresh():
             self._head = _request_head(self._url, "POST", "/invocations", self._login)
+            try:
+                self._ssl = self._login.context(self._url)
+            except errors.SettingsError as error:  # perhaps only one of two files is there yet
+                logger.error("%s What was read last is used.", error)
 
     def gate(self, kind: str) -> Gate:
         """What requests of a kind pass."""

@@ -83,10 +83,11 @@ def _become(server: str, folder: Path, port: str) -> int:
         from mlflow.pyfunc.scoring_server import _SERVER_MODEL_PATH
 
         environment[_SERVER_MODEL_PATH] = str(folder)
-        module = ["uvicorn", "--host", "0.0.0.0", "--port", port, "mlflow.pyfunc.scoring_server.app:app"]
-    else:
-        module = ["mlserver.cli", "start", str(_configured(folder, port))]
-    os.execve(sys.executable, [sys.executable, "-m", *module], environment)
+        module = ["-m", "uvicorn", "--host", "0.0.0.0", "--port", port]
+        module += ["mlflow.pyfunc.scoring_server.app:app"]
+    else:  # its command has no module that `-m` runs, and an image has no programs
+        module = ["-c", "from mlserver.cli import main; main()", "start", str(_configured(folder, port))]
+    os.execve(sys.executable, [sys.executable, *module], environment)
 
 
 def _configured(folder: Path, port: str) -> Path:
@@ -95,7 +96,8 @@ def _configured(folder: Path, port: str) -> Path:
 
     from proto_model.serving.mlserver.configs import write_mlserver_configs
 
-    _MLSERVER.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(_MLSERVER, ignore_errors=True)  # of the container before, where its /tmp outlives it
+    _MLSERVER.mkdir(parents=True)
     copy = _MLSERVER / ".download"
     shutil.copytree(folder, copy)
     environment = {"MLSERVER_HOST": "0.0.0.0", "MLSERVER_HTTP_PORT": port, **os.environ}

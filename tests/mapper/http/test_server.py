@@ -39,6 +39,7 @@ TURNED_AWAY = (
         "certificates.py",
         "connection.py",
         "entrance.py",
+        "expiry.py",
         "health.py",
         "hosts.py",
         "refusals.py",
