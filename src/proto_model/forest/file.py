@@ -5,13 +5,16 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from proto_model.errors import ArtifactError
+from proto_model.forest.leaves import ENTRY, begins_leaf, leaves_fault
 from proto_model.forest.nodes import NARROW_NODE, WIDE_NODE, ForestNodes
 
-FORMAT_VERSION = 1
+_ROWS_VERSION = 1  # leaves are rows of a matrix; all that releases up to 0.4.0 read
+_RUNS_VERSION = 2  # leaves are runs of entries; see `leaves`
 _READ_ERRORS = (  # whatever numpy and zipfile raise for a file that is not as it should be
     OSError, EOFError, KeyError, MemoryError, OverflowError, RuntimeError, TypeError, ValueError,
     zipfile.BadZipFile, zlib.error,
@@ -20,16 +23,19 @@ _READ_ERRORS = (  # whatever numpy and zipfile raise for a file that is not as i
 
 def write_nodes(forest: ForestNodes, path: Path) -> None:
     """Write a forest's arrays to an `.npz` file."""
+    has_runs = forest.leaves.dtype == ENTRY
+    arrays: dict[str, Any] = {
+        "version": np.int64(_RUNS_VERSION if has_runs else _ROWS_VERSION),
+        "n_features": np.int64(forest.n_features),
+        "columns": forest.columns,
+        "tree_start": forest.tree_start,
+        "nodes": forest.nodes,
+        "leaves": forest.leaves,
+    }
+    if has_runs:
+        arrays["n_classes"] = np.int64(forest.n_classes)
     with path.open("wb") as file:
-        np.savez(
-            file,
-            version=np.int64(FORMAT_VERSION),
-            n_features=np.int64(forest.n_features),
-            columns=forest.columns,
-            tree_start=forest.tree_start,
-            nodes=forest.nodes,
-            leaves=forest.leaves,
-        )
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def read_nodes(path: Path) -> ForestNodes:
@@ -37,17 +43,19 @@ def read_nodes(path: Path) -> ForestNodes:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             version = int(arrays["version"])
-            if version != FORMAT_VERSION:
+            if version not in (_ROWS_VERSION, _RUNS_VERSION):
                 raise ArtifactError(
-                    f"{path} has format version {version}, but this release reads version {FORMAT_VERSION}. "
-                    "Use the release that wrote the model."
+                    f"{path} has format version {version}, but this release reads versions {_ROWS_VERSION} "
+                    f"and {_RUNS_VERSION}. Use the release that wrote the model."
                 )
+            leaves = arrays["leaves"]
             forest = ForestNodes(
                 n_features=int(arrays["n_features"]),
                 columns=arrays["columns"],
                 tree_start=arrays["tree_start"],
                 nodes=arrays["nodes"],
-                leaves=arrays["leaves"],
+                leaves=leaves,
+                n_classes=int(arrays["n_classes"] if version == _RUNS_VERSION else leaves.shape[-1]),
             )
     except _READ_ERRORS as error:
         raise ArtifactError(f"{path} cannot be read as a compiled forest: {error}") from error
@@ -62,8 +70,8 @@ def _fault(forest: ForestNodes) -> str | None:
     start, nodes, leaves, columns = forest.tree_start, forest.nodes, forest.leaves, forest.columns
     if nodes.dtype not in (NARROW_NODE, WIDE_NODE) or nodes.ndim != 1 or not len(nodes):
         return f"nodes are {nodes.dtype} of shape {nodes.shape}"
-    if leaves.dtype != np.float64 or leaves.ndim != 2 or 0 in leaves.shape or not np.isfinite(leaves).all():
-        return f"leaves are {leaves.dtype} of shape {leaves.shape}, or not all finite"
+    if fault := leaves_fault(leaves, forest.n_classes):
+        return fault
     if columns.dtype != np.int32 or columns.ndim != 1 or forest.n_features < 1:
         return f"columns are {columns.dtype} of shape {columns.shape} for {forest.n_features} features"
     if len(columns) and (columns.min() < 0 or columns.max() >= forest.n_features):
@@ -87,7 +95,7 @@ def _fault(forest: ForestNodes) -> str | None:
         return "a tree is not numbered breadth first"
     if np.isnan(nodes["threshold"][~is_leaf]).any():
         return "a threshold is not a number"
-    leaf_rows = nodes["threshold"].view(np.uint32)[is_leaf]
-    if (forest.slot[is_leaf] != len(columns)).any() or (leaf_rows >= len(leaves)).any():
+    places = nodes["threshold"].view(np.uint32)[is_leaf]
+    if (forest.slot[is_leaf] != len(columns)).any() or not begins_leaf(leaves, places).all():
         return "a leaf has no distribution"
     return None

@@ -102,8 +102,8 @@ def test_trees_that_share_branches_are_refused(damaged):
 
 
 def test_a_file_of_another_version_is_refused(damaged):
-    with pytest.raises(ArtifactError, match="version 2, but this release reads version 1"):
-        CompiledForest.load(damaged(version=lambda version: version + 1))
+    with pytest.raises(ArtifactError, match="version 3, but this release reads versions 1 and 2"):
+        CompiledForest.load(damaged(version=lambda version: version + 2))
 
 
 def test_a_missing_file_is_named(tmp_path):
