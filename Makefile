@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
 LISTS := pyproject.toml mapper/pyproject.toml constraints.txt requirements.txt
 
-.PHONY: help demo test quick bombs crowds swaps images images-short sequence spark fuzz soak soak-swaps install install-dev lock wheels format lint types all clean
+.PHONY: help demo test quick bombs mutations crowds swaps images images-short sequence spark fuzz soak soak-swaps install install-dev lock wheels format lint types all clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ quick: $(VENV)/.installed-dev ## the tests that start no servers
 
 bombs: $(VENV)/.installed-dev ## every small file that unpacks to much, of which the tests have the short form: a minute
 	$(BIN)/python -m pytest -m "bombs or not bombs" tests/proto_model/files/test_bombs.py
+
+mutations: $(VENV)/.installed-dev ## a thousand bundles with something changed, of which the tests have the short form: two minutes
+	MUTATIONS=1000 $(BIN)/python -m pytest tests/proto_model/model/test_mutations.py
 
 swaps: $(VENV)/.installed-dev ## a hundred promotions under load, with one worker and with two: five minutes
 	N_SWAPS=100 $(BIN)/python -m pytest -k promotions tests/system/test_follow.py

@@ -72,7 +72,8 @@ class Turns:
         if self._is_held(connection, beginning):
             return False
         self._left -= 1
-        self._soon(connection.loop)
+        if not self._left or self._begun:  # with a few clients, a call for each request would be felt
+            self._soon(connection.loop)
         return True
 
     def answered(self, loop: asyncio.AbstractEventLoop) -> None:

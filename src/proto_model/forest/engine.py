@@ -20,7 +20,7 @@ from proto_model.errors import ArtifactError
 from proto_model.forest.block import GROUP, compiled, scratch_bytes
 from proto_model.forest.file import read_nodes, write_nodes
 from proto_model.forest.kernels import FIELDS, ROW_TREES, Shape
-from proto_model.forest.leaves import ENTRY, padded
+from proto_model.forest.leaves import ENTRY, MAX_CLASSES, padded
 from proto_model.forest.masks import find_tops
 from proto_model.forest.nodes import WIDE_NODE, ForestNodes, flatten
 
@@ -52,7 +52,10 @@ class CompiledForest:
         The forest as flat arrays, from `from_sklearn` or `load`.
     """
 
-    def __init__(self, nodes: ForestNodes, prepared: Mapping[str, NDArray[Any]] | None = None) -> None:
+    def __init__(
+        self, nodes: ForestNodes, prepared: Mapping[str, NDArray[Any]] | None = None, mark: str = ""
+    ) -> None:
+        self.mark = mark  # what `save` was told, where it is loaded from a file
         self._arrays = dict(prepared or _prepared(nodes))
         self.n_features = nodes.n_features
         self.n_classes = nodes.n_classes
@@ -109,6 +112,10 @@ class CompiledForest:
             raise ValueError(f"This {type(forest).__name__} is not fitted. Call fit before compiling it.")
         if forest.n_outputs_ != 1:
             raise ValueError(f"This forest has {forest.n_outputs_} outputs. Fit one forest for each of them.")
+        if forest.n_classes_ > MAX_CLASSES:
+            raise ValueError(
+                f"This forest has {forest.n_classes_:,} classes, at most {MAX_CLASSES:,} can be."
+            )
         n_inputs = forest.n_features_in_
         width = n_inputs if n_features is None else n_features
         places = np.arange(n_inputs) if columns is None else np.asarray(columns, dtype=np.int64)
@@ -122,7 +129,8 @@ class CompiledForest:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CompiledForest:
         """Compile what `save` wrote; ArtifactError if it is missing, damaged or of another version."""
-        return cls(read_nodes(Path(path)))
+        nodes, mark = read_nodes(Path(path))
+        return cls(nodes, mark=mark)
 
     @classmethod
     def load_prepared(cls, folder: Path, *, shared: bool) -> CompiledForest:
@@ -152,9 +160,13 @@ class CompiledForest:
             np.save(folder / f"{name}.npy", array)
         np.save(folder / "numbers.npy", np.array([self.n_features, self._nodes.n_trees, self.n_classes]))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the forest to one file of plain arrays (`.npz`), which holds nothing that could run."""
-        write_nodes(self._nodes, Path(path))
+    def save(self, path: str | os.PathLike[str], mark: str = "") -> None:
+        """Write the forest to one file of plain arrays (`.npz`), which holds nothing that could run.
+
+        `mark` says what belongs to it, such as the schema of its inputs. Raises ArtifactError if the shares
+        of the classes in a leaf are none, as after a fit with weights below zero.
+        """
+        write_nodes(self._nodes, Path(path), mark)
 
     @property
     def nbytes(self) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ENTRY = np.dtype([("share", "<f8"), ("label", "<u4")])  # packed: 12 bytes
+MAX_CLASSES = 65_536  # sums of a row are on the stack
 LAST_ENTRY = 1 << 31  # set in the label that ends a leaf's run
 
 _FEW_CLASSES = 16  # up to here, adding a row is a few instructions
@@ -48,10 +49,11 @@ def leaves_fault(leaves: NDArray[Any], n_classes: int) -> str | None:
             return f"the last leaf has no end, or an entry is of none of {n_classes} classes"
         shares: NDArray[np.float64] = leaves["share"]
         sums = np.add.reduceat(shares, np.flatnonzero(_begins(leaves)[:-1]))
-    elif leaves.dtype == np.float64 and leaves.ndim == 2 and 0 not in leaves.shape:
+    elif leaves.dtype == np.float64 and leaves.ndim == 2 and len(leaves) and leaves.flags.c_contiguous:
         shares, sums = leaves, leaves.sum(axis=1)
     else:
-        return f"leaves are {leaves.dtype} of shape {leaves.shape}"
+        order = "" if leaves.flags.c_contiguous else ", column by column"
+        return f"leaves are {leaves.dtype} of shape {leaves.shape}{order}"
     # Comparisons that NaN fails.
     if not (shares.min() >= 0 and (np.abs(sums - 1) <= _ROUNDING).all()):
         return "the shares of the classes in a leaf do not sum to 1, or one is negative"
