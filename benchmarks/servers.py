@@ -153,7 +153,7 @@ class Server:
 
     def memory_mb(self) -> float:
         """Resident memory of the largest of its processes."""
-        return max(_memory_mb(pid) for pid in (self.pid, *_descendants(self.pid)))
+        return max(_memory_mb(pid) for pid in (self.pid, *descendants(self.pid)))
 
 
 @contextmanager
@@ -193,7 +193,7 @@ def serving(kind: str, models: Models, folder: Path, mlserver: Path | None = Non
             _wait_for_answer(url, body, process, Path(log.name))
             yield Server(url, process.pid, time.perf_counter() - begin)
         finally:
-            pids = _descendants(process.pid)
+            pids = descendants(process.pid)
             process.terminate()
             try:
                 process.wait(10)
@@ -284,12 +284,13 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """Processes that a process has started, and theirs."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return []
-    return [found for child in children for found in (int(child), *_descendants(int(child)))]
+    return [found for child in children for found in (int(child), *descendants(int(child)))]
 
 
 def _memory_mb(pid: int) -> float:
