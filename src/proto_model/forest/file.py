@@ -12,7 +12,7 @@ from proto_model.forest.leaves import ENTRY, MAX_CLASSES, begins_leaf, leaves_fa
 from proto_model.forest.nodes import NARROW_NODE, WIDE_NODE, ForestNodes
 from proto_model.npz import read_arrays, whole_number
 
-_ROWS_VERSION = 1  # leaves are rows of a matrix; all that releases up to 0.4.0 read
+_ROWS_VERSION = 1  # leaves are rows of a matrix; all that releases up to 0.3.0 read
 _RUNS_VERSION = 2  # leaves are runs of entries; see `leaves`
 _MAX_FEATURES = 2**31 - 1  # columns are int32
 

@@ -114,7 +114,7 @@ class Bundle:
         digest: str = "",
     ) -> None:
         self.folder = folder
-        self.digest = digest  # over all files; none in versions up to 0.4.0
+        self.digest = digest  # over all files; none in versions up to 0.3.0
         self.schema = schema
         self.engine = engine
         self.decision = decision

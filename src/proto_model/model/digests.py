@@ -35,7 +35,7 @@ def check_digests(folder: Path, names: Collection[str]) -> str:
     """Digest over a bundle, of whose files these are as they were written.
 
     A name that is neither listed nor there is no fault. The digest is empty if there is no `bundle.json`, as
-    in versions up to 0.4.0. Raises ArtifactError if a file is another one, is missing, or was added.
+    in versions up to 0.3.0. Raises ArtifactError if a file is another one, is missing, or was added.
     """
     path = folder / DIGESTS_FILE
     if not path.exists():

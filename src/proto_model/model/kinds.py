@@ -97,7 +97,7 @@ class Classification:
             )
         if compiled.mark and not (folder / DIGESTS_FILE).exists():
             raise ArtifactError(f"{folder} has no {DIGESTS_FILE}. Download the whole model, or log it again.")
-        if compiled.mark not in ("", schema.fingerprint):  # none up to 0.4.0, nor where it is prepared
+        if compiled.mark not in ("", schema.fingerprint):  # none up to 0.3.0, nor where it is prepared
             raise ArtifactError(
                 f"{path} is of another schema than the one beside it: features, their categories or terms, "
                 "or classes differ, or are in another order. Download the whole model, or log it again."

@@ -21,7 +21,7 @@ def folder(bundle, tmp_path):
 
 @pytest.fixture
 def old(folder):
-    """The same as up to 0.4.0: no digests, and no mark in the forest."""
+    """The same as up to 0.3.0: no digests, and no mark in the forest."""
     (folder / DIGESTS_FILE).unlink()
     CompiledForest.load(folder / "forest.npz").save(folder / "forest.npz")
     return folder
