@@ -6,8 +6,10 @@ import asyncio
 import logging
 import os
 import pickle
+import signal
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 ROWS_PER_TASK = 8  # at most
 TRIES = 2  # of a task whose process dies: perhaps somebody else made memory run out
+END_S = 2.0
 START_S = 60.0  # for a library of explanations to be imported
 
 
@@ -106,14 +109,15 @@ class Explainers:
                 self._loop.call_soon_threadsafe(self._retire)
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes, when the event loop has ended."""
         self._is_open = False
-        for process in self._idle:
-            process.close()
-        self._idle.clear()
-        self._control.close()
+        self._control.close()  # upon which the one that started the others ends them
+        patience = time.monotonic() + END_S
         with suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
+            while not os.waitpid(self._pid, os.WNOHANG)[0]:
+                if time.monotonic() > patience:  # it may wait for a disk
+                    os.kill(self._pid, signal.SIGKILL)
+                time.sleep(0.01)
 
     async def _shared_out(
         self, key: Key, matrix: NDArray[np.float64], parameters: Parameters, seconds: float
