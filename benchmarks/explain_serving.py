@@ -6,8 +6,10 @@
 The servers take turns in every round, each started anew. Four clients have rows explained, each as soon as it
 has its answer; a further one asks for a plain prediction a hundred times a second, on a schedule, and its
 latency counts from the time on the schedule. First the plain client is alone, then the explaining ones are,
-then all are there. `--before` is a folder with another state of this project, whose threads explain. Prints
-each round, then the lowest and the highest of the ratios.
+then all are there. As a control, the plain client is beside processes, one per core, that only count, with
+the priority of those that explain: what the system's scheduler costs. `--before` is a folder with another
+state of this project, whose threads explain. Prints each round, then the lowest and the highest of the
+ratios.
 
 Then memory, with forests of 200 trees and of five times as many: the proportional set size of all processes
 of a server after explanations, in which what they share counts once. What a larger forest adds to it, as a
@@ -20,6 +22,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -27,17 +30,20 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from servers import _descendants, _free_ports, _wait_for_answer, make_models  # type: ignore[import-not-found]
+from servers import descendants, free_ports, make_models, wait_for_answer  # type: ignore[import-not-found]
 
 ROOT = Path(__file__).resolve().parents[1]
 N_EXPLAINING = 4
 PLAIN_PER_S = 100
 TREES = (200, 1000)
+# In a process of its own: the threads of the others would hold up the one that measures.
+APART = ProcessPoolExecutor(1, multiprocessing.get_context("fork"))
 HEADERS = {"Content-Type": "application/json"}
 
 
@@ -52,6 +58,7 @@ class Figures:
     plain_p99: float
     plain_beside_p50: float
     plain_beside_p99: float
+    plain_control_p99: float  # beside as many processes that only count
 
 
 @dataclass(frozen=True)
@@ -69,13 +76,13 @@ def running(
     state: Path, options: Sequence[str], model: Path, body: bytes, folder: Path
 ) -> Iterator[tuple[int, int]]:
     """Process id and port of a lean server that answers, from a state of this project."""
-    [port] = _free_ports(1)
+    [port] = free_ports(1)
     command = [sys.executable, "-m", "proto_model", "serve", "-m", str(model), "-p", str(port), *options]
     log = folder / f"{port}.log"
     environment = os.environ | {"PYTHONPATH": str(state / "src")}
     with log.open("wb") as out, subprocess.Popen(command, env=environment, stdout=out, stderr=out) as process:
         try:
-            _wait_for_answer(f"http://127.0.0.1:{port}/invocations", body, process, log)
+            wait_for_answer(f"http://127.0.0.1:{port}/invocations", body, process, log)
             yield process.pid, port
         finally:
             process.terminate()
@@ -129,15 +136,27 @@ def beside(port: int, body: bytes, explained: bytes, seconds: float) -> tuple[fl
     rates: list[float] = []
     load = threading.Thread(target=lambda: rates.append(explaining(port, explained, seconds)))
     load.start()
-    p50, p99 = plain(port, body, seconds)
+    p50, p99 = APART.submit(plain, port, body, seconds).result()
     load.join()
     return rates[0], p50, p99
+
+
+def beside_counting(port: int, body: bytes, n_processes: int, seconds: float) -> float:
+    """The plain client's 99th percentile beside processes of low priority that only count."""
+    command = ["nice", "-n", "10", sys.executable, "-c", "while True: pass"]
+    counting = [subprocess.Popen(command) for _ in range(n_processes)]
+    try:
+        return APART.submit(plain, port, body, seconds).result()[1]
+    finally:
+        for process in counting:
+            process.kill()
+            process.wait()
 
 
 def memory_mb(pid: int) -> float:
     """Proportional set size of a process and those it has started."""
     total = 0
-    for one in (pid, *_descendants(pid)):
+    for one in (pid, *descendants(pid)):
         for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
                 total += int(line.split()[1])
@@ -181,10 +200,11 @@ def main(argv: list[str] | None = None) -> int:
             for name, (state, options) in states.items():
                 with running(state.resolve(), options, models.ours, body, folder) as (_, port):
                     explaining(port, explained, 1.0)
-                    alone = plain(port, body, args.seconds)
+                    alone = APART.submit(plain, port, body, args.seconds).result()
                     rate = explaining(port, explained, args.seconds)
                     both = beside(port, body, explained, args.seconds)
-                    figures.append(Figures(name, rate, both[0], *alone, *both[1:]))
+                    control = beside_counting(port, body, n_cores, args.seconds)
+                    figures.append(Figures(name, rate, both[0], *alone, *both[1:], control))
                 print(_line(figures[-1]), flush=True)
     _print_ratios(figures, list(states))
     args.json.parent.mkdir(parents=True, exist_ok=True)
@@ -218,7 +238,8 @@ def _line(one: Figures) -> str:
     return (
         f"{one.server:>12}: {one.explained_per_s:6.1f} explanations/s, {one.explained_beside_per_s:6.1f} "
         f"beside plain requests; plain p50/p99 {one.plain_p50:.2f}/{one.plain_p99:.2f} ms alone, "
-        f"{one.plain_beside_p50:.2f}/{one.plain_beside_p99:.2f} beside"
+        f"{one.plain_beside_p50:.2f}/{one.plain_beside_p99:.2f} beside, "
+        f"p99 {one.plain_control_p99:.2f} beside counting"
     )
 
 
@@ -235,7 +256,8 @@ def _print_ratios(figures: list[Figures], names: list[str]) -> None:
         print(
             f"{name:>12}: {span(rates)} times the explanations of 1 process; beside plain requests "
             f"{span([a.explained_beside_per_s / a.explained_per_s for a in own])} of them; plain p99 beside "
-            f"{span([a.plain_beside_p99 / a.plain_p99 for a in own])} times that alone"
+            f"{span([a.plain_beside_p99 / a.plain_p99 for a in own])} times that alone, "
+            f"{span([a.plain_beside_p99 / a.plain_control_p99 for a in own])} times that beside counting"
         )
 
 

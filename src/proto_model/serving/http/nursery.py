@@ -32,7 +32,7 @@ from proto_model.parameters import Parameters
 
 logger = logging.getLogger(__name__)
 
-NICE = 5  # a third of the share of a process that answers, where both want the same core
+NICE = 10  # a tenth of the share of a process that answers, where both want the same core
 GRACE_S = 1.0  # what an explanation gets to say itself that time is over
 LENGTH = struct.Struct("<Q")
 
