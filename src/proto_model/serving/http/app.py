@@ -339,22 +339,8 @@ def serve(hosting: Hosting, listener: socket.socket) -> int:
     """
     settings = hosting.settings
     metrics = Metrics(settings.workers)
-    hosts = Hosts(settings.host, listener.getsockname()[0], settings.allowed_hosts)
-    access, tls = protection_of(settings)
-    scheme = "http" if tls is None else "https"
-    for warning in (hosts.warning, settings.protection.warning(listener.getsockname()[0])):
-        if warning:
-            logger.warning(warning)
-    limits = Limits(
-        settings.max_connections,
-        settings.body_timeout_s,
-        settings.drain_timeout_s,
-        hosts,
-        settings.max_bodies_bytes,
-        HEALTH,
-        access=access,
-        tls=tls,
-    )
+    limits = _limits(settings, listener.getsockname()[0])
+    scheme = "http" if limits.tls is None else "https"
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     asks = (signal.SIGHUP,) if hosting.board is not None else ()
     pulse = Pulse(settings.workers)
@@ -396,6 +382,25 @@ def serve(hosting: Hosting, listener: socket.socket) -> int:
         )
 
     return supervise(work, settings.workers, ended=lambda _: None, passed_on=asks)
+
+
+def _limits(settings: ServerSettings, address: str) -> Limits:
+    """Limits of each process; warns where names or tokens leave the address open."""
+    hosts = Hosts(settings.host, address, settings.allowed_hosts)
+    access, tls = protection_of(settings)
+    for warning in (hosts.warning, settings.protection.warning(address)):
+        if warning:
+            logger.warning(warning)
+    return Limits(
+        settings.max_connections,
+        settings.body_timeout_s,
+        settings.drain_timeout_s,
+        hosts,
+        settings.max_bodies_bytes,
+        HEALTH,
+        access=access,
+        tls=tls,
+    )
 
 
 def _tell(models: Sequence[Generation], listener: socket.socket, scheme: str) -> None:
