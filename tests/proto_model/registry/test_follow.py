@@ -10,6 +10,7 @@ from proto_model.errors import RegistryError
 from proto_model.model import write_bundle
 from proto_model.registry.follow import MAX_PAUSE_S, Follower, follow
 from proto_model.registry.offer import Followed, Offer, hold
+from proto_model.registry.publishing import PublicationError
 from proto_model.table import encode
 
 
@@ -100,6 +101,10 @@ def no_background(folder):
     (folder / "artifacts" / "bundle" / "background.npz").unlink()
 
 
+def not_published(folder):
+    raise PublicationError("Version 2 of 'people' is not published.")
+
+
 def for_files(folder):
     (folder / "file.py").touch()
 
@@ -117,6 +122,7 @@ def other_schema(folder):
         (cut_off, "version"),
         (no_background, "version"),
         (no_memory, "memory"),
+        (not_published, "publication"),
         (for_files, "schema"),
         (other_schema, "schema"),
     ],
