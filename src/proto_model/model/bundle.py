@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from proto_model.dates import FIRST, LAST
 from proto_model.errors import ArtifactError
+from proto_model.model.archive import settle_skops
 from proto_model.model.decision import PLAIN, Decision
 from proto_model.model.kinds import KINDS, Engine, Prepared
 from proto_model.schema import DATE_TYPES, SECONDS_OF, Feature, ModelSchema
@@ -85,6 +86,7 @@ def write_bundle(
     schema.write(folder / SCHEMA_FILE)
     decision.write(folder)
     skops.io.dump(pipeline, folder / PIPELINE_FILE)
+    settle_skops(folder / PIPELINE_FILE)
     np.savez_compressed(folder / BACKGROUND_FILE, rows=background_rows(X_background), kind=background_kind)
 
 
