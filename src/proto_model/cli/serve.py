@@ -53,21 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "-m",
-        "--model-uri",
-        action="append",
-        metavar="[NAME=]URI",
-        help="folder or URI of a model, and the name to serve it under (default: the schema's); may be given "
-        f"several times, the first answers where no name is asked for (default: {CHAMPION})",
-    )
-    parser.add_argument(
-        "--follow",
-        type=_number(float, 0.1),
-        metavar="SECONDS",
-        help="ask the registry so often, and take over the version that an alias has moved to; without it, "
-        "SIGHUP asks once",
-    )
+    _add_models(parser)
     parser.add_argument(
         "-p",
         "--port",
@@ -106,6 +92,24 @@ def build_parser() -> argparse.ArgumentParser:
     add_trust(parser)
     parser.add_argument("--access-log", action="store_true", help="write a line per request")
     return parser
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-m",
+        "--model-uri",
+        action="append",
+        metavar="[NAME=]URI",
+        help="folder or URI of a model, and the name to serve it under (default: the schema's); may be given "
+        f"several times, the first answers where no name is asked for (default: {CHAMPION})",
+    )
+    parser.add_argument(
+        "--follow",
+        type=_number(float, 0.1),
+        metavar="SECONDS",
+        help="ask the registry so often, and take over the version that an alias has moved to; without it, "
+        "SIGHUP asks once",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -43,6 +43,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--manifest", type=Path, metavar="FILE", help="manifest of the folder")
     parser.add_argument("--signature", type=Path, metavar="FILE", help="signature of the folder")
+    parser.add_argument(
+        "--reproduce",
+        action="store_true",
+        help="train it again in a store of its own, from the table and the settings of its run, and compare "
+        "the models to the last bit",
+    )
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
     return parser
 
@@ -59,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.json:
         print(json.dumps({"model_uri": arguments.model_uri, **verdict.to_dict()}, indent=2))
     else:
-        print("\n".join(_lines(arguments.model_uri, verdict)))
+        print("\n".join(_lines(arguments.model_uri, verdict, arguments.reproduce)))
     return 0 if verdict.is_good else 1
 
 
@@ -70,7 +76,12 @@ def _verdict(arguments: argparse.Namespace) -> Verdict:
 
     quiet_mlflow()
     keys = given_trust(arguments).verify_keys()
-    return verify(arguments.model_uri, keys, publication=_publication(arguments))
+    verdict = verify(arguments.model_uri, keys, publication=_publication(arguments))
+    if not arguments.reproduce:
+        return verdict
+    from proto_model.registry.provenance.reproduction import reproduced
+
+    return verdict.with_findings(reproduced(arguments.model_uri))
 
 
 def _publication(arguments: argparse.Namespace) -> Publication | None:
@@ -85,7 +96,7 @@ def _publication(arguments: argparse.Namespace) -> Publication | None:
     return Publication(manifest, signature)
 
 
-def _lines(model_uri: str, verdict: Verdict) -> list[str]:
+def _lines(model_uri: str, verdict: Verdict, reproduced: bool) -> list[str]:
     name = f"version {verdict.version} of {verdict.model}" if verdict.version else model_uri
     if not verdict.is_good:
         return [f"{name} is not what was published:", *(f"  {one.detail}" for one in verdict.findings)]
@@ -93,4 +104,5 @@ def _lines(model_uri: str, verdict: Verdict) -> list[str]:
         f", published at {verdict.published_at} by {verdict.published_by}" if verdict.published_at else ""
     )
     signed = f"Signed with {verdict.signer}." if verdict.signer else "No signature was verified: give --key."
-    return [f"{name}{published}: {verdict.n_files} files are unchanged. {signed}"]
+    line = f"{name}{published}: {verdict.n_files} files are unchanged. {signed}"
+    return [line, "Trained again, it is the same to the last bit."] if reproduced else [line]

@@ -10,9 +10,12 @@ from proto_model.errors import ArtifactError
 
 MAX_SHOWN = 5
 
-Problem = Literal["unpublished", "manifest", "signature", "changed", "added", "removed", "unsafe", "registry"]
+Problem = Literal[
+    "unpublished", "manifest", "signature", "changed", "added", "removed", "unsafe", "registry", "reproduced"
+]
 """The version is not published; its manifest or its signature does not hold; a file was changed, added or
-removed, or is none that may be in a version; or MLflow says other things of the version than its manifest.
+removed, or is none that may be in a version; MLflow says other things of the version than its manifest; or
+the same training gives another file.
 """
 
 

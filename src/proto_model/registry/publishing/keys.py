@@ -84,6 +84,7 @@ def read_signing_key(
     `password` is asked for one that is encrypted. `certificates` is a PEM file with the
     key's certificate, and those between it and the authority's. Raises PublicationError.
     """
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -96,7 +97,7 @@ def read_signing_key(
         given = text.encode()
     try:
         private = load_pem_private_key(content, given)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise PublicationError(f"The signing key {path} cannot be read: {_first(error)}") from error
     if not isinstance(private, ec.EllipticCurvePrivateKey) or private.curve.name not in _HASHES:
         raise PublicationError(f"The signing key {path} is of another kind; {_CURVES} expected.")
@@ -116,6 +117,7 @@ def read_key_text(path: Path) -> str:
 def read_verify_key(text: str, where: str = "the key") -> VerifyKey:
     """Public key, or certificates of authorities, of a PEM text; raises PublicationError."""
     try:
+        from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.asymmetric import ec
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
     except ImportError as error:
@@ -128,7 +130,7 @@ def read_verify_key(text: str, where: str = "the key") -> VerifyKey:
         return VerifyKey(authorities=tuple(_certificates(content, where)))
     try:
         public = load_pem_public_key(content)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise PublicationError(f"There is no public key in {where}: {_first(error)}") from error
     if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name not in _HASHES:
         raise PublicationError(f"The public key in {where} is of another kind; {_CURVES} expected.")

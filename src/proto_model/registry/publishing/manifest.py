@@ -13,6 +13,8 @@ from proto_model.registry.publishing.findings import PublicationError
 
 FORMAT = "proto_model.manifest"
 FORMAT_VERSION = 1
+# Of a run: where its version comes from.
+PROVENANCE, STATEMENT_FILE = "provenance", "provenance.intoto.json"
 MAX_BYTES = 16 * 1024 * 1024
 
 FACTS = (
@@ -24,8 +26,12 @@ FACTS = (
     "hyperparameters",
     "metrics",
     "records",
+    "provenance",
 )
-"""What the registry says of a version: texts, objects, and its data sets as `records`."""
+"""What the registry says of a version: texts, objects, and its data sets as `records`.
+
+`provenance` has the SHA-256 of each file about it.
+"""
 
 
 @dataclass(frozen=True)

@@ -7,23 +7,26 @@ import getpass
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from proto_model.errors import RegistryError
+from proto_model.errors import RegistryError, listed
 from proto_model.registry.model_folder import BUNDLE, downloaded
-from proto_model.registry.publishing.files import REGISTERED, contents
+from proto_model.registry.publishing.files import REGISTERED, Content, contents
 from proto_model.registry.publishing.findings import PublicationError, check
 from proto_model.registry.publishing.keys import SigningKey, read_signing_key
-from proto_model.registry.publishing.manifest import Manifest
-from proto_model.registry.publishing.signature import sign
+from proto_model.registry.publishing.manifest import STATEMENT_FILE, Manifest, read_json
+from proto_model.registry.publishing.signature import envelope, sign
 from proto_model.registry.publishing.tags import AT, BY
+from proto_model.registry.publishing.verdict import SIGNATURE
 from proto_model.schema import ModelSchema
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
+PROVENANCE_SIGNATURE = "provenance.sigstore.json"
 KEY_VARIABLE = "PROTO_MODEL_SIGNING_KEY"
 CERTIFICATES_VARIABLE = "PROTO_MODEL_SIGNING_CERTIFICATES"
 PASSWORD_VARIABLE = "PROTO_MODEL_SIGNING_PASSWORD"
@@ -87,15 +90,7 @@ def publish(
     version = client.get_model_version(chosen.name, chosen.version)
     check_not_published(version)
     signing_key = _signing_key(key)
-    with tempfile.TemporaryDirectory(prefix="proto_model-") as temporary:
-        folder = downloaded(chosen.uri, Path(temporary))
-        files, findings = contents(folder)
-        check(chosen.uri, findings)
-        files.pop(REGISTERED, None)
-        if not files:
-            raise PublicationError(f"{chosen.uri} holds no files.")
-        schema = folder / BUNDLE / "schema.json"
-        digest = ModelSchema.read(schema).digest if schema.is_file() else ""
+    files, digest = _files(chosen.uri)
     manifest = Manifest(
         model=chosen.name,
         version=chosen.version,
@@ -105,9 +100,52 @@ def publish(
         facts=registered.facts_of(version, client) | {"schema_digest": digest},
     )
     content = manifest.to_bytes()
-    signature = None if signing_key is None else sign(manifest, content, signing_key)
-    registered.write(version, manifest, content, signature, client)
+    origin = registered.provenance_of(version.run_id, client) if version.run_id else {}
+    signed = {} if signing_key is None else _signed(manifest, content, origin, signing_key)
+    registered.write(version, manifest, content, signed, client)
     return manifest
+
+
+def _signed(
+    manifest: Manifest, content: bytes, origin: Mapping[str, bytes], key: SigningKey
+) -> dict[str, bytes]:
+    """Signatures by file: of a manifest, and of what a run says of where the version comes from."""
+    signed = {SIGNATURE: sign(manifest, content, key)}
+    if STATEMENT_FILE in origin:
+        signed[PROVENANCE_SIGNATURE] = envelope(_statement(origin[STATEMENT_FILE], manifest), key)
+    return signed
+
+
+def _files(model_uri: str) -> tuple[dict[str, Content], str]:
+    """Files of a version, and the digest of its schema; PublicationError if they are not plain files."""
+    with tempfile.TemporaryDirectory(prefix="proto_model-") as temporary:
+        folder = downloaded(model_uri, Path(temporary))
+        files, findings = contents(folder)
+        check(model_uri, findings)
+        files.pop(REGISTERED, None)
+        if not files:
+            raise PublicationError(f"{model_uri} holds no files.")
+        schema = folder / BUNDLE / "schema.json"
+        return files, ModelSchema.read(schema).digest if schema.is_file() else ""
+
+
+def _statement(content: bytes, manifest: Manifest) -> dict[str, Any]:
+    """A run's statement of provenance, which has to be about the version's files."""
+    statement = read_json(content, "The statement of provenance")
+    try:
+        subjects = {one["name"]: one["digest"]["sha256"] for one in statement["subject"]}
+    except (KeyError, TypeError) as error:
+        raise PublicationError("The run's statement of provenance is damaged.") from error
+    differ = [
+        name
+        for name, digest in subjects.items()
+        if name not in manifest.files or manifest.files[name].sha256 != digest
+    ]
+    if differ:
+        raise PublicationError(
+            f"The run's statement of provenance is about other files: {listed(differ)}. Train it again."
+        )
+    return statement
 
 
 def password(prompt: str) -> str:

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from proto_model.registry.promotion.journal import PARAGRAPH
 from proto_model.registry.publishing.findings import Finding
-from proto_model.registry.publishing.manifest import Manifest, sha256
+from proto_model.registry.publishing.manifest import PROVENANCE, Manifest, sha256
 from proto_model.registry.publishing.tags import AT, BY, DIGEST, PLACE, TAGS, is_open
 from proto_model.registry.publishing.verdict import MANIFEST, SIGNATURE, Publication
 from proto_model.registry.versions import found
@@ -41,9 +41,12 @@ def facts_of(version: ModelVersion, client: MlflowClient) -> dict[str, Any]:
         "hyperparameters": {},
         "metrics": {},
         "records": [],
+        "provenance": {},
     }
     run = found(client.get_run, version.run_id) if version.run_id else None
     if run is not None:
+        files = provenance_of(run.info.run_id, client)
+        facts["provenance"] = {name: sha256(content) for name, content in files.items()}
         facts["hyperparameters"] = dict(run.data.params)
         facts["metrics"] = {key: _number(value) for key, value in run.data.metrics.items()}
         facts["records"] = sorted(
@@ -58,6 +61,16 @@ def facts_of(version: ModelVersion, client: MlflowClient) -> dict[str, Any]:
             key=lambda one: (one["context"], one["name"], one["digest"]),
         )
     return facts
+
+
+def provenance_of(run_id: str, client: MlflowClient) -> dict[str, bytes]:
+    """Files about where the version of a run comes from."""
+    with tempfile.TemporaryDirectory(prefix="proto_model-") as folder:
+        return {
+            Path(one.path).name: Path(client.download_artifacts(run_id, one.path, folder)).read_bytes()
+            for one in client.list_artifacts(run_id, PROVENANCE)
+            if not one.is_dir
+        }
 
 
 def _number(value: float) -> float | str:
@@ -93,15 +106,18 @@ def _finding(name: str, now: Any, before: Any) -> Finding:
 
 
 def write(
-    version: ModelVersion, manifest: Manifest, content: bytes, signature: bytes | None, client: MlflowClient
+    version: ModelVersion,
+    manifest: Manifest,
+    content: bytes,
+    signed: Mapping[str, bytes],
+    client: MlflowClient,
 ) -> None:
-    """Keep a publication; the version is published when its last tag is set."""
+    """Keep a publication, with what was signed by name; the version is published when its last tag is set."""
     run_id = version.run_id or _new_run(version, client)
     digest = sha256(content)
     with tempfile.TemporaryDirectory(prefix="proto_model-") as folder:
-        Path(folder, MANIFEST).write_bytes(content)
-        if signature is not None:
-            Path(folder, SIGNATURE).write_bytes(signature)
+        for name, one in {MANIFEST: content, **signed}.items():
+            Path(folder, name).write_bytes(one)
         client.log_artifacts(run_id, folder, f"{FOLDER}/{digest}")
     for key, value in (
         (PLACE, run_id),

@@ -8,6 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from proto_model.errors import ArtifactError, RegistryError
+from proto_model.registry.mapping import attach_to_version
 from proto_model.registry.promotion.journal import describe
 from proto_model.registry.publishing import (
     PublicationError,
@@ -89,6 +90,13 @@ def test_a_version_is_published_once(client, version, pair):
         publish(uri_of(version), key=pair.private, client=client)
     with pytest.raises(RegistryError, match="Make a new version"):
         check_not_published(now(client, version))
+
+
+def test_a_published_version_gets_no_other_mapping(client, version):
+    publish(uri_of(version), client=client)
+
+    with pytest.raises(RegistryError, match="Make a new version"):
+        attach_to_version("mapping.yaml", uri_of(version), client=client)
 
 
 def test_what_is_not_published_is_refused_before_it_is_downloaded(client, version, pair, tmp_path):
