@@ -41,7 +41,16 @@ DOCUMENTS = (
     "examples/loans/README.md",
     *(
         f"docs/{name}.md"
-        for name in ("training", "promotion", "serving", "mapper", "files", "explanations", "deployment")
+        for name in (
+            "training",
+            "promotion",
+            "serving",
+            "mapper",
+            "files",
+            "explanations",
+            "deployment",
+            "publishing",
+        )
     ),
 )
 

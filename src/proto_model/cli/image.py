@@ -19,6 +19,7 @@ from pathlib import Path
 
 from proto_model.cli.exit_code import exit_code
 from proto_model.cli.model_uri import add_model_uri
+from proto_model.cli.trust import add_trust, given_trust
 
 _SERVERS = ("lean", "mlserver", "mlflow", "mapper")
 _ARCHITECTURES = ("amd64", "arm64")
@@ -42,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--push", action="store_true", help="push it to the registry that --tag names, with skopeo"
     )
+    add_trust(parser)
     return parser
 
 
@@ -61,15 +63,16 @@ def _run(arguments: argparse.Namespace) -> int:
     from proto_model.deployment.image.context import write_context
     from proto_model.deployment.image.push import push
     from proto_model.deployment.image.recipe import recipe_of
-    from proto_model.registry.model_folder import downloaded_apart
+    from proto_model.registry.publishing import trusted_apart
     from proto_model.registry.tracking import commit_of
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
+    trust = given_trust(arguments)
     with tempfile.TemporaryDirectory(prefix="proto_model-") as download:
         say(f"Model: {arguments.model_uri}")
-        recipe = recipe_of(downloaded_apart(arguments.model_uri, Path(download)), arguments.server)
+        recipe = recipe_of(trusted_apart(arguments.model_uri, Path(download), trust), arguments.server)
         if arguments.context is not None:
             write_context(recipe, arguments.context)
             print(f"docker build -t {arguments.tag or recipe.schema.model_name} {arguments.context}")

@@ -19,6 +19,8 @@ COMMANDS = {
     "mlserver": ("configure MLServer for a model, and start it", "train"),
     "score": ("predict a file of any size", "files"),
     "mapping": ("put an application's own words into a version", "train"),
+    "verify": ("say whether a published version is still what was published", "train"),
+    "keys": ("make a pair of keys to sign and to verify versions with", "train"),
     "image": ("write an OCI image that serves a version, without a container engine", "train,serve,files"),
     "release": ("test a version, push its images, roll them out, note where it runs", "train,serve,files"),
     "container": ("what an image runs: serve the model that is there", "serve,files"),

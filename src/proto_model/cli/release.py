@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from proto_model.cli.exit_code import exit_code
 from proto_model.cli.model_uri import add_model_uri
+from proto_model.cli.trust import add_trust, given_trust
 
 if TYPE_CHECKING:
     from proto_model.deployment.image import Server
@@ -70,6 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="TIME",
         help="how long pods may take to get ready (default: %(default)s)",
     )
+    add_trust(parser)
     stop = parser.add_mutually_exclusive_group()
     stop.add_argument("--dry-run", action="store_true", help="resolve the alias, and say what would be done")
     stop.add_argument(
@@ -98,8 +100,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from proto_model.deployment.release.rollout import overlay_of
     from proto_model.invocation.registered import check_registry
     from proto_model.registry.deployed import TAG, record_deployed, resolved
-    from proto_model.registry.model_folder import downloaded_apart
+    from proto_model.registry.publishing import trusted_apart
 
+    trust = given_trust(arguments)
     environment, place = arguments.environment, Place(arguments.registry)
     overlay = overlay_of(environment, arguments.overlays)
     check_registry()
@@ -112,7 +115,7 @@ def _run(arguments: argparse.Namespace) -> int:
         _say(f"would apply {overlay} with their digests, and set the tag {TAG}{environment}")
         return 0
     with tempfile.TemporaryDirectory(prefix="proto_model-") as download:
-        model = downloaded_apart(chosen.uri, Path(download))
+        model = trusted_apart(chosen.uri, Path(download), trust)
         smoke_test(model, chosen.version, _say)
         if arguments.context:
             return _write_contexts(model, work, place, chosen.version)

@@ -24,12 +24,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from proto_model.cli.parameters import add_parameters, given_parameters
 from proto_model.cli.paths import callers_folders, located
+from proto_model.cli.trust import add_trust, given_trust
 from proto_model.errors import ProtoModelError
 from proto_model.files import FORMAT_NAMES, score_file
 from proto_model.files.transfer import FileSettings
 from proto_model.model import Bundle, Predictor
 from proto_model.parameters import FILE
 from proto_model.registry.model_folder import downloaded, local_folder
+from proto_model.registry.publishing import trusted
 
 _BUNDLE = Path("artifacts") / "bundle"
 
@@ -58,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="threads, and processes for many explanations (default: one per core)",
     )
     add_parameters(parser, FILE)
+    add_trust(parser)
     return parser
 
 
@@ -78,7 +81,11 @@ def _scored(arguments: argparse.Namespace, download: Path) -> dict[str, Any]:
     settings = FileSettings.from_environment(os.environ)
     if arguments.workers > 0:
         settings = dataclasses.replace(settings, n_workers=arguments.workers)
-    model = local_folder(arguments.model) or downloaded(arguments.model, download)
+    trust = given_trust(arguments)
+    if trust:
+        model = trusted(arguments.model, download, trust)
+    else:
+        model = local_folder(arguments.model) or downloaded(arguments.model, download)
     predictor = Predictor(Bundle.load(model / _BUNDLE), FILE)
     parameters = given_parameters(arguments, predictor.schema, FILE)
     predictor.decision.check_coverage(parameters.coverage)

@@ -26,16 +26,19 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proto_model.cli.model_uri import CHAMPION
 from proto_model.cli.protection import add_protection
+from proto_model.cli.trust import add_trust, given_trust
 from proto_model.registry.offer import CAN_FOLLOW, Followed, follow_once
 from proto_model.serving.http.certificates import Protection
 from proto_model.serving.http.settings import NUMBERS, ServerSettings, expected, number
 
 if TYPE_CHECKING:
+    from proto_model.registry.publishing import Trust
     from proto_model.serving.http.hosting import Source
 
 _NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)=(.+)", re.DOTALL)
@@ -50,21 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "-m",
-        "--model-uri",
-        action="append",
-        metavar="[NAME=]URI",
-        help="folder or URI of a model, and the name to serve it under (default: the schema's); may be given "
-        f"several times, the first answers where no name is asked for (default: {CHAMPION})",
-    )
-    parser.add_argument(
-        "--follow",
-        type=_number(float, 0.1),
-        metavar="SECONDS",
-        help="ask the registry so often, and take over the version that an alias has moved to; without it, "
-        "SIGHUP asks once",
-    )
+    _add_models(parser)
     parser.add_argument(
         "-p",
         "--port",
@@ -100,14 +89,36 @@ def build_parser() -> argparse.ArgumentParser:
         "(default: none)",
     )
     add_protection(parser)
+    add_trust(parser)
     parser.add_argument("--access-log", action="store_true", help="write a line per request")
     return parser
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-m",
+        "--model-uri",
+        action="append",
+        metavar="[NAME=]URI",
+        help="folder or URI of a model, and the name to serve it under (default: the schema's); may be given "
+        f"several times, the first answers where no name is asked for (default: {CHAMPION})",
+    )
+    parser.add_argument(
+        "--follow",
+        type=_number(float, 0.1),
+        metavar="SECONDS",
+        help="ask the registry so often, and take over the version that an alias has moved to; without it, "
+        "SIGHUP asks once",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 when it was told to end, 1 when it could not serve, 2 for wrong arguments."""
     parser = build_parser()
-    arguments = vars(parser.parse_args(argv))
+    parsed = parser.parse_args(argv)
+    arguments = vars(parsed) | {}
+    for name in ("require_published", "verify_key"):
+        arguments.pop(name)
     asked = arguments.pop("model_uri") or [CHAMPION]
     follow_s = arguments.pop("follow")
     protection = Protection(**{field.name: arguments.pop(field.name) for field in fields(Protection)})
@@ -118,7 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--follow: this system has no locks that processes share")
     if follow_s is not None and not any(Followed.of(uri) for _, uri in named):
         parser.error("--follow: no model is named by an alias, such as models:/proto_model@champion")
-    return _run(named, follow_s, ServerSettings(**arguments, protection=protection))
+    settings = ServerSettings(**arguments, protection=protection)
+    return _run(named, follow_s, settings, partial(given_trust, parsed))
 
 
 def _named(text: str) -> tuple[str, str]:
@@ -127,7 +139,12 @@ def _named(text: str) -> tuple[str, str]:
     return (found[1], found[2]) if found and not Path(text).exists() else ("", text)
 
 
-def _run(named: Sequence[tuple[str, str]], follow_s: float | None, settings: ServerSettings) -> int:
+def _run(
+    named: Sequence[tuple[str, str]],
+    follow_s: float | None,
+    settings: ServerSettings,
+    trust: Callable[[], Trust],
+) -> int:
     from proto_model.errors import ProtoModelError
     from proto_model.serving.http.app import listen, protection_of, serve
     from proto_model.serving.http.hosting import Hosting
@@ -139,7 +156,7 @@ def _run(named: Sequence[tuple[str, str]], follow_s: float | None, settings: Ser
         try:
             protection_of(settings)
             listener = listen(settings)
-            sources, board = _sources(named, until_the_end)
+            sources, board = _sources(named, trust(), until_the_end)
             logger.info("settings: %s", dataclasses.asdict(settings))
             for source in sources:
                 if source.model is not None and source.model.files is not None:
@@ -155,9 +172,12 @@ def _run(named: Sequence[tuple[str, str]], follow_s: float | None, settings: Ser
     return code
 
 
-def _sources(named: Sequence[tuple[str, str]], until_the_end: ExitStack) -> tuple[list[Source], Path | None]:
-    """Models to serve, downloaded; and the folder where aliases are followed, if there is any."""
-    from proto_model.registry.model_folder import downloaded_apart, local_folder
+def _sources(
+    named: Sequence[tuple[str, str]], trust: Trust, until_the_end: ExitStack
+) -> tuple[list[Source], Path | None]:
+    """Models to serve, downloaded and trusted; and the folder where aliases are followed, if there is any."""
+    from proto_model.registry.model_folder import local_folder
+    from proto_model.registry.publishing import trusted_apart
     from proto_model.serving.http.hosting import Source
     from proto_model.serving.http.served_model import ServedModel
 
@@ -169,7 +189,7 @@ def _sources(named: Sequence[tuple[str, str]], until_the_end: ExitStack) -> tupl
     board = None
     if aliases:
         board = folder()
-        follow_once(board, aliases)
+        follow_once(board, aliases, trust)
     sources: list[Source] = []
     for (name, uri), alias in zip(named, followed, strict=True):
         if alias is not None:
@@ -177,7 +197,8 @@ def _sources(named: Sequence[tuple[str, str]], until_the_end: ExitStack) -> tupl
             sources.append(Source(name=name, followed=alias, place=place))
             continue
         local = local_folder(uri)  # which needs no place to write: a container may have none
-        local = downloaded_apart(uri, folder()) if local is None else local
+        if local is None or trust:
+            local = trusted_apart(uri, folder(), trust)
         sources.append(Source(ServedModel.load(local), name))
     return sources, board
 

@@ -35,9 +35,11 @@ from proto_model.registry.offer import (
     Offer,
     Problem,
     read_followed,
+    read_trust,
     remove_unused,
     version_folder,
 )
+from proto_model.registry.publishing import PublicationError, Trust, trusted
 from proto_model.registry.tracking import quiet_mlflow
 
 MAX_PAUSE_S = 300.0  # between two tries while something is wrong, unless `SECONDS` is more
@@ -109,7 +111,10 @@ class Follower:
             is_memory = (
                 any(isinstance(one, MemoryError) for one in causes) or getattr(error, "errno", 0) == 28
             )
-            self._fail("memory" if is_memory else "version", _text(error), version)
+            problem: Problem = "memory" if is_memory else "version"
+            if isinstance(error, PublicationError):
+                problem = "publication"
+            self._fail(problem, _text(error), version)
             return
         if bundle is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -177,12 +182,11 @@ def _text(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def from_mlflow() -> tuple[Resolve, Download]:
-    """How MLflow resolves an alias and downloads a version."""
+def from_mlflow(trust: Trust) -> tuple[Resolve, Download]:
+    """How MLflow resolves an alias, and downloads a version that can be trusted."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    from proto_model.registry.model_folder import downloaded
     from proto_model.registry.patience import patient
     from proto_model.registry.tracking import without_credentials
 
@@ -198,7 +202,7 @@ def from_mlflow() -> tuple[Resolve, Download]:
 
     def download(model_uri: str, folder: Path) -> Path:
         folder.mkdir()
-        return downloaded(model_uri, folder)
+        return trusted(model_uri, folder, trust)
 
     return resolve, download
 
@@ -232,7 +236,7 @@ def main(argv: Sequence[str]) -> int:
     board = Path(argv[0])
     quiet_mlflow()
     try:
-        resolve, download = from_mlflow()
+        resolve, download = from_mlflow(read_trust(board))
     except ImportError:
         print("MLflow is not installed. Install it, or give the folder of a model.", file=sys.stderr)
         return 1

@@ -190,11 +190,22 @@ def save_model(
         metadata={"features": {feature.name: feature.type for feature in schema.features}},
     )
     mlflow_model.signature = signature
-    mlflow_model.save(str(path / MLMODEL_FILE_NAME))
+    _write_description(mlflow_model, path, code.name)
     mapper = path / "mapper"
     mapper.mkdir()
     schema.write(mapper / SCHEMA_FILE)
     shutil.copyfile(MAPPER_REQUIREMENTS, mapper / "requirements.txt")
+
+
+def _write_description(mlflow_model: Model, path: Path, code: str) -> None:
+    """Write MLmodel with no path of this machine; MLflow looks for what it names beside it."""
+    python = mlflow_model.flavors[mlflow.pyfunc.FLAVOR_NAME]
+    python["model_code_path"] = code
+    for artifact in python["artifacts"].values():
+        artifact["uri"] = artifact["path"]
+    before, mlflow_model.artifact_path = mlflow_model.artifact_path, None  # where the store of artifacts is
+    mlflow_model.save(str(path / MLMODEL_FILE_NAME))
+    mlflow_model.artifact_path = before
 
 
 def pinned_requirements() -> list[str]:

@@ -21,6 +21,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from proto_model.errors import ArtifactError, DataError, RegistryError
+from proto_model.registry.publishing import check_not_published
 from proto_model.registry.settings import TrainingSettings
 from proto_model.registry.versions import found, version_of_alias
 from proto_model.schema import ModelSchema
@@ -142,6 +143,7 @@ def _logged_model(client: MlflowClient, model_uri: str) -> str:
         version = found(client.get_model_version, name, word)
     if version is None:
         raise RegistryError(f"There is no {model_uri}. Check it, or MLFLOW_TRACKING_URI.")
+    check_not_published(version)
     if version.tags.get("signature") == "file":
         raise DataError(f"{model_uri} takes files, and a mapping does not apply to files.")
     if not (version.source or "").startswith("models:/m-"):

@@ -3,6 +3,7 @@
 | in the folder         | is                                                                        |
 |-----------------------|---------------------------------------------------------------------------|
 | `models.json`         | what to follow: a list of `Followed`                                      |
+| `trust.json`          | what to ask of a version: a `Trust`                                       |
 | `<place>.json`        | the `Offer` of the model of that place; it is replaced whole              |
 | `<place>/<serial>/`   | one version: `model/`, `prepared/`, and `lock`, which its users share     |
 
@@ -24,15 +25,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from proto_model.errors import ArtifactError
+from proto_model.registry.publishing.trust import Trust
 
-Problem = Literal["", "registry", "alias", "schema", "version", "memory", "load"]
+Problem = Literal["", "registry", "alias", "schema", "publication", "version", "memory", "load"]
 """Why the version behind an alias is not on offer, or is not known.
 
-The registry does not answer; the alias is gone; the version has another schema, or cannot be loaded; there
-was no memory, or no space, for it; or it is on offer, and a worker cannot load it.
+The registry does not answer; the alias is gone; the version has another schema, is not published as `Trust`
+asks, or cannot be loaded; there was no memory, or no space, for it; or it is on offer, and a worker cannot
+load it.
 """
 
 MODELS = "models.json"
+TRUST = "trust.json"
 MODEL, PREPARED, LOCK = "model", "prepared", "lock"
 
 CAN_FOLLOW = os.name == "posix"  # elsewhere, processes share no locks
@@ -106,8 +110,9 @@ def follow_environment() -> dict[str, str]:
     return _QUICK | dict(os.environ)
 
 
-def follow_once(board: Path, followed: Sequence[Followed]) -> None:
+def follow_once(board: Path, followed: Sequence[Followed], trust: Trust | None = None) -> None:
     """Have the versions behind aliases on offer; raises ArtifactError if one cannot be."""
+    (board / TRUST).write_text((trust or Trust()).to_json(), encoding="utf-8")
     replace_file(board / MODELS, [asdict(one) for one in followed])
     done = subprocess.run(
         follow_command(board, None),
@@ -135,6 +140,11 @@ def offer_stamp(board: Path, place: int) -> tuple[int, int] | None:
 def read_followed(board: Path) -> list[Followed]:
     """What to follow, by place."""
     return [Followed(**one) for one in json.loads((board / MODELS).read_bytes())]
+
+
+def read_trust(board: Path) -> Trust:
+    """What to ask of a version before it is on offer."""
+    return Trust.of_json((board / TRUST).read_text(encoding="utf-8"))
 
 
 def version_folder(board: Path, place: int, serial: int) -> Path:

@@ -21,6 +21,14 @@ from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 from proto_model.explanation.figure import example_figures
 from proto_model.model import Bundle, Predictor
 from proto_model.plotting import save
+from proto_model.registry.provenance import (
+    BILL_FILE,
+    PROVENANCE,
+    STATEMENT_FILE,
+    Origin,
+    bill_of_materials,
+    provenance_statement,
+)
 from proto_model.registry.split_record import split_facts, write_identity
 from proto_model.registry.versions import found
 from proto_model.table import BUILT_IN, TrainingData, encode
@@ -154,6 +162,26 @@ def log_verdict(result: SearchResult, verdict: Verdict, model_id: str | None, te
             verdict.groups.to_csv(tables / "fairness.csv", index=False)
         (tables / "metrics.json").write_text(json.dumps(dict(verdict.metrics), indent=2) + "\n")
         (folder / "model_card.md").write_text(verdict.card, encoding="utf-8")
+
+
+def log_provenance(
+    bundle: Path,
+    data: TrainingData,
+    origin: Origin,
+    parameters: Mapping[str, str],
+    result: SearchResult,
+    verdict: Verdict,
+) -> None:
+    """Where the version of the active run comes from, and what it is made of."""
+    run = mlflow.active_run()
+    assert run is not None
+    chosen = {"variant": result.variant, **result.best_params}
+    metrics = logged(verdict.metrics)
+    statement = provenance_statement(bundle, data, origin, parameters, chosen, metrics, run.info.run_id)
+    bill = bill_of_materials(bundle, data, origin, result.variant, metrics)
+    with _artifact_folder(PROVENANCE) as folder:
+        for name, content in ((STATEMENT_FILE, statement), (BILL_FILE, bill)):
+            (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def note(card: str) -> str:

@@ -19,6 +19,7 @@ from proto_model.registry import record
 from proto_model.registry.cautions import caution_tags, log_cautions, show_cautions
 from proto_model.registry.logged_model import log_explainer, log_forest_model
 from proto_model.registry.mapping import attach_mapping, checked_mapping
+from proto_model.registry.provenance import Origin, origin_of
 from proto_model.registry.settings import TrainingSettings
 from proto_model.registry.tracking import check_store
 from proto_model.registry.versions import CHALLENGER, explainer_name, register_version, set_alias
@@ -57,6 +58,7 @@ class _Task:
     parent_run_id: str
     bundles: Path
     cautions: tuple[Caution, ...]  # of the table
+    origin: Origin
     mapping: Path | None = None  # folder of an application's own mapping, as it goes into versions
 
     @property
@@ -103,7 +105,8 @@ def train(settings: TrainingSettings, load: Callable[[], RawTable], console: Con
         cautions = (*data_cautions(data, settings.random_state), *split_cautions(data))
         show_cautions(cautions, console)
         background = StoredBackground.of(data, settings.background, settings.random_state)
-        task = _Task(settings, data, background, parent.info.run_id, Path(bundles), cautions, mapping)
+        run_id, origin = parent.info.run_id, origin_of(data)
+        task = _Task(settings, data, background, run_id, Path(bundles), cautions, origin, mapping)
         results, standings, model_uris = _log_variants(task, console)
         best = standings[0]
         with mlflow.start_run(run_id=best.run_id, nested=True):
@@ -194,6 +197,9 @@ def _log_variant(
         if task.mapping is not None:
             attach_mapping(model.model_id, task.mapping)
         record.log_verdict(result, verdict, model.model_id, inputs["testing"])
+        record.log_provenance(
+            task.bundle(result.variant), task.data, task.origin, task.settings.as_params(), result, verdict
+        )
         log_cautions(verdict.cautions)
         mlflow.set_tags({"variant": result.variant, "mlflow.note.content": record.note(verdict.card)})
     standing = Standing(

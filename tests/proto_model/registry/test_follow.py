@@ -12,6 +12,7 @@ from proto_model.model import write_bundle
 from proto_model.model.digests import write_digests
 from proto_model.registry.follow import MAX_PAUSE_S, Follower, follow
 from proto_model.registry.offer import Followed, Offer, hold
+from proto_model.registry.publishing import PublicationError
 from proto_model.schema import ModelSchema
 from proto_model.table import encode
 
@@ -103,6 +104,10 @@ def no_background(folder):
     (folder / "artifacts" / "bundle" / "background.npz").unlink()
 
 
+def not_published(folder):
+    raise PublicationError("Version 2 of 'people' is not published.")
+
+
 def for_files(folder):
     (folder / "file.py").touch()
 
@@ -123,6 +128,7 @@ def other_schema(folder):
         (cut_off, "version"),
         (no_background, "version"),
         (no_memory, "memory"),
+        (not_published, "publication"),
         (for_files, "schema"),
         (other_schema, "schema"),
     ],

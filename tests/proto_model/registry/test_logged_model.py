@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import jsonschema
@@ -99,6 +100,22 @@ def test_the_folder_holds_what_a_server_and_a_mapper_need(folder, mixed_data):
     assert not list(folder.rglob("*.pkl")) + list(folder.rglob("__pycache__"))
     described = mlflow.models.Model.load(str(folder)).metadata["features"]
     assert described == {feature.name: feature.type for feature in mixed_data.schema.features}
+
+
+def test_no_file_of_a_version_names_a_folder_of_the_machine_that_made_it(folder, logged):
+    places = [
+        str(place).encode() for place in (ROOT, Path.home(), Path(tempfile.gettempdir()), logged.folder)
+    ]
+    files = [path for path in folder.rglob("*") if path.is_file() and "code" not in path.parts]
+
+    # What is a root of others, such as /, is in every text.
+    named = {
+        (path.name, place)
+        for path in files
+        for place in places
+        if len(place) > 3 and place in path.read_bytes()
+    }
+    assert named == set()
 
 
 def test_the_input_example_has_the_columns_and_their_own_types(folder, mixed_data):

@@ -1,7 +1,9 @@
+import hashlib
 import io
 import json
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,12 +16,17 @@ from sklearn.metrics import accuracy_score
 
 from proto_model.model import Bundle, Predictor
 from proto_model.model.decision import Decision
+from proto_model.registry.provenance.reproduction import input_differences, reproduced
+from proto_model.registry.publishing import make_keys, publish, read_verify_key, verify
+from proto_model.registry.publishing.signature import opened
 from proto_model.table import encode, load_table, prepare
 from proto_model.training import VARIANTS
+from tests.environments import environment
 
 # MLflow's way of storing an input example; it means no caller of this package.
 pytestmark = pytest.mark.filterwarnings("ignore:Operation with range is deprecated")
 
+STATEMENT = "provenance/provenance.intoto.json"
 PLOTS = {"confusion_matrix", "roc_curve", "precision_recall_curve", "calibration_curve"} | {
     "permutation_importance",
     "search",
@@ -320,3 +327,83 @@ def test_protected_columns_stay_beside_the_test_rows_and_out_of_the_version(trai
     assert not {path.name for path in folder.iterdir()} & {"uv.lock", "pyproject.toml"}
     served = [path for path in folder.rglob("*") if path.is_file() and "code" not in path.parts]
     assert not [path for path in served if b"married" in path.read_bytes()]
+
+
+def test_every_variant_says_where_it_comes_from(trained):
+    for child in trained.children:
+        folder = Path(mlflow.artifacts.download_artifacts(f"runs:/{child.info.run_id}/provenance"))
+        statement = json.loads((folder / "provenance.intoto.json").read_text())
+        model = Path(mlflow.artifacts.download_artifacts(f"runs:/{child.info.run_id}/model"))
+
+        assert (statement["_type"], statement["predicateType"]) == (
+            "https://in-toto.io/Statement/v1",
+            "https://slsa.dev/provenance/v1",
+        )
+        subjects = {one["name"]: one["digest"]["sha256"] for one in statement["subject"]}
+        files = [path for path in (model / "artifacts" / "bundle").iterdir()]
+        assert subjects == {
+            path.relative_to(model).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in files
+        }
+        definition = statement["predicate"]["buildDefinition"]
+        assert definition["externalParameters"]["dataset"] == "people.csv"
+        assert definition["internalParameters"]["variant"] == child.data.params["variant"]
+        inputs = {one["name"]: one for one in definition["resolvedDependencies"]}
+        assert {"training rows", "test rows", "proto_model", "installed libraries"} <= inputs.keys()
+        assert inputs["test rows"]["annotations"]["split_digest"] == child.data.tags.get(
+            "split_digest", trained.parent.data.tags["split_digest"]
+        )
+        metrics = statement["predicate"]["runDetails"]["byproducts"][0]["annotations"]
+        assert float(metrics["balanced_accuracy"]) == child.data.metrics["test_balanced_accuracy"]
+
+
+def test_the_bill_of_materials_is_cyclonedx_1_7(trained):
+    python = environment("cyclonedx", "cyclonedx-python-lib[json-validation]==11.12.0") / "python"
+    code = (
+        "import sys; from cyclonedx.schema import SchemaVersion\n"
+        "from cyclonedx.validation.json import JsonStrictValidator\n"
+        "fault = JsonStrictValidator(SchemaVersion.V1_7).validate_str(open(sys.argv[1]).read())\n"
+        "sys.exit(repr(fault) if fault else 0)"
+    )
+    uri = f"runs:/{trained.best_id}/provenance/bom.cdx.json"
+    path = mlflow.artifacts.download_artifacts(uri)
+    done = subprocess.run([python, "-c", code, path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+    card = json.loads(Path(path).read_text())["metadata"]["component"]["modelCard"]
+    assert "balanced_accuracy" in {one["type"] for one in card["quantitativeAnalysis"]["performanceMetrics"]}
+
+
+def test_a_version_that_is_trained_again_is_the_same_to_the_last_bit(trained):
+    assert reproduced("models:/proto_model@challenger") == []
+
+
+def test_the_inputs_that_another_training_had_are_named(trained):
+    statement = json.loads(
+        Path(mlflow.artifacts.download_artifacts(f"runs:/{trained.best_id}/{STATEMENT}")).read_text()
+    )
+    other = json.loads(json.dumps(statement))
+    other["predicate"]["buildDefinition"]["resolvedDependencies"][0]["digest"]["sha256"] = "0" * 64
+    other["predicate"]["runDetails"]["builder"]["version"]["numpy"] = "1.0"
+
+    assert input_differences(statement, statement) == []
+    assert input_differences(statement, other) == ["training rows", "numpy"]
+
+
+def test_publishing_signs_where_a_version_comes_from(trained, tmp_path):
+    private, public = make_keys(tmp_path)
+    publish("models:/proto_model@challenger", key=private)
+
+    version = MlflowClient().get_model_version_by_alias("proto_model", "challenger")
+    place = f"publication/{version.tags['manifest_sha256']}/provenance.sigstore.json"
+    signed = Path(mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/{place}")).read_bytes()
+    keys = [read_verify_key(public.read_text())]
+    statement, _ = opened(signed, keys, "https://slsa.dev/provenance/v1")
+    logged = mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/provenance/provenance.intoto.json")
+    assert statement == json.loads(Path(logged).read_text())
+    assert verify("models:/proto_model@challenger", keys).is_good
+
+    (tmp_path / "provenance.intoto.json").write_text("{}")
+    MlflowClient().log_artifact(version.run_id, str(tmp_path / "provenance.intoto.json"), "provenance")
+    (finding,) = verify("models:/proto_model@challenger", keys).findings
+    assert finding.name == "provenance.provenance.intoto.json"

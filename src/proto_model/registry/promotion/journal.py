@@ -40,7 +40,7 @@ class UnfinishedMoveError(RegistryError):
 
 Kind = Literal["promotion", "rollback", "verdict"]
 
-_PARAGRAPH = re.compile(r"\n*^\*\*(?:Comparison|Rollback) of .*$", re.MULTILINE)
+PARAGRAPH = re.compile(r"\n*^\*\*(?:Comparison|Rollback) of .*$", re.MULTILINE)
 
 
 class _MovedError(RegistryError):
@@ -109,7 +109,7 @@ def _drop_model_tag(client: MlflowClient, model: str, key: str) -> None:
 
 
 def _describe(client: MlflowClient, model: str, version: str, paragraph: str) -> None:
-    kept = _PARAGRAPH.sub("", client.get_model_version(model, version).description or "").strip()
+    kept = PARAGRAPH.sub("", client.get_model_version(model, version).description or "").strip()
     client.update_model_version(model, version, f"{kept}\n\n{paragraph}".strip())
 
 

@@ -1,0 +1,128 @@
+"""The files of a version: what they are called, and their SHA-256. They may be nothing but plain files."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import stat
+import unicodedata
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from proto_model.registry.publishing.findings import Finding, check
+
+# What MLflow adds to a version when it downloads one: its name and number.
+REGISTERED = "registered_model_meta"
+
+# A pipe in place of a file is not waited for, and a link is not followed.
+_FLAGS = (
+    os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file holds."""
+
+    sha256: str
+    n_bytes: int
+
+
+def name_fault(name: str) -> str:
+    """Why a name cannot be that of a file of a version, in words that follow it; empty if it can.
+
+    Examples
+    --------
+    >>> name_fault("artifacts/bundle/schema.json"), name_fault("../secret")
+    ('', 'leads out of the folder')
+    """
+    if not name:
+        return "is empty"
+    if not name.isprintable() or not unicodedata.is_normalized("NFC", name):
+        return "has characters that other systems write in another way"
+    if "\\" in name or PureWindowsPath(name).drive or name.startswith("/"):
+        return "is no relative path"
+    parts = name.split("/")
+    if ".." in parts:
+        return "leads out of the folder"
+    return "is written in another way than paths are" if {"", "."} & set(parts) else ""
+
+
+def names_fault(names: Iterable[str]) -> str:
+    """Why names cannot be those of the files of one version; empty if they can."""
+    seen: dict[str, str] = {}
+    for name in names:
+        fault = name_fault(name)
+        if fault:
+            return f"{name!r} {fault}."
+        # Some file systems take these for one file.
+        folded = unicodedata.normalize("NFC", name.casefold())
+        if folded in seen:
+            other = seen[folded]
+            return f"{name!r} is there twice." if name == other else f"{name!r} is also written {other!r}."
+        seen[folded] = name
+    return ""
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Names in the order in which a signature lists them: folder by folder."""
+    return sorted(names, key=lambda name: PurePosixPath(name).parts)
+
+
+def contents(folder: Path) -> tuple[dict[str, Content], list[Finding]]:
+    """Files of a version's folder, and what may not be there."""
+    found: dict[str, Content] = {}
+    findings = []
+    for name, path in _walk(folder, ""):
+        try:
+            found[name] = _content(path)
+        except OSError as error:
+            why = "is no plain file" if path.is_symlink() else f"cannot be read ({error.strerror})"
+            findings.append(Finding("unsafe", name, f"{name!r} {why}."))
+    fault = names_fault(found)
+    if fault:
+        findings.append(Finding("unsafe", "", fault))
+    return found, findings
+
+
+def copied(folder: Path, to: Path) -> Path:
+    """Copy of a folder's plain files where nobody else may write; PublicationError if there are others."""
+    for name, path in _walk(folder, ""):
+        target = to / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with _opened(path) as file, target.open("xb") as copy:
+                shutil.copyfileobj(file, copy)
+        except OSError as error:
+            check(str(folder), [Finding("unsafe", name, f"{name!r} cannot be copied ({error.strerror}).")])
+    return to
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
+    """Name and path of all that is in a folder and is no folder itself; links are not followed."""
+    for path in sorted(folder.iterdir()):
+        name = f"{prefix}{path.name}"
+        if stat.S_ISDIR(path.lstat().st_mode):
+            yield from _walk(path, f"{name}/")
+        else:
+            yield name, path
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
+    """A plain file, open for reading; OSError if it is something else, or a link."""
+    with os.fdopen(os.open(path, _FLAGS), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "no plain file")
+        yield file
+
+
+def _content(path: Path) -> Content:
+    with _opened(path) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return Content(digest, file.tell())

@@ -1,0 +1,166 @@
+"""Published versions in MLflow: their tags, their manifest and signature, and what else is said of them."""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from proto_model.registry.promotion.journal import PARAGRAPH
+from proto_model.registry.publishing.findings import Finding
+from proto_model.registry.publishing.manifest import PROVENANCE, Manifest, sha256
+from proto_model.registry.publishing.tags import AT, BY, DIGEST, PLACE, TAGS, is_open
+from proto_model.registry.publishing.verdict import MANIFEST, SIGNATURE, Publication
+from proto_model.registry.versions import found
+
+FOLDER = "publication"  # of a run's artifacts
+_RUN = re.compile(r"[0-9A-Za-z_-]+")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def kept_description(text: str | None) -> str:
+    """A version's description without what comparisons and rollbacks write under it."""
+    return PARAGRAPH.sub("", text or "").strip()
+
+
+def facts_of(version: ModelVersion, client: MlflowClient) -> dict[str, Any]:
+    """What the registry says of a version; but for tags that go on changing, such as where it is deployed."""
+    source = version.source or ""
+    facts: dict[str, Any] = {
+        "model_id": source.removeprefix("models:/") if source.startswith("models:/m-") else "",
+        "run_id": version.run_id or "",
+        "description": kept_description(version.description),
+        "tags": {key: value for key, value in version.tags.items() if not is_open(key) and key not in TAGS},
+        "hyperparameters": {},
+        "metrics": {},
+        "records": [],
+        "provenance": {},
+    }
+    run = found(client.get_run, version.run_id) if version.run_id else None
+    if run is not None:
+        files = provenance_of(run.info.run_id, client)
+        facts["provenance"] = {name: sha256(content) for name, content in files.items()}
+        facts["hyperparameters"] = dict(run.data.params)
+        facts["metrics"] = {key: _number(value) for key, value in run.data.metrics.items()}
+        facts["records"] = sorted(
+            (
+                {
+                    "name": one.dataset.name,
+                    "digest": one.dataset.digest,
+                    "context": next((tag.value for tag in one.tags if tag.key == "mlflow.data.context"), ""),
+                }
+                for one in (run.inputs.dataset_inputs if run.inputs else ())
+            ),
+            key=lambda one: (one["context"], one["name"], one["digest"]),
+        )
+    return facts
+
+
+def provenance_of(run_id: str, client: MlflowClient) -> dict[str, bytes]:
+    """Files about where the version of a run comes from."""
+    with tempfile.TemporaryDirectory(prefix="proto_model-") as folder:
+        return {
+            Path(one.path).name: Path(client.download_artifacts(run_id, one.path, folder)).read_bytes()
+            for one in client.list_artifacts(run_id, PROVENANCE)
+            if not one.is_dir
+        }
+
+
+def _number(value: float) -> float | str:
+    """A number as JSON can have it."""
+    return value if math.isfinite(value) else str(value)
+
+
+def changes(version: ModelVersion, manifest: Manifest, client: MlflowClient) -> list[Finding]:
+    """How the registry differs from what was published."""
+    findings = []
+    for key, value in ((AT, manifest.published_at), (BY, manifest.published_by)):
+        if version.tags.get(key) != value:
+            findings.append(_finding(f"tags.{key}", version.tags.get(key), value))
+    now = facts_of(version, client)
+    for name, before in manifest.facts.items():
+        if name not in now:
+            continue
+        if isinstance(before, Mapping):
+            for key in sorted(before.keys() | now[name].keys()):
+                if before.get(key) != now[name].get(key):
+                    findings.append(_finding(f"{name}.{key}", now[name].get(key), before.get(key)))
+        elif before != now[name]:
+            findings.append(_finding(name, now[name], before))
+    return findings
+
+
+def _finding(name: str, now: Any, before: Any) -> Finding:
+    def shown(value: Any) -> str:
+        text = repr(value)
+        return "not set" if value is None else text if len(text) <= 80 else f"{text[:80]}..."
+
+    return Finding("registry", name, f"{name} is {shown(now)} in MLflow, {shown(before)} was published.")
+
+
+def write(
+    version: ModelVersion,
+    manifest: Manifest,
+    content: bytes,
+    signed: Mapping[str, bytes],
+    client: MlflowClient,
+) -> None:
+    """Keep a publication, with what was signed by name; the version is published when its last tag is set."""
+    run_id = version.run_id or _new_run(version, client)
+    digest = sha256(content)
+    with tempfile.TemporaryDirectory(prefix="proto_model-") as folder:
+        for name, one in {MANIFEST: content, **signed}.items():
+            Path(folder, name).write_bytes(one)
+        client.log_artifacts(run_id, folder, f"{FOLDER}/{digest}")
+    for key, value in (
+        (PLACE, run_id),
+        (DIGEST, digest),
+        (BY, manifest.published_by),
+        (AT, manifest.published_at),
+    ):
+        client.set_model_version_tag(version.name, str(version.version), key, value)
+
+
+def _new_run(version: ModelVersion, client: MlflowClient) -> str:
+    """Run for the publication of a version that no run has logged."""
+    run = client.create_run("0", run_name=f"publication of {version.name} {version.version}")
+    client.set_terminated(run.info.run_id)
+    return str(run.info.run_id)
+
+
+def read(version: ModelVersion, client: MlflowClient) -> tuple[Publication, list[Finding]]:
+    """The publication of a version, and what is wrong with its place."""
+    if AT not in version.tags:
+        text = f"Version {version.version} of {version.name!r} is not published."
+        return Publication(), [Finding("unpublished", "", text)]
+    run_id, digest = version.tags.get(PLACE, ""), version.tags.get(DIGEST, "")
+    if not _RUN.fullmatch(run_id) or not _SHA256.fullmatch(digest):  # they become parts of paths
+        text = f"The tags {PLACE} and {DIGEST} of version {version.version} were changed."
+        return Publication(), [Finding("registry", f"tags.{DIGEST}", text)]
+    place = f"{FOLDER}/{digest}"
+    with tempfile.TemporaryDirectory(prefix="proto_model-") as folder:
+        try:
+            present = {Path(one.path).name for one in client.list_artifacts(run_id, place)}
+            manifest, signature = (
+                Path(client.download_artifacts(run_id, f"{place}/{name}", folder)).read_bytes()
+                if name in present
+                else None
+                for name in (MANIFEST, SIGNATURE)
+            )
+        except (MlflowException, OSError) as error:
+            reason = " ".join(str(error).split())
+            return Publication(), [Finding("manifest", "", f"The manifest cannot be downloaded: {reason}")]
+    publication = Publication(manifest, signature)
+    if publication.manifest is None:
+        return Publication(), [Finding("manifest", "", f"Run {run_id} does not hold its manifest any more.")]
+    if sha256(publication.manifest) != digest:
+        text = f"The manifest is not the one of the tag {DIGEST}."
+        return publication, [Finding("manifest", "", text)]
+    return publication, []
