@@ -36,7 +36,16 @@ DOCUMENTS = (
     "examples/loans/README.md",
     *(
         f"docs/{name}.md"
-        for name in ("training", "promotion", "serving", "mapper", "files", "explanations", "deployment")
+        for name in (
+            "training",
+            "promotion",
+            "versions",
+            "serving",
+            "mapper",
+            "files",
+            "explanations",
+            "deployment",
+        )
     ),
 )
 
