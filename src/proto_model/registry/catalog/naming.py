@@ -91,7 +91,7 @@ def living_version(client: MlflowClient, text: str) -> ModelVersion:
         reason = f", because: {version.reason}" if version.reason else ""
         raise RegistryError(
             f"Version {version.version} of {named.model!r} was deleted by {version.by or 'somebody'} on "
-            f"{version.at or 'an unknown day'}{reason}. A deleted version does not come back."
+            f"{version.day or 'an unknown day'}{reason}. A deleted version does not come back."
         )
     return version
 

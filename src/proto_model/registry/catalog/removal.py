@@ -187,7 +187,7 @@ def _bury(client: MlflowClient, version: ModelVersion, reason: str, explainers: 
     number, details = str(version.version), Details.of(version.description, version.tags)
     stone = Tombstone(
         version=number,
-        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         by=current_user(),
         reason=reason,
         run_id=version.run_id or None,
@@ -197,11 +197,11 @@ def _bury(client: MlflowClient, version: ModelVersion, reason: str, explainers: 
         description=details.description,
         labels=details.labels,
         aliases=tuple(sorted(alias for alias, own in aliases.items() if str(own) == number)),
-        created=moment(version.creation_timestamp).isoformat(timespec="seconds"),
+        created=moment(version.creation_timestamp).isoformat(timespec="milliseconds"),
         published_at=version.tags.get(PUBLISHED_AT),
         explainers=explainers,
         events=tuple(
-            (event.at.isoformat(timespec="seconds"), event.kind, event.by, event.what)
+            (event.at.isoformat(timespec="milliseconds"), event.kind, event.by, event.what)
             for event in events_of(version.tags)
         ),
     )

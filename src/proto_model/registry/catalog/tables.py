@@ -59,7 +59,7 @@ def tombstones_table(stones: Sequence[Tombstone]) -> Table:
     for stone in stones:
         cells = (
             stone.version,
-            stone.at[:16].replace("T", " "),
+            stone.minute,
             stone.by,
             stone.reason,
             stone.variant or "",
@@ -100,12 +100,12 @@ def sheet_table(sheet: Sheet) -> Table:
 def tombstone_table(model: str, stone: Tombstone) -> Table:
     """What is known of a deleted version."""
     rows: list[tuple[str, object]] = [
-        ("deleted", f"{stone.at} by {stone.by}" if stone.by else stone.at or "yes"),
+        ("deleted", f"{stone.minute} by {stone.by}" if stone.by else stone.minute or "yes"),
         ("reason", stone.reason),
         ("variant", stone.variant or ""),
         ("labels", ", ".join(stone.labels)),
         ("aliases", ", ".join(stone.aliases)),
-        ("created", stone.created or ""),
+        ("created", (stone.created or "")[:16].replace("T", " ")),
         ("published", stone.published_at or ""),
         ("description", stone.description),
         ("run", stone.run_id or ""),

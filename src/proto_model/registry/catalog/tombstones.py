@@ -43,6 +43,16 @@ class Tombstone:
         """Key of its tag."""
         return f"{PREFIX}{self.version}"
 
+    @property
+    def minute(self) -> str:
+        """When it was deleted, in UTC, for people."""
+        return self.at[:16].replace("T", " ")
+
+    @property
+    def day(self) -> str:
+        """The day on which it was deleted."""
+        return self.at[:10]
+
     def to_tag(self) -> str:
         """Value of its tag; of what does not fit, the oldest events are left out, and long texts are cut."""
         stone = replace(

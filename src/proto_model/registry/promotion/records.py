@@ -101,7 +101,7 @@ def verdict_marks(report: Report) -> list[Write]:
         own_tags["promotion_run_id"] = report.run_id
     outcome = f"promoted {over}" if promoted else f"not promoted{against}"
     kind = "promoted" if promoted else "compared"
-    said = outcome if promoted else f"{outcome}: {report.verdict.replace('_', ' ')}"
+    said = over if promoted else f"{outcome}: {report.verdict.replace('_', ' ')}"
     key, event = event_tag(kind, said, at=report.created_at, run_id=report.run_id)
     writes = _marks(
         report.model, challenger.version, own_tags | {key: event}, f"{paragraph} {outcome}. {sentence}"
