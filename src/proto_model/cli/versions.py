@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
-import importlib.util
 import json
 import logging
 import re
@@ -20,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proto_model.errors import InputError, ProtoModelError, RegistryError, counted
+from proto_model.errors import InputError, ProtoModelError, counted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 
     from proto_model.registry.catalog.editing import Edit
 
-PUBLISHING = "proto_model.registry.publishing"
 DEFAULT_MODEL = "proto_model"
 MAX_FILE_BYTES = 100_000
 
@@ -352,13 +349,10 @@ def _read_value(text: str) -> Any:
 
 def _publish(arguments: argparse.Namespace, client: MlflowClient, shown: list[Any], console: Console) -> int:
     from proto_model.registry.catalog.naming import living_version
+    from proto_model.registry.published import publish_version
 
-    if importlib.util.find_spec(PUBLISHING) is None:
-        raise RegistryError("This release of the package cannot publish versions.")
     version = living_version(client, arguments.version)
-    publishing = importlib.import_module(PUBLISHING)
-    uri = f"models:/{version.name}/{version.version}"
-    publishing.publish(uri, key=arguments.key, client=client)
+    publish_version(client, version, arguments.key)
     _say(f"Published version {version.version} of {version.name!r}. It does not change any more.")
     if arguments.json:
         tags = client.get_model_version(version.name, str(version.version)).tags
