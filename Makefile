@@ -7,12 +7,11 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# A process for each core, eight at most; the tests of a file share servers, so one process runs them. tests/conftest.py
-# gives the order.
-PARALLEL := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# The tests of a file share servers, so one process runs them. tests/conftest.py says how many processes, and the order.
+PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
 LISTS := pyproject.toml mapper/pyproject.toml constraints.txt requirements.txt
 
-.PHONY: help demo test quick bombs crowds swaps images sequence spark fuzz soak install install-dev lock wheels format lint types all clean
+.PHONY: help demo test quick bombs mutations crowds swaps images images-short sequence spark fuzz soak soak-swaps install install-dev lock wheels format lint types all clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,11 +29,17 @@ fuzz: $(VENV)/.installed-dev ## every parser for FUZZ_MINUTES (15) in all: build
 soak: $(VENV)/.installed-dev ## the servers under load, kills, faults and crowds at once, for SOAK_MINUTES (60): build/soak.md
 	$(BIN)/python -m scripts.soak --minutes $${SOAK_MINUTES:-60}
 
+soak-swaps: $(VENV)/.installed-dev ## promotions every 5 s and a kill every minute under 64 clients, for SOAK_MINUTES (10): build/soak-promotions.md
+	$(BIN)/python -m scripts.soak.promotions --minutes $${SOAK_MINUTES:-10}
+
 quick: $(VENV)/.installed-dev ## the tests that start no servers
 	$(BIN)/python -m pytest $(PARALLEL) -m "not system and not bombs and not crowds and not images"
 
 bombs: $(VENV)/.installed-dev ## every small file that unpacks to much, of which the tests have the short form: a minute
 	$(BIN)/python -m pytest -m "bombs or not bombs" tests/proto_model/files/test_bombs.py
+
+mutations: $(VENV)/.installed-dev ## a thousand bundles with something changed, of which the tests have the short form: two minutes
+	MUTATIONS=1000 $(BIN)/python -m pytest tests/proto_model/model/test_mutations.py
 
 swaps: $(VENV)/.installed-dev ## a hundred promotions under load, with one worker and with two: five minutes
 	N_SWAPS=100 $(BIN)/python -m pytest -k promotions tests/system/test_follow.py
@@ -44,6 +49,9 @@ crowds: $(VENV)/.installed-dev ## sixty promotions at once, and kills before eve
 
 images: $(VENV)/.installed-dev ## OCI images, built, unpacked and run; needs root, mmdebstrap, skopeo, umoci and runc
 	$(BIN)/python -m pytest -m images -rs
+
+images-short: $(VENV)/.installed-dev ## one of them: built, read, unpacked and run; two minutes
+	$(BIN)/python -m pytest -m images -rs tests/system/test_image.py -k answers_read_only
 
 sequence: $(VENV)/.installed-dev ## the whole way in fresh environments, with pip: a few minutes
 	$(BIN)/python -m pytest -m sequence

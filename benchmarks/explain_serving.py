@@ -6,9 +6,14 @@
 The servers take turns in every round, each started anew. Four clients have rows explained, each as soon as it
 has its answer; a further one asks for a plain prediction a hundred times a second, on a schedule, and its
 latency counts from the time on the schedule. First the plain client is alone, then the explaining ones are,
-then all are there. Memory is the proportional set size of all processes of a server, with a forest of some
-tens of megabytes: what they share counts once. `--before` is a folder with another state of this project,
-whose threads explain. Prints each round, then the lowest and the highest of the ratios. Writes
+then all are there. As a control, the plain client is beside processes, one per core, that only count, with
+the priority of those that explain: what the system's scheduler costs. `--before` is a folder with another
+state of this project, whose threads explain. Prints each round, then the lowest and the highest of the
+ratios.
+
+Then memory, with forests of 200 trees and of five times as many: the proportional set size of all processes
+of a server after explanations, in which what they share counts once. What a larger forest adds to it, as a
+multiple of what it adds to the model's arrays, is the number of copies. Writes
 benchmarks/results/explain_serving.json.
 """
 
@@ -17,6 +22,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -24,16 +30,20 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from servers import _descendants, _free_ports, _wait_for_answer, make_models  # type: ignore[import-not-found]
+from servers import descendants, free_ports, make_models, wait_for_answer  # type: ignore[import-not-found]
 
 ROOT = Path(__file__).resolve().parents[1]
 N_EXPLAINING = 4
 PLAIN_PER_S = 100
+TREES = (200, 1000)
+# In a process of its own: the threads of the others would hold up the one that measures.
+APART = ProcessPoolExecutor(1, multiprocessing.get_context("fork"))
 HEADERS = {"Content-Type": "application/json"}
 
 
@@ -48,7 +58,16 @@ class Figures:
     plain_p99: float
     plain_beside_p50: float
     plain_beside_p99: float
-    memory_mb: float
+    plain_control_p99: float  # beside as many processes that only count
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the processes of a server hold after explanations, in MB."""
+
+    server: str
+    n_trees: int
+    all_mb: float
     model_mb: float
 
 
@@ -57,13 +76,13 @@ def running(
     state: Path, options: Sequence[str], model: Path, body: bytes, folder: Path
 ) -> Iterator[tuple[int, int]]:
     """Process id and port of a lean server that answers, from a state of this project."""
-    [port] = _free_ports(1)
+    [port] = free_ports(1)
     command = [sys.executable, "-m", "proto_model", "serve", "-m", str(model), "-p", str(port), *options]
     log = folder / f"{port}.log"
     environment = os.environ | {"PYTHONPATH": str(state / "src")}
     with log.open("wb") as out, subprocess.Popen(command, env=environment, stdout=out, stderr=out) as process:
         try:
-            _wait_for_answer(f"http://127.0.0.1:{port}/invocations", body, process, log)
+            wait_for_answer(f"http://127.0.0.1:{port}/invocations", body, process, log)
             yield process.pid, port
         finally:
             process.terminate()
@@ -117,15 +136,27 @@ def beside(port: int, body: bytes, explained: bytes, seconds: float) -> tuple[fl
     rates: list[float] = []
     load = threading.Thread(target=lambda: rates.append(explaining(port, explained, seconds)))
     load.start()
-    p50, p99 = plain(port, body, seconds)
+    p50, p99 = APART.submit(plain, port, body, seconds).result()
     load.join()
     return rates[0], p50, p99
+
+
+def beside_counting(port: int, body: bytes, n_processes: int, seconds: float) -> float:
+    """The plain client's 99th percentile beside processes of low priority that only count."""
+    command = ["nice", "-n", "10", sys.executable, "-c", "while True: pass"]
+    counting = [subprocess.Popen(command) for _ in range(n_processes)]
+    try:
+        return APART.submit(plain, port, body, seconds).result()[1]
+    finally:
+        for process in counting:
+            process.kill()
+            process.wait()
 
 
 def memory_mb(pid: int) -> float:
     """Proportional set size of a process and those it has started."""
     total = 0
-    for one in (pid, *_descendants(pid)):
+    for one in (pid, *descendants(pid)):
         for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
                 total += int(line.split()[1])
@@ -164,29 +195,51 @@ def main(argv: list[str] | None = None) -> int:
         models = make_models(folder / "models", 30)
         body = models.body(folder, 1).read_bytes()
         explained = json.dumps(json.loads(body) | {"params": {"explain": True}}).encode()
+        memory = list(_memories(folder, states))
         for _ in range(args.rounds):
             for name, (state, options) in states.items():
-                with running(state.resolve(), options, models.ours, body, folder) as (pid, port):
+                with running(state.resolve(), options, models.ours, body, folder) as (_, port):
                     explaining(port, explained, 1.0)
-                    alone = plain(port, body, args.seconds)
+                    alone = APART.submit(plain, port, body, args.seconds).result()
                     rate = explaining(port, explained, args.seconds)
                     both = beside(port, body, explained, args.seconds)
-                    figures.append(
-                        Figures(name, rate, both[0], *alone, *both[1:], memory_mb(pid), model_mb(port))
-                    )
+                    control = beside_counting(port, body, n_cores, args.seconds)
+                    figures.append(Figures(name, rate, both[0], *alone, *both[1:], control))
                 print(_line(figures[-1]), flush=True)
     _print_ratios(figures, list(states))
     args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps([asdict(one) for one in figures], indent=2) + "\n", encoding="utf-8")
+    content = {"rounds": [asdict(one) for one in figures], "memory": [asdict(one) for one in memory]}
+    args.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+def _memories(folder: Path, states: dict[str, tuple[Path, list[str]]]) -> Iterator[Memory]:
+    """Memory of each server with a small and with a large forest; prints the copies of the model."""
+    found: dict[str, list[Memory]] = {name: [] for name in states}
+    for n_trees in TREES:
+        models = make_models(folder / f"trees-{n_trees}", 30, n_estimators=n_trees)
+        body = models.body(folder, 1).read_bytes()
+        explained = json.dumps(json.loads(body) | {"params": {"explain": True}}).encode()
+        for name, (state, options) in states.items():
+            with running(state.resolve(), options, models.ours, body, folder) as (pid, port):
+                explaining(port, explained, 3.0)
+                found[name].append(Memory(name, n_trees, memory_mb(pid), model_mb(port)))
+    for name, (small, large) in found.items():
+        copies = (large.all_mb - small.all_mb) / (large.model_mb - small.model_mb)
+        print(
+            f"{name:>12}: {small.all_mb:.0f} and {large.all_mb:.0f} MB, arrays {small.model_mb:.0f} and "
+            f"{large.model_mb:.0f} MB of it: {copies:.2f} copies",
+            flush=True,
+        )
+        yield from (small, large)
 
 
 def _line(one: Figures) -> str:
     return (
         f"{one.server:>12}: {one.explained_per_s:6.1f} explanations/s, {one.explained_beside_per_s:6.1f} "
         f"beside plain requests; plain p50/p99 {one.plain_p50:.2f}/{one.plain_p99:.2f} ms alone, "
-        f"{one.plain_beside_p50:.2f}/{one.plain_beside_p99:.2f} beside; memory {one.memory_mb:.0f} MB, "
-        f"the model's arrays {one.model_mb:.0f}"
+        f"{one.plain_beside_p50:.2f}/{one.plain_beside_p99:.2f} beside, "
+        f"p99 {one.plain_control_p99:.2f} beside counting"
     )
 
 
@@ -199,14 +252,12 @@ def _print_ratios(figures: list[Figures], names: list[str]) -> None:
     print("\nlowest to highest of the rounds")
     for name in names:
         own, ones = by_name[name], by_name["1 process"]
-        threads = by_name["threads"]
-        copies = [(a.memory_mb - b.memory_mb) / a.model_mb for a, b in zip(own, threads, strict=True)]
         rates = [a.explained_per_s / b.explained_per_s for a, b in zip(own, ones, strict=True)]
         print(
             f"{name:>12}: {span(rates)} times the explanations of 1 process; beside plain requests "
             f"{span([a.explained_beside_per_s / a.explained_per_s for a in own])} of them; plain p99 beside "
-            f"{span([a.plain_beside_p99 / a.plain_p99 for a in own])} times that alone; memory "
-            f"{span(copies)} copies of the model more than with threads"
+            f"{span([a.plain_beside_p99 / a.plain_p99 for a in own])} times that alone, "
+            f"{span([a.plain_beside_p99 / a.plain_control_p99 for a in own])} times that beside counting"
         )
 
 

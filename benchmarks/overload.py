@@ -4,9 +4,10 @@
     python benchmarks/overload.py --before ../other-checkout --clients 16 1000 3000 --rounds 3
 
 Every client keeps a connection, waits for its answer and asks again at once, whatever the answer was; wrk is
-the client, and shares the cores with the server. Meanwhile health is asked over a new connection four times a
-second. Prints a line per measurement: good answers and refusals a second, CPU time of the server per answer
-of either kind, the client's part of it all, the slowest health answer, and lines of the log. With
+the client, and shares the cores with the server. Meanwhile health and readiness are asked for over new
+connections four times a second, health also on a port of its own. Prints a line per measurement: good answers
+and refusals a second, CPU time of the server per answer of either kind, the client's part of it all, the
+slowest answer of health, readiness and the port for health, and lines of the log. With
 `--before`, a folder with another state of this project, both states take turns. The last lines are the good
 answers of each round, a second and a second of the server's CPU time, as fractions of those with the fewest
 clients in the same round; on a busy machine only the latter mean anything. Writes
@@ -20,6 +21,7 @@ import http.client
 import json
 import os
 import resource
+import socket
 import subprocess
 import sys
 import tempfile
@@ -54,6 +56,7 @@ class Kind:
     command: list[str]
     path: str
     health: str
+    ready: str
     body: Path
     listening: str  # what its log says before the address
 
@@ -72,7 +75,9 @@ class Figures:
     good_per_cpu_s: float
     client_cpu_share: float
     slowest_health_s: float
-    health_failed: int
+    slowest_ready_s: float
+    slowest_port_s: float
+    health_failed: tuple[int, ...]
     log_lines: int
     log_mb: float
 
@@ -108,12 +113,15 @@ class Probe(threading.Thread):
 
 
 @contextmanager
-def running(kind: Kind, state: Path, log: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def running(
+    kind: Kind, state: Path, log: Path, health_port: int
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A server of a state of this project, and its port."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("MAPPER_")}
     env["PYTHONPATH"] = os.pathsep.join((str(state / "src"), str(state)))
+    command = [*kind.command, "--health-port", str(health_port)]
     with log.open("wb") as stderr:
-        process = subprocess.Popen(kind.command, stderr=stderr, cwd=log.parent, env=env)
+        process = subprocess.Popen(command, stderr=stderr, cwd=log.parent, env=env)
     try:
         while kind.listening not in (text := log.read_text()):
             if process.poll() is not None:
@@ -144,7 +152,9 @@ def measured(
     log = folder / "server.log"
     script = folder / "load.lua"
     script.write_text(SCRIPT.partition("function done")[0] + COUNT)
-    with running(kind, state[1], log) as (process, port):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        health_port = free.getsockname()[1]
+    with running(kind, state[1], log, health_port) as (process, port):
         url = f"http://127.0.0.1:{port}{kind.path}"
         command = ["wrk", "-t1", "--timeout", "30s", "-s", str(script)]
         env = os.environ | {"BODY": str(kind.body)}
@@ -152,13 +162,15 @@ def measured(
         before, lines = cpu_seconds(process.pid), log.read_bytes().count(b"\n")
         n_bytes = log.stat().st_size
         spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-        probe = Probe(port, kind.health)
-        probe.start()
+        probes = [Probe(port, kind.health), Probe(port, kind.ready), Probe(health_port, kind.health)]
+        for probe in probes:
+            probe.start()
         done = subprocess.run(
             [*command, f"-c{clients}", f"-d{args.seconds}s", url], env=env, check=True, capture_output=True
         )
         cpu = cpu_seconds(process.pid) - before
-        probe.stop()
+        for probe in probes:
+            probe.stop()
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         found = json.loads(done.stdout.decode().strip().splitlines()[-1])
         text = log.read_bytes()
@@ -174,8 +186,8 @@ def measured(
         1e6 * cpu / max(1, found["answers"]),
         good / max(cpu, 0.01),
         client_cpu / (client_cpu + cpu),
-        probe.slowest_s,
-        probe.failed,
+        *(probe.slowest_s for probe in probes),
+        tuple(probe.failed for probe in probes),
         text.count(b"\n") - lines,
         (len(text) - n_bytes) / 1e6,
     )
@@ -187,7 +199,9 @@ def kinds(folder: Path, server_url: str, chosen: list[str]) -> dict[str, Kind]:
     if "lean" in chosen:
         models = make_models(folder / "models", "breast_cancer")
         command = [sys.executable, "-m", "proto_model", "serve", "-m", str(models.ours), "-p", "0"]
-        found["lean"] = Kind(command, "/invocations", "/ping", models.body(folder, 1), " on ")
+        found["lean"] = Kind(
+            command, "/invocations", "/ping", "/v2/health/ready", models.body(folder, 1), " on "
+        )
     if "mapper" in chosen:
         schema, body = folder / "schema.json", folder / "body.json"
         content = schema_of(NUMBER, 30)
@@ -196,7 +210,7 @@ def kinds(folder: Path, server_url: str, chosen: list[str]) -> dict[str, Kind]:
         body.write_text(json.dumps({"data": {name: i * 1.37 for i, name in enumerate(names)}}))
         command = [sys.executable, "-m", "mapper", "serve", "--port", "0", "--schema", str(schema)]
         command += ["--model-server-url", server_url]
-        found["mapper"] = Kind(command, "/v1/predict", "/healthz", body, "listening on ")
+        found["mapper"] = Kind(command, "/v1/predict", "/healthz", "/readyz", body, "listening on ")
     return found
 
 
@@ -242,7 +256,8 @@ def main(argv: list[str] | None = None) -> int:
 def _line(line: Figures) -> str:
     answers = f"{line.good_per_s:>8,.0f} good/s {line.refused_per_s:>8,.0f} refused/s {line.lost:>6} lost"
     cpu = f"CPU {line.cpu_us_per_answer:>5.0f} us/answer, client's share {line.client_cpu_share:.2f}"
-    health = f"health {line.slowest_health_s:.2f} s ({line.health_failed} failed)"
+    slowest = line.slowest_health_s, line.slowest_ready_s, line.slowest_port_s
+    health = f"health {' '.join(f'{seconds:.2f}' for seconds in slowest)} s {line.health_failed} failed"
     log = f"log {line.log_lines} lines, {line.log_mb:.2f} MB"
     return f"{line.kind} {line.state:<6} {line.clients:>5} clients: {answers}, {cpu}, {health}, {log}"
 

@@ -153,13 +153,13 @@ class Server:
 
     def memory_mb(self) -> float:
         """Resident memory of the largest of its processes."""
-        return max(_memory_mb(pid) for pid in (self.pid, *_descendants(self.pid)))
+        return max(_memory_mb(pid) for pid in (self.pid, *descendants(self.pid)))
 
 
 @contextmanager
 def serving(kind: str, models: Models, folder: Path, mlserver: Path | None = None) -> Iterator[Server]:
     """One of the servers: `plain` and `ours` under `mlflow models serve`, `lean`, and `mlserver`."""
-    port, *others = _free_ports(3)
+    port, *others = free_ports(3)
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
@@ -190,10 +190,10 @@ def serving(kind: str, models: Models, folder: Path, mlserver: Path | None = Non
     log = (folder / f"{kind}-{port}.log").open("w")
     with log, subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder) as process:
         try:
-            _wait_for_answer(url, body, process, Path(log.name))
+            wait_for_answer(url, body, process, Path(log.name))
             yield Server(url, process.pid, time.perf_counter() - begin)
         finally:
-            pids = _descendants(process.pid)
+            pids = descendants(process.pid)
             process.terminate()
             try:
                 process.wait(10)
@@ -214,7 +214,7 @@ def command(text: str) -> Path:
 
 def heavy_imports(models: Models, folder: Path) -> list[str]:
     """Those of `HEAVY` that the lean server imports until it has answered a row and 1000 of them."""
-    [port] = _free_ports(1)
+    [port] = free_ports(1)
     command = [sys.executable, "-X", "importtime", "-m", "proto_model", "serve", "-m", str(models.ours)]
     log = folder / "imports.log"
     with (
@@ -224,7 +224,7 @@ def heavy_imports(models: Models, folder: Path) -> list[str]:
         try:
             for n_rows in (1, 1000):
                 body = models.body(folder, n_rows).read_bytes()
-                _wait_for_answer(f"http://127.0.0.1:{port}/invocations", body, process, log)
+                wait_for_answer(f"http://127.0.0.1:{port}/invocations", body, process, log)
         finally:
             process.terminate()
     lines = [line for line in log.read_text().splitlines() if line.startswith("import time:")]
@@ -248,7 +248,8 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _wait_for_answer(url: str, body: bytes, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for_answer(url: str, body: bytes, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Return when a server answers a body; RuntimeError with its log if it has ended."""
     end = time.monotonic() + 300
     while True:
         try:
@@ -276,7 +277,8 @@ def _write_mlserver_folder(home: Path, model: Path, port: int, others: list[int]
     (home / "model-settings.json").write_text(json.dumps(model_settings))
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago."""
     probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [probe.getsockname()[1] for probe in probes]
     for probe in probes:
@@ -284,12 +286,13 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """Processes that a process has started, and theirs."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return []
-    return [found for child in children for found in (int(child), *_descendants(int(child)))]
+    return [found for child in children for found in (int(child), *descendants(int(child)))]
 
 
 def _memory_mb(pid: int) -> float:

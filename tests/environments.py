@@ -50,8 +50,7 @@ def make(folder: Path, *requirements: str | Path, constraints: Path | None = Non
     if constraints is not None:
         words += ["-c", str(constraints)]
     run_uv("venv", "--python", sys.executable, str(folder))
-    # Its processes are told to write no bytecode where the tests are.
-    run_uv("pip", "install", "--compile-bytecode", "--python", str(folder / "bin" / "python"), *words)
+    run_uv("pip", "install", "--python", str(folder / "bin" / "python"), *words)
 
 
 def run_uv(*arguments: str) -> str:

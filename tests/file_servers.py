@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,13 +19,13 @@ from typing import Any, Literal
 
 from proto_model.serving.mlserver.configs import write_mlserver_configs
 from tests.environments import environment
+from tests.ports import free_ports
 from tests.terminal import START_S
 
 __all__ = [
     "ROOT",
     "Kind",
     "Server",
-    "free_ports",
     "get",
     "mapping",
     "mlserver_python",
@@ -153,13 +152,6 @@ def wait_until(
         assert not (reason := in_vain()), reason
         assert time.monotonic() < until, "waited too long"
         time.sleep(0.05)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports on which nobody listens."""
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 @contextlib.contextmanager

@@ -86,7 +86,6 @@ class Terminal:
         own = ("MLFLOW_", "MAPPER_", "AWS_", "PROTO_MODEL_", "MLSERVER_")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
         kept["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), kept["PATH"]])
-        kept.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process compiles anew what one installed
         self.env = kept | variables
         self._folder = folder
         self._ports = ports

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.stores import fresh_store
 from tests.terminal import START_S
 
@@ -40,9 +40,7 @@ def environment(**variables: str) -> dict[str, str]:
 def tracking_server(folder: Path, *, basic_auth: bool = False) -> Iterator[int]:
     """A real `mlflow server`; its port."""
     fresh_store(folder)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     variables = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     if basic_auth:

@@ -20,7 +20,12 @@ class Backend:
 
     def __init__(self, settings: MapperSettings, metrics: Metrics, path: str = "") -> None:
         def server(url: str) -> ModelServer:
-            login = Login(settings.model_token_file, settings.model_ca_file)
+            login = Login(
+                settings.model_token_file,
+                settings.model_ca_file,
+                settings.model_cert_file,
+                settings.model_key_file,
+            )
             return ModelServer(url.rstrip("/") + path, settings.limits, metrics.model_server, login)
 
         self.metrics = metrics
@@ -31,7 +36,7 @@ class Backend:
         self.answered: Callable[[str], None] = lambda version: None
 
     def refresh(self) -> None:
-        """Look whether the token for the model server has changed."""
+        """Look whether the files for the model server have changed."""
         for server in filter(None, (self.server, self.explainer)):
             server.refresh()
 

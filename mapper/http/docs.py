@@ -60,7 +60,7 @@ def docs_page(
 </head>
 <body class="docs">
 <header><h1>{title}</h1>
-<nav><a href="/">Try it</a> <a href="/openapi.json">OpenAPI</a> <a href="/v1/schema">Schema</a></nav></header>
+<nav><a href="./">Try it</a> <a href="openapi.json">OpenAPI</a> <a href="v1/schema">Schema</a></nav></header>
 <main>
 <p>Predicts <strong>{escape(schema.target)}</strong>, one of
 {", ".join(f"<code>{escape(text)}</code>" for text in schema.class_texts)}.</p>

@@ -9,6 +9,7 @@ the mapper sends.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
 import threading
@@ -67,6 +68,9 @@ class Following:
 
     def _watch(self) -> None:
         while not self._ended.wait(TICK_S):
+            if any([followed.is_swapped() for followed in self._followed.values()]):
+                # A version refers to itself. Unasked, the collector comes after more than a hundred of them.
+                gc.collect()
             for followed in self._followed.values():
                 if followed.is_asked or followed.due <= time.monotonic():
                     followed.is_asked = False
@@ -93,7 +97,13 @@ class Followed:
         self._answered: str | None = None  # version that the model server named last
         self.state: dict[str, Any] = {}  # what keeps it from following, for whoever asks whether it is ready
         self.is_asked = False
+        self._has_swapped = False
         self.due = time.monotonic() + seconds if seconds else float("inf")
+
+    def is_swapped(self) -> bool:
+        """Whether another version has taken over since this was asked last."""
+        before, self._has_swapped = self._has_swapped, False
+        return before
 
     def answered(self, version: str) -> None:
         """Note the version that the model server named; another one than before is a reason to ask."""
@@ -134,6 +144,7 @@ class Followed:
         service = self._models.service(self._name, *self._open(published))
         service.following = self.state
         self._models.swap(self._name, service)
+        self._has_swapped = True
         self._models.backends[self._name].metrics.swapped(self._name)
         self._n_failures = 0
         self._say("", "")

@@ -16,9 +16,11 @@ from mapper.http.metrics import Metrics
 from mapper.http.problem import MEDIA_TYPE, problem_of_status
 from mapper.http.service import MapperService
 from mapper.http.settings import MapperSettings
+from mapper.model_server.client import Gate
 from mapper.registry import PublishedModel
 
 NAMED = "/models/"
+MAX_LINE_BYTES = 512  # of which a path of ours takes less
 
 Opened = tuple[PublishedModel, Application]
 
@@ -84,6 +86,16 @@ class Models:
         ]
         await send({"type": "http.response.start", "status": 404, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    def gate_of(self, beginning: bytes) -> Gate | None:
+        """What a request has to pass, by its first bytes; None for what the model server is not asked."""
+        path = beginning[:MAX_LINE_BYTES].partition(b" ")[2].partition(b" ")[0].partition(b"?")[0]
+        name = self._first
+        if path.startswith(NAMED.encode()):
+            given, slash, path = path[len(NAMED) :].partition(b"/")
+            name, path = given.decode("latin-1"), slash + path
+        service = self._services.get(name)
+        return None if service is None else service.gate_of(path)
 
     def turned_away(self) -> bytes:
         """What a connection is told for which there is no place; counts it."""

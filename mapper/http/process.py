@@ -180,10 +180,11 @@ def _serve(
         settings.drain_s,
         hosts,
         settings.max_bodies_bytes,
-        (HEALTH,),
+        OPEN["health"],
         models.turned_away,
         beat,
         *_protection_of(settings),
+        models.gate_of,
     )
     listener.listen(BACKLOG)
     for warning in (hosts.warning, settings.protection.warning(host)):

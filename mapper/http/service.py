@@ -28,10 +28,11 @@ from mapper.http.metrics import CONTENT_TYPE, Metrics
 from mapper.http.openapi import openapi_document
 from mapper.http.problem import MEDIA_TYPE, PROBLEMS, Problem, forget_frames, problem_of, problem_of_status
 from mapper.http.readiness import Readiness
-from mapper.http.settings import MapperSettings
+from mapper.http.settings import OPEN, MapperSettings
 from mapper.mapping.interfaces import TangoModel
 from mapper.mapping.model import TabularModel
 from mapper.mapping.request import ModelRequest
+from mapper.model_server.client import Gate, ModelServer
 from mapper.registry import PublishedModel
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,8 @@ REFUSED: dict[int, type[errors.MapperError]] = {
     431: errors.HeadTooLargeError,
     503: errors.BusyError,
 }
-HEALTH = "/healthz"  # answered even when too many connections are open
+ASKED = (b"/v1/predict", b"/v1/explain")  # what the model server has to answer
+HEALTH = "/healthz"
 ALIVE = b'{"status":"alive"}'
 BUSY = PROBLEMS[errors.BusyError].name
 NO_ACCESS = PROBLEMS[errors.NoAccessError].name
@@ -139,7 +141,7 @@ class MapperService:
         self._at_work.add(task)
         status, outcome = CANCELLED, "cancelled"
         try:
-            if "fault" in scope and path != HEALTH:
+            if "fault" in scope and path not in OPEN["health"]:
                 answer, outcome = _refused(RefusedError(*scope["fault"]), request_id)
             else:
                 answer, outcome = await self._answer(request, request_id)
@@ -238,8 +240,7 @@ class MapperService:
         explain = request.path == "/v1/explain"
         model = self._application.mapped_by(explain=explain)
         # Who cannot even wait is told so before anything is read or translated.
-        kind = "file" if self._takes == "file" else "explain" if explain else "predict"
-        server = self._explainer_server if kind == "explain" else self._server
+        kind, server = self._asked(explain)
         if self._takes:
             server.check_place(kind)
         body = await request.decoded_body(self._settings.max_body_bytes)
@@ -264,6 +265,19 @@ class MapperService:
         if server is self._server:
             self._readiness.answered()
         return Answer(translated)
+
+    def _asked(self, explain: bool) -> tuple[str, ModelServer]:
+        """Kind of a request, as far as its path tells, and who is asked."""
+        if self._takes == "file":
+            return "file", self._server
+        return ("explain", self._explainer_server) if explain else ("predict", self._server)
+
+    def gate_of(self, path: bytes) -> Gate | None:
+        """What requests of a path pass on their way to the model server."""
+        if path not in ASKED:
+            return None
+        kind, server = self._asked(path == b"/v1/explain")
+        return server.gate(kind)
 
     def _map_body(self, model: TangoModel, request: Request, body: bytes) -> ModelRequest:
         content, not_json = parse_body(body, self._settings.max_rows)

@@ -116,6 +116,10 @@ class MapperSettings:
     model_ca_file: str = _setting(
         "", "PEM file with the authority of the model server's certificate (default: the system's)"
     )
+    model_cert_file: str = _setting(
+        "", "PEM file with a certificate for the model server, if it asks for one (default: none)"
+    )
+    model_key_file: str = _setting("", "PEM file with its key (default: in the same file)")
     allowed_hosts: str = _setting(
         "",
         "further names that clients may use, separated by commas; *.example.com for all names below one, * "
@@ -123,8 +127,8 @@ class MapperSettings:
     )
     workers: int = _setting(1, "number of processes")
     max_connections: int = _setting(
-        800,
-        "client connections in use at once in each process; more get a 503 (each takes a file descriptor)",
+        4096,
+        "client connections in use at once in each process; more wait (each takes a file descriptor)",
     )
     max_body_bytes: int = _setting(16 * 1024 * 1024, "largest body of a request")
     max_bodies_bytes: int = _setting(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,6 +25,10 @@ TYPES = ("double", "long", "boolean", "string", "date", "datetime", "text")
 TASKS = ("classification",)
 POLICIES = ("learned", "closed", "open")
 MAJOR_VERSION = "1"
+LABELS: dict[str, tuple[type, ...]] = {
+    "string": (str,), "boolean": (bool,), "long": (int, float), "double": (int, float)
+}  # fmt: skip
+MAX_TERMS = 48
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,8 @@ class ModelSchema:
                 raise SchemaError(f"{known}, not {version}. {advice}")
             if task not in TASKS:
                 raise SchemaError(f"This release knows the task {', '.join(TASKS)}, not {task!r}. {advice}")
+            if not isinstance(content["classes"], list):
+                raise ValueError("classes are not a list")
             schema = cls(
                 model_name=content["model_name"],
                 task=task,
@@ -152,13 +159,10 @@ class ModelSchema:
                 features=tuple(_feature(item) for item in content["features"]),
                 content=dict(content),
             )
-            content["target"]["type"]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise SchemaError(f"Not a model schema: {error!r}. Was schema.json edited by hand?") from error
-        if not schema.features or not schema.classes:
-            raise SchemaError("Not a model schema: it needs at least one feature and one class.")
-        if len(set(schema.feature_names)) < len(schema.features):
-            raise SchemaError("Not a model schema: two features have the same name.")
+            _check(schema, content["target"]["type"])
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            told = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+            raise SchemaError(f"Not a model schema: {told}. Was schema.json edited by hand?") from error
         return schema
 
     @classmethod
@@ -203,12 +207,54 @@ def class_text(label: Label) -> str:
     return str(label).lower() if isinstance(label, bool) else str(label)
 
 
+def _check(schema: ModelSchema, target_type: str) -> None:
+    """Raise a ValueError if a schema contradicts itself; the model's side refuses the same."""
+    if not schema.features or not schema.classes:
+        raise ValueError("it needs at least one feature and one class")
+    if not all(map(_is_text, (schema.model_name, schema.target, *schema.feature_names))):
+        raise ValueError("a name is no text")
+    if len(set(schema.feature_names)) < len(schema.features):
+        raise ValueError("two features have the same name")
+    for feature in schema.features:
+        if fault := _fault(feature):
+            raise ValueError(f"feature {feature.name!r} {fault}")
+    for label in schema.classes:
+        is_label = type(label) in LABELS[target_type] and (isinstance(label, str) or math.isfinite(label))
+        if not is_label or (isinstance(label, str) and not _is_text(label)):
+            raise ValueError(f"class {label!r} is no {target_type}")
+    if len(set(schema.classes)) < len(schema.classes):
+        raise ValueError("two classes are the same")
+
+
+def _fault(feature: Feature) -> str | None:
+    if type(feature.nullable) is not bool:
+        return f"has nullable {feature.nullable!r}, true or false expected"
+    for key, words in (("categories", feature.categories), ("terms", feature.terms)):
+        if not all(map(_is_text, words)) or len(set(words)) < len(words):
+            return f"has {key} that are no texts, or one twice"
+    if feature.type == "text" and not 1 <= len(feature.terms) <= MAX_TERMS:
+        return f"has {len(feature.terms)} terms, 1 to {MAX_TERMS} expected"
+    if not _is_text(feature.most_frequent):
+        return "has a most frequent category that is no text"
+    if not all(map(math.isfinite, (feature.minimum, feature.maximum, feature.median))):
+        return "has a range that is not of finite numbers"
+    return "has a minimum above its maximum" if feature.minimum > feature.maximum else None
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it is a text that can be written: half a surrogate pair cannot."""
+    return isinstance(value, str) and not any("\ud800" <= sign <= "\udfff" for sign in value)
+
+
 def _feature(item: Mapping[str, Any]) -> Feature:
     """Feature from its JSON object."""
     kind = item["type"]
     if kind not in TYPES or not isinstance(item["name"], str):
         raise ValueError(f"feature {item['name']!r} has type {kind!r}, one of {', '.join(TYPES)} expected")
-    name, nullable = item["name"], bool(item["nullable"])
+    name, nullable = item["name"], item["nullable"]
+    for key in ("categories", "terms"):
+        if not isinstance(item.get(key, []), list):
+            raise ValueError(f"{key} of feature {name!r} are not a list")
     more = {"values": item.get("values", POLICIES[0]), "text": item.get("text", "")}
     if kind == "string":
         most_frequent = item["most_frequent"]

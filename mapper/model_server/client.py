@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,9 +19,12 @@ from mapper.model_server.connection import Connection, HttpAnswer
 from mapper.model_server.login import Login
 from mapper.model_server.proxy import shown_url
 
+logger = logging.getLogger(__name__)
+
 VERSION_HEADER = b"x-model-version"
 MAX_VERSION_CHARACTERS = 64
 RETRY_PAUSES_S = (0.05, 0.25)
+CROWD = 32  # requests that wait in a gate where others can wait elsewhere
 BUSY = "Too many requests are waiting for the model server. Try again shortly."
 
 
@@ -39,25 +43,31 @@ class Limits:
 
 
 class Gate:
-    """Lets so many in at once, lets so many wait, and turns the others away."""
+    """Lets so many in at once, lets so many wait, and turns the others away.
+
+    `room` is how many more may come before others should wait elsewhere, if they can.
+    """
 
     def __init__(self, max_concurrent: int, max_waiting: int) -> None:
         self._places = asyncio.Semaphore(max_concurrent)
         self._left = max_waiting
+        self.room = max_concurrent + min(CROWD, max_waiting // 2)
 
     async def __aenter__(self) -> bool:
         """Wait for a place; whether there was none at once. Raises BusyError when too many wait already."""
-        if not self._places.locked():
-            await self._places.acquire()
-            return False
-        if self._left == 0:
+        has_to_wait = self._places.locked()
+        if has_to_wait and self._left == 0:
             raise errors.BusyError(BUSY)
-        self._left -= 1
+        self._left -= has_to_wait
+        self.room -= 1
         try:
             await self._places.acquire()
+        except BaseException:
+            self.room += 1
+            raise
         finally:
-            self._left += 1
-        return True
+            self._left += has_to_wait
+        return has_to_wait
 
     @property
     def is_full(self) -> bool:
@@ -66,6 +76,7 @@ class Gate:
 
     async def __aexit__(self, *_: object) -> None:
         """Give the place to the next one."""
+        self.room += 1
         self._places.release()
 
 
@@ -102,9 +113,17 @@ class ModelServer:
         self._gates = {kind: Gate(limit.max_concurrent, limit.max_waiting) for kind in self._timeouts}
 
     def refresh(self) -> None:
-        """Read the token again if its file has changed."""
+        """Read the files of the login again if they have changed; TLS is for new connections."""
         if self._login.refresh():
             self._head = _request_head(self._url, "POST", "/invocations", self._login)
+            try:
+                self._ssl = self._login.context(self._url)
+            except errors.SettingsError as error:  # perhaps only one of two files is there yet
+                logger.error("%s What was read last is used.", error)
+
+    def gate(self, kind: str) -> Gate:
+        """What requests of a kind pass."""
+        return self._gates[kind]
 
     def check_place(self, kind: str) -> None:
         """Nothing, when a request of a kind would get a place or could wait; else raises BusyError."""

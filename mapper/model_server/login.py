@@ -6,7 +6,6 @@ import logging
 import os
 import ssl
 import stat
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,29 +18,40 @@ MAX_FILE_CHARACTERS = 64 * 1024
 
 
 class Login:
-    """Token of a file, which is read again when it changes, and an authority of certificates.
+    """Token of a file, an authority of certificates, and a certificate of its own.
 
-    Without a token, the user name and password in a URL count. Raises SettingsError if a file cannot be used.
+    All are read again when changed. Without a token, the user name and password in a URL count. Raises
+    SettingsError if a file cannot be used.
     """
 
-    def __init__(self, token_file: str = "", ca_file: str = "") -> None:
+    def __init__(
+        self, token_file: str = "", ca_file: str = "", cert_file: str = "", key_file: str = ""
+    ) -> None:
+        if key_file and not cert_file:
+            raise SettingsError(f"The key {key_file} is given without its certificate. Give both.")
         self._path = Path(token_file) if token_file else None
-        self._ca_file = ca_file
+        self._ca_file, self._cert_file, self._key_file = ca_file, cert_file, key_file
         self._seen: tuple[int, ...] = ()
         self._token = ""
-        self.refresh()
+        self._refresh_token()
+        self._seen_of_files = self._watched()
 
     def refresh(self) -> bool:
-        """Read the file again if it has changed; whether there is another token now.
+        """Read the files again that have changed; whether there is something else to send or to trust now."""
+        seen = self._watched()
+        changed = seen != self._seen_of_files
+        self._seen_of_files = seen
+        return self._refresh_token() or changed
 
-        If it cannot be read any more, the token that was read last is sent.
-        """
+    def _watched(self) -> list[tuple[int, ...]]:
+        """What changes when the files for TLS do."""
+        return [_stat(Path(name)) for name in (self._ca_file, self._cert_file, self._key_file) if name]
+
+    def _refresh_token(self) -> bool:
+        """Whether there is another token now; if it cannot be read any more, the one read last is sent."""
         if self._path is None:
             return False
-        seen: tuple[int, ...] = ()
-        with suppress(OSError):
-            found = os.stat(self._path)
-            seen = (found.st_mtime_ns, found.st_size, found.st_ino)
+        seen = _stat(self._path)
         if seen == self._seen and self._token:
             return False
         self._seen = seen
@@ -68,10 +78,32 @@ class Login:
         if urlsplit(url).scheme != "https":
             return None
         try:
-            return ssl.create_default_context(cafile=self._ca_file or None)
+            context = ssl.create_default_context(cafile=self._ca_file or None)
         except OSError as error:
             reason = error.strerror or str(error)
             raise SettingsError(f"The authority {self._ca_file} cannot be used: {reason}.") from error
+        if self._cert_file:
+            try:
+                context.load_cert_chain(self._cert_file, self._key_file or None, _no_password)
+            except (OSError, ValueError) as error:  # ssl.SSLError is one
+                reason = getattr(error, "strerror", None) or str(error)
+                raise SettingsError(
+                    f"The certificate {self._cert_file} with its key cannot be used: {reason}. Give "
+                    "PEM files, the key without a password."
+                ) from error
+        return context
+
+
+def _no_password() -> str:
+    raise ValueError("the key has a password")
+
+
+def _stat(path: Path) -> tuple[int, ...]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _token(path: Path) -> str:

@@ -1,1 +1,1 @@
-"""A soak: the real servers under load, kills, rolling restarts, faults, crowds and hostile bytes at once."""
+"""Soaks: the real servers under load, faults and promotions for long, with every answer checked."""

@@ -59,12 +59,12 @@ async def soak(args: argparse.Namespace, store: ObjectStore, folder: Path, recor
         work += [troubles.kill(), troubles.exchange(), troubles.faults(), troubles.watch(2.0)]
         work += [troubles.crowds(Crowd(stage, record, rng))]
         record.restart_clock()
-        await _for(60 * args.minutes, work)
+        await for_a_while(60 * args.minutes, work)
         for left in stage.temp.iterdir():
             record.unforeseen("files server", f"left {left.name} behind")
 
 
-async def _for(seconds: float, work: list[Any]) -> None:
+async def for_a_while(seconds: float, work: list[Any]) -> None:
     """Have it all go on for a while; what fails by itself is a mistake in here, and raised."""
     tasks = [asyncio.create_task(each) for each in work]
     stopped = asyncio.Event()

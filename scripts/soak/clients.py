@@ -95,7 +95,7 @@ class Steady:
         """What is wrong with an answer; empty if all of it is what one of the two versions says."""
         content = reply.json()
         try:
-            rows, echoed = _rows(kind, content)
+            rows, echoed = rows_of(kind, content)
             explained = all(row.pop("explanation")["rule"] for row in rows) if explain else True
         except (KeyError, TypeError, AttributeError, ValueError):
             return f"unreadable: {reply.body[:300]!r}"
@@ -107,7 +107,7 @@ class Steady:
         return f"rows {places} got {json.dumps(rows)[:500]}"
 
 
-def _rows(kind: str, content: Any) -> tuple[list[dict[str, Any]], str | None]:
+def rows_of(kind: str, content: Any) -> tuple[list[dict[str, Any]], str | None]:
     """Rows of an answer in the words of `/invocations`, and the request that it says it answers."""
     if kind == "invocations":
         return list(content["predictions"]), None

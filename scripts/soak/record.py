@@ -106,7 +106,7 @@ class Record:
     def sample(self, roots: dict[str, int]) -> None:
         """Look at the processes of servers, by the name of each and its first process."""
         now = time.monotonic()
-        parents, memory = _processes()
+        parents, memory = processes()
         for name, root in roots.items():
             workers = [pid for pid, parent in parents.items() if parent == root]
             for pid in (root, *workers):
@@ -114,22 +114,23 @@ class Record:
                     continue
                 role = f"{name} {'supervisor' if pid == root and workers else 'worker'}"
                 born = self._born.setdefault(pid, now)
-                self.samples.append(Sample(role, pid, now - born, memory[pid], _descriptors(pid)))
+                self.samples.append(Sample(role, pid, now - born, memory[pid], descriptors(pid)))
 
 
 def children(pid: int) -> list[int]:
     """Processes that a process has started."""
-    return [child for child, parent in _processes()[0].items() if parent == pid]
+    return [child for child, parent in processes()[0].items() if parent == pid]
 
 
-def _processes() -> tuple[dict[int, int], dict[int, int]]:
+def processes() -> tuple[dict[int, int], dict[int, int]]:
     """Parent and memory of each process."""
     listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,rss="], capture_output=True, text=True, check=True)
     rows = [list(map(int, line.split())) for line in listed.stdout.splitlines()]
     return {pid: parent for pid, parent, _ in rows}, {pid: 1024 * rss for pid, _, rss in rows}
 
 
-def _descriptors(pid: int) -> int | None:
+def descriptors(pid: int) -> int | None:
+    """Open descriptors of a process; None where the system does not tell, or it has ended."""
     try:
         return len(os.listdir(f"/proc/{pid}/fd"))
     except OSError:
@@ -158,14 +159,14 @@ def slope_per_hour(samples: list[Sample], values: list[float], warm_s: float) ->
 def summary(record: Record) -> dict[str, Any]:
     """The report as JSON."""
     seconds = time.monotonic() - record.begin
-    processes = []
+    rows = []
     for role in sorted({sample.role for sample in record.samples}):
         samples = [sample for sample in record.samples if sample.role == role]
         warm_s = min(60.0, seconds / 10)
         known = [sample for sample in samples if sample.descriptors is not None]
         memory = slope_per_hour(samples, [sample.rss / MIB for sample in samples], warm_s)
         opened = slope_per_hour(known, [float(sample.descriptors or 0) for sample in known], warm_s)
-        processes.append(
+        rows.append(
             {
                 "role": role,
                 "processes": len({sample.pid for sample in samples}),
@@ -190,7 +191,7 @@ def summary(record: Record) -> dict[str, Any]:
         "unexpected_examples": record.examples,
         "wrong_answers": record.n_wrong,
         "wrong_examples": record.wrong,
-        "processes": processes,
+        "processes": rows,
     }
 
 
@@ -207,13 +208,13 @@ def markdown(content: dict[str, Any]) -> str:
         "Done to the servers: "
         + ", ".join(f"{n} times {what}" for what, n in content["disturbances"].items()),
         "",
-        *_table(("client", "outcome", "requests"), content["outcomes"]),
-        *_table(("client", "error", "cause", "expected"), content["expected_errors"]),
-        *_table(("client", "error", "unexpected"), content["unexpected_errors"]),
-        *_table(
+        *table(("client", "outcome", "requests"), content["outcomes"]),
+        *table(("client", "error", "cause", "expected"), content["expected_errors"]),
+        *table(("client", "error", "unexpected"), content["unexpected_errors"]),
+        *table(
             ("client", "sent again, because an idle connection had been closed"), content["resent"].items()
         ),
-        *_table(
+        *table(
             (
                 "process",
                 "n",
@@ -236,7 +237,8 @@ def markdown(content: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _table(names: tuple[str, ...], rows: Iterable[Iterable[Any]]) -> list[str]:
+def table(names: tuple[str, ...], rows: Iterable[Iterable[Any]]) -> list[str]:
+    """Lines of a table; none if it has no rows."""
     cells = [["-" if cell is None else str(cell) for cell in row] for row in rows]
     if not cells:
         return []

@@ -88,14 +88,14 @@ def make_models(folder: Path) -> Models:
                 signature=signature,
                 input_example=example,
             )
-        made.append(Version(place / "model", _answers(pipeline, data.schema.classes, table)))
+        made.append(Version(place / "model", answers_of(pipeline, data.schema.classes, table)))
     names = list(data.schema.feature_names)
     records = [dict(zip(names, map(float, row), strict=True)) for row in table[names].to_numpy()]
     schema = folder / "rows-0" / "bundle" / "schema.json"
     return Models((made[0], made[1]), made[2], records, names, schema)
 
 
-def _answers(pipeline: Any, classes: Any, table: Any) -> list[dict[str, Any]]:
+def answers_of(pipeline: Any, classes: Any, table: Any) -> list[dict[str, Any]]:
     """Each row's answer as the model server writes it, computed by scikit-learn."""
     shares = pipeline.predict_proba(table)
     labels = [classes[position] for position in shares.argmax(axis=1)]

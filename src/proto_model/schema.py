@@ -8,11 +8,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from proto_model.errors import ArtifactError
 
@@ -39,6 +40,11 @@ SECONDS_OF: dict[str, int] = {"date": 86_400, "datetime": 1}
 DATE_TYPES = tuple(SECONDS_OF)
 _EPOCH = datetime(1970, 1, 1)
 _RANGE = ("minimum", "maximum", "median")
+
+_LABELS: dict[str, tuple[type, ...]] = {
+    "string": (str,), "boolean": (bool,), "long": (int, float), "double": (int, float)
+}  # fmt: skip
+_MAX_TERMS = 48  # bits of a float64, and a few less
 
 TASKS = ("classification",)
 """What a model of this release can be for; `proto_model.model.KINDS` has what depends on it."""
@@ -101,6 +107,8 @@ class Feature:
         values: dict[str, Any] = dict(item)
         for key in ("categories", "terms"):
             if values.get(key) is not None:
+                if not isinstance(values[key], list):
+                    raise ValueError(f"{key} of feature {values.get('name')!r} are not a list")
                 values[key] = tuple(values[key])
         if values.get("type") in DATE_TYPES:
             values |= {key: _date_code(values[key], values["type"]) for key in _RANGE if key in values}
@@ -159,6 +167,20 @@ class ModelSchema:
         }
         return hashlib.sha256(json.dumps(essence, sort_keys=True).encode()).hexdigest()[:16]
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 that two schemas share when a forest of one gives the answers of the other.
+
+        The order of features, categories, terms and classes counts; ranges and names of model and target do
+        not.
+        """
+        essence = [
+            self.target_type,
+            list(self.classes),
+            [[f.name, f.type, f.nullable, f.categories, f.terms] for f in self.features],
+        ]
+        return hashlib.sha256(json.dumps(essence).encode()).hexdigest()
+
     def to_dict(self) -> dict[str, Any]:
         """JSON object of the schema."""
         return {
@@ -187,7 +209,7 @@ class ModelSchema:
                     "Use the release of this package that wrote the model."
                 )
             features = tuple(Feature.from_dict(item) for item in content["features"])
-            return cls(
+            schema = cls(
                 model_name=content["model_name"],
                 target=content["target"]["name"],
                 target_type=content["target"]["type"],
@@ -196,8 +218,13 @@ class ModelSchema:
                 schema_version=version,
                 task=task,
             )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ArtifactError(f"Not a model schema: {error!r}. Download the model again.") from error
+            if not isinstance(content["classes"], list):
+                raise ValueError("classes are not a list")
+            _check(schema)
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+            told = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+            raise ArtifactError(f"Not a model schema: {told}. Download the model again.") from error
+        return schema
 
     def write(self, path: Path) -> None:
         """Write `schema.json`."""
@@ -209,8 +236,13 @@ class ModelSchema:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
-            raise ArtifactError(f"Cannot read {path} as a model schema: {error}") from error
-        return cls.from_dict(content)
+            raise ArtifactError(
+                f"Cannot read {path} as a model schema: {error}. Download the whole model, or log it again."
+            ) from error
+        try:
+            return cls.from_dict(content)
+        except ArtifactError as error:
+            raise ArtifactError(f"{path}: {error}") from error
 
 
 def date_text(code: float, kind: str) -> str:
@@ -232,6 +264,54 @@ def _date_code(text: str, kind: str) -> float:
     """Code of a date that `date_text` has written; a ValueError when it has not."""
     moment = datetime.fromisoformat(text).replace(tzinfo=None)
     return float((moment - _EPOCH) // timedelta(seconds=SECONDS_OF[kind]))
+
+
+def _check(schema: ModelSchema) -> None:
+    """Raise a ValueError if a schema contradicts itself."""
+    for text in (schema.model_name, schema.target, *schema.feature_names):
+        if not _is_text(text):
+            raise ValueError(f"{text!r} is no name")
+    if not schema.features or len(set(schema.feature_names)) < len(schema.features):
+        raise ValueError("it has no features, or two of the same name")
+    for feature in schema.features:
+        if fault := _feature_fault(feature):
+            raise ValueError(f"feature {feature.name!r} {fault}")
+    expected = _LABELS[schema.target_type]
+    for label in schema.classes:
+        if type(label) not in expected or (type(label) is float and not math.isfinite(label)):
+            raise ValueError(f"class {label!r} is no {schema.target_type}")
+        if isinstance(label, str) and not _is_text(label):
+            raise ValueError(f"class {label!r} is no text")
+    if not schema.classes or len(set(schema.classes)) < len(schema.classes):
+        raise ValueError("it has no classes, or one twice")
+
+
+def _feature_fault(feature: Feature) -> str | None:
+    """What is wrong with a feature, or None."""
+    if feature.type not in get_args(FeatureType):
+        return f"has type {feature.type!r}, one of {', '.join(get_args(FeatureType))} expected"
+    if type(feature.nullable) is not bool:
+        return f"has nullable {feature.nullable!r}, true or false expected"
+    for kind, key, words in (("string", "categories", feature.categories), ("text", "terms", feature.terms)):
+        if (words is not None) != (feature.type == kind):
+            return f"of type {feature.type!r} has {key}" if words is not None else f"has no {key}"
+        if words is not None and (not all(map(_is_text, words)) or len(set(words)) < len(words)):
+            return f"has {key} that are no texts, or one twice"
+    if feature.terms is not None and not 1 <= len(feature.terms) <= _MAX_TERMS:
+        return f"has {len(feature.terms)} terms, 1 to {_MAX_TERMS} expected"
+    if feature.most_frequent is not None and not _is_text(feature.most_frequent):
+        return "has a most frequent category that is no text"
+    numbers = [n for n in (feature.minimum, feature.maximum, feature.median) if n is not None]
+    if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+        return "has a range that is not of finite numbers"
+    if feature.minimum is not None and feature.maximum is not None and feature.minimum > feature.maximum:
+        return "has a minimum above its maximum"
+    return None
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it is a text that can be written: half a surrogate pair cannot."""
+    return isinstance(value, str) and not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
 def _label_text(label: Label) -> str:

@@ -18,11 +18,24 @@ DASHBOARD: dict[str, Any] = json.loads(
 SCRAPED = {"job", "instance", "namespace", "pod"}
 
 
+def panels() -> list[tuple[str, str]]:
+    """Title of each panel and what it asks, once per query."""
+    return [
+        (panel["title"], _asked(target["expr"]))
+        for panel in DASHBOARD["panels"]
+        for target in panel.get("targets", [])
+    ]
+
+
+def _asked(text: str) -> str:
+    """A query as Grafana sends it for a range of an hour and every job."""
+    return text.replace("$__rate_interval", "1m").replace("$job", ".*")
+
+
 def expressions() -> list[str]:
     """All queries, as Prometheus gets them."""
     return [
-        text.replace("$__rate_interval", "1m")
-        .replace("$job", ".*")
+        _asked(text)
         .replace("<<.Series>>", series)
         .replace("<<.LabelMatchers>>", 'namespace="a"')
         .replace("<<.GroupBy>>", "pod")

@@ -16,7 +16,19 @@ DEPLOY = ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
 OVERLAYS = ("staging", "production")
 
-_KNOWN = {"apiVersion", "kind", "resources", "namespace", "labels", "patches", "images", "commonAnnotations"}
+ACCESS = KUBERNETES / "components" / "access"
+
+_KNOWN = {
+    "apiVersion",
+    "kind",
+    "resources",
+    "components",
+    "namespace",
+    "labels",
+    "patches",
+    "images",
+    "commonAnnotations",
+}
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
@@ -24,17 +36,31 @@ def documents(path: Path) -> list[dict[str, Any]]:
     return [document for document in yaml.safe_load_all(path.read_text(encoding="utf-8")) if document]
 
 
-def rendered(folder: Path) -> list[dict[str, Any]]:
-    """Resources of a kustomization."""
-    (kustomization,) = documents(folder / "kustomization.yaml")
-    assert set(kustomization) <= _KNOWN, set(kustomization) - _KNOWN
+def rendered(folder: Path, *components: Path) -> list[dict[str, Any]]:
+    """Resources of a kustomization, as if it named some further components."""
+    kustomization = _kustomization(folder, "Kustomization")
     resources: list[dict[str, Any]] = []
     for name in kustomization["resources"]:
         resources += rendered(folder / name) if (folder / name).is_dir() else documents(folder / name)
     resources = copy.deepcopy(resources)
+    for component in (*(folder / name for name in kustomization.get("components", [])), *components):
+        _apply(_kustomization(component, "Component"), resources)
+    _apply(kustomization, resources)
+    return resources
+
+
+def _kustomization(folder: Path, kind: str) -> dict[str, Any]:
+    (kustomization,) = documents(folder / "kustomization.yaml")
+    assert set(kustomization) <= _KNOWN, set(kustomization) - _KNOWN
+    assert kustomization["kind"] == kind
+    return kustomization
+
+
+def _apply(kustomization: dict[str, Any], resources: list[dict[str, Any]]) -> None:
+    """What a kustomization or a component changes about resources."""
     for patch in kustomization.get("patches", []):
         found = [resource for resource in resources if _is(resource, patch["target"])]
-        assert found, f"{folder}: nothing is {patch['target']}"
+        assert found, f"nothing is {patch['target']}"
         for resource in found:
             for operation in yaml.safe_load(patch["patch"]):
                 _change(resource, **operation)
@@ -50,7 +76,6 @@ def rendered(folder: Path) -> list[dict[str, Any]]:
                 if container["image"] == image["name"]:
                     end = f"@{image['digest']}" if "digest" in image else f":{image['newTag']}"
                     container["image"] = image["newName"] + end
-    return resources
 
 
 def containers(resource: dict[str, Any]) -> list[dict[str, Any]]:

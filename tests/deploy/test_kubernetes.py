@@ -14,17 +14,20 @@ from mapper.http.settings import PREFIX, MapperSettings
 from proto_model.cli import container, serve
 from proto_model.deployment.image.recipe import PORT
 from proto_model.deployment.image.rootfs import USER
-from tests.deploy.kustomization import DEPLOY, KUBERNETES, OVERLAYS, containers, documents, rendered
+from tests.deploy.kustomization import ACCESS, DEPLOY, KUBERNETES, OVERLAYS, containers, documents, rendered
 from tests.deploy.published import kserve_faults, kubernetes_validate
 
 MINORS = ("1.33.1", "1.34.1", "1.35.0", "1.36.0", "1.37.0")
 FOLDERS = [KUBERNETES / "overlays" / name for name in OVERLAYS] + [DEPLOY / "kserve"]
+RENDERED = {folder.name: rendered(folder) for folder in FOLDERS[:2]}
+RENDERED["access"] = rendered(FOLDERS[1], ACCESS)
 DEPLOYMENTS = [
-    pytest.param(resource, id=f"{folder.name}-{resource['metadata']['name']}")
-    for folder in FOLDERS[:2]
-    for resource in rendered(folder)
+    pytest.param(resource, id=f"{name}-{resource['metadata']['name']}")
+    for name, resources in RENDERED.items()
+    for resource in resources
     if resource["kind"] == "Deployment"
 ]
+SECRET_MODE = 0o440  # of what the services' group alone may read
 ENDING_S = 5
 """After its drain time, a server takes a few seconds to end."""
 
@@ -32,7 +35,7 @@ ENDING_S = 5
 @pytest.mark.parametrize("version", MINORS)
 def test_kubernetes_takes_every_manifest(version: str, tmp_path: Path):
     path = tmp_path / "all.yaml"
-    resources = [resource for folder in FOLDERS[:2] for resource in rendered(folder)]
+    resources = [resource for found in RENDERED.values() for resource in found]
     path.write_text(yaml.safe_dump_all([*resources, _pod_of_the_runtime()]))
 
     done = subprocess.run(
@@ -120,11 +123,63 @@ def test_a_pod_has_no_more_rights_than_it_needs(deployment: dict[str, Any]):
         "capabilities": {"drop": ["ALL"]},
     }
     # The root file system is read-only: temporary files need a place, and it is the only one.
-    (mount,) = one["volumeMounts"]
-    assert mount == {"name": "temporary", "mountPath": "/tmp"}
-    assert [(volume["name"], set(volume)) for volume in pod["volumes"]] == [
-        ("temporary", {"name", "emptyDir"})
+    temporary, *secrets = one["volumeMounts"]
+    assert temporary == {"name": "temporary", "mountPath": "/tmp"}
+    assert all(mount["readOnly"] for mount in secrets)
+    assert [mount["name"] for mount in one["volumeMounts"]] == [volume["name"] for volume in pod["volumes"]]
+    first, *others = pod["volumes"]
+    assert set(first) == {"name", "emptyDir"}
+    for volume in others:
+        assert (volume.get("secret") or volume["projected"])["defaultMode"] == SECRET_MODE
+
+
+def test_with_the_component_both_services_ask_for_tokens_and_speak_tls():
+    deployments = {one["metadata"]["name"]: one for one in RENDERED["access"] if one["kind"] == "Deployment"}
+    (mapper,), (server,) = containers(deployments["mapper"]), containers(deployments["model-server"])
+    settings = MapperSettings.load({item["name"]: item["value"] for item in mapper["env"]}, {})
+    options = _served(server["args"])
+    names = [item["name"] for item in mapper["env"]]
+
+    assert len(names) == len(set(names))
+    assert settings.model_server_url == "https://model-server"
+    for protection in (settings, options):
+        assert protection.open == "health,metrics"
+    places = {
+        "mapper": [settings.model_token_file, settings.model_ca_file, *_files(settings)],
+        "model-server": _files(options),
+    }
+    for name, deployment in deployments.items():
+        assert set(places[name]) <= set(_mounted_files(deployment))
+    ports = {
+        one["metadata"]["name"]: one["spec"]["ports"]
+        for one in RENDERED["access"]
+        if one["kind"] == "Service"
+    }
+    assert [[(port["port"], port["targetPort"]) for port in found] for found in ports.values()] == [
+        [(443, "http")],
+        [(443, "http")],
     ]
+
+
+def _files(protection: Any) -> list[str]:
+    return [protection.token_file, protection.tls_cert, protection.tls_key]
+
+
+def _mounted_files(deployment: dict[str, Any]) -> list[str]:
+    """Paths of the files that the Secrets of docs/deployment.md become."""
+    keys = {"tokens": ["tokens"], "tls": ["tls.crt", "tls.key", "ca.crt"]}
+    (one,) = containers(deployment)
+    volumes = {volume["name"]: volume for volume in deployment["spec"]["template"]["spec"]["volumes"]}
+    found = []
+    for mount in one["volumeMounts"]:
+        volume = volumes[mount["name"]]
+        if "secret" in volume:
+            names = keys[volume["secret"]["secretName"].rpartition("-")[2]]
+        else:
+            sources = volume.get("projected", {}).get("sources", [])
+            names = [item["path"] for source in sources for item in source["secret"]["items"]]
+        found += [f"{mount['mountPath']}/{name}" for name in names]
+    return found
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS)

@@ -23,8 +23,7 @@ from typing import Any
 HAS_ATHERIS = importlib.util.find_spec("atheris") is not None
 INSTRUMENTED = ["proto_model", "mapper"]
 MAX_BYTES = 4096
-EXAMPLES = 300  # of hypothesis, between two looks at the clock
-SAME_EXAMPLES = 1000  # where every run shall have the same
+EXAMPLES = 300  # of hypothesis, between two looks at the clock, or in all where every run shall have the same
 
 
 class Findings:
@@ -94,7 +93,7 @@ def with_hypothesis(name: str, seconds: float, folder: Path) -> dict[str, Any]:
     )
 
     @settings(
-        max_examples=SAME_EXAMPLES if settings.default.derandomize else EXAMPLES,
+        max_examples=EXAMPLES,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),

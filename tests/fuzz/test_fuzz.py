@@ -1,4 +1,4 @@
-"""Fuzzing in short: the saved corpus, then about five seconds of changes of it for each parser.
+"""Fuzzing in short: the saved corpus, then about two seconds of changes of it for each parser.
 
 `make fuzz` is the long form. What it found is below, by name.
 """
@@ -15,7 +15,7 @@ import pytest
 from tests.fuzz import engines, files
 from tests.fuzz.targets import TARGETS, corpus_of, dump, load
 
-SECONDS = 5.0
+SECONDS = 2.0
 # pyarrow, of a CSV row that has neither the right width nor valid UTF-8: see the last test.
 IGNORED = "ignore:Exception ignored in.*CsvReader:pytest.PytestUnraisableExceptionWarning"
 ROOT = Path(__file__).parents[2]

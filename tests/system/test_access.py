@@ -100,6 +100,20 @@ def scene(tmp_path_factory, model):
             yield folder, lean, mapper, model[1]
 
 
+def test_the_mapper_shows_its_certificate_to_a_server_that_asks_for_one(model, tmp_path):
+    authority = Authority.made(tmp_path)
+    (chain, key), (own, own_key) = authority.issue("server"), authority.issue("mapper")
+    ca = str(tmp_path / "authority.pem")
+    flags = ["-m", str(model[0]), "-p", "0", "--tls-cert", str(chain), "--tls-key", str(key)]
+    with running(tmp_path / "lean.log", "proto_model", "serve", *flags, "--tls-client-ca", ca) as lean:
+        flags = ["--port", "0", "--schema", str(model[0]), "--model-server-url", lean, "--model-ca-file", ca]
+        shown = ["--model-cert-file", str(own), "--model-key-file", str(own_key)]
+        for more, expected in (([], 503), (shown, 200)):
+            with running(tmp_path / "mapper.log", "mapper", "serve", *flags, *more) as mapper:
+                status, text, _ = ask((tmp_path,), f"{mapper}/v1/predict", {"data": model[1]})
+                assert status == expected, text
+
+
 def ask(scene, url, body=None, token=None, wait_s=30):
     """Status, text and headers of an answer, asked again while nothing listens."""
     context = ssl.create_default_context(cafile=scene[0] / "authority.pem")

@@ -25,9 +25,9 @@ from mlflow import MlflowClient
 
 from proto_model.model import Bundle, Predictor, coded_rows
 from proto_model.values import encode
-from tests.stores import fresh_store
-from tests.system.test_models_serve import free_port
+from tests.ports import free_port
 from tests.terminal import START_S
+from tests.trainings import trained_in
 
 pytestmark = pytest.mark.system
 
@@ -86,10 +86,9 @@ def run(folder, *command):
 def folder(tmp_path_factory):
     """Folder with the table, a store, and the versions of a model."""
     folder = tmp_path_factory.mktemp("complaints")
-    fresh_store(folder)
     write_table(folder / "complaints.csv")
-    settings = ("--target", "churn", "--n-candidates", "1", "--registered-model-name", "complaints")
-    run(folder, "proto_model", "train", "--dataset", "complaints.csv", *settings)
+    settings = ("--target", "churn", "--registered-model-name", "complaints")
+    trained_in(folder, "--dataset", "complaints.csv", *settings)
     return folder
 
 
@@ -99,6 +98,11 @@ def bundle(folder):
     model = Path(mlflow.artifacts.download_artifacts(MODEL, dst_path=str(folder / "model")))
     mlflow.set_tracking_uri(None)
     return Bundle.load(model / "artifacts" / "bundle")
+
+
+def model_of(bundle):
+    """Folder of the model that was downloaded, which takes a server seconds less than its version does."""
+    return bundle.folder.parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +225,7 @@ def test_the_mapper_takes_dates_and_texts_and_says_what_is_wrong(folder, bundle)
     port, mapper_port = free_port(), free_port()
     url, mapper = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{mapper_port}"
     (expected,) = Predictor(bundle).answer(coded_rows([ROW], bundle.schema)).records()
-    serve = ("proto_model", "serve", "-m", MODEL, "--port", str(port))
+    serve = ("proto_model", "serve", "-m", str(model_of(bundle)), "--port", str(port))
     options = ("--model-server-url", url, "--schema", str(bundle.folder / "schema.json"))
     map_them = ("mapper", "serve", *options, "--port", str(mapper_port))
     with (
@@ -258,10 +262,11 @@ def test_files_are_scored_as_rows_are(folder, bundle, rows):
         }
     )
     pq.write_table(typed, folder / "rows.parquet")
+    local = str(model_of(bundle))  # the registry is asked once
     rows.to_csv(folder / "rows.csv", index=False)
     rows.to_json(folder / "rows.jsonl", orient="records", lines=True)
-    for source in ("rows.csv", "rows.jsonl", "rows.parquet"):
-        run(folder, "proto_model", "score", "--model", MODEL, "--input", source, "--output", f"{source}.csv")
+    for source, model in (("rows.csv", MODEL), ("rows.jsonl", local), ("rows.parquet", local)):
+        run(folder, "proto_model", "score", "--model", model, "--input", source, "--output", f"{source}.csv")
         found = pacsv.read_csv(folder / f"{source}.csv")["probability_yes"].to_pylist()
         assert found == expected, source
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,14 +21,18 @@ from typing import Any, NamedTuple
 
 import mlflow
 import pytest
+import yaml
 
 from proto_model.cli import container
 from proto_model.serving.http.metrics import STATUSES
-from tests.deploy.dashboard import METRIC, SCRAPED, asked, expressions
-from tests.deploy.kustomization import DEPLOY, KUBERNETES, containers, rendered
+from tests.certificates import Authority
+from tests.deploy.dashboard import METRIC, SCRAPED, asked, expressions, panels
+from tests.deploy.kustomization import ACCESS, DEPLOY, KUBERNETES, containers, rendered
 from tests.deploy.published import promtool
-from tests.file_servers import free_ports, get, post
+from tests.file_servers import get, post
+from tests.ports import free_ports
 from tests.terminal import background
+from tests.trainings import trained_in
 
 pytestmark = pytest.mark.system
 
@@ -53,7 +62,7 @@ class Services(NamedTuple):
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with a store that has versions of a model, the last of them the challenger."""
     folder = tmp_path_factory.mktemp("store")
-    _run("-m", "proto_model", "train", "--dataset", "iris", "--n-candidates", "1", cwd=folder)
+    trained_in(folder, "--dataset", "iris")
     return folder
 
 
@@ -122,6 +131,67 @@ def test_every_probe_is_answered(services: Services):
     assert asked == 9
 
 
+def test_with_the_component_clients_need_a_token_and_the_mapper_has_its_own(mounted: Path, tmp_path: Path):
+    port, mapper_port, health_port, mapper_health_port = [str(free) for free in free_ports(4)]
+    secrets, app, own = tmp_path / "run", "a" * 32, "m" * 32
+    for name, text in {
+        "access/tokens": f"app: {app}\nmapper: {own}\n",
+        "model/token": f"mapper: {own}\n",
+    }.items():
+        (secrets / name).parent.mkdir(parents=True)
+        (secrets / name).write_text(text)
+        (secrets / name).chmod(0o440)
+    (secrets / "tls").mkdir()
+    authority = Authority.made(secrets / "model", "ca")
+    (secrets / "model/ca.pem").rename(secrets / "model/ca.crt")
+    for issued, name in zip(authority.issue("server"), ("crt", "key"), strict=True):
+        issued.rename(secrets / f"tls/tls.{name}")
+    resources = rendered(KUBERNETES / "overlays" / "production", ACCESS)
+    deployed = {one["metadata"]["name"]: containers(one)[0] for one in resources if containers(one)}
+    server = [arg.replace("/run/", f"{secrets}/") for arg in deployed["model-server"]["args"]]
+    variables = {
+        item["name"]: item["value"].replace("/run/", f"{secrets}/") for item in deployed["mapper"]["env"]
+    }
+    assert variables["MAPPER_MODEL_SERVER_URL"] == "https://model-server"
+    variables |= {
+        "MAPPER_MODEL_SERVER_URL": f"https://127.0.0.1:{port}",
+        "MAPPER_SCHEMA": str(mounted / "mapper" / "schema.json"),
+        "MAPPER_PORT": mapper_port,
+        "MAPPER_HEALTH_PORT": mapper_health_port,
+    }
+    environment = os.environ | {"PORT": port, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"} | variables
+    here = ["--host", "127.0.0.1", "--health-port", health_port]
+    context = ssl.create_default_context(cafile=str(secrets / "model/ca.crt"))
+
+    def asked(token: str) -> int:
+        headers = {"Content-Type": "application/json"} | (
+            {"Authorization": f"Bearer {token}"} if token else {}
+        )
+        url = f"https://localhost:{mapper_port}/v1/predict"
+        request = urllib.request.Request(url, json.dumps({"data": ROW}).encode(), headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    with (
+        background(
+            [sys.executable, "-c", CONTAINER, str(mounted), *server, *here],
+            f"http://127.0.0.1:{health_port}/ping", tmp_path, environment, tmp_path,
+        ),
+        background(
+            [sys.executable, "-m", "mapper", *deployed["mapper"]["args"]],
+            f"http://127.0.0.1:{mapper_health_port}/readyz", tmp_path, environment, tmp_path,
+        ),
+    ):  # fmt: skip
+        assert [asked(app), asked(""), asked("x" * 32)] == [200, 401, 401]
+        assert "mapper_client_requests_total" in get(f"http://127.0.0.1:{mapper_health_port}/metrics")
+        counted = get(f"http://127.0.0.1:{health_port}/metrics")
+        assert 'proto_model_client_requests_total{client="mapper"}' in counted
+
+
 def test_a_model_that_kserve_mounts_answers_as_kserve_asks(services: Services):
     url = services.model_server
     described = json.loads(get(f"{url}/v2/models/proto_model"))
@@ -186,6 +256,59 @@ def test_every_query_asks_for_metrics_that_running_services_have(pages: str):
         }
         for grouping in re.findall(r"by \(([^)]*)\)", expression):
             assert set(re.split(r",\s*", grouping)) <= of_all | SCRAPED, expression
+
+
+@pytest.fixture(scope="module")
+def prometheus(services: Services, pages: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a Prometheus that asks both services as deploy/ has it, but every second."""
+    if shutil.which("prometheus") is None:
+        pytest.skip("prometheus is not installed (.ci/run unpacks it from Debian's package)")
+    folder = tmp_path_factory.mktemp("prometheus")
+    settings = yaml.safe_load((DEPLOY / "monitoring" / "prometheus.yaml").read_text())
+    shutil.copy(DEPLOY / "monitoring" / "rules.yaml", folder)
+    settings["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    jobs = {"model-server": services.model_server_health, "mapper": services.mapper_health}
+    settings["scrape_configs"] = [job for job in settings["scrape_configs"] if job["job_name"] in jobs]
+    for job in settings["scrape_configs"]:
+        job["static_configs"] = [{"targets": [jobs[job["job_name"]].removeprefix("http://")]}]
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(settings))
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    command = ["prometheus", "--config.file=prometheus.yaml", "--storage.tsdb.path=data"]
+    command += [f"--web.listen-address=127.0.0.1:{port}"]
+    with background(command, f"{url}/-/ready", folder, dict(os.environ), folder):
+        yield url
+
+
+def test_every_panel_shows_something_of_services_that_are_used(services: Services, prometheus: str):
+    body, rejected = {"data": ROW}, {"data": ROW | {"petal width (cm)": "wide"}}
+    left = panels()
+    end = time.monotonic() + 90
+    while left:
+        assert time.monotonic() < end, "\n".join(f"{title}: {query}" for title, query in left)
+        for _ in range(5):
+            assert post(f"{services.mapper}/v1/predict", body)[0] == 200
+            assert post(f"{services.mapper}/v1/explain", body)[0] == 200
+        assert post(f"{services.mapper}/v1/predict", {"data": ROW | {"petal width (cm)": 1000}})[0] == 200
+        assert post(f"{services.mapper}/v1/predict", rejected)[0] == 422
+        assert post(f"{services.model_server}/invocations", {"dataframe_records": [{}]})[0] == 400
+        left = [(title, query) for title, query in left if not _values(prometheus, query)]
+
+
+def test_no_alert_fires_about_services_that_are_well(prometheus: str):
+    rules = json.loads(get(f"{prometheus}/api/v1/rules"))["data"]["groups"][0]["rules"]
+
+    assert len(rules) >= 6
+    assert [rule.get("lastError", "") for rule in rules] == [""] * len(rules)
+    assert [rule["name"] for rule in rules if rule["state"] == "firing"] == []
+
+
+def _values(prometheus: str, query: str) -> list[float]:
+    """Numbers that a query gives now."""
+    found = json.loads(get(f"{prometheus}/api/v1/query?{urllib.parse.urlencode({'query': query})}"))
+    assert found["status"] == "success", found
+    values = [float(item["value"][1]) for item in found["data"]["result"]]
+    return [value for value in values if not math.isnan(value)]
 
 
 def test_every_status_that_queries_name_is_one_that_the_services_count(pages: str):

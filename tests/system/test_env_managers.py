@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from tests.file_servers import ROOT, free_ports
+from tests.file_servers import ROOT
+from tests.ports import free_port
 from tests.terminal import Terminal
 
 pytestmark = [pytest.mark.system, pytest.mark.sequence]
@@ -32,7 +33,7 @@ def terminal(tmp_path):
     pyenv.write_text(PYENV.format(root=tmp_path / "pyenv", version=version))
     pyenv.chmod(0o755)
     terminal = Terminal(
-        tmp_path / "user", {"5001": str(free_ports(1)[0])}, MLFLOW_ENV_ROOT=str(tmp_path / "environments")
+        tmp_path / "user", {"5001": str(free_port())}, MLFLOW_ENV_ROOT=str(tmp_path / "environments")
     )
     terminal.env["PATH"] = f"{tmp_path / 'bin'}:{terminal.env['PATH']}"
     terminal.env.pop("PYTHONPATH", None)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,13 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
+from proto_model.cli import compare
 from proto_model.model import Bundle, Predictor
 from proto_model.table import TrainingData, encode, load_training_data
 from scripts.object_store import ObjectStore
 from tests.file_servers import ROOT, Server, mapping, post, serving
 from tests.stores import fresh_store
+from tests.trainings import as_in, train_again
 
 pytestmark = pytest.mark.system
 
@@ -31,24 +35,31 @@ class Trained:
     """A folder with the MLflow store that a training left, and the challenger's files."""
 
     folder: Path
+    uri: str
     client: MlflowClient
     model: Path
 
-    def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run a program of the environment in the folder, as a user types it there."""
+    def mlflow_run(self, *parameters: str) -> None:
+        """Train as a user types it in the folder."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
         programs = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
-        env = kept | {"PATH": programs, "MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db"}
-        return subprocess.run(
-            command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=900, check=False
+        options = [word for parameter in parameters for word in ("-P", parameter)]
+        done = subprocess.run(
+            ["mlflow", "run", "--env-manager", "local", ROOT / "src", *options],
+            cwd=self.folder,
+            env=kept | {"PATH": programs, "MLFLOW_TRACKING_URI": self.uri},
+            capture_output=True,
+            text=True,
+            timeout=900,
         )
-
-    def train(self, file_management: str, *parameters: str) -> None:
-        """Train on irises, as few candidates as there can be."""
-        given = ["dataset=iris", "n_candidates=1", f"file_management={file_management}", *parameters]
-        options = [word for parameter in given for word in ("-P", parameter)]
-        done = self.run("mlflow", "run", "--env-manager", "local", ROOT / "src", *options)
         assert done.returncode == 0, done.stderr
+
+    def compare(self, *arguments: str) -> tuple[int, str, str]:
+        """Exit code and words of a comparison, in this process."""
+        out, err = io.StringIO(), io.StringIO()
+        with as_in(self.folder, self.uri), redirect_stdout(out), redirect_stderr(err):
+            code = compare.main(arguments)
+        return code, out.getvalue(), err.getvalue()
 
     def aliased(self, alias: str, name: str = "proto_model") -> ModelVersion:
         return self.client.get_model_version_by_alias(name, alias)
@@ -58,13 +69,10 @@ class Trained:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("trained")
     uri = fresh_store(folder)
-    trained = Trained(folder, MlflowClient(uri), folder / "model")
-    trained.train("true")
-    mlflow.set_tracking_uri(uri)
-    try:
+    trained = Trained(folder, uri, MlflowClient(uri), folder / "model")
+    trained.mlflow_run("dataset=iris", "n_candidates=1", "file_management=true")
+    with as_in(folder, uri):
         mlflow.artifacts.download_artifacts("models:/proto_model@challenger", dst_path=str(trained.model))
-    finally:
-        mlflow.set_tracking_uri(None)
     return trained
 
 
@@ -134,21 +142,21 @@ def test_a_mapper_asks_for_explanations_of_files_by_the_same_route(
 
 
 def test_a_promotion_keeps_what_the_champion_takes(trained: Trained) -> None:
-    first = trained.run(sys.executable, ROOT / "compare.py")
-    assert first.returncode == 0, first.stderr
+    code, _, err = trained.compare()
+    assert code == 0, err
     champion = trained.aliased("champion")
     assert champion.tags["signature"] == "file"
     explainer = trained.aliased("champion", "proto_model_explainer")
     assert explainer.tags["explained_version"] == str(champion.version)
 
-    trained.train("false", "random_state=1")
-    refused = trained.run(sys.executable, ROOT / "compare.py")
-    assert refused.returncode == 2
-    assert "--allow-signature-change" in refused.stderr
+    train_again(trained.folder, trained.uri, "--dataset", "iris", "--random-state", "1")
+    code, _, err = trained.compare()
+    assert code == 2
+    assert "--allow-signature-change" in err
     assert trained.aliased("champion").version == champion.version
 
-    allowed = trained.run(sys.executable, ROOT / "compare.py", "--allow-signature-change")
-    assert json.loads(allowed.stdout)["verdict"] in ("promoted", "kept", "not_enough_rows"), allowed.stderr
+    _, out, err = trained.compare("--allow-signature-change")
+    assert json.loads(out)["verdict"] in ("promoted", "kept", "not_enough_rows"), err
 
 
 def test_scores_are_those_of_the_model(trained: Trained, store: ObjectStore, server: Server) -> None:

@@ -1,15 +1,17 @@
 """`serve --follow` for real: promotions under load, what keeps a version from being taken over."""
 
 import contextlib
+import dataclasses
 import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mlflow
@@ -23,6 +25,10 @@ from proto_model.registry.logged_model import log_forest_model
 from proto_model.registry.versions import register_version
 from proto_model.table import RawTable, prepare
 from proto_model.training import make_pipeline
+from scripts.object_store import ObjectStore
+from tests.fault_proxy import FaultProxy
+from tests.ports import free_port
+from tests.stores import fresh_store
 from tests.system.test_lean_server import get, post, serving
 
 pytestmark = [
@@ -49,7 +55,7 @@ def registry(tmp_path_factory):
     """Client of a registry with versions 1 and 2, which say the opposite, and 3, of another schema."""
     folder = tmp_path_factory.mktemp("follow")
     with pytest.MonkeyPatch.context() as patch:
-        uri = f"sqlite:///{folder / 'mlflow.db'}"
+        uri = fresh_store(folder)
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         mlflow.set_tracking_uri(uri)
         experiment = mlflow.create_experiment("follow", artifact_location=(folder / "artifacts").as_uri())
@@ -222,6 +228,65 @@ def test_a_server_without_follow_asks_when_it_gets_sighup_and_its_workers_may_di
         answers_with(port, "2")
 
 
+@pytest.fixture
+def files(registry):
+    """Name of a model for files, of which version 1 is champion, and 2 says the opposite."""
+    name, data = "people_files", table(["size", "age"])
+    with mlflow.start_run(experiment_id=registry.get_experiment_by_name("follow").experiment_id):
+        for y in (data.y_train, 1 - data.y_train):
+            pipeline = make_pipeline("random_forest", data.schema, 0, n_estimators=5).fit(data.X_train, y)
+            with warnings.catch_warnings():
+                # mlflow 3.17 on a model without an input example
+                warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
+                warnings.filterwarnings("ignore", ".*Add type hints to the `predict` method", UserWarning)
+                info = log_forest_model(pipeline, data, signature_kind="file")
+            register_version(info.model_uri, name, tags={})
+    registry.set_registered_model_alias(name, "champion", "1")
+    return name
+
+
+def test_a_file_job_ends_on_the_version_on_which_it_began(registry, files, tmp_path):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(data):
+        begun.set()
+        assert go_on.wait(WAIT_S)
+        return data
+
+    def score(key):
+        urls = {
+            "input_url": store.presign("get_object", "in.jsonl"),
+            "output_url": store.presign("put_object", key),
+        }
+        body = {"dataframe_records": [urls], "params": {"output_format": "jsonl"}}
+        status, answer = post(port, "/invocations", body)
+        assert (status, answer["predictions"][0]["status"]) == (200, "done"), answer
+        return [json.loads(line)["prediction"] for line in store.path(key).read_text().splitlines()]
+
+    with ObjectStore.running(tmp_path / "store") as rclone, FaultProxy(rclone.port) as proxy:
+        store = dataclasses.replace(rclone, port=proxy.port)
+        rows = [{"size": size, "age": 40.0} for size in (-2.0, -1.0, 1.0, 2.0)]
+        store.path("in.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        options = (f"models:/{files}@champion", "--follow", "0.1")
+        with serving(*options, **store.settings) as (server, port):
+            board = board_of(server.pid)
+            proxy.inject(lambda exchange: exchange.forward(edit_answered=hold))
+            with ThreadPoolExecutor(1) as pool:
+                job = pool.submit(score, "began.jsonl")
+                assert begun.wait(WAIT_S)
+                registry.set_registered_model_alias(files, "champion", "2")
+                until(lambda: following(port)["version"] == "2")
+                after = score("after.jsonl")
+                held = sorted(path.name for path in (board / "0").iterdir())
+                go_on.set()
+                before = job.result(WAIT_S)
+
+            assert before == [0, 0, 1, 1]
+            assert after == [1, 1, 0, 0]
+            assert held == ["1", "2"]  # what a job reads stays where it is until it ends
+            until(lambda: [path.name for path in (board / "0").iterdir()] == ["2"])
+
+
 def test_several_versions_answer_on_one_server(champion, registry):
     with serving("a=models:/people@champion", "-m", "b=models:/people/2") as (_, port):
         with connect(port) as connection:
@@ -270,9 +335,7 @@ def test_the_mapper_follows_too_and_names_the_version_that_answered(registry, ch
 @contextlib.contextmanager
 def mapper(port):
     """Port of a mapper that follows, in front of a model server."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        mapped = probe.getsockname()[1]
+    mapped = free_port()
     command = [
         sys.executable,
         "-m",

@@ -17,7 +17,8 @@ from proto_model.registry.versions import register_version
 from proto_model.table import RawTable, prepare
 from proto_model.training import make_pipeline
 from scripts.object_store import ObjectStore
-from tests.file_servers import ROOT, free_ports, mapping, serving
+from tests.file_servers import ROOT, mapping, serving
+from tests.ports import free_port
 from tests.stores import fresh_store
 
 pytestmark = [
@@ -151,16 +152,15 @@ def test_a_file_makes_its_round_trip(store, objects, kind, tmp_path):
     assert not list(objects.path("any").parent.iterdir())
 
 
-def test_a_file_of_ones_own_goes_through_a_store_started_for_it(
-    store, tmp_path, monkeypatch, capsys, free_port
-):
+def test_a_file_of_ones_own_goes_through_a_store_started_for_it(store, tmp_path, monkeypatch, capsys):
+    port = free_port()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("proto_model.invocation.store.LOCAL_PORT", free_port)
+    monkeypatch.setattr("proto_model.invocation.store.LOCAL_PORT", port)
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "rows.csv").write_text("key,size,age,owner,job\nx1,1.5,40,true,nurse\nx2,0,20,false,clerk\n")
     (tmp_path / "server").mkdir()
-    allowed = {"ALLOWED_HOSTS": f"127.0.0.1:{free_port}", "ALLOW_HTTP": "true"}
+    allowed = {"ALLOWED_HOSTS": f"127.0.0.1:{port}", "ALLOW_HTTP": "true"}
     settings = {f"PROTO_MODEL_FILES_{name}": value for name, value in allowed.items()}
 
     with serving("lean", store[2]["file"], tmp_path / "server", **settings) as server:
@@ -172,9 +172,4 @@ def test_a_file_of_ones_own_goes_through_a_store_started_for_it(
 
     assert "x1" in answered.out
     assert "checked: 2 rows came back in order" in answered.err
-    assert f"export PROTO_MODEL_FILES_ALLOWED_HOSTS=127.0.0.1:{free_port}" in refused.err
-
-
-@pytest.fixture
-def free_port():
-    return free_ports(1)[0]
+    assert f"export PROTO_MODEL_FILES_ALLOWED_HOSTS=127.0.0.1:{port}" in refused.err

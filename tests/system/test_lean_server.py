@@ -31,6 +31,7 @@ from proto_model.training import make_pipeline
 from scripts.object_store import ObjectStore
 from tests.crowd import Crowd
 from tests.fault_proxy import FaultProxy, hold_upload, passed
+from tests.ports import free_port
 from tests.stores import fresh_store
 from tests.terminal import START_S
 
@@ -110,9 +111,7 @@ def local_model(store):
 @contextmanager
 def serving(model_uri, *options, **environment):
     """Process and port of a server that answers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "proto_model", "serve", "-m", str(model_uri), "-p", str(port), *options]
     variables = os.environ | {"PYTHONPATH": str(SRC)} | environment
     with subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True) as server:
@@ -188,9 +187,7 @@ def test_the_explainer_explains_every_row(store):
 
 
 def test_no_heavy_library_is_imported_by_answering_and_explaining(local_model):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     bodies = [BODY, {"dataframe_records": ROWS * 500}, BODY | {"params": {"explain": True}}]
 
     done = subprocess.run(

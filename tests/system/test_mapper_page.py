@@ -81,13 +81,13 @@ def model_server(frame, folder):
 
 @contextmanager
 def mapper(model_server_url, folder, *flags):
-    """URL of the mapper's page."""
+    """URL of the mapper's page; flags may name other schemas than the folder's."""
     command = [sys.executable, "-m", "mapper", "serve", "--port", "0", "--model-server-url", model_server_url]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAPPER_")}
     log = folder / "mapper.log"
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            [*command, "--schema", str(folder / "schema.json"), *flags],
+            [*command, *([] if "--schema" in flags else ["--schema", str(folder / "schema.json")]), *flags],
             stderr=stderr,
             cwd=ROOT,
             env=environment,
@@ -105,8 +105,8 @@ def mapper(model_server_url, folder, *flags):
 
 
 @pytest.fixture(scope="module")
-def people(tmp_path_factory):
-    """Page of a model with a feature of each type, two of them nullable."""
+def people_server(tmp_path_factory):
+    """Folder with the schema, and URL, of a model with a feature of each type, two of them nullable."""
     rng = np.random.default_rng(3)
     frame = pd.DataFrame(
         {
@@ -118,7 +118,15 @@ def people(tmp_path_factory):
     )
     frame["loan"] = np.where(frame["size"] + frame["owner"] > 0.4, "granted", "refused")
     folder = tmp_path_factory.mktemp("people")
-    with model_server(frame, folder) as url, mapper(url, folder) as page:
+    with model_server(frame, folder) as url:
+        yield folder, url
+
+
+@pytest.fixture(scope="module")
+def people(people_server):
+    """Page of a mapper in front of it."""
+    folder, url = people_server
+    with mapper(url, folder) as page:
         yield page
 
 
@@ -229,6 +237,20 @@ def unserved(tmp_path_factory):
     schema = {"schema_version": "1.0", "model_name": "tiny", "target": {"name": "t", "type": "long"}}
     (folder / "schema.json").write_text(json.dumps({**schema, "classes": [0, 1], "features": [feature]}))
     with mapper("http://127.0.0.1:1", folder) as page:
+        yield page
+
+
+TOKEN = "web-page-0123456789"
+
+
+@pytest.fixture(scope="module")
+def guarded(people_server, tmp_path_factory):
+    """Page of a mapper that asks for a token."""
+    folder, url = people_server
+    tokens = tmp_path_factory.mktemp("tokens") / "tokens"
+    tokens.write_text(f"page: {TOKEN}\n")
+    tokens.chmod(0o600)
+    with mapper(url, folder, "--open", "health,docs", "--token-file", str(tokens)) as page:
         yield page
 
 
@@ -568,7 +590,9 @@ def test_every_control_has_a_label_and_the_answer_is_announced(browser, people):
 
     assert browser.execute_script(LABELLED)
     assert browser.find_element(By.ID, "answer").get_attribute("aria-live") == "polite"
-    assert all(button.accessible_name for button in browser.find_elements(By.TAG_NAME, "button"))
+    buttons = [button for button in browser.find_elements(By.TAG_NAME, "button") if button.is_displayed()]
+    assert len(buttons) == 3
+    assert all(button.accessible_name for button in buttons)
     assert field(browser, "age").accessible_name == "age"
 
 
@@ -639,3 +663,58 @@ def test_nothing_comes_from_another_host(browser, people, path):
     wait_for(browser, ".field, table")
 
     assert set(browser.execute_script(HOSTS)) == {people}
+
+
+def test_a_token_is_asked_for_where_one_is_needed_and_kept_in_this_tab_only(session, guarded):
+    open_page(session, guarded)
+    assert not session.find_element(By.ID, "access").is_displayed()
+    fill(session, "size", "2")
+    press(session, "Predict")
+    WebDriverWait(session, 20, 0.05).until(lambda b: focused(b).get_attribute("id") == "token")
+    assert session.find_element(By.CSS_SELECTOR, "#access button").accessible_name == "Use this token"
+    assert "needs a token" in session.find_element(By.ID, "token-fault").text
+
+    for wrong, said in (("näh", "Enter a token"), ("wrong-0123456789", "not known here")):
+        token = session.find_element(By.ID, "token")
+        token.clear()
+        token.send_keys(wrong + Keys.ENTER)
+        WebDriverWait(session, 20, 0.05).until(
+            lambda b, said=said: said in b.find_element(By.ID, "token-fault").text,
+            f"{wrong}: {session.find_element(By.ID, 'token-fault').text} {session.get_log('browser')}",
+        )
+    session.find_element(By.ID, "token").send_keys(TOKEN + Keys.ENTER)
+
+    assert wait_for(session, ".verdict strong").text == "granted"
+    assert not session.find_element(By.ID, "access").is_displayed()
+    assert session.find_element(By.ID, "token").get_attribute("value") == ""
+    session.refresh()
+    wait_for(session, "#fields .field")
+    press(session, "Explain")
+    wait_for(session, ".premises")
+    assert session.execute_script("return [localStorage.length, document.cookie]") == [0, ""]
+    press(session, "Forget it")
+    press(session, "Predict")
+    WebDriverWait(session, 20, 0.05).until(lambda b: b.find_element(By.ID, "access").is_displayed())
+    assert session.execute_script("return sessionStorage.length") == 0
+    assert session.execute_script(LABELLED)
+    session.get("about:blank")
+    session.get_log("browser")
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_the_page_of_one_of_several_models_asks_that_model(session, people_server, tmp_path, end):
+    folder, url = people_server
+    schema = json.loads((folder / "schema.json").read_text())
+    (tmp_path / "schema.json").write_text(json.dumps(schema | {"model_name": "another"}))
+    flags = ["--schema", f"a={folder / 'schema.json'}", "--schema", f"b={tmp_path / 'schema.json'}"]
+    with mapper(url, tmp_path, *flags) as page:
+        open_page(session, f"{page}/models/b{end}")
+
+        assert session.title == "Try another"
+        links = [link.get_attribute("href") for link in session.find_elements(By.CSS_SELECTOR, "nav a")]
+        assert links == [f"{page}/models/b/{name}" for name in ("docs", "openapi.json", "v1/schema")]
+        session.get(links[0])
+        links = [link.get_attribute("href") for link in session.find_elements(By.CSS_SELECTOR, "nav a")]
+        assert links == [f"{page}/models/b/{name}" for name in ("", "openapi.json", "v1/schema")]
+    session.get("about:blank")
+    session.get_log("browser")

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from mapper.cli.main import main
 from mapper.errors import RegistryError, SchemaError
 from mapper.model_server.proxy import Reply
 from mapper.registry.server import RegistryServer
+from tests.ports import free_port
 from tests.stores import fresh_store
 from tests.terminal import START_S
 
@@ -41,9 +41,7 @@ MAPPING = b"mapping: 1\nunits: {percent: {factor: 0.01}}\nrequest: {share: {feat
 @pytest.fixture(scope="module")
 def mlflow_url(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [
         sys.executable,
         "-m",

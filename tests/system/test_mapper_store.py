@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from proto_model.registry.logged_model import log_explainer, log_forest_model
 from proto_model.registry.versions import register_version
 from proto_model.table import load_training_data
 from proto_model.training import make_pipeline
+from tests.ports import free_port
 from tests.stores import fresh_store
 from tests.terminal import START_S
 
@@ -72,9 +72,7 @@ def running(folder, ready, *argv, **environ):
     """A server in the folder without any of MLflow's variables; its URL once it answers."""
     own = ("MLFLOW_", "MAPPER_", "PROTO_MODEL_")
     env = {name: value for name, value in os.environ.items() if not name.startswith(own)} | environ
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    url = f"http://127.0.0.1:{free_port()}"
     log = folder / f"{argv[0]}.log"
     with log.open("w") as out:
         command = [sys.executable, "-m", *argv, url.rpartition(":")[2]]

@@ -32,7 +32,8 @@ from proto_model.registry.logged_model import log_forest_model
 from proto_model.registry.versions import register_version
 from proto_model.table import RawTable, prepare
 from proto_model.training import make_pipeline
-from tests.file_servers import free_ports, wait_until
+from tests.file_servers import wait_until
+from tests.ports import free_ports
 from tests.stores import fresh_store
 
 pytestmark = [

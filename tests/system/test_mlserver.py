@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -30,6 +29,7 @@ from proto_model.values import Rule, encode
 from scripts.object_store import ObjectStore
 from tests.fault_proxy import FaultProxy, hold_upload, passed
 from tests.file_servers import mlserver_python
+from tests.ports import free_ports
 from tests.stores import fresh_store
 from tests.terminal import START_S
 
@@ -61,12 +61,8 @@ print(json.dumps(frame.to_dict("list"), default=bytes.decode))
 """
 
 
-def free_ports():
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-    numbers = [str(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return dict(zip(PORTS, numbers, strict=True))
+def port_variables():
+    return dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
 
 
 LOGS = {}  # of servers, by their URLs
@@ -84,7 +80,7 @@ def generate(model_uri, environment):
 
 @pytest.fixture(scope="module")
 def ports():
-    return free_ports()
+    return port_variables()
 
 
 @pytest.fixture(scope="module")
@@ -386,7 +382,7 @@ def test_a_model_of_numbers_takes_rows_without_names_and_one_tensor_in_both_prot
     monkeypatch.setenv("MLFLOW_TRACKING_URI", environment["MLFLOW_TRACKING_URI"])
     with mlflow.start_run(experiment_id=mlflow.get_experiment_by_name("serve").experiment_id):
         info = log_forest_model(forest, numbers)
-    environment = environment | free_ports() | {"BUILD_DIR": str(tmp_path / "build")}
+    environment = environment | port_variables() | {"BUILD_DIR": str(tmp_path / "build")}
     done = generate(info.model_uri, environment)
     assert done.returncode == 0, done.stderr
     rows = [[1.5, 40, 1], [-0.25, 50, 0], [0.125, 60, 1]]
@@ -470,7 +466,7 @@ def test_a_version_for_files_answers_summaries_and_is_not_in_the_way_of_the_end(
     environment = (
         environment
         | store.settings
-        | free_ports()
+        | port_variables()
         | {"BUILD_DIR": str(tmp_path / "with space"), "PROTO_MODEL_FILES_TEMP_DIR": str(temp)}
         | {"PROTO_MODEL_SERVER_DRAIN_TIMEOUT_S": "1"}
     )

@@ -5,7 +5,6 @@ import http.client
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from proto_model.registry.logged_model import log_explainer, log_forest_model
 from proto_model.registry.versions import register_version
 from proto_model.table import RawTable, prepare
 from proto_model.training import make_pipeline
+from tests.ports import free_port
 from tests.stores import fresh_store
 
 pytestmark = [
@@ -32,12 +32,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
 ]
 ROOT = Path(__file__).parents[2]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

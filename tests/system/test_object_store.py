@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from scripts.object_store import ObjectStore, main
+from tests.ports import free_port
 
 pytestmark = pytest.mark.system
 
@@ -21,7 +22,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "object_store.py"
 def test_the_store_runs_signs_and_says_how_to_use_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    port = str(_free_port())
+    port = str(free_port())
     command = [sys.executable, str(SCRIPT), "serve", "--folder", str(tmp_path), "--port", port]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as store:
         try:
@@ -71,11 +72,3 @@ def test_only_what_is_signed_is_served(tmp_path: Path) -> None:
                 urllib.request.urlopen(url).close()
         with urllib.request.urlopen(store.presign("get_object", "k")) as answer:
             assert answer.read() == b"x"
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

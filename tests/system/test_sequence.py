@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.file_servers import free_ports
+from tests.ports import free_ports
 from tests.terminal import Terminal, copy_of_the_repository
 
 pytestmark = pytest.mark.system

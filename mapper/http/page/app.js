@@ -1,11 +1,15 @@
 // The form: built from the model schema, sent as one record.
 import { element, showAnswer, showProblem } from "/page/answer.js";
 
+// Where this model's routes are: the page may be one of several, as /models/<name>/.
+const base = location.pathname.replace(/\/$/, "");
 const form = document.getElementById("form");
 const fields = document.getElementById("fields");
 const result = document.getElementById("result");
 const readers = new Map();
 const options = new Map();
+const TOKEN = "token";
+let refused; // what is asked again as soon as there is a token
 let schema;
 let predictOptions; // names of those that need no explanation
 let typical; // a record of typical values
@@ -152,6 +156,43 @@ function bringIntoView() {
   if (top > window.innerHeight - 80 || bottom < 0) document.getElementById("answer").scrollIntoView();
 }
 
+function useToken(token) {
+  if (token) sessionStorage.setItem(TOKEN, token);
+  else sessionStorage.removeItem(TOKEN);
+  document.getElementById("known").hidden = !token;
+}
+
+function authorization() {
+  const token = sessionStorage.getItem(TOKEN);
+  return token ? { Authorization: `Bearer ${token}` } : {};
+}
+
+// The service wants a token, or another one.
+function askForToken(route, { detail }) {
+  refused = route;
+  useToken("");
+  result.replaceChildren();
+  document.getElementById("access").hidden = false;
+  document.getElementById("token-fault").textContent = detail;
+  document.getElementById("token").setAttribute("aria-invalid", "true");
+}
+
+function takeToken(event) {
+  event.preventDefault();
+  const input = document.getElementById("token");
+  // A header takes visible characters of ASCII only, and so do tokens.
+  if (!/^[!-~]+$/.test(input.value.trim())) {
+    askForToken(refused, { detail: "Enter a token: letters, digits and ._~+/-." });
+    input.focus();
+    return;
+  }
+  useToken(input.value.trim());
+  input.value = "";
+  input.removeAttribute("aria-invalid");
+  document.getElementById("access").hidden = true;
+  ask(refused);
+}
+
 async function ask(route) {
   if (result.hasAttribute("aria-busy")) return;
   const values = [...readers].map(([name, reader]) => [name, reader.read()]);
@@ -162,13 +203,16 @@ async function ask(route) {
   result.replaceChildren(element("p", { class: "quiet", text: route === "explain" ? "Explaining …" : "Predicting …" }));
   markFaults([]);
   try {
-    const sent = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+    const headers = { "Content-Type": "application/json", ...authorization() };
+    const sent = { method: "POST", headers, body: JSON.stringify(body) };
     const started = performance.now();
-    const response = await fetch(`/v1/${route}`, sent);
+    const response = await fetch(`${base}/v1/${route}`, sent);
     const answer = await response.json();
     const duration = performance.now() - started;
     if (response.ok) {
       showAnswer(result, answer, schema, duration);
+    } else if (response.status === 401) {
+      askForToken(route, headers.Authorization ? answer : { detail: "This service needs a token. Ask its operator for one." });
     } else {
       showProblem(result, answer);
       markFaults(answer.errors ?? []);
@@ -177,14 +221,16 @@ async function ask(route) {
     showProblem(result, { title: "No answer", detail: `Cannot reach the mapper: ${error.message}` });
   } finally {
     result.removeAttribute("aria-busy");
-    const faulty = form.querySelector("[aria-invalid]");
+    const access = document.getElementById("access");
+    const faulty = access.hidden ? form.querySelector("[aria-invalid]") : document.getElementById("token");
     if (faulty) faulty.focus();
     else bringIntoView();
+    if (!access.hidden) access.scrollIntoView({ block: "nearest" });
   }
 }
 
 async function start() {
-  const responses = await Promise.all([fetch("/v1/schema"), fetch("/openapi.json")]);
+  const responses = await Promise.all(["/v1/schema", "/openapi.json"].map((path) => fetch(base + path)));
   const [found, openapi] = await Promise.all(responses.map((response) => response.json()));
   schema = { ...found, features: found.features ?? featuresOf(found.record) };
   const { Record: { examples }, explainRows, predictRows } = openapi.components.schemas;
@@ -204,6 +250,10 @@ async function start() {
     ask(event.submitter?.value ?? "predict");
   });
   form.addEventListener("reset", () => markFaults([]));
+  document.getElementById("access").addEventListener("submit", takeToken);
+  document.getElementById("forget").addEventListener("click", () => useToken(""));
+  useToken(sessionStorage.getItem(TOKEN));
+  for (const link of document.querySelectorAll("nav a")) link.href = base + link.getAttribute("href");
   // A link can ask at once: /#predict, /#explain.
   const route = location.hash.slice(1);
   if (route === "predict" || route === "explain") ask(route);

@@ -1,4 +1,4 @@
-"""What runs in an image: serve the model that is there, or ask whether the service answers.
+"""What runs in an image: serve the model that is there.
 
 Example: python -m proto_model container serve --workers 2
 
@@ -10,7 +10,6 @@ default 8080. All that follows goes to `python -m proto_model serve`.
 from __future__ import annotations
 
 import argparse
-import http.client
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +22,6 @@ DEFAULT_PORT = "8080"
 
 _MLMODEL = "MLmodel"
 _MLSERVER = Path("/tmp/mlserver")  # what the image holds cannot be written to
-_HEALTH_TIMEOUT_S = 3.0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,19 +32,15 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "action", nargs="?", choices=("serve", "health"), default="serve", help="default: %(default)s"
-    )
+    parser.add_argument("action", nargs="?", choices=("serve",), default="serve", help="default: %(default)s")
     parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help="options of `serve`")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code of the server, or 0 if the service answers and 1 if it does not."""
+    """Run the command; the exit code of the server."""
     arguments = build_parser().parse_args(argv)
     port = os.environ.get("PORT", DEFAULT_PORT)
-    if arguments.action == "health":
-        return health(port)
     folder = model_folder(os.environ)
     if folder is None:
         places = ", ".join(map(str, places_of(os.environ)))
@@ -82,20 +76,6 @@ def _candidates(place: Path) -> Iterable[Path]:
         yield from sorted(place.glob(pattern))
 
 
-def health(port: str) -> int:
-    """0 if the service on this machine answers."""
-    connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=_HEALTH_TIMEOUT_S)
-    try:
-        connection.request("GET", "/ping")
-        status = connection.getresponse().status
-    except OSError as error:
-        print(f"no answer on port {port}: {error}", file=sys.stderr)
-        return 1
-    finally:
-        connection.close()
-    return 0 if status == 200 else 1
-
-
 def _become(server: str, folder: Path, port: str) -> int:
     """Replace this process by MLflow's server or by MLServer."""
     environment = dict(os.environ)
@@ -103,10 +83,11 @@ def _become(server: str, folder: Path, port: str) -> int:
         from mlflow.pyfunc.scoring_server import _SERVER_MODEL_PATH
 
         environment[_SERVER_MODEL_PATH] = str(folder)
-        module = ["uvicorn", "--host", "0.0.0.0", "--port", port, "mlflow.pyfunc.scoring_server.app:app"]
-    else:
-        module = ["mlserver.cli", "start", str(_configured(folder, port))]
-    os.execve(sys.executable, [sys.executable, "-m", *module], environment)
+        module = ["-m", "uvicorn", "--host", "0.0.0.0", "--port", port]
+        module += ["mlflow.pyfunc.scoring_server.app:app"]
+    else:  # its command has no module that `-m` runs, and an image has no programs
+        module = ["-c", "from mlserver.cli import main; main()", "start", str(_configured(folder, port))]
+    os.execve(sys.executable, [sys.executable, *module], environment)
 
 
 def _configured(folder: Path, port: str) -> Path:
@@ -115,7 +96,8 @@ def _configured(folder: Path, port: str) -> Path:
 
     from proto_model.serving.mlserver.configs import write_mlserver_configs
 
-    _MLSERVER.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(_MLSERVER, ignore_errors=True)  # of the container before, where its /tmp outlives it
+    _MLSERVER.mkdir(parents=True)
     copy = _MLSERVER / ".download"
     shutil.copytree(folder, copy)
     environment = {"MLSERVER_HOST": "0.0.0.0", "MLSERVER_HTTP_PORT": port, **os.environ}

@@ -17,8 +17,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from proto_model.cli.exit_code import exit_code
 from proto_model.cli.model_uri import add_model_uri
-from proto_model.errors import ProtoModelError
 
 _SERVERS = ("lean", "mlserver", "mlflow", "mapper")
 _ARCHITECTURES = ("amd64", "arm64")
@@ -53,13 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("give one of --out FILE and --context DIR")
     if arguments.push and (arguments.out is None or not arguments.tag):
         parser.error("--push needs --out FILE and --tag NAME:TAG")
-    try:
-        return _run(arguments)
-    except ProtoModelError as error:
-        print(f"error: {error}", file=sys.stderr)
-    except OSError as error:
-        print(f"error: cannot read or write a file: {error}", file=sys.stderr)
-    return 1
+    return exit_code(lambda: _run(arguments))
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -18,8 +18,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from proto_model.cli.exit_code import exit_code
 from proto_model.cli.model_uri import CHAMPION, HELP
-from proto_model.errors import ArtifactError, ProtoModelError
+from proto_model.errors import ArtifactError
 
 REQUIREMENTS = Path("artifact", "model", "requirements.txt")
 
@@ -54,16 +55,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     quiet_mlflow()
     given = {"MLSERVER_HTTP_PORT": arguments.port, "MLSERVER_HOST": arguments.host}
     environment = os.environ | {name: value for name, value in given.items() if value is not None}
-    try:
+
+    def run() -> int:
         folder = _configured(arguments.model_uri, arguments.build, environment)
         if arguments.serve:
             _serve(folder, arguments.build, environment)
-    except ProtoModelError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(shlex.join(["pip", "install", "-r", str(folder / REQUIREMENTS)]))
-    print(shlex.join(["mlserver", "start", str(arguments.build)]))
-    return 0
+        print(shlex.join(["pip", "install", "-r", str(folder / REQUIREMENTS)]))
+        print(shlex.join(["mlserver", "start", str(arguments.build)]))
+        return 0
+
+    return exit_code(run)
 
 
 def _configured(model_uri: str, build: Path, environment: dict[str, str]) -> Path:

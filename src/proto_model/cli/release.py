@@ -22,8 +22,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from proto_model.cli.exit_code import exit_code
 from proto_model.cli.model_uri import add_model_uri
-from proto_model.errors import ProtoModelError
 
 if TYPE_CHECKING:
     from proto_model.deployment.image import Server
@@ -87,13 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if not arguments.environment:
         parser.error("set DEPLOYMENT_ENV, or give --environment, such as staging")
-    try:
-        return _run(arguments)
-    except ProtoModelError as error:
-        print(f"error: {error}", file=sys.stderr)
-    except OSError as error:
-        print(f"error: cannot read or write a file: {error}", file=sys.stderr)
-    return 1
+    return exit_code(lambda: _run(arguments))
 
 
 def _run(arguments: argparse.Namespace) -> int:

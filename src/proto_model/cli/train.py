@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import gc
+import importlib
 import os
 import shlex
 import sys
@@ -61,17 +62,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 when all went well, 1 when training failed, 2 when the arguments are wrong."""
     settings = TrainingSettings(**vars(build_parser().parse_args(argv)))
 
-    from proto_model.registry.tracking import quiet_mlflow, warnings_shown_once, without_credentials
+    from proto_model.registry.tracking import quiet_mlflow, warnings_shown_once
 
     quiet_mlflow()
     gc.disable()  # garbage collection during the imports takes half a second and finds nothing
-    import mlflow
-    from mlflow.exceptions import MlflowException
+    # Before all others: it looks for NumPy's functions in every module that is loaded.
+    importlib.import_module("skops.io")
     from rich.console import Console
 
     from proto_model.cli.dataset import load_dataset
+    from proto_model.cli.exit_code import exit_code
     from proto_model.cli.paths import callers_folders
-    from proto_model.errors import ProtoModelError
     from proto_model.registry.mapping import located_mapping
     from proto_model.registry.training_run import train
 
@@ -79,26 +80,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.enable()
     folders = callers_folders(os.environ, Path.cwd())
     talk = Console(stderr=True, emoji=False)
-    try:
-        if settings.mapping:
-            settings = dataclasses.replace(settings, mapping=located_mapping(settings.mapping, folders))
+
+    def run() -> int:
+        chosen = settings
+        if chosen.mapping:
+            chosen = dataclasses.replace(chosen, mapping=located_mapping(chosen.mapping, folders))
         with warnings_shown_once(talk):
-            outcome = train(settings, lambda: load_dataset(settings.dataset, folders), talk)
-    except ProtoModelError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except MlflowException as error:
-        said = without_credentials(f"MLflow at {mlflow.get_tracking_uri()}: {error.message}")
-        print(f"error: {said}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"error: cannot read or write a file: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    _print_outcome(outcome, settings.registered_model_name)
-    return 0
+            outcome = train(chosen, lambda: load_dataset(chosen.dataset, folders), talk)
+        _print_outcome(outcome, chosen.registered_model_name)
+        return 0
+
+    return exit_code(run)
 
 
 def _print_outcome(outcome: TrainingOutcome, model: str) -> None:

@@ -25,6 +25,7 @@ GROUP = 64  # rows that go through a tree's top together
 _GROUP_BITS = 6
 _LANES = 16  # width of the vectors of rows; LLVM cuts them to what the CPU has
 _WALK_ROWS = 16  # rows that walk together
+_LEAVES_AHEAD = 8
 _PREFETCH_ROWS = 256  # enough rows to be worth fetching the whole next tree
 
 
@@ -151,6 +152,10 @@ def _add_tree(code: Code, block: _Block, t: Any, n: Any, sums: Any) -> None:
         )
         _walk_on(code, block, tree, b.sub(last, I64(1)), n)
     with b.count(0, n) as i:
+        if code.shape.has_runs:  # their places are far apart
+            ahead = b.add(i, I64(_LEAVES_AHEAD))
+            ahead = b.select(b.icmp_signed("<", ahead, n), ahead, i)
+            b.prefetch(code.leaf(tree, b.wide(b.read(I32, block.place, ahead))))
         place = b.wide(b.read(I32, block.place, i))
         code.add_leaf(tree, place, code.row_of(sums, i, I64(code.shape.n_classes)))
 

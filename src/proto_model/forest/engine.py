@@ -20,6 +20,7 @@ from proto_model.errors import ArtifactError
 from proto_model.forest.block import GROUP, compiled, scratch_bytes
 from proto_model.forest.file import read_nodes, write_nodes
 from proto_model.forest.kernels import FIELDS, ROW_TREES, Shape
+from proto_model.forest.leaves import ENTRY, MAX_CLASSES, padded
 from proto_model.forest.masks import find_tops
 from proto_model.forest.nodes import WIDE_NODE, ForestNodes, flatten
 
@@ -41,8 +42,9 @@ class CompiledForest:
     prediction releases the GIL.
 
     It takes 8 bytes per node (16 for forests with very many features and very large trees), about 16 bytes
-    for every node in the top of a tree, 8 bytes per class for each distinct leaf, and in every thread
-    that predicts, about 1 MiB of scratch memory; see `nbytes`.
+    for every node in the top of a tree, for each distinct leaf 8 bytes per class (12 bytes per class that it
+    has seen, where these are few of many), and in every thread that predicts, about 1 MiB of scratch memory;
+    see `nbytes`.
 
     Parameters
     ----------
@@ -50,19 +52,24 @@ class CompiledForest:
         The forest as flat arrays, from `from_sklearn` or `load`.
     """
 
-    def __init__(self, nodes: ForestNodes, prepared: Mapping[str, NDArray[Any]] | None = None) -> None:
+    def __init__(
+        self, nodes: ForestNodes, prepared: Mapping[str, NDArray[Any]] | None = None, mark: str = ""
+    ) -> None:
+        self.mark = mark  # what `save` was told, where it is loaded from a file
         self._arrays = dict(prepared or _prepared(nodes))
         self.n_features = nodes.n_features
-        self.n_classes = int(nodes.leaves.shape[1])
+        self.n_classes = nodes.n_classes
         n_used = len(nodes.columns)
         self._n_block = max(
             GROUP, min(_BLOCK_BYTES // (4 * max(n_used, 1)) // GROUP * GROUP, _MAX_BLOCK_ROWS)
         )
         self._n_few = _ROW_KERNEL_ROWS if self._arrays["is_whole"].all() else _ROW_KERNEL_ROWS_DEEP
         self._scratch_bytes = scratch_bytes(self._n_block, n_used, nodes.feature_bits)
-        self._kernels = compiled(Shape(self.n_classes, nodes.feature_bits, nodes.nodes.dtype == WIDE_NODE))
+        is_wide, has_runs = nodes.nodes.dtype == WIDE_NODE, nodes.leaves.dtype == ENTRY
+        self._kernels = compiled(Shape(self.n_classes, nodes.feature_bits, is_wide, has_runs))
 
-        self._nodes = replace(nodes, nodes=self._arrays["nodes"][:-1])  # the same memory
+        # The same memory: what was padded is not kept twice.
+        self._nodes = replace(nodes, nodes=self._arrays["nodes"][:-1], leaves=self._arrays["leaves"][:-1])
         numbers = {
             "n_trees": nodes.n_trees,
             "n_padded": len(self._arrays["tree_start"]) - 2,
@@ -105,6 +112,10 @@ class CompiledForest:
             raise ValueError(f"This {type(forest).__name__} is not fitted. Call fit before compiling it.")
         if forest.n_outputs_ != 1:
             raise ValueError(f"This forest has {forest.n_outputs_} outputs. Fit one forest for each of them.")
+        if forest.n_classes_ > MAX_CLASSES:
+            raise ValueError(
+                f"This forest has {forest.n_classes_:,} classes, at most {MAX_CLASSES:,} can be."
+            )
         n_inputs = forest.n_features_in_
         width = n_inputs if n_features is None else n_features
         places = np.arange(n_inputs) if columns is None else np.asarray(columns, dtype=np.int64)
@@ -118,7 +129,8 @@ class CompiledForest:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CompiledForest:
         """Compile what `save` wrote; ArtifactError if it is missing, damaged or of another version."""
-        return cls(read_nodes(Path(path)))
+        nodes, mark = read_nodes(Path(path))
+        return cls(nodes, mark=mark)
 
     @classmethod
     def load_prepared(cls, folder: Path, *, shared: bool) -> CompiledForest:
@@ -128,13 +140,14 @@ class CompiledForest:
         """
         try:
             arrays = {path.stem: _prepared_array(path, shared) for path in folder.glob("*.npy")}
-            n_features, n_trees = (int(number) for number in arrays.pop("numbers"))
+            n_features, n_trees, n_classes = (int(number) for number in arrays.pop("numbers"))
             nodes = ForestNodes(
                 n_features=n_features,
                 columns=arrays["columns"],
                 tree_start=arrays["tree_start"][: n_trees + 1],
                 nodes=arrays["nodes"][:-1],
                 leaves=arrays["leaves"][:-1],
+                n_classes=n_classes,
             )
         except (OSError, ValueError, KeyError) as error:
             raise ArtifactError(f"{folder} cannot be read as a prepared forest: {error}") from error
@@ -145,11 +158,15 @@ class CompiledForest:
         folder.mkdir(parents=True, exist_ok=True)
         for name, array in self._arrays.items():
             np.save(folder / f"{name}.npy", array)
-        np.save(folder / "numbers.npy", np.array([self.n_features, self._nodes.n_trees]))
+        np.save(folder / "numbers.npy", np.array([self.n_features, self._nodes.n_trees, self.n_classes]))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the forest to one file of plain arrays (`.npz`), which holds nothing that could run."""
-        write_nodes(self._nodes, Path(path))
+    def save(self, path: str | os.PathLike[str], mark: str = "") -> None:
+        """Write the forest to one file of plain arrays (`.npz`), which holds nothing that could run.
+
+        `mark` says what belongs to it, such as the schema of its inputs. Raises ArtifactError if the shares
+        of the classes in a leaf are none, as after a fit with weights below zero.
+        """
+        write_nodes(self._nodes, Path(path), mark)
 
     @property
     def nbytes(self) -> int:
@@ -233,7 +250,7 @@ def _prepared(nodes: ForestNodes) -> dict[str, NDArray[Any]]:
         "columns": nodes.columns,
         "tree_start": np.pad(nodes.tree_start, (0, n_padded - nodes.n_trees + 1), mode="edge"),
         "nodes": np.concatenate([nodes.nodes, nothing]),
-        "leaves": np.vstack([nodes.leaves, np.zeros((1, nodes.leaves.shape[1]))]),
+        "leaves": padded(nodes.leaves),
         **vars(find_tops(nodes)),
     }
 

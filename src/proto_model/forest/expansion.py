@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import zipfile
-import zlib
 from dataclasses import dataclass, fields
 from datetime import date
 from enum import IntEnum
@@ -23,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.errors import ArtifactError
+from proto_model.npz import read_arrays, whole_number
 from proto_model.schema import DATE_TYPES, SECONDS_OF, Feature, ModelSchema
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ _DAY = 86_400
 _EPOCH = date(1970, 1, 1).toordinal()
 _FEW_ROWS = 4  # up to here, Python's floats are faster than NumPy's arrays
 _PART_ROWS = 65_536
-_READ_ERRORS = (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 class Op(IntEnum):
@@ -103,17 +101,14 @@ class Expansion:
     @classmethod
     def load(cls, path: Path, schema: ModelSchema) -> Expansion:
         """Expansion of a file; ArtifactError if it is damaged or does not fit the schema."""
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                version = int(arrays["version"])
-                if not 1 <= version <= FORMAT_VERSION:
-                    raise ArtifactError(
-                        f"{path} has format version {version}, but this release reads 1 to {FORMAT_VERSION}. "
-                        "Use the release that wrote the model."
-                    )
-                expansion = cls(**{field.name: arrays[field.name] for field in fields(cls)})
-        except _READ_ERRORS as error:
-            raise ArtifactError(f"{path} cannot be read as an expansion: {error}") from error
+        names = [field.name for field in fields(cls)]
+        arrays = read_arrays(path, "an expansion", ["version", *names])
+        if whole_number(arrays["version"], 0, 2**62) not in range(1, FORMAT_VERSION + 1):
+            raise ArtifactError(
+                f"{path} has format version {arrays['version']}, but this release reads 1 to "
+                f"{FORMAT_VERSION}. Use the release that wrote the model."
+            )
+        expansion = cls(**{name: arrays[name] for name in names})
         fault = expansion.fault(schema)
         if fault:
             raise ArtifactError(f"{path} is damaged or of another model: {fault}. Log the model again.")
@@ -373,7 +368,7 @@ class ExpandedForest:
         """Write the forest's arrays as they lie in memory."""
         self.forest.prepare(folder)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the forest to a file, and its expansion beside it."""
-        self.forest.save(path)
+    def save(self, path: str | os.PathLike[str], mark: str = "") -> None:
+        """Write the forest to a file with a mark, and its expansion beside it."""
+        self.forest.save(path, mark)
         self.expansion.save(Path(path).with_name(EXPANSION_FILE))

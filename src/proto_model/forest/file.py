@@ -2,59 +2,74 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from proto_model.errors import ArtifactError
+from proto_model.forest.leaves import ENTRY, MAX_CLASSES, begins_leaf, leaves_fault
 from proto_model.forest.nodes import NARROW_NODE, WIDE_NODE, ForestNodes
+from proto_model.npz import read_arrays, whole_number
 
-FORMAT_VERSION = 1
-_READ_ERRORS = (  # whatever numpy and zipfile raise for a file that is not as it should be
-    OSError, EOFError, KeyError, MemoryError, OverflowError, RuntimeError, TypeError, ValueError,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+_ROWS_VERSION = 1  # leaves are rows of a matrix; all that releases up to 0.3.0 read
+_RUNS_VERSION = 2  # leaves are runs of entries; see `leaves`
+_MAX_FEATURES = 2**31 - 1  # columns are int32
 
 
-def write_nodes(forest: ForestNodes, path: Path) -> None:
-    """Write a forest's arrays to an `.npz` file."""
+def write_nodes(forest: ForestNodes, path: Path, mark: str = "") -> None:
+    """Write a forest's arrays, and whatever `mark` says of them, to an `.npz` file.
+
+    Raises ArtifactError if `read_nodes` would refuse them.
+    """
+    if fault := _fault(forest):
+        raise ArtifactError(f"This forest cannot be served: {fault}. Was it fitted with weights below zero?")
+    has_runs = forest.leaves.dtype == ENTRY
+    arrays: dict[str, Any] = {
+        "version": np.int64(_RUNS_VERSION if has_runs else _ROWS_VERSION),
+        "n_features": np.int64(forest.n_features),
+        "columns": forest.columns,
+        "tree_start": forest.tree_start,
+        "nodes": forest.nodes,
+        "leaves": forest.leaves,
+    }
+    if has_runs:
+        arrays["n_classes"] = np.int64(forest.n_classes)
+    if mark:
+        arrays["mark"] = np.str_(mark)
     with path.open("wb") as file:
-        np.savez(
-            file,
-            version=np.int64(FORMAT_VERSION),
-            n_features=np.int64(forest.n_features),
-            columns=forest.columns,
-            tree_start=forest.tree_start,
-            nodes=forest.nodes,
-            leaves=forest.leaves,
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def read_nodes(path: Path) -> tuple[ForestNodes, str]:
+    """Read a forest's arrays, and their mark; ArtifactError if a walk would leave them or never end."""
+    names = ("version", "n_features", "columns", "tree_start", "nodes", "leaves")
+    arrays = read_arrays(path, "a compiled forest", names, ("n_classes", "mark"))
+    version = whole_number(arrays["version"], 0, 2**62)
+    if version not in (_ROWS_VERSION, _RUNS_VERSION):
+        raise ArtifactError(
+            f"{path} has format version {arrays['version']}, but this release reads versions {_ROWS_VERSION} "
+            f"and {_RUNS_VERSION}. Use the release that wrote the model."
         )
-
-
-def read_nodes(path: Path) -> ForestNodes:
-    """Read a forest's arrays and check that every walk stays within them and ends, else ArtifactError."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            version = int(arrays["version"])
-            if version != FORMAT_VERSION:
-                raise ArtifactError(
-                    f"{path} has format version {version}, but this release reads version {FORMAT_VERSION}. "
-                    "Use the release that wrote the model."
-                )
-            forest = ForestNodes(
-                n_features=int(arrays["n_features"]),
-                columns=arrays["columns"],
-                tree_start=arrays["tree_start"],
-                nodes=arrays["nodes"],
-                leaves=arrays["leaves"],
-            )
-    except _READ_ERRORS as error:
-        raise ArtifactError(f"{path} cannot be read as a compiled forest: {error}") from error
+    leaves = arrays["leaves"]
+    n_classes = arrays.get("n_classes", np.array(0))
+    if version == _ROWS_VERSION and leaves.ndim == 2:
+        n_classes = np.array(leaves.shape[1])
+    forest = ForestNodes(
+        n_features=whole_number(arrays["n_features"], 1, _MAX_FEATURES) or 0,
+        columns=arrays["columns"],
+        tree_start=arrays["tree_start"],
+        nodes=arrays["nodes"],
+        leaves=leaves,
+        n_classes=whole_number(n_classes, 1, MAX_CLASSES) or 0,
+    )
     fault = _fault(forest)
+    if (version == _RUNS_VERSION) != (leaves.dtype == ENTRY):
+        fault = f"leaves are {leaves.dtype} in a file of version {version}"
     if fault:
         raise ArtifactError(f"{path} is damaged: {fault}. Log the model again.")
-    return forest
+    mark = arrays.get("mark", np.array(""))
+    return forest, str(mark) if mark.dtype.kind == "U" and not mark.ndim else "unknown"
 
 
 def _fault(forest: ForestNodes) -> str | None:
@@ -62,12 +77,14 @@ def _fault(forest: ForestNodes) -> str | None:
     start, nodes, leaves, columns = forest.tree_start, forest.nodes, forest.leaves, forest.columns
     if nodes.dtype not in (NARROW_NODE, WIDE_NODE) or nodes.ndim != 1 or not len(nodes):
         return f"nodes are {nodes.dtype} of shape {nodes.shape}"
-    if leaves.dtype != np.float64 or leaves.ndim != 2 or 0 in leaves.shape or not np.isfinite(leaves).all():
-        return f"leaves are {leaves.dtype} of shape {leaves.shape}, or not all finite"
-    if columns.dtype != np.int32 or columns.ndim != 1 or forest.n_features < 1:
-        return f"columns are {columns.dtype} of shape {columns.shape} for {forest.n_features} features"
+    if not forest.n_features or not forest.n_classes:
+        return f"its features are not 1 to {_MAX_FEATURES}, or its classes not 1 to {MAX_CLASSES}"
+    if columns.dtype != np.int32 or columns.ndim != 1 or len(columns) > len(nodes):
+        return f"columns are {columns.dtype} of shape {columns.shape} for {len(nodes)} nodes"
     if len(columns) and (columns.min() < 0 or columns.max() >= forest.n_features):
         return f"columns are not within 0..{forest.n_features - 1}"
+    if fault := leaves_fault(leaves, forest.n_classes):
+        return fault
     # From here on, the arrays are what they should be; what is left is where they lead.
     if start.dtype != np.int64 or start.ndim != 1 or len(start) < 2:
         return f"tree_start is {start.dtype} of shape {start.shape}"
@@ -87,7 +104,7 @@ def _fault(forest: ForestNodes) -> str | None:
         return "a tree is not numbered breadth first"
     if np.isnan(nodes["threshold"][~is_leaf]).any():
         return "a threshold is not a number"
-    leaf_rows = nodes["threshold"].view(np.uint32)[is_leaf]
-    if (forest.slot[is_leaf] != len(columns)).any() or (leaf_rows >= len(leaves)).any():
+    places = nodes["threshold"].view(np.uint32)[is_leaf]
+    if (forest.slot[is_leaf] != len(columns)).any() or not begins_leaf(leaves, places).all():
         return "a leaf has no distribution"
     return None

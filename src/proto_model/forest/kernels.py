@@ -21,6 +21,7 @@ from typing import Any
 from llvmlite import ir
 
 from proto_model.forest.emitter import BYTES, F32, F64, I32, I64, Emitter, constant, vector
+from proto_model.forest.leaves import ENTRY, LAST_ENTRY
 
 FIELDS = (  # what a kernel is told about a forest, each as one int64: a number or an address
     "n_trees", "n_padded", "n_features", "n_used", "n_block", "columns", "tree_start", "nodes", "leaves",
@@ -40,6 +41,7 @@ class Shape:
     n_classes: int
     feature_bits: int
     is_wide: bool
+    has_runs: bool = False  # leaves are runs of entries, see `leaves`
 
 
 class Code:
@@ -100,14 +102,36 @@ class Code:
         # A leaf leads to itself: a row that has not moved in the last step has arrived.
         return [b.icmp_signed("!=", old, new) for old, new in zip(before, step(), strict=True)]
 
+    def leaf(self, tree: Any, place: Any) -> Any:
+        """Address of the distribution of the leaf at a place."""
+        b = self.b
+        leaf = b.wide(b.read(I32, b.offset(tree, b.mul(place, I64(self.node_bytes))), 0))
+        if self.shape.has_runs:
+            return b.offset(self.array("leaves"), b.mul(leaf, I64(ENTRY.itemsize)))
+        return b.at(F64, self.array("leaves"), b.mul(leaf, I64(self.shape.n_classes)))
+
     def add_leaf(self, tree: Any, place: Any, sums: Any) -> None:
         """Add the distribution of the leaf at a place to the sums of one row."""
         b = self.b
-        leaf = b.wide(b.read(I32, b.offset(tree, b.mul(place, I64(self.node_bytes))), 0))
-        values = b.at(F64, self.array("leaves"), b.mul(leaf, I64(self.shape.n_classes)))
+        values = self.leaf(tree, place)
+        if self.shape.has_runs:
+            self._add_run(values, sums)
+            return
         self._set_sums(
             sums, lambda kind, c: b.fadd(*(b.read(kind, b.at(F64, x, c), 0, 8) for x in (sums, values)))
         )
+
+    def _add_run(self, first: Any, sums: Any) -> None:
+        b = self.b
+        entry = b.variable(first)
+        with b.repeat() as again:
+            at = b.load(entry)
+            label = b.read(I32, at, 2)
+            share = b.read(F64, at, 0, 4)  # entries are packed
+            total = b.at(F64, sums, b.wide(b.and_(label, I32(LAST_ENTRY - 1))))
+            b.store(b.fadd(b.load(total), share), total)
+            b.store(b.offset(at, ENTRY.itemsize), entry)
+            again(b.icmp_signed(">=", label, I32(0)))
 
     def clear(self, sums: Any) -> None:
         """Set the sums of one row to zero."""
@@ -129,12 +153,12 @@ class Code:
     def _set_sums(self, target: Any, value: Callable[[Any, Any], Any]) -> None:
         """Set one float64 per class to `value(vector type, first class)`."""
         # Few classes are written out as short vectors; a loop keeps the code small where there are many.
-        n_classes = self.shape.n_classes
+        n_classes, first_left = self.shape.n_classes, 0
         if n_classes > _UNROLLED_CLASSES:
-            with self.b.count(0, n_classes) as c:
-                self.b.write(value(vector(F64, 1), c), self.b.at(F64, target, c), 0, 8)
-            return
-        for first in range(0, n_classes, _VECTOR_CLASSES):
+            first_left = n_classes // _VECTOR_CLASSES * _VECTOR_CLASSES
+            with self.b.count(0, first_left, _VECTOR_CLASSES) as c:
+                self.b.write(value(vector(F64, _VECTOR_CLASSES), c), self.b.at(F64, target, c), 0, 8)
+        for first in range(first_left, n_classes, _VECTOR_CLASSES):
             kind = vector(F64, min(_VECTOR_CLASSES, n_classes - first))
             self.b.write(value(kind, I64(first)), self.b.at(F64, target, first), 0, 8)
 

@@ -7,11 +7,14 @@ packs feature, direction of missing values and left child.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from proto_model.forest.leaves import pack_leaves
 
 NARROW_NODE = np.dtype([("threshold", "<f4"), ("link", "<u4")])
 WIDE_NODE = np.dtype([("threshold", "<f4"), ("unused", "<u4"), ("link", "<u8")])
@@ -22,16 +25,17 @@ class ForestNodes:
     """A forest of decision trees, ready for the walk.
 
     In a node, `threshold` is what a row's feature, rounded to float32, must not exceed to go left; in a leaf
-    its bits are an unsigned integer, the row of `leaves`. `link` holds, from the low end, `feature_bits` bits
-    of feature (`n_used` in a leaf), a bit that is set when missing values go left, and the left child counted
-    from the start of the tree (a leaf has itself). The right child is the next node.
+    its bits are an unsigned integer, its place in `leaves`. `link` holds, from the low end, `feature_bits`
+    bits of feature (`n_used` in a leaf), a bit that is set when missing values go left, and the left child
+    counted from the start of the tree (a leaf has itself). The right child is the next node.
     """
 
     n_features: int  # columns of a table of inputs
     columns: NDArray[np.int32]  # (n_used,): those that some node looks at; nodes name them by position here
     tree_start: NDArray[np.int64]  # (n_trees + 1,): where each tree begins in `nodes`, and the end
     nodes: NDArray[np.void]  # (n_nodes,)
-    leaves: NDArray[np.float64]  # (n_leaves, n_classes): distinct distributions over the classes
+    leaves: NDArray[Any]  # distinct distributions: a row of float64 each, or a run of entries; see `leaves`
+    n_classes: int
 
     @property
     def n_trees(self) -> int:
@@ -79,8 +83,12 @@ def flatten(trees: list[Any], n_features: int, columns: NDArray[np.int64], n_cla
     feature = np.full(len(order), len(used), dtype=np.int64)
     feature[inner] = compact
 
-    values = np.concatenate([tree.value[:, 0, :] for tree in trees])[order[~inner]]
-    leaves, leaf_row = _distinct_rows(values[:, :n_classes])
+    kept = np.split((order - shift)[~inner], np.cumsum(~inner)[tree_start[1:-1] - 1])
+
+    def shares() -> Iterator[NDArray[np.float64]]:
+        return (tree.value[places, 0, :n_classes] for tree, places in zip(trees, kept, strict=True))
+
+    leaves, leaf_place = pack_leaves(shares, n_classes)
 
     missing_left = np.concatenate([tree.missing_go_to_left for tree in trees])[order] != 0
     missing_left &= inner
@@ -89,8 +97,8 @@ def flatten(trees: list[Any], n_features: int, columns: NDArray[np.int64], n_cla
     nodes = np.zeros(len(order), dtype=dtype)
     nodes["link"] = feature | missing_left.astype(np.int64) << bits | child << bits + 1
     nodes["threshold"] = _floor32(np.concatenate([tree.threshold for tree in trees])[order])
-    nodes["threshold"].view(np.uint32)[~inner] = leaf_row
-    return ForestNodes(n_features, columns[used].astype(np.int32), tree_start, nodes, leaves)
+    nodes["threshold"].view(np.uint32)[~inner] = leaf_place
+    return ForestNodes(n_features, columns[used].astype(np.int32), tree_start, nodes, leaves, n_classes)
 
 
 def _breadth_first(
@@ -108,15 +116,6 @@ def _breadth_first(
         frontier = np.stack([left[parents], right[parents]], axis=1).ravel()
         tree = np.repeat(tree[splits], 2)
     return np.concatenate(levels)[np.argsort(np.concatenate(owners), kind="stable")]
-
-
-def _distinct_rows(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Distinct rows of a matrix, and for each row which one it is; `np.unique(axis=0)` takes far longer."""
-    which = np.zeros(len(values), dtype=np.int64)
-    for column in values.T:
-        distinct, code = np.unique(column, return_inverse=True)
-        _, first, which = np.unique(which * len(distinct) + code, return_index=True, return_inverse=True)
-    return np.ascontiguousarray(values[first]), which
 
 
 def _floor32(values: NDArray[np.float64]) -> NDArray[np.float32]:

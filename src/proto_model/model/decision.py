@@ -27,6 +27,7 @@ DECISION_FILE = "decision.json"
 CONFORMAL: tuple[Conformal, ...] = get_args(Conformal)
 # What reading JSON of another shape may raise; deep nesting and endless numbers among it.
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+_COST_RANGE = (1e-12, 1e12)  # beyond what training takes; sums of them neither overflow nor vanish
 _STEPS = 1000  # a coverage is rounded up to a thousandth
 _COVERAGES = range(_STEPS // 2, _STEPS)
 
@@ -252,8 +253,9 @@ def _costs(content: Any, n_classes: int) -> Floats | None:
     if costs.shape != (n_classes, n_classes):
         raise ValueError(f"costs of shape {costs.shape}, ({n_classes}, {n_classes}) expected")
     others = costs[~np.eye(n_classes, dtype=bool)]
-    if np.diagonal(costs).any() or not (np.isfinite(others) & (others > 0)).all():
-        raise ValueError("costs are not zero for what is right and above zero for the rest")
+    low, high = _COST_RANGE
+    if np.diagonal(costs).any() or not ((others >= low) & (others <= high)).all():
+        raise ValueError(f"costs are not zero for what is right and {low} to {high} for the rest")
     return costs
 
 

@@ -17,13 +17,14 @@ from proto_model.forest import CompiledForest
 from proto_model.forest.expansion import EXPANSION_FILE, ExpandedForest, Expansion
 from proto_model.forest.pipeline import compiled_forest
 from proto_model.model.answer import AnswerField, classification_fields
+from proto_model.model.digests import DIGESTS_FILE
 from proto_model.parameters import ROWS, Parameters, Signature
 from proto_model.schema import ModelSchema
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-_FOREST_FILE = "forest.npz"
+FOREST_FILE = "forest.npz"
 
 
 class Engine(Protocol):
@@ -75,11 +76,11 @@ class Classification:
                 f"The pipeline's classes are {classes}, the schema's {list(schema.classes)}. "
                 "Write the schema of the table that the pipeline was fitted on."
             )
-        compiled_forest(pipeline, schema).save(folder / _FOREST_FILE)
+        compiled_forest(pipeline, schema).save(folder / FOREST_FILE, schema.fingerprint)
 
     def engine(self, folder: Path, schema: ModelSchema, prepared: Prepared | None = None) -> Engine:
         """Forest of a bundle."""
-        path = folder / _FOREST_FILE
+        path = folder / FOREST_FILE
         if prepared is None:
             compiled = CompiledForest.load(path)
         else:
@@ -93,6 +94,13 @@ class Classification:
             raise ArtifactError(
                 f"{path}: {forest.n_features} features and {forest.n_classes} classes, "
                 f"{expected[0]} and {expected[1]} in the schema. Log the model again."
+            )
+        if compiled.mark and not (folder / DIGESTS_FILE).exists():
+            raise ArtifactError(f"{folder} has no {DIGESTS_FILE}. Download the whole model, or log it again.")
+        if compiled.mark not in ("", schema.fingerprint):  # none up to 0.3.0, nor where it is prepared
+            raise ArtifactError(
+                f"{path} is of another schema than the one beside it: features, their categories or terms, "
+                "or classes differ, or are in another order. Download the whole model, or log it again."
             )
         return forest
 

@@ -203,3 +203,10 @@ def test_what_is_left_open_is_named():
     assert open_paths("none", known) == open_paths("", known) == []
     with pytest.raises(AccessError, match="'all' cannot be left open"):
         open_paths("all", known)
+
+
+def test_servers_know_one_token_by_different_hashes(path):
+    # Otherwise the time of a look-up could tell a patient client something about the tokens.
+    one, other = Access(path), Access(path)
+
+    assert one._names.keys().isdisjoint(other._names)

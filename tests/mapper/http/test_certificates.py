@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import socket
 import ssl
+import time
 import warnings
 
 import pytest
@@ -97,6 +98,28 @@ def test_handshakes_that_stop_after_the_first_message_make_room(certificates, tr
         for _ in range(3):
             client = await scene.connect(GET, trusting)
             assert (await client.answer())[0] == 200
+        for client in slow:
+            client.close()
+
+    play(scenario, tls=certificates, max_connections=10)
+
+
+def test_who_waits_is_not_refused_in_the_moment_in_which_room_is_made(certificates, trusting):
+    """Handshakes are late, and the wait is over, in the same turn of a loop that was held up."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        trusting.wrap_bio(incoming, outgoing, server_hostname="localhost").do_handshake()
+    hello = outgoing.read()
+
+    async def scenario(scene):
+        slow = [await asyncio.to_thread(socket.create_connection, scene.address) for _ in range(10)]
+        for client in slow:
+            client.send(hello)
+            await asyncio.to_thread(client.recv, 1)
+        answering = asyncio.create_task(scene.connect(GET, trusting))
+        await asyncio.sleep(0.01)  # it waits for a place
+        time.sleep(0.6)
+        assert (await (await answering).answer())[0] == 200
         for client in slow:
             client.close()
 

@@ -75,6 +75,34 @@ def test_who_has_waited_for_long_is_refused_whatever_it_sends():
     play(scenario, max_connections=2)
 
 
+def test_silent_connections_are_looked_for_now_and_then_if_there_are_none(monkeypatch):
+    """With thousands of connections, a look at all of them on each tick takes a tenth of the time."""
+    monkeypatch.setattr(entrance_module, "WAIT_S", 60.0)
+    monkeypatch.setattr(entrance_module, "LOOK_AGAIN_S", 10.0)
+    calls = []
+
+    async def scenario(scene):
+        scene.app.go_on.clear()
+        busy = await scene.connect(GET)
+        await until(lambda: scene.app.scopes)
+
+        def counted(name):  # `n_answered` is asked on each tick
+            own = getattr(scene.server, name)
+            monkeypatch.setattr(scene.server, name, lambda *args: calls.append(name) or own(*args))
+
+        counted("make_room")
+        counted("n_answered")
+        waiting = await scene.connect(GET)
+        await until(lambda: calls.count("n_answered") == 10)
+        assert calls.count("make_room") == 1
+
+        busy.vanish()
+        scene.app.go_on.set()
+        assert (await waiting.answer())[0] == 200
+
+    play(scenario, max_connections=1)
+
+
 @pytest.mark.parametrize("beginning", [b"", b"GET /a HT"])
 def test_a_burst_of_connections_that_ask_nothing_turns_nobody_away(beginning, monkeypatch):
     monkeypatch.setattr(server_module, "MAX_WAITING", 50)

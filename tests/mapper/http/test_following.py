@@ -1,7 +1,10 @@
 """A mapper that follows an alias: what registry and model server say, and what it makes of that."""
 
 import asyncio
+import gc
 import json
+import time
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +16,8 @@ from mapper.http.following import Following
 from mapper.http.models import Models
 from mapper.http.settings import MapperSettings
 from mapper.registry import PublishedModel
+
+WAIT_S = 20
 
 
 class Registry:
@@ -93,6 +98,24 @@ def test_a_version_of_the_same_schema_is_taken_over(models, following, registry)
     assert models.now("penguins").version == "2"
     assert 'mapper_swaps_total{model="penguins"} 1.0' in models.backends["penguins"].metrics.text().decode()
     assert ask(models, "/readyz")[1]["model"]["version"] == "2"
+
+
+def test_nothing_is_left_of_a_version_after_a_swap(models, following, registry):
+    service = weakref.ref(models.now("penguins"))
+    gc.collect()
+    gc.disable()  # it comes after so many objects that a hundred versions would be kept until then
+    try:
+        with following:
+            registry.number = "2"
+            following.ask()
+            end = time.monotonic() + WAIT_S
+            while service() is not None:
+                assert time.monotonic() < end
+                time.sleep(0.01)
+    finally:
+        gc.enable()
+
+    assert models.now("penguins").version == "2"
 
 
 def test_an_answer_names_the_version_that_the_model_server_names(models, model_server, record):

@@ -35,13 +35,16 @@ TURNED_AWAY = (
     "name",
     [
         "access.py",
+        "alive.py",
         "certificates.py",
         "connection.py",
         "entrance.py",
+        "expiry.py",
         "health.py",
         "hosts.py",
         "refusals.py",
         "server.py",
+        "turns.py",
     ],
 )
 def test_both_sides_have_the_same_server(name):
@@ -155,6 +158,7 @@ def play(
     max_bodies_bytes=10**9,
     access=None,
     tls=None,
+    gate_of=lambda beginning: None,
 ):
     """Run a coroutine function that is given a scene; in the end nobody may be left."""
 
@@ -170,6 +174,7 @@ def play(
             lambda: TURNED_AWAY,
             access=access,
             tls=tls,
+            gate_of=gate_of,
         )
         config = GuardedConfig(app, limits)
         config.load()

@@ -523,17 +523,34 @@ def test_sigterm_under_load_loses_no_request(start_service, model_server, schema
     assert set(crowd.statuses) == {200}
 
 
-def test_a_full_queue_is_503_at_once(start_service, model_server, schema_path, record):
-    model_server.delay_s = 0.5
+def test_requests_wait_for_the_model_server_before_any_is_refused(
+    start_service, model_server, schema_path, record
+):
+    flags = ("--model-server-url", model_server.url, "--schema", str(schema_path))
+    with start_service(*flags, "--max-concurrent", "2", "--max-waiting", "2") as service:
+        with concurrent.futures.ThreadPoolExecutor(20) as pool:
+            answers = list(pool.map(lambda _: service.call("/v1/predict", {"data": record}), range(60)))
+
+    assert {answer[0] for answer in answers} == {200}
+
+
+def test_a_queue_that_stays_full_is_503_and_other_requests_go_on(
+    start_service, model_server, schema_path, record
+):
+    model_server.may_answer.clear()
     flags = ("--model-server-url", model_server.url, "--schema", str(schema_path))
     with start_service(*flags, "--max-concurrent", "1", "--max-waiting", "1") as service:
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            answers = list(pool.map(lambda _: service.call("/v1/predict", {"data": record}), range(4)))
+            asked = [pool.submit(service.call, "/v1/predict", {"data": record}) for _ in range(4)]
+            while sum(one.done() for one in asked) < 2:
+                assert service.call("/v1/schema")[0] == 200
+            refused = [one.result() for one in asked if one.done()]
+            model_server.may_answer.set()
+            assert sorted(one.result()[0] for one in asked) == [200, 200, 503, 503]
 
-        assert sorted(answer[0] for answer in answers) == [200, 200, 503, 503]
-        busy = next(answer for answer in answers if answer[0] == 503)
-        expect_problem(busy, 503, "busy")
-        assert busy[2]["Retry-After"] == "1"
+        for busy in refused:
+            expect_problem(busy, 503, "busy")
+            assert busy[2]["Retry-After"] == "1"
 
 
 def test_large_bodies_share_a_limit_and_small_ones_go_on(start_service, model_server, schema_path, record):
@@ -679,16 +696,22 @@ def test_a_request_that_offers_another_protocol_keeps_its_body(service, record):
 def test_health_is_told_when_too_many_connections_are_at_work(
     start_service, model_server, schema_path, record
 ):
-    model_server.may_answer.clear()
     flags = ("--model-server-url", model_server.url, "--schema", str(schema_path), "--max-connections", "2")
     with start_service(*flags) as service:
+        assert service.call("/readyz")[0] == 200
+        model_server.requests.clear()
+        model_server.may_answer.clear()
         with concurrent.futures.ThreadPoolExecutor() as pool:
             busy = [pool.submit(service.call, "/v1/predict", {"data": record}) for _ in range(2)]
             while len(model_server.requests) < 2:
                 time.sleep(0.01)
             expect_problem(service.call("/v1/predict", {"data": record}), 503, "busy")
             assert service.call("/healthz")[1] == {"status": "alive"}
+            ready = pool.submit(service.call, "/readyz")
+            while not ready.done() and len(model_server.requests) < 3:
+                time.sleep(0.01)
             model_server.may_answer.set()
+            assert ready.result()[0] == 200
             assert [asked.result()[0] for asked in busy] == [200, 200]
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from mapper.errors import SettingsError
 from mapper.model_server.login import Login
+from tests.certificates import Authority
 
 TOKEN = "t" * 32
 URL = "https://me:pw@models:5001"
@@ -49,3 +50,25 @@ def test_a_changed_token_is_read_again_and_a_broken_one_is_not_taken(tmp_path, c
     path.write_text("new: " + "n" * 20)
     assert login.refresh()
     assert login.header(URL) == "Bearer " + "n" * 20
+
+
+def test_a_certificate_that_cannot_be_used_is_an_error(tmp_path):
+    chain, key = Authority.made(tmp_path).issue("mapper")
+
+    assert Login(cert_file=str(chain), key_file=str(key)).context(URL) is not None
+    with pytest.raises(SettingsError, match=r"certificate .*mapper\.pem with its key"):
+        Login(cert_file=str(chain)).context(URL)
+    with pytest.raises(SettingsError, match="without its certificate"):
+        Login(key_file=str(key))
+
+
+def test_changed_files_for_tls_are_told(tmp_path):
+    authority = Authority.made(tmp_path)
+    chain, key = authority.issue("mapper")
+    login = Login(ca_file=str(tmp_path / "authority.pem"), cert_file=str(chain), key_file=str(key))
+    assert not login.refresh()
+
+    authority.issue("mapper")
+
+    assert login.refresh()
+    assert not login.refresh()

@@ -1,5 +1,5 @@
-import http.server
-import threading
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,21 +58,40 @@ def test_the_lean_server_listens_on_all_addresses_and_takes_options(places, monk
     assert given == [[*address, "--workers", "2"], address]
 
 
-@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
-def test_health_asks_the_service(status, code):
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(status if self.path == "/ping" else 404)
-            self.end_headers()
+@pytest.fixture
+def became(places, monkeypatch):
+    """Function that starts a container with another server, and gives the command that it becomes."""
+    commands = []
+    monkeypatch.setattr(
+        container.os, "execve", lambda program, command, environment: commands.append(command)
+    )
+    monkeypatch.setattr(container, "_MLSERVER", places / "mlserver")
 
-        def log_message(self, *args):
-            pass
+    def start(server):
+        monkeypatch.setenv("PROTO_MODEL_CONTAINER_SERVER", server)
+        container.main(["serve"])
+        return commands.pop()
 
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.handle_request, daemon=True).start()
-        assert container.health(str(server.server_port)) == code
+    return start
 
 
-def test_health_of_nothing_is_an_error_in_words(capsys):
-    assert container.health("1") == 1
-    assert "no answer on port 1" in capsys.readouterr().err
+def test_mlserver_is_configured_and_started_by_its_own_command(became, places, bundle):
+    shutil.copytree(bundle, model_in(places / "BUILT_IN") / "artifacts" / "bundle")
+
+    for _ in range(2):  # in Kubernetes, a container that starts again finds its /tmp as it was
+        python, option, code, *arguments = became("mlserver")
+
+        assert (python, option) == (sys.executable, "-c")
+        # `mlserver.cli` is a package, which `-m` does not run.
+        assert code == "from mlserver.cli import main; main()"
+        assert arguments == ["start", str(places / "mlserver")]
+        assert any((places / "mlserver").rglob("model-settings.json"))
+
+
+def test_mlflows_server_gets_the_model(became, places):
+    model_in(places / "BUILT_IN")
+
+    command = became("mlflow")
+
+    assert command[1:3] == ["-m", "uvicorn"]
+    assert command[-1] == "mlflow.pyfunc.scoring_server.app:app"

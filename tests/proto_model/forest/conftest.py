@@ -34,12 +34,24 @@ def _fit(name):
                 50, max_depth=5, class_weight="balanced_subsample", ccp_alpha=0.002, random_state=5
             )
             return forest.fit(digits_X, digits_y % 3), digits_X
+        case "many_classes" | "many_weighted_classes_with_gaps":
+            X, y = make_classification(
+                4000, 12, n_informative=10, n_classes=100, n_clusters_per_class=1, random_state=6
+            )
+            forest = RandomForestClassifier(15, min_samples_leaf=4, random_state=6)
+            if name == "many_classes":
+                return forest.fit(X, y), X
+            X = _with_gaps(X, 0.05, seed=7)
+            return forest.set_params(class_weight="balanced").fit(X, y), X
 
 
 @pytest.fixture(
     scope="session",
-    params=["shallow", "shallow_with_gaps", "deep", "deep_with_gaps", "ten_classes", "weighted"],
-)
+    params=[
+        "shallow", "shallow_with_gaps", "deep", "deep_with_gaps", "ten_classes", "weighted",
+        "many_classes", "many_weighted_classes_with_gaps",
+    ],
+)  # fmt: skip
 def fitted(request):
     """A fitted forest and its training inputs."""
     return _fit(request.param)
@@ -49,3 +61,9 @@ def fitted(request):
 def deep():
     """A forest with trees far beyond what bit masks serve, and its training inputs."""
     return _fit("deep")
+
+
+@pytest.fixture(scope="session")
+def many_classes():
+    """A forest of 100 classes, of which a leaf has seen four, and its training inputs."""
+    return _fit("many_classes")

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.ensemble import RandomForestClassifier
 
 from proto_model.errors import ArtifactError
 from proto_model.forest import CompiledForest
@@ -102,8 +103,8 @@ def test_trees_that_share_branches_are_refused(damaged):
 
 
 def test_a_file_of_another_version_is_refused(damaged):
-    with pytest.raises(ArtifactError, match="version 2, but this release reads version 1"):
-        CompiledForest.load(damaged(version=lambda version: version + 1))
+    with pytest.raises(ArtifactError, match="version 3, but this release reads versions 1 and 2"):
+        CompiledForest.load(damaged(version=lambda version: version + 2))
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -161,3 +162,13 @@ def test_links_that_pass_the_check_keep_every_walk_within_its_tree(damaged, deep
             continue
         proba = compiled.predict_proba(X)
         assert ((proba >= 0) & (proba <= 1 + 1e-9)).all()
+
+
+def test_a_forest_whose_leaves_hold_no_shares_is_not_written(tmp_path):
+    X, y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
+    forest = RandomForestClassifier(3, random_state=0).fit(X, y)
+    forest.estimators_[1].tree_.value[-1] *= -1  # what weights below zero lead to
+
+    with pytest.raises(ArtifactError, match="This forest cannot be served: the shares"):
+        CompiledForest.from_sklearn(forest).save(tmp_path / "forest.npz")
+    assert not (tmp_path / "forest.npz").exists()

@@ -32,7 +32,9 @@ def test_an_older_cpu_gives_the_same_answers(cpu, deep, monkeypatch):
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("shape", [Shape(2, 5, False), Shape(3, 8, False), Shape(40, 9, True)])
+@pytest.mark.parametrize(
+    "shape", [Shape(2, 5, False), Shape(3, 8, False), Shape(40, 9, True), Shape(40, 9, False, True)]
+)
 def test_code_can_be_written_for_arm(shape, kernel):
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()

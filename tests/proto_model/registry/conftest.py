@@ -1,5 +1,4 @@
 import itertools
-import os
 
 import mlflow
 import numpy as np
@@ -8,8 +7,8 @@ import pytest
 from mlflow import MlflowClient
 
 from proto_model.cli.train import main
-from proto_model.registry import tracking
 from tests.stores import fresh_store
+from tests.trainings import as_in
 
 _numbers = itertools.count()
 
@@ -40,16 +39,8 @@ def people_csv(tmp_path_factory):
 def store(tmp_path_factory):
     """MLflow on a SQLite file of its own, in a working folder of its own."""
     folder = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
-            patch.delenv(name)
-        for name, value in tracking._QUIET_VARIABLES.items():
-            patch.setenv(name, value)
-        patch.setenv("MLFLOW_TRACKING_URI", "replaced below, and restored in the end")
-        patch.chdir(folder)
-        mlflow.set_tracking_uri(fresh_store(folder))
+    with as_in(folder, fresh_store(folder)):
         yield folder
-        mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture(scope="module")

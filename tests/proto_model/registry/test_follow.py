@@ -7,9 +7,12 @@ import shutil
 import pytest
 
 from proto_model.errors import RegistryError
+from proto_model.forest import CompiledForest
 from proto_model.model import write_bundle
+from proto_model.model.digests import write_digests
 from proto_model.registry.follow import MAX_PAUSE_S, Follower, follow
 from proto_model.registry.offer import Followed, Offer, hold
+from proto_model.schema import ModelSchema
 from proto_model.table import encode
 
 
@@ -109,6 +112,9 @@ def other_schema(folder):
     schema = json.loads(path.read_text())
     schema["features"][0]["name"] += "_2"
     path.write_text(json.dumps(schema))
+    forest = path.with_name("forest.npz")
+    CompiledForest.load(forest).save(forest, ModelSchema.read(path).fingerprint)
+    write_digests(path.parent)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from proto_model.errors import ArtifactError
 from proto_model.forest.pipeline import compiled_forest
 from proto_model.model import Bundle, write_bundle
 from proto_model.model.bundle import TRUSTED_TYPES
+from proto_model.model.digests import write_digests
 from proto_model.schema import Feature, ModelSchema
 from proto_model.training.encoding import make_encoder
 from proto_model.values import decode, encode
@@ -129,6 +130,10 @@ def test_an_expansion_of_another_forest_is_refused(tmp_path):
         pipeline.fit(decode(X, SCHEMA), y)
         write_bundle(tmp_path / name, pipeline, SCHEMA, X)
     (tmp_path / "a/expansion.npz").replace(tmp_path / "b/expansion.npz")
+    for name in ("a", "b"):
+        with pytest.raises(ArtifactError, match=r"expansion\.npz"):
+            Bundle.load(tmp_path / name)
+        write_digests(tmp_path / name)
 
     with pytest.raises(ArtifactError, match="columns"):
         Bundle.load(tmp_path / "b")

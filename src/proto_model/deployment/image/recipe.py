@@ -52,11 +52,13 @@ class Recipe:
 
     @property
     def health(self) -> tuple[str, ...]:
-        """Command that ends with 0 when the service answers."""
-        if self.server != "mapper":
-            return (*self.command, "health")
-        code = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{PORT}/healthz', timeout=2)"
-        return ("/usr/bin/python3", "-c", code)
+        """Command that ends with 0 when the service answers, whatever it asks of clients."""
+        if self.server == "mapper":
+            place, path, port = f"{CODE}/mapper/http", "/healthz", "MAPPER_PORT"
+        else:
+            place, path, port = f"{CODE}/proto_model/serving/http", "/ping", "PORT"
+        # As a file: the package around it would import the server, every time.
+        return ("/usr/bin/python3", "-P", f"{place}/alive.py", path, port)
 
 
 def recipe_of(model: Path, server: Server) -> Recipe:

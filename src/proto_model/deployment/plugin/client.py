@@ -209,7 +209,7 @@ def run_local(
         port = chosen_port(read)
         records = Records(os.environ)
         process_target.say(f"{name}: http://{read.get('host', '127.0.0.1')}:{port}, until Ctrl+C")
-        command = command_of(place, read, port, records.folder / f"{name}.mlserver")
+        command = command_of(place, read, port, records.build(name))
         with subprocess.Popen(command, env=environment_of(), stdin=subprocess.DEVNULL) as server:
             try:
                 code = server.wait()

@@ -133,7 +133,7 @@ def _started(records: Records, record: Record, port: int, fallback: Record | Non
     """A record whose process is ready; one that does not get so is ended, and the record is what it was."""
     log = records.log(record.name)
     offset = log.stat().st_size if log.exists() else 0
-    command = command_of(record.model_uri, record.config, port, records.folder / f"{record.name}.mlserver")
+    command = command_of(record.model_uri, record.config, port, records.build(record.name))
     process = spawn(command, environment_of(), log, port)
     is_ready = False
     try:

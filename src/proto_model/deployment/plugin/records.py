@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -143,10 +144,15 @@ class Records:
         """Remove the record of a name; its lock and its log stay."""
         self._file(name, "json").unlink(missing_ok=True)
 
+    def build(self, name: str) -> Path:
+        """Folder of what MLServer needs: its configuration, the model, and an environment."""
+        return self._file(name, "mlserver")
+
     def remove(self, name: str) -> None:
-        """Remove the record and the log of a name; its lock stays."""
+        """Remove the record of a name, its log and what MLServer needed; its lock stays."""
         self.forget(name)
         self.log(name).unlink(missing_ok=True)
+        shutil.rmtree(self.build(name), ignore_errors=True)
 
     def _file(self, name: str, kind: str) -> Path:
         return self.folder / f"{name}.{kind}"

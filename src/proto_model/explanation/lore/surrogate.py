@@ -54,10 +54,11 @@ class Surrogate:
         values[:, 0], values[:, 1], values[:, 2 : 2 + len(targets)] = 1.0, weights, weighted[:, targets]
         codes = _Codes.of(coarse, _features(coarse, values, bins, read), bins)
         feature, threshold, left, leaf = _grow(codes, values, MIN_GAIN * float(spread[targets].sum()))
+        last = np.where(feature >= 0, threshold - codes.shift[feature], 0)  # a leaf has no bin
         votes = [np.bincount(leaf, column, len(feature)) for column in weighted.T]
         return cls(
             feature=np.where(feature >= 0, codes.features[feature], -1),
-            threshold=np.where(feature >= 0, bins.coarse_last[threshold - codes.shift[feature]], 0),
+            threshold=np.where(feature >= 0, bins.coarse_last[last], 0),
             left=left,
             label=np.array(votes).argmax(axis=0),
         )

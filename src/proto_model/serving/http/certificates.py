@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import ssl
 from collections.abc import Iterable, Mapping
@@ -9,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .access import Access, AccessError, is_local, open_paths, watched
+from .expiry import expires
 
 __all__ = ["NOT_TLS", "Certificates", "Protection"]
 
 logger = logging.getLogger(__name__)
 
+SOON = datetime.timedelta(days=30)
 HELLO = 0x16  # first byte of what a client sends that begins with TLS
 TEXT = b"This port speaks HTTPS. Use https:// instead of http://.\n"
 NOT_TLS = (
@@ -76,23 +79,38 @@ class Certificates:
         self._chain, self._key, self._client_ca = chain, key, client_ca
         self._seen = self._watched()
         self._context = self._read()
+        self._expires = expires(chain)
+        self._said = ""
 
     def context(self) -> ssl.SSLContext:
         """For the next connection."""
         return self._context
 
     def refresh(self) -> None:
-        """Read the files again if one has changed."""
+        """Read the files again if one has changed, and warn of a certificate that expires."""
         seen = self._watched()
-        if seen == self._seen:
-            return
-        self._seen = seen
-        try:
-            self._context = self._read()
-        except AccessError as error:  # perhaps only one of two files is there yet
-            logger.error("%s What was read last stays in force.", error)
-        else:
-            logger.info("certificates read again: %s", self._chain)
+        if seen != self._seen:
+            self._seen = seen
+            try:
+                self._context = self._read()
+                self._expires = expires(self._chain)
+            except (AccessError, OSError) as error:  # perhaps only one of two files is there yet
+                logger.error("%s What was read last stays in force.", error)
+            else:
+                logger.info("certificates read again: %s", self._chain)
+        self._warn()
+
+    def _warn(self) -> None:
+        left = SOON if self._expires is None else self._expires - datetime.datetime.now(datetime.UTC)
+        what = "" if left >= SOON else "expires" if left > datetime.timedelta() else "expired"
+        if what and f"{what} {self._expires}" != self._said:
+            self._said = f"{what} {self._expires}"
+            logger.warning(
+                "The certificate %s %s on %s. Renew it: clients refuse one that has expired.",
+                self._chain,
+                what,
+                f"{self._expires:%Y-%m-%d %H:%M} UTC",
+            )
 
     def _watched(self) -> list[tuple[int, ...]]:
         return [watched(path) for path in (self._chain, self._key, self._client_ca) if path is not None]

@@ -1,12 +1,13 @@
 """uvicorn's protocol for one connection, with the protections that it lacks.
 
-`connection.py`, `entrance.py`, `health.py`, `hosts.py`, `refusals.py` and `server.py` are the same files in
-`mapper/http/` and in `proto_model/serving/http/`, byte for byte: the two sides share no code, and a test
-holds them equal. uvicorn 0.54 reads and writes HTTP. What is added here:
+`connection.py`, `entrance.py`, `health.py`, `hosts.py`, `refusals.py`, `server.py` and `turns.py` are the
+same files in `mapper/http/` and in `proto_model/serving/http/`, byte for byte: the two sides share no code,
+and a test holds them equal. uvicorn 0.54 reads and writes HTTP. What is added here:
 
 - A head has a limited size, and a request a limited time to arrive.
 - A request is parsed when those before it are answered, so a client that sends and never reads holds neither
   memory nor the event loop.
+- A request begins when it has its turn (`turns.py`).
 - What is not HTTP/1.0 or 1.1, comes in another coding than chunks, has two types, or is meant for another
   host, is refused.
 - The bodies of all requests together have a limited size. Those that have stopped arriving give way.
@@ -40,6 +41,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from .access import Access
 from .certificates import Certificates
 from .hosts import Hosts
+from .turns import Gate, Turns
 
 __all__ = [
     "ClientGoneError",
@@ -84,6 +86,7 @@ class Limits:
     beat: Callable[[], None] = lambda: None  # called while the event loop turns
     access: Access | None = None  # None: everybody may ask
     tls: Certificates | None = None
+    gate_of: Callable[[bytes], Gate | None] = lambda beginning: None  # what a request has to pass
 
 
 class RefusedError(Exception):
@@ -180,7 +183,10 @@ class GuardedTransport:
         if not self._connection.linger() or self.is_closing() or not self._transport.can_write_eof():
             self._transport.close()
         else:
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except OSError:  # asyncio's: the client has gone
+                self._transport.close()
 
 
 class GuardedFlow(FlowControl):
@@ -229,8 +235,20 @@ class GuardedConnection(HttpToolsProtocol):
             return
         if self.held:
             self.held = bytes(self.held) + data
-        else:
+            if len(self.held) > STEP_BYTES:
+                self.flow.pause_reading()
+        elif self._unanswered or self._is_reading or self.config.turns.may_begin(self, data):
             self._parse(data)
+        else:
+            self.held = data
+
+    def begin(self) -> None:
+        """Called when it is the turn of what came."""
+        if self.held and not self._is_ending:
+            self._parse(self.held)
+            self.flow.resume_reading()
+            if self.is_half_closed and not self._is_owed():
+                self.transport.close()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn always closes
         """Keep the connection for the answers to what is complete."""
@@ -425,6 +443,7 @@ class GuardedConnection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Go on with the next request, or wait for one."""
         self.config.n_answered += 1
+        self.config.turns.answered(self.loop)
         self._unanswered -= 1
         self._since = self.loop.time()
         if self.transport.is_closing():
@@ -479,7 +498,7 @@ class GuardedConnection(HttpToolsProtocol):
             if age > self._limits.request_timeout_s:
                 seconds = f"{self._limits.request_timeout_s:g}"
                 self._refuse(408, f"The request did not arrive within {seconds} s. Send it again.")
-        elif not self._unanswered and age > patience:
+        elif not self._unanswered and not self.held and age > patience:
             self.transport.close()
 
     def make_way(self, n_bytes: int) -> int:
@@ -502,6 +521,9 @@ class GuardedConnection(HttpToolsProtocol):
         """How soon it may make room: what never asked anything goes before what did, then by age."""
         if self.transport.is_closing():
             return None
+        if self.held and not self._unanswered:  # it waits for its turn
+            has_gone = self.is_half_closed and self.loop.time() - self._heard > STALLED_S
+            return (0, self._heard) if has_gone else None
         if not self._unanswered:
             if self._is_known and self.loop.time() - self._since < STALLED_S:
                 return None  # it may have asked again already
@@ -519,13 +541,15 @@ def _misdirected(host: bytes) -> RefusedError:
     )
 
 
-def make_room(connections: set[GuardedConnection], n_wanted: int) -> None:
-    """Close so many of those that are silent for longest, and at least a twentieth of all."""
+def make_room(connections: set[GuardedConnection], n_wanted: int) -> int:
+    """Close so many of those that are silent for longest, and at least a twentieth of all; how many."""
     ranked = {other: rank for other in connections if (rank := other._rank()) is not None}
     n_most = max(n_wanted, 1 + len(connections) // 20)
-    for connection in _without_news(heapq.nsmallest(n_most, ranked, key=ranked.__getitem__)):
+    silent = _without_news(heapq.nsmallest(n_most, ranked, key=ranked.__getitem__))
+    for connection in silent:
         connection.transport.abort()
         connections.discard(connection)  # it leaves a moment later
+    return len(silent)
 
 
 def _without_news(connections: list[GuardedConnection]) -> list[GuardedConnection]:
@@ -534,8 +558,9 @@ def _without_news(connections: list[GuardedConnection]) -> list[GuardedConnectio
         return connections
     poll = select.poll()
     numbers = {other.transport.get_extra_info("socket").fileno(): other for other in connections}
-    for number in numbers:
-        poll.register(number, select.POLLIN)
+    for number, other in numbers.items():
+        if not other.is_half_closed:  # there, the end is the news
+            poll.register(number, select.POLLIN)
     for number, _ in poll.poll(0):
         del numbers[number]
     return list(numbers.values())
@@ -562,6 +587,7 @@ class GuardedConfig(Config):
         self.is_stopping = False
         self.n_answered = 0
         self.reserved_bytes = 0  # of all bodies in memory
+        self.turns = Turns(limits.health, limits.gate_of)
         self.place_left: Callable[[], None] = lambda: None  # called when a connection has ended
 
     def release(self, scope: Scope) -> int:

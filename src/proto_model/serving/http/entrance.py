@@ -33,6 +33,7 @@ BACKLOG = 4096
 ACCEPTED_AT_A_TIME = 256
 TICK_S = 0.05
 WAIT_S = 0.5  # for a place
+LOOK_AGAIN_S = 0.25  # for silent connections, if there were none: all have to be looked at
 MAX_WAIT_S = 5.0  # for a refusal
 WARN_EVERY_S = 10.0
 BURST = 50.0  # refusals that are sent at once
@@ -62,8 +63,8 @@ class Places(Protocol):
     def n_free(self) -> int:
         """How many more there may be; less than none if there are connections beyond the limit."""
 
-    def make_room(self, n_wanted: int) -> None:
-        """Close connections that are silent, about as many as are wanted."""
+    def make_room(self, n_wanted: int) -> int:
+        """Close connections that are silent, about as many as are wanted; how many."""
 
     def protocol(self, is_beyond: bool) -> asyncio.Protocol:
         """Of a new connection, which may be one beyond the limit."""
@@ -99,6 +100,7 @@ class Entrance:
         self._asking: deque[tuple[socket.socket, float]] = deque()  # and since when
         self._refused: deque[tuple[socket.socket, float]] = deque()  # and until when they linger
         self._credit, self._n_answered = BURST, 0
+        self._look_again = 0.0
         self._ticking: asyncio.TimerHandle | None = None
         self._warned_at = -WARN_EVERY_S
         self._is_called = False
@@ -292,16 +294,20 @@ class Entrance:
         self._look()
         for _ in range(min(len(self._partial), CHECKED_PER_TICK)):
             self._has_asked(*self._partial.popleft())
+        n_leaving = 0
         if self._asking and self._n_free() < len(self._asking):
-            self._make_room(len(self._asking) - max(0, self._n_free()))
+            n_leaving = self._make_room(len(self._asking) - max(0, self._n_free()))
         self._let_in()
         n_answered = self._places.n_answered()
         self._credit = min(BURST, self._credit + PER_ANSWER * (n_answered - self._n_answered))
         self._credit = max(self._credit, LEAST_PER_S * TICK_S)
         self._n_answered = n_answered
+        # Room is being made for these: their places are free in a moment.
+        next_in = [self._asking.popleft() for _ in range(min(n_leaving, len(self._asking)))]
         while self._asking and self._asking[0][1] + (WAIT_S if self._credit >= 1 else MAX_WAIT_S) <= now:
             self._credit = max(0.0, self._credit - 1)
             self._refuse(self._asking.popleft()[0])
+        self._asking.extendleft(reversed(next_in))
         while self._refused and self._refused[0][1] <= now:
             _drain(self._refused.popleft()[0])
         if not self._is_full() and not self._is_ending:
@@ -316,13 +322,16 @@ class Entrance:
                 self._silent.unregister(key.fileobj)
                 self._has_asked(cast("socket.socket", key.fileobj), key.data)
 
-    def _make_room(self, n_wanted: int) -> None:
-        """Have silent connections give way, and those that are slow to begin with TLS."""
-        late = self._loop.time() - WAIT_S
-        slow = [task for task, since in self._connecting.items() if since < late]
-        for task in slow[:n_wanted] if self._tls is not None else ():
+    def _make_room(self, n_wanted: int) -> int:
+        """Have silent connections give way, and those that are slow to begin with TLS; how many of these."""
+        now = self._loop.time()
+        late = now - WAIT_S
+        slow = [task for task, since in self._connecting.items() if since < late and self._tls is not None]
+        for task in slow[:n_wanted]:
             task.cancel()
-        self._places.make_room(n_wanted)
+        if self._look_again <= now and not self._places.make_room(n_wanted):
+            self._look_again = now + LOOK_AGAIN_S
+        return len(slow[:n_wanted])
 
     def _let_in(self) -> None:
         self._is_called = False

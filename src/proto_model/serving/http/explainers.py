@@ -6,8 +6,10 @@ import asyncio
 import logging
 import os
 import pickle
+import signal
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -36,8 +38,9 @@ __all__ = ["Explainers", "NoProcessError"]
 
 logger = logging.getLogger(__name__)
 
-ROWS_PER_TASK = 8
+ROWS_PER_TASK = 8  # at most
 TRIES = 2  # of a task whose process dies: perhaps somebody else made memory run out
+END_S = 2.0
 START_S = 60.0  # for a library of explanations to be imported
 
 
@@ -106,20 +109,22 @@ class Explainers:
                 self._loop.call_soon_threadsafe(self._retire)
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes, when the event loop has ended."""
         self._is_open = False
-        for process in self._idle:
-            process.close()
-        self._idle.clear()
-        self._control.close()
+        self._control.close()  # upon which the one that started the others ends them
+        patience = time.monotonic() + END_S
         with suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
+            while not os.waitpid(self._pid, os.WNOHANG)[0]:
+                if time.monotonic() > patience:  # it may wait for a disk
+                    os.kill(self._pid, signal.SIGKILL)
+                time.sleep(0.01)
 
     async def _shared_out(
         self, key: Key, matrix: NDArray[np.float64], parameters: Parameters, seconds: float
     ) -> Explanations:
-        starts = range(0, len(matrix), ROWS_PER_TASK)
-        tasks = [Task(key, matrix[i : i + ROWS_PER_TASK], parameters, seconds) for i in starts]
+        n_rows = max(1, min(ROWS_PER_TASK, -(-len(matrix) // self._n_processes)))
+        starts = range(0, len(matrix), n_rows)
+        tasks = [Task(key, matrix[i : i + n_rows], parameters, seconds) for i in starts]
         if len(tasks) == 1:
             return await self._explained(tasks[0])
         explanations: list[Explanations] = [[]] * len(tasks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,12 +63,20 @@ class ServedModel:
             from proto_model.files.transfer import FileSettings
 
             files = FileSettings.from_environment(environment)
+        bundle = Bundle.load(folder / BUNDLE, prepared)
+        _give_back_memory()
         return cls(
-            Predictor(Bundle.load(folder / BUNDLE, prepared), signature),
+            Predictor(bundle, signature),
             version=_line(folder / "registered_model_meta", "model_version"),
             mlflow_version=_line(folder / "MLmodel", "mlflow_version") or "",
             files=files,
         )
+
+
+def _give_back_memory() -> None:
+    """Let the system have what reading a model took: glibc would keep more than the model itself."""
+    if os.name == "posix" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
 
 
 def _line(path: Path, key: str) -> str | None:

@@ -73,9 +73,9 @@ class GuardedServer(Server):
         """How many more connections there may be."""
         return self.config.limits.max_connections - len(self.server_state.connections)
 
-    def make_room(self, n_wanted: int) -> None:
-        """Close connections that are silent."""
-        make_room(cast("set[GuardedConnection]", self.server_state.connections), n_wanted)
+    def make_room(self, n_wanted: int) -> int:
+        """Close connections that are silent; how many."""
+        return make_room(cast("set[GuardedConnection]", self.server_state.connections), n_wanted)
 
     def protocol(self, is_beyond: bool) -> GuardedConnection:
         """Of a new connection."""
@@ -98,6 +98,7 @@ class GuardedServer(Server):
             connection.sweep()
         limits = self.config.limits
         limits.beat()
+        self.config.turns.sweep(asyncio.get_running_loop().time())
         for files in (limits.access, limits.tls):
             if files is not None:
                 files.refresh()
@@ -111,6 +112,7 @@ class GuardedServer(Server):
         self.config.is_stopping = True
         for connection in list(self.server_state.connections):
             connection.shutdown()
+        self.config.turns.settle()
         for listener in sockets or []:
             _turn_away(listener)
         for _ in range(4):  # accept what has begun: time for a handshake
@@ -214,6 +216,7 @@ def _answer_beside(app: Any, limits: Limits, listener: socket.socket) -> Callabl
             health=(),
             beat=lambda: None,
             tls=None,
+            gate_of=lambda beginning: None,
         ),
     )
     config.load()

@@ -73,7 +73,7 @@ class ServerSettings:
     explainers: int = field(default_factory=lambda: n_cores() if CAN_EXPLAIN_APART else 0)
     threads: int = 2
     max_waiting: int = 32
-    max_connections: int = 1000
+    max_connections: int = 4096
     max_files: int = 1000
     file_jobs: int = 2  # each of them uses all cores
     max_waiting_files: int = 16

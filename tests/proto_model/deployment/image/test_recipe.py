@@ -1,7 +1,10 @@
 import json
 import re
+from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from proto_model.deployment.image import SERVERS, ImageError, ImageOptions, recipe_of
 from proto_model.deployment.image.build import labels
@@ -51,6 +54,21 @@ def test_the_mapper_gets_the_schema_and_none_of_the_model(model):
 
 
 @pytest.mark.parametrize("server", SERVERS)
+def test_the_health_check_is_a_program_of_the_image_that_needs_no_token_and_no_certificate(model, server):
+    recipe = recipe_of(model, server)
+
+    python, option, program, *_, variable = recipe.health
+    (source,) = (
+        folder / Path(program).relative_to(place)
+        for place, folder in recipe.folders.items()
+        if Path(program).is_relative_to(place)
+    )
+    assert (python, option) == ("/usr/bin/python3", "-P")
+    assert "without a token and without a certificate" in source.read_text()
+    assert variable == ("MAPPER_PORT" if server == "mapper" else "PORT")
+
+
+@pytest.mark.parametrize("server", SERVERS)
 def test_labels_say_what_is_served_and_where_it_comes_from(model, server, mixed_data):
     found = labels(recipe_of(model, server), ImageOptions(commit="abc"))
 
@@ -83,6 +101,7 @@ def test_the_bill_of_materials_names_packages_libraries_and_the_model(model, tmp
 
     text = bill_of_materials(*arguments)
 
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     document = json.loads(text)
     by_name = {component["name"]: component for component in document["components"]}
     assert by_name["libc6"]["purl"] == "pkg:deb/debian/libc6@2.36-9?arch=amd64&distro=bookworm"

@@ -78,3 +78,13 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
 def test_records_are_where_programs_keep_such():
     assert Records({"XDG_STATE_HOME": "/state"}).folder == Path("/state/proto_model/deployments")
     assert Records({}).folder == Path.home() / ".local" / "state" / "proto_model" / "deployments"
+
+
+def test_what_mlserver_needed_goes_with_the_deployment(records):
+    for name in ("a", "b"):
+        (records.folder / f"{name}.mlserver" / ".mlserver").mkdir(parents=True)
+
+    records.remove("a")
+
+    assert not (records.folder / "a.mlserver").exists()
+    assert records.build("b").is_dir()

@@ -7,7 +7,7 @@ from proto_model.cli import mlserver, serve
 from proto_model.deployment.plugin.config import OPTIONS, PROCESS, read_config
 from proto_model.deployment.plugin.servers import chosen_port, command_of, environment_of, url_of
 from proto_model.errors import ProtoModelError
-from tests.file_servers import free_ports
+from tests.ports import free_ports
 
 VALUES = {
     "server": "lean", "token_file": "/t/tokens", "allowed_hosts": "a.example", "access_log": "true",

@@ -3,6 +3,7 @@ import numpy as np
 from proto_model.explanation.background import Background
 from proto_model.explanation.lore.neighborhood import Bins
 from proto_model.explanation.lore.surrogate import Surrogate
+from proto_model.schema import Feature, ModelSchema
 
 
 def test_it_learns_what_a_tree_can_say(schema, rows):
@@ -38,3 +39,18 @@ def test_bins_keep_the_order_of_numbers_and_put_missing_last(schema, rows):
     assert (np.diff(codes) >= 0).all()
     assert codes[-1] == bins.last[0]
     assert (bins.coarse[codes][:-1] < bins.coarse[bins.last[0]]).all()
+
+
+def test_one_number_beside_many_truth_values_is_told_apart():
+    """The place of a leaf's feature, which is none, lay beyond the bins: no explanation could be made."""
+    number = Feature("x", "double", False, minimum=0.0, maximum=1.0, median=0.5)
+    flags = [Feature(f"b{j}", "boolean", False, minimum=0.0, maximum=1.0, median=0.0) for j in range(9)]
+    schema = ModelSchema("m", "y", "string", ("no", "yes"), (number, *flags))
+    rng = np.random.default_rng(0)
+    rows = np.column_stack([rng.random(400), rng.integers(0, 2, (400, 9))])
+    bins = Bins.of(Background.from_matrix(schema, rows))
+    positions, truth = bins(rows).astype(np.int32), (rows[:, 0] > 0.5).astype(np.int64)
+
+    surrogate = Surrogate.fit(positions, np.eye(2)[truth], np.ones(len(rows)), bins)
+
+    assert (surrogate.predict(positions) == truth).mean() > 0.95

@@ -3,7 +3,7 @@
 Importing MLflow and its stores takes seconds, so one process does that and forks the others; it opens no
 store itself.
 Each scenario prints one JSON line per process:
-`python -m tests.proto_model.registry.promotion.processes kill promotion 1`
+`python -m tests.proto_model.registry.promotion.processes kill 1`
 """
 
 import contextlib
@@ -114,8 +114,13 @@ def state(client):
     }
 
 
-def kill(kind, every):
-    """Kill a move before each of its writes, or some of them; what the next command finds and leaves."""
+def kill(every):
+    """Kill each kind of move before each of its writes, or some; what the next command finds and leaves."""
+    for kind in ("promotion", "rollback"):
+        _kill(kind, every)
+
+
+def _kill(kind, every):
     n, survived = 1 - int(every), False
     with tempfile.TemporaryDirectory() as folder:
         made, used = Path(folder, "made.db"), Path(folder, "used.db")
@@ -141,6 +146,7 @@ def kill(kind, every):
                 print(
                     json.dumps(
                         {
+                            "kind": kind,
                             "n": n,
                             "pending": pending and pending.to_dict(),
                             "unchanged_by_dry_run": unchanged,

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import shutil
+import time
 import weakref
 
 import pytest
@@ -21,6 +22,7 @@ BODY = (
     b', "params": {"explain": %s}}'
 )
 JSON = {"Content-Type": "application/json"}
+WAIT_S = 20
 
 
 class Board:
@@ -93,6 +95,23 @@ def test_nothing_is_left_of_a_version_without_a_collection(hosted, board, ask):
 
     board.follower.check()
     assert [path.name for path in (board.folder / "0").iterdir()] == ["2"]
+
+
+def test_what_versions_leave_in_cycles_is_collected_after_a_swap(hosted, board):
+    schema = weakref.ref(hosted.models.first.model.schema)
+    gc.collect()
+    gc.disable()  # it comes after so many objects that a hundred versions would be kept until then
+    try:
+        with Following(hosted, board.folder):
+            board.promote("2")
+            end = time.monotonic() + WAIT_S
+            while schema() is not None:
+                assert time.monotonic() < end
+                time.sleep(0.01)
+    finally:
+        gc.enable()
+
+    assert hosted.models.first.version == "2"
 
 
 def test_explainers_are_made_before_a_version_answers(hosted, board, ask):
