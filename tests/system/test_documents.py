@@ -44,6 +44,7 @@ DOCUMENTS = (
         for name in (
             "training",
             "promotion",
+            "versions",
             "serving",
             "mapper",
             "files",

@@ -3,34 +3,22 @@
 import base64
 import contextlib
 import http.client
-import os
 import re
 import subprocess
-import sys
 import threading
-import time
-import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
-from tests.ports import free_port
 from tests.stores import fresh_store
-from tests.terminal import START_S
+from tests.tracking_server import environment, tracking_server
 
 pytestmark = pytest.mark.system
 
 PROJECT = Path(__file__).parents[2] / "src"
 USER, PASSWORD = "ada", "correct horse"
-
-
-def environment(**variables):
-    """This process's environment without MLflow's variables, with this Python's programs first."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
-    return kept | {"PATH": path} | variables
 
 
 def mlflow_run(folder, env, *parameters):
@@ -116,36 +104,6 @@ def test_a_server_over_http_with_name_and_password(tmp_path):
     assert guarded.n_refused == 0
     assert not list((tmp_path / "client").iterdir())
     assert PASSWORD not in result.stdout + result.stderr
-
-
-@contextlib.contextmanager
-def tracking_server(folder):
-    """A real `mlflow server`; its port."""
-    fresh_store(folder)
-    port = free_port()
-    command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    with open(folder / "server.log", "w") as log:
-        server = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            deadline = time.monotonic() + START_S
-            while True:
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-                    break
-                except OSError:
-                    if server.poll() is not None or time.monotonic() > deadline:
-                        pytest.fail((folder / "server.log").read_text())
-                    time.sleep(0.2)
-            yield port
-        finally:
-            server.terminate()
-            server.wait(30)
 
 
 class Guard(ThreadingHTTPServer):

@@ -1,8 +1,8 @@
 """From coded matrices to what a forest has learned from: plain arrays that say how each column comes about.
 
 A forest's column is a function of one column of the coded matrix: the column itself, with missing values
-filled, whether it is missing, a number per category, a part or the age of a date, whether a text has a term.
-A model without an expansion takes the coded matrix as it is.
+filled or scaled, whether it is missing, a number per category, a part or the age of a date, whether a text
+has a term. A model without an expansion takes the coded matrix as it is.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["EXPANSION_FILE", "ExpandedForest", "Expansion", "Op", "Step"]
 
 EXPANSION_FILE = "expansion.npz"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Written of expansions with scaled columns only: releases that read the first one know all the others."""
 
 _DAY = 86_400
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -52,8 +53,11 @@ class Op(IntEnum):
     HOUR = 8
     AGE = 9  # days from the date to `value`
     TERM = 10  # the bit number `value`
+    SHIFTED = 11  # minus the first number of the table, divided by the second; the third where it is missing
+    SCALED = 12  # times the first number of the table, plus the second; the third where it is missing
 
 
+_SCALINGS = (Op.SHIFTED, Op.SCALED)
 _DATE_PARTS = (Op.YEAR, Op.MONTH, Op.DAY, Op.WEEKDAY, Op.HOUR)
 
 
@@ -99,10 +103,10 @@ class Expansion:
         """Expansion of a file; ArtifactError if it is damaged or does not fit the schema."""
         names = [field.name for field in fields(cls)]
         arrays = read_arrays(path, "an expansion", ["version", *names])
-        if whole_number(arrays["version"], 0, 2**62) != FORMAT_VERSION:
+        if whole_number(arrays["version"], 0, 2**62) not in range(1, FORMAT_VERSION + 1):
             raise ArtifactError(
-                f"{path} has format version {arrays['version']}, but this release reads {FORMAT_VERSION}. "
-                "Use the release that wrote the model."
+                f"{path} has format version {arrays['version']}, but this release reads 1 to "
+                f"{FORMAT_VERSION}. Use the release that wrote the model."
             )
         expansion = cls(**{name: arrays[name] for name in names})
         fault = expansion.fault(schema)
@@ -112,8 +116,9 @@ class Expansion:
 
     def save(self, path: Path) -> None:
         """Write the arrays to an `.npz` file."""
+        version = FORMAT_VERSION if np.isin(self.op, _SCALINGS).any() else 1
         with path.open("wb") as file:
-            np.savez(file, allow_pickle=False, version=np.int64(FORMAT_VERSION), **self.arrays())
+            np.savez(file, allow_pickle=False, version=np.int64(version), **self.arrays())
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays by name."""
@@ -125,7 +130,8 @@ class Expansion:
             array, whole = getattr(self, field.name), field.name not in ("value", "table")
             if array.dtype != (np.int64 if whole else np.float64) or array.ndim != 1:
                 return f"{field.name} is {array.dtype} of shape {array.shape}"
-            if not whole and not np.isfinite(array).all():
+            # A category may look like a missing number to a forest.
+            if not whole and not (np.isfinite(array) | (np.isnan(array) & (field.name == "table"))).all():
                 return f"{field.name} holds numbers that are not finite"
         n_columns, n_features = len(self.source), len(schema.features)
         if not n_columns or {len(self.op), len(self.value), len(self.unit), len(self.start) - 1} != {
@@ -136,12 +142,12 @@ class Expansion:
             return f"its columns are not within 0..{n_features - 1}"
         if self.start[0] != 0 or self.start[-1] != len(self.table) or (np.diff(self.start) < 0).any():
             return "its tables do not follow each other"
-        for source, op, value, unit, size in zip(
+        for source, op, value, unit, table in zip(
             self.source.tolist(), self.op.tolist(), self.value.tolist(), self.unit.tolist(),
-            np.diff(self.start).tolist(), strict=True,
+            np.split(self.table, self.start[1:-1]), strict=True,
         ):  # fmt: skip
             feature = schema.features[source]
-            if op not in set(Op) or unit != _unit(feature) or not _fits(Op(op), value, size, feature):
+            if op not in set(Op) or unit != _unit(feature) or not _fits(Op(op), value, table, feature):
                 return f"column {feature.name!r} of type {feature.type!r} has no {_name(op)} as given"
         return None
 
@@ -213,6 +219,8 @@ class Expansion:
                 out += [x] * len(bits) if x != x else [float(mask >> bit & 1) for bit in bits]
             elif op is Op.AGE:
                 out.append((value - x) * unit / _DAY)
+            elif op in _SCALINGS:
+                out.append(_scaled_one(x, op, self._numbers[first:end]))
             else:
                 if source not in parts:
                     parts[source] = _parts_of_one(x, unit)
@@ -248,6 +256,11 @@ def _computed(
     if op is Op.AGE:
         return (value - column) * unit / _DAY
     missing = np.isnan(column)
+    if op in _SCALINGS:
+        with np.errstate(over="ignore"):
+            scaled: NDArray[np.float64]
+            scaled = (column - table[0]) / table[1] if op is Op.SHIFTED else column * table[0] + table[1]
+        return scaled if len(table) == 2 else np.where(missing, table[2], scaled)
     if op is Op.IS_MISSING:
         return missing.astype(np.float64)
     if op is Op.FILL:
@@ -255,6 +268,12 @@ def _computed(
     codes = np.where(missing, len(table) - 1, column).astype(np.int64)
     found: NDArray[np.float64] = table.take(codes, mode="clip")
     return found
+
+
+def _scaled_one(x: float, op: Op, table: list[float]) -> float:
+    if x != x:
+        return table[2] if len(table) == 3 else x
+    return (x - table[0]) / table[1] if op is Op.SHIFTED else x * table[0] + table[1]
 
 
 def _parts_of(column: NDArray[np.float64], unit: int) -> dict[Op, NDArray[np.float64]]:
@@ -299,12 +318,15 @@ def _name(op: int) -> str:
     return Op(op).name if op in set(Op) else f"operation {op}"
 
 
-def _fits(op: Op, value: float, size: int, feature: Feature) -> bool:
+def _fits(op: Op, value: float, table: NDArray[np.float64], feature: Feature) -> bool:
     """Whether a column can come about so from a feature."""
     is_date, is_text = feature.type in DATE_TYPES, feature.type == "text"
     if op is Op.LOOKUP:
-        return feature.categories is not None and size == len(feature.categories) + 1
-    if size:
+        return feature.categories is not None and len(table) == len(feature.categories) + 1
+    if op in _SCALINGS:
+        is_whole = len(table) in (2, 3) and bool(np.isfinite(table).all())
+        return is_whole and feature.takes_numbers and (op is Op.SCALED or table[1] != 0)
+    if len(table):
         return False
     if op is Op.TERM:
         return is_text and value in range(len(feature.terms or ()))

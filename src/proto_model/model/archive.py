@@ -22,8 +22,8 @@ _LEVEL = 1
 def settle_skops(path: Path) -> None:
     """Write a skops file anew: its objects and files counted in the order in which its tree names them.
 
-    It compresses them, too: of many classes, the leaves are zeros for the most part, and take a thirteenth of the
-    bytes, in less time.
+    It compresses them, too: of many classes, the leaves are zeros for the most part, and take a thirteenth of
+    the bytes, in less time.
     """
     settled = path.with_name(f"{path.name}.settled")
     with (

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from mlflow import MlflowClient
 
 from proto_model.errors import RegistryError
-from proto_model.registry.versions import found, version_of_alias
+from proto_model.registry.events import write_event
+from proto_model.registry.versions import found, version_of_alias, versions_of
 
 TAG = "deployed_"
 _URI = re.compile(r"models:/(?P<name>[^/@:]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
@@ -55,14 +56,12 @@ def record_deployed(
     client = client or MlflowClient()
     tag = f"{TAG}{environment}"
     client.set_model_version_tag(chosen.name, chosen.version, tag, image)
-    quoted = chosen.name.replace("'", "''")
-    before, token = [], None
-    while True:
-        page = client.search_model_versions(f"name = '{quoted}'", page_token=token)
-        before += [str(one.version) for one in page if tag in one.tags and str(one.version) != chosen.version]
-        token = page.token
-        if not token:
-            break
+    before = [
+        str(one.version)
+        for one in versions_of(client, chosen.name)
+        if tag in one.tags and str(one.version) != chosen.version
+    ]
     for version in before:
         client.delete_model_version_tag(chosen.name, version, tag)
+    write_event(client, chosen.name, chosen.version, "deployed", f"to {environment}: {image}")
     return before

@@ -28,11 +28,16 @@ _REFUSED = re.compile(
     re.IGNORECASE,
 )
 
+_READ_ONLY = re.compile(r"readonly database|read[- ]only (transaction|mode)|read_only", re.IGNORECASE)
+
 _DATABASE_LOGGER = logging.getLogger("mlflow.store.db.utils")
 
 
 def patient(client: MlflowClient, *, pause: Callable[[float], None] = time.sleep) -> MlflowClient:
-    """Client whose calls are made again when the database is busy; then a RegistryError says so."""
+    """Client whose calls are made again when the database is busy; then a RegistryError says so.
+
+    One says so at once of a database that can only be read.
+    """
     return client if isinstance(client, _Patient) else cast(MlflowClient, _Patient(client, pause))
 
 
@@ -54,6 +59,11 @@ class _Patient:
                     with _without_tracebacks():
                         return method(*arguments, **options)
                 except MlflowException as error:
+                    if _READ_ONLY.search(str(error)):
+                        raise RegistryError(
+                            f"MLflow's database can only be read here, so {name} changed nothing. Check the "
+                            "rights of its file or of its user."
+                        ) from error
                     if not _REFUSED.search(str(error)):
                         raise
                     refusal = error
@@ -72,7 +82,8 @@ def _without_tracebacks() -> Iterator[None]:
     """Keep MLflow from logging the traceback of a refusal, which is not the end of it."""
 
     def keep(record: logging.LogRecord) -> bool:
-        return not _REFUSED.search(record.getMessage())
+        message = record.getMessage()
+        return not (_REFUSED.search(message) or _READ_ONLY.search(message))
 
     _DATABASE_LOGGER.addFilter(keep)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
@@ -83,6 +83,28 @@ def _link_logged_model(client: MlflowClient, model_id: str, version: ModelVersio
     known = json.loads(client.get_logged_model(model_id).tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
     known.append({"name": version.name, "version": version.version})
     client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: json.dumps(known)})
+
+
+def versions_of(
+    client: MlflowClient, name: str | None, condition: str = "", *, page_size: int = 1000
+) -> Iterator[ModelVersion]:
+    """All versions of a registered model, for None of all models, the newest first.
+
+    `condition` is a filter of MLflow's besides.
+    """
+    conditions = [condition] if condition else []
+    if name is not None:
+        quote = '"' if "'" in name else "'"  # MLflow's filters know no escapes
+        conditions.insert(0, f"name = {quote}{name}{quote}")
+    wanted, token = " and ".join(conditions), None
+    while True:
+        page = client.search_model_versions(
+            wanted, max_results=page_size, order_by=["version_number DESC"], page_token=token
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def read_aliases(name: str, *, client: MlflowClient | None = None) -> Aliases:

@@ -72,6 +72,7 @@ class TrainingData:
     test_ids: RowIds = _NO_IDS
     split_notes: tuple[str, ...] = ()
     n_left_out: int = 0
+    is_given: bool = False  # a user has split the rows
 
 
 def load_training_data(
@@ -123,15 +124,15 @@ def prepare(
         target=chosen,
         target_type=target_type,
         classes=tuple(np.unique(y).tolist()),
-        features=tuple(_feature(column, ~is_test) for column in features),
+        features=tuple(feature_of(column, ~is_test) for column in features),
     )
     data = TrainingData(
         name=raw.name,
         source=raw.source,
         schema=schema,
-        X_train=_frame(features, ~is_test),
+        X_train=canonical_frame(features, ~is_test),
         y_train=y[~is_test],
-        X_test=_frame(features, is_test),
+        X_test=canonical_frame(features, is_test),
         y_test=y[is_test],
         protected_test=_kept(aside, is_test),
         train_hashes=rows.hashes[~is_test],
@@ -204,7 +205,8 @@ def _checked(roles: Roles, names: list[str], target: str, shown: str) -> SplitCo
     return split_by
 
 
-def _feature(column: Column, is_train: NDArray[np.bool_]) -> Feature:
+def feature_of(column: Column, is_train: NDArray[np.bool_]) -> Feature:
+    """What a schema says of a column."""
     values = column.values[is_train & ~column.missing]
     nullable = bool(column.missing.any())
     if column.type == "text":
@@ -228,7 +230,8 @@ def _feature(column: Column, is_train: NDArray[np.bool_]) -> Feature:
     return Feature(column.name, kind, nullable, minimum=low, maximum=high, median=median)
 
 
-def _frame(columns: Sequence[Column], rows: NDArray[np.bool_]) -> pd.DataFrame:
+def canonical_frame(columns: Sequence[Column], rows: NDArray[np.bool_]) -> pd.DataFrame:
+    """Some rows of columns, as a canonical frame has them."""
     series = {column.name: _series(column.rows(rows)) for column in columns}
     return pd.DataFrame(series, columns=[column.name for column in columns])
 
@@ -244,7 +247,7 @@ def _series(column: Column) -> pd.Series[Any]:
 
 def _kept(columns: Sequence[Column], rows: NDArray[np.bool_]) -> pd.DataFrame:
     """Protected columns of some rows, truth values as such."""
-    frame = _frame(columns, rows)
+    frame = canonical_frame(columns, rows)
     for column in columns:
         if column.type == "boolean":
             frame[column.name] = frame[column.name].map({0.0: False, 1.0: True}).astype(object)

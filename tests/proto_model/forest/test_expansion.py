@@ -30,6 +30,10 @@ STEPS = [
     *(Step(3, op, 2e9 if op is Op.AGE else 0.0) for op in (*DATE_PARTS, Op.HOUR)),
     *(Step(4, Op.TERM, float(bit)) for bit in range(3)),
     Step(4, Op.IS_MISSING),
+    Step(0, Op.SHIFTED, table=(5.5, 0.3)),
+    Step(0, Op.SHIFTED, table=(5.5, 0.3, -7.0)),
+    Step(0, Op.SCALED, table=(0.3, 5.5)),
+    Step(0, Op.SCALED, table=(0.3, 5.5, -7.0)),
 ]
 EXPANSION = Expansion.of(STEPS, SCHEMA)
 SECONDS = (-62135596800, 253402300799)  # of the years 1 to 9999
@@ -55,6 +59,51 @@ def test_every_column_is_what_its_step_says():
     assert found[3, Op.HOUR, 0.0] == 23
     assert found[3, Op.AGE, 2e9] == pytest.approx((2e9 - moment) / 86400)
     assert [found[4, Op.TERM, bit] for bit in (0.0, 1.0, 2.0)] == [1, 0, 1]
+
+
+def test_a_number_is_scaled_as_scikit_learn_does_it():
+    scaled = [step for step in STEPS if step.op in (Op.SHIFTED, Op.SCALED)]
+    expansion = Expansion.of(scaled, SCHEMA)
+    X = np.zeros((9, 5))
+    X[:, 0] = [0.1, 7.0, -1e300, np.nan, 0.3, 5.5, 1e-300, 3.3, 2.2]
+    shifted, scaled = (X[:, 0] - 5.5) / 0.3, X[:, 0] * 0.3 + 5.5
+    expected = [
+        shifted,
+        np.where(np.isnan(X[:, 0]), -7, shifted),
+        scaled,
+        np.where(np.isnan(X[:, 0]), -7, scaled),
+    ]
+    assert_array_equal(expansion(X).T, expected)
+
+
+def test_a_category_may_be_missing_to_the_forest():
+    steps = [Step(1, Op.LOOKUP, table=(2.0, np.nan, 0.0, np.nan))]
+    expansion = Expansion.of(steps, SCHEMA)
+    assert expansion.fault(SCHEMA) is None
+    X = np.zeros((9, 5))
+    X[:4, 1] = [0, 1, 2, np.nan]
+    assert_array_equal(expansion(X)[:4, 0], [2, np.nan, 0, np.nan])
+    assert_array_equal(expansion(X[:4])[:, 0], [2, np.nan, 0, np.nan])
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Step(0, Op.SHIFTED, table=(1.0, 0.0)),
+        Step(0, Op.SHIFTED, table=(1.0,)),
+        Step(0, Op.SCALED, table=(1.0, np.nan)),
+        Step(1, Op.SCALED, table=(1.0, 2.0)),
+        Step(2, Op.SHIFTED, table=(1.0, 2.0)),
+    ],
+)
+def test_what_scales_nothing_is_a_fault(step):
+    assert "as given" in Expansion.of([step], SCHEMA).fault(SCHEMA)
+
+
+def test_only_scaled_columns_need_a_newer_release(tmp_path):
+    for steps, version in ((STEPS, 2), (STEPS[:4], 1)):
+        Expansion.of(steps, SCHEMA).save(tmp_path / "expansion.npz")
+        assert int(np.load(tmp_path / "expansion.npz")["version"]) == version
 
 
 @given(st.lists(ROWS, min_size=1, max_size=12))

@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 
 from proto_model.errors import RegistryError
 from proto_model.registry.deployed import Chosen, record_deployed, resolved
+from proto_model.registry.events import events_of, is_event
 
 
 @pytest.fixture
@@ -40,7 +41,22 @@ def test_one_version_runs_in_an_environment(client):
     assert record_deployed(Chosen("people", "3"), "staging", "people@sha256:3", client=client) == ["2"]
     assert record_deployed(Chosen("people", "3"), "staging", "people@sha256:3", client=client) == []
 
-    tags = {str(one.version): one.tags for one in client.search_model_versions("name = 'people'")}
+    versions = client.search_model_versions("name = 'people'")
+    events = {str(one.version): [event.what for event in events_of(one.tags)] for one in versions}
+    assert events["2"] == ["to staging: people@sha256:2", "to production: people@sha256:2"]
+    tags = {
+        str(one.version): {key: value for key, value in one.tags.items() if not is_event(key)}
+        for one in versions
+    }
     assert tags["1"] == {}
     assert tags["2"] == {"deployed_production": "people@sha256:2"}
     assert tags["3"] == {"deployed_staging": "people@sha256:3"}
+
+
+def test_the_version_before_is_found_whatever_the_model_is_called(client):
+    name = "o'brien's people"
+    client.create_registered_model(name)
+    for _ in range(2):
+        client.create_model_version(name, "file:///nowhere")
+    assert record_deployed(Chosen(name, "1"), "staging", "people@sha256:1", client=client) == []
+    assert record_deployed(Chosen(name, "2"), "staging", "people@sha256:2", client=client) == ["1"]

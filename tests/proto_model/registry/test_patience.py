@@ -64,3 +64,17 @@ def test_patience_is_not_doubled_and_attributes_are_passed_on():
 
     assert patient(client) is client
     assert client.uri == "sqlite:///here"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "(sqlite3.OperationalError) attempt to write a readonly database",
+        "cannot execute INSERT in a read-only transaction",
+    ],
+)
+def test_a_database_that_can_only_be_read_is_told_at_once(message, caplog):
+    client = patient(Refusing(1, message), pause=lambda seconds: pytest.fail("waited"))
+    with pytest.raises(RegistryError, match="can only be read here, so set_tag changed nothing"):
+        client.set_tag("a", value="b")
+    assert caplog.text == ""

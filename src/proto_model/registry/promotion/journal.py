@@ -29,6 +29,7 @@ from proto_model.registry.versions import (
     read_aliases,
     shown_aliases,
     version_of_alias,
+    versions_of,
 )
 
 JOURNAL_TAG = "promotion_journal"
@@ -109,8 +110,19 @@ def _drop_model_tag(client: MlflowClient, model: str, key: str) -> None:
 
 
 def _describe(client: MlflowClient, model: str, version: str, paragraph: str) -> None:
-    kept = PARAGRAPH.sub("", client.get_model_version(model, version).description or "").strip()
-    client.update_model_version(model, version, f"{kept}\n\n{paragraph}".strip())
+    now = client.get_model_version(model, version).description or ""
+    client.update_model_version(model, version, f"{own_description(now)}\n\n{paragraph}".strip())
+
+
+def own_description(text: str | None) -> str:
+    """A version's description without the paragraph of a comparison or a rollback."""
+    return PARAGRAPH.sub("", text or "").strip()
+
+
+def redescribed(now: str, text: str) -> str:
+    """A description that says something else, above the paragraph of the last comparison or rollback."""
+    paragraph = "".join(match.group().strip() for match in PARAGRAPH.finditer(now))
+    return f"{own_description(text)}\n\n{paragraph}".strip()
 
 
 # How many arguments a change takes, and what makes it.
@@ -309,17 +321,21 @@ def undone(model: str, before: Aliases, after: Aliases) -> tuple[Write, ...]:
     return tuple(writes)
 
 
+def explainer_versions(client: MlflowClient, explainer: str, version: str) -> list[str]:
+    """Versions of a registered explainer that explain version `version` of its model, the newest first."""
+    those = versions_of(client, explainer, f"tag.explained_version = '{version}'")
+    return [str(item.version) for item in those]
+
+
 def explainer_writes(client: MlflowClient, explainer: str, version: str) -> Sequence[Write]:
     """Give the explainer's alias `champion` to the version that explains version `version` of the model.
 
     Nothing if no explainer has the tag `explained_version` for it.
     """
-    quote = '"' if "'" in explainer else "'"  # MLflow's filters know no escapes
-    name = f"name = {quote}{explainer}{quote}"
-    those = client.search_model_versions(f"{name} and tag.explained_version = '{version}'")
+    those = explainer_versions(client, explainer, version)
     if not those:
         return []
-    newest = str(max(int(item.version) for item in those))
+    newest = those[0]
     challenger = version_of_alias(explainer, CHALLENGER, client=client)
     writes = [point_alias(explainer, CHAMPION, newest)]
     if challenger is not None and str(challenger.version) == newest:

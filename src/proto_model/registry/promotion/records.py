@@ -6,10 +6,13 @@ import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from mlflow import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_USER
 
+from proto_model.registry.events import current_user, event_tag
 from proto_model.registry.promotion.journal import Write, describe, end_run, tag_version
 from proto_model.registry.promotion.rendering import markdown
 from proto_model.registry.promotion.report import Report, write_report, write_texts
@@ -39,7 +42,8 @@ class ReportRun:
             return cls(client, given.info.run_id)
         neighbor = None if beside is None else found(client.get_run, beside)
         experiment_id = "0" if neighbor is None else neighbor.info.experiment_id
-        return cls(client, client.create_run(experiment_id, run_name=name).info.run_id)
+        tags = {MLFLOW_USER: current_user()}
+        return cls(client, client.create_run(experiment_id, run_name=name, tags=tags).info.run_id)
 
     def log(self, report: Report) -> None:
         """Write the report, its numbers as metrics."""
@@ -96,7 +100,12 @@ def verdict_marks(report: Report) -> list[Write]:
     if promoted:  # later comparisons replace `comparison_run_id`; this one stays
         own_tags["promotion_run_id"] = report.run_id
     outcome = f"promoted {over}" if promoted else f"not promoted{against}"
-    writes = _marks(report.model, challenger.version, own_tags, f"{paragraph} {outcome}. {sentence}")
+    kind = "promoted" if promoted else "compared"
+    said = over if promoted else f"{outcome}: {report.verdict.replace('_', ' ')}"
+    key, event = event_tag(kind, said, at=report.created_at, run_id=report.run_id)
+    writes = _marks(
+        report.model, challenger.version, own_tags | {key: event}, f"{paragraph} {outcome}. {sentence}"
+    )
     if champion is not None:
         tags |= {
             VERDICT_TAG: "replaced" if promoted else "defended",
@@ -118,6 +127,9 @@ def rollback_marks(model: str, taken_back: str | None, restored: str, now: str) 
     writes = []
     for version, verdict, text in reversed(outcomes):
         tags: dict[str, str | None] = {VERDICT_TAG: verdict, "comparison_at": now}
+        if version == restored:
+            key, event = event_tag("rolled_back", text, at=datetime.fromisoformat(now))
+            tags[key] = event
         writes += _marks(model, version, tags, f"{paragraph} {text}")
     return writes
 

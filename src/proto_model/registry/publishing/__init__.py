@@ -13,7 +13,8 @@ from proto_model.registry.publishing.keys import (
     read_verify_key,
 )
 from proto_model.registry.publishing.manifest import Manifest
-from proto_model.registry.publishing.publish import check_not_published, is_published, publish
+from proto_model.registry.publishing.publish import publish
+from proto_model.registry.publishing.tags import check_not_published, is_published
 from proto_model.registry.publishing.trust import Trust
 from proto_model.registry.publishing.verdict import Publication, Verdict
 from proto_model.registry.publishing.verify import trusted, trusted_apart, verify

@@ -23,14 +23,17 @@ FACTS = (
     "schema_digest",
     "description",
     "tags",
+    "config",
     "hyperparameters",
     "metrics",
     "records",
+    "data_sets",
     "provenance",
 )
-"""What the registry says of a version: texts, objects, and its data sets as `records`.
+"""What the registry says of a version: texts, objects, and lists.
 
-`provenance` has the SHA-256 of each file about it.
+`records` are the data sets that a user names, `data_sets` those that the run read, and `provenance` has the
+SHA-256 of each file about it.
 """
 
 

@@ -11,40 +11,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proto_model.errors import RegistryError, listed
+from proto_model.errors import listed
 from proto_model.registry.model_folder import BUNDLE, downloaded
 from proto_model.registry.publishing.files import REGISTERED, Content, contents
 from proto_model.registry.publishing.findings import PublicationError, check
 from proto_model.registry.publishing.keys import SigningKey, read_signing_key
 from proto_model.registry.publishing.manifest import STATEMENT_FILE, Manifest, read_json
 from proto_model.registry.publishing.signature import envelope, sign
-from proto_model.registry.publishing.tags import AT, BY
+from proto_model.registry.publishing.tags import check_not_published
 from proto_model.registry.publishing.verdict import SIGNATURE
 from proto_model.schema import ModelSchema
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
 
 PROVENANCE_SIGNATURE = "provenance.sigstore.json"
 KEY_VARIABLE = "PROTO_MODEL_SIGNING_KEY"
 CERTIFICATES_VARIABLE = "PROTO_MODEL_SIGNING_CERTIFICATES"
 PASSWORD_VARIABLE = "PROTO_MODEL_SIGNING_PASSWORD"
-
-
-def is_published(version: ModelVersion) -> bool:
-    """Whether a version, as MLflow's client gives it, is published."""
-    return AT in version.tags
-
-
-def check_not_published(version: ModelVersion) -> None:
-    """Raise RegistryError if a version is published: nothing may change it any more."""
-    if is_published(version):
-        by = version.tags.get(BY)
-        raise RegistryError(
-            f"Version {version.version} of {version.name!r} was published at {version.tags[AT]}"
-            f"{f' by {by}' if by else ''} and cannot be changed. Make a new version."
-        )
 
 
 def publish(
@@ -82,6 +66,7 @@ def publish(
     from mlflow import MlflowClient
 
     from proto_model.registry.deployed import resolved
+    from proto_model.registry.events import current_user
     from proto_model.registry.patience import patient
     from proto_model.registry.publishing import registered
 
@@ -95,7 +80,7 @@ def publish(
         model=chosen.name,
         version=chosen.version,
         published_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        published_by=by or _user(),
+        published_by=by or current_user(),
         files=files,
         facts=registered.facts_of(version, client) | {"schema_digest": digest},
     )
@@ -168,10 +153,3 @@ def _signing_key(key: SigningKey | Path | None) -> SigningKey | None:
         lambda: password("Password of the signing key: "),
         Path(certificates) if certificates else None,
     )
-
-
-def _user() -> str:
-    try:
-        return os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
-    except (OSError, KeyError):  # a container's user may have no name
-        return "unknown"

@@ -13,10 +13,18 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from proto_model.registry.promotion.journal import PARAGRAPH
+from proto_model.registry.details import Details
+from proto_model.registry.promotion.journal import own_description
 from proto_model.registry.publishing.findings import Finding
 from proto_model.registry.publishing.manifest import PROVENANCE, Manifest, sha256
-from proto_model.registry.publishing.tags import AT, BY, DIGEST, PLACE, TAGS, is_open
+from proto_model.registry.publishing.tags import (
+    MANIFEST_SHA256,
+    PUBLICATION_RUN,
+    PUBLISHED_AT,
+    PUBLISHED_BY,
+    TAGS,
+    is_open,
+)
 from proto_model.registry.publishing.verdict import MANIFEST, SIGNATURE, Publication
 from proto_model.registry.versions import found
 
@@ -25,31 +33,30 @@ _RUN = re.compile(r"[0-9A-Za-z_-]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def kept_description(text: str | None) -> str:
-    """A version's description without what comparisons and rollbacks write under it."""
-    return PARAGRAPH.sub("", text or "").strip()
-
-
 def facts_of(version: ModelVersion, client: MlflowClient) -> dict[str, Any]:
     """What the registry says of a version; but for tags that go on changing, such as where it is deployed."""
     source = version.source or ""
+    details = Details.of(version.description, version.tags)
     facts: dict[str, Any] = {
         "model_id": source.removeprefix("models:/") if source.startswith("models:/m-") else "",
         "run_id": version.run_id or "",
-        "description": kept_description(version.description),
+        "description": own_description(version.description),
         "tags": {key: value for key, value in version.tags.items() if not is_open(key) and key not in TAGS},
-        "hyperparameters": {},
+        "config": dict(details.config),
+        "hyperparameters": dict(details.hyperparameters or {}),
         "metrics": {},
-        "records": [],
+        "records": list(details.records),
+        "data_sets": [],
         "provenance": {},
     }
     run = found(client.get_run, version.run_id) if version.run_id else None
     if run is not None:
         files = provenance_of(run.info.run_id, client)
         facts["provenance"] = {name: sha256(content) for name, content in files.items()}
-        facts["hyperparameters"] = dict(run.data.params)
+        if details.hyperparameters is None:
+            facts["hyperparameters"] = dict(run.data.params)
         facts["metrics"] = {key: _number(value) for key, value in run.data.metrics.items()}
-        facts["records"] = sorted(
+        facts["data_sets"] = sorted(
             (
                 {
                     "name": one.dataset.name,
@@ -81,7 +88,7 @@ def _number(value: float) -> float | str:
 def changes(version: ModelVersion, manifest: Manifest, client: MlflowClient) -> list[Finding]:
     """How the registry differs from what was published."""
     findings = []
-    for key, value in ((AT, manifest.published_at), (BY, manifest.published_by)):
+    for key, value in ((PUBLISHED_AT, manifest.published_at), (PUBLISHED_BY, manifest.published_by)):
         if version.tags.get(key) != value:
             findings.append(_finding(f"tags.{key}", version.tags.get(key), value))
     now = facts_of(version, client)
@@ -120,10 +127,10 @@ def write(
             Path(folder, name).write_bytes(one)
         client.log_artifacts(run_id, folder, f"{FOLDER}/{digest}")
     for key, value in (
-        (PLACE, run_id),
-        (DIGEST, digest),
-        (BY, manifest.published_by),
-        (AT, manifest.published_at),
+        (PUBLICATION_RUN, run_id),
+        (MANIFEST_SHA256, digest),
+        (PUBLISHED_BY, manifest.published_by),
+        (PUBLISHED_AT, manifest.published_at),
     ):
         client.set_model_version_tag(version.name, str(version.version), key, value)
 
@@ -137,13 +144,13 @@ def _new_run(version: ModelVersion, client: MlflowClient) -> str:
 
 def read(version: ModelVersion, client: MlflowClient) -> tuple[Publication, list[Finding]]:
     """The publication of a version, and what is wrong with its place."""
-    if AT not in version.tags:
+    if PUBLISHED_AT not in version.tags:
         text = f"Version {version.version} of {version.name!r} is not published."
         return Publication(), [Finding("unpublished", "", text)]
-    run_id, digest = version.tags.get(PLACE, ""), version.tags.get(DIGEST, "")
+    run_id, digest = version.tags.get(PUBLICATION_RUN, ""), version.tags.get(MANIFEST_SHA256, "")
     if not _RUN.fullmatch(run_id) or not _SHA256.fullmatch(digest):  # they become parts of paths
-        text = f"The tags {PLACE} and {DIGEST} of version {version.version} were changed."
-        return Publication(), [Finding("registry", f"tags.{DIGEST}", text)]
+        text = f"The tags {PUBLICATION_RUN} and {MANIFEST_SHA256} of version {version.version} were changed."
+        return Publication(), [Finding("registry", f"tags.{MANIFEST_SHA256}", text)]
     place = f"{FOLDER}/{digest}"
     with tempfile.TemporaryDirectory(prefix="proto_model-") as folder:
         try:
@@ -161,6 +168,6 @@ def read(version: ModelVersion, client: MlflowClient) -> tuple[Publication, list
     if publication.manifest is None:
         return Publication(), [Finding("manifest", "", f"Run {run_id} does not hold its manifest any more.")]
     if sha256(publication.manifest) != digest:
-        text = f"The manifest is not the one of the tag {DIGEST}."
+        text = f"The manifest is not the one of the tag {MANIFEST_SHA256}."
         return publication, [Finding("manifest", "", text)]
     return publication, []

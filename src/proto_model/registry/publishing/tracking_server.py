@@ -32,8 +32,9 @@ from mlflow.server.handlers import (
     get_endpoints,
 )
 
-from proto_model.registry.publishing.registered import FOLDER, kept_description
-from proto_model.registry.publishing.tags import AT, DIGEST, PLACE, is_open
+from proto_model.registry.promotion.journal import own_description
+from proto_model.registry.publishing.registered import FOLDER
+from proto_model.registry.publishing.tags import MANIFEST_SHA256, PUBLICATION_RUN, PUBLISHED_AT, is_open
 from proto_model.registry.versions import found
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ def create_auth_app(app: Flask = flask_app) -> Any:
 
 def _refuse(version: ModelVersion, what: str) -> None:
     raise MlflowException(
-        f"Version {version.version} of {version.name!r} was published at {version.tags[AT]}: {what} refused. "
-        "Make a new version.",
+        f"Version {version.version} of {version.name!r} was published at {version.tags[PUBLISHED_AT]}: "
+        f"{what} refused. Make a new version.",
         databricks_pb2.PERMISSION_DENIED,
     )
 
@@ -81,7 +82,7 @@ def _published(filter_string: str) -> ModelVersion | None:
     token = None
     while True:
         page = store.search_model_versions(filter_string, max_results=1000, page_token=token)
-        published: list[ModelVersion] = [version for version in page if version.tags.get(AT)]
+        published: list[ModelVersion] = [version for version in page if version.tags.get(PUBLISHED_AT)]
         token = page.token
         if published or not token:
             return published[0] if published else None
@@ -100,7 +101,7 @@ def _quoted(text: str) -> str:
 def _version(message: Any) -> ModelVersion | None:
     """The version of a request, if it is published."""
     version = found(_get_model_registry_store().get_model_version, message.name, message.version)
-    return version if version is not None and AT in version.tags else None
+    return version if version is not None and PUBLISHED_AT in version.tags else None
 
 
 def _removed(message: Any) -> None:
@@ -115,7 +116,7 @@ def _staged(message: Any) -> None:
 
 def _described(message: Any) -> None:
     version = _version(message)
-    if version and kept_description(message.description) != kept_description(version.description):
+    if version and own_description(message.description) != own_description(version.description):
         _refuse(version, "another description is")
 
 
@@ -138,7 +139,7 @@ def _logged_model_removed(message: Any) -> None:
 
 def _run_removed(message: Any) -> None:
     _check(f"run_id = {_quoted(message.run_id)}", "the removal of its run is")
-    _check(f"tags.`{PLACE}` = {_quoted(message.run_id)}", "the removal of its run is")
+    _check(f"tags.`{PUBLICATION_RUN}` = {_quoted(message.run_id)}", "the removal of its run is")
 
 
 _CHECKS: dict[type, Callable[[Any], None]] = {
@@ -193,11 +194,11 @@ def _check_artifacts(path: str, method: str) -> None:
     for place in runs:
         inside = parts[place + 2 :]  # after `artifacts`
         if method == "DELETE" and inside[:1] in ([], [FOLDER]):
-            _check(f"tags.`{PLACE}` = {_quoted(parts[place])}", "the removal of its manifest is")
+            _check(f"tags.`{PUBLICATION_RUN}` = {_quoted(parts[place])}", "the removal of its manifest is")
         elif inside[:1] == [FOLDER] and len(inside) > 1:
-            _check(f"tags.`{DIGEST}` = {_quoted(inside[1])}", "another manifest is")
+            _check(f"tags.`{MANIFEST_SHA256}` = {_quoted(inside[1])}", "another manifest is")
     if method == "DELETE" and not models and not runs:  # of a folder above all of them
-        _check(f"tags.`{AT}` LIKE '%'", "the removal of artifacts is")
+        _check(f"tags.`{PUBLISHED_AT}` LIKE '%'", "the removal of artifacts is")
 
 
 def _with_artifacts(app: FastAPI) -> FastAPI:

@@ -106,8 +106,7 @@ def judge(
         "precision_recall_curve.png": plots.precision_recall_plot(y, probabilities, labels),
         "calibration_curve.png": plots.calibration_plot(y, probabilities, labels),
         "permutation_importance.png": plots.importance_plot(importances),
-        "search.png": search_plot(result),
-    }
+    } | ({} if result.is_given else {"search.png": search_plot(result)})
     found = (*cautions, *model_cautions(Judged(result, data, y, probabilities, importances), cautions))
     remarks = Remarks(found, decided.section(labels))
     card = model_card(result, data, background, metrics, importances, groups, remarks)
@@ -155,8 +154,7 @@ def model_card(
         "## What a version holds of the data",
         _held(background),
         "## Hyperparameters",
-        selection_sentences(result),
-        markdown_table(*selection_table(result)),
+        *_selection(result),
         markdown_table(["hyperparameter", "value"], result.best_params.items()),
         *_results(schema, metrics),
         *remarks.decisions,
@@ -170,10 +168,18 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
+def _selection(result: SearchResult) -> list[str]:
+    if result.is_given:
+        return ["The pipeline was fitted elsewhere and registered as it is; nothing is known of a search."]
+    return [selection_sentences(result), markdown_table(*selection_table(result))]
+
+
 def _data(data: TrainingData) -> list[str]:
     by = data.split_by
     named = by.group or by.key
-    if by.time:
+    if data.is_given:
+        how = "Whoever trained the model has split them"
+    elif by.time:
         how = f"The newest rows by `{cell(by.time)}` are the test rows"
     else:
         what = f"the value of `{cell(named)}` in each row" if named else "each row"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from proto_model.statistics import Answers, metric_intervals
 from proto_model.training.evaluation.group_bounds import CONFIDENCE, ENDS
 from proto_model.training.metrics import METRICS, metric_suffixes
+from proto_model.training.selection.choice import DEFAULT_METRIC
 
 
 def metric_bounds(
@@ -53,8 +54,9 @@ def is_bound(name: str) -> bool:
 
 
 def logged(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Metrics for MLflow's pages: without the intervals of those that are not on the leader board."""
-    board = {metric.name + end for metric in METRICS if metric.on_board for end in ENDS}
+    """Metrics for MLflow's pages: with intervals where they are on the leader board, or choose by default."""
+    shown = [metric.name for metric in METRICS if metric.on_board or metric.name == DEFAULT_METRIC]
+    board = {name + end for name in shown for end in ENDS}
     return {name: value for name, value in metrics.items() if not is_bound(name) or name in board}
 
 

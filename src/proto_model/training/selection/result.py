@@ -72,3 +72,15 @@ class SearchResult:
     folds: FoldScores = field(default_factory=FoldScores)
     n_nodes: float = 0.0
     references: tuple[Reference, ...] = ()
+
+    @property
+    def is_given(self) -> bool:
+        """Whether there was no search: the pipeline was fitted elsewhere."""
+        return self.table.empty
+
+    @classmethod
+    def given(cls, variant: str, pipeline: Pipeline, params: dict[str, Any], n_rows: int) -> SearchResult:
+        """A pipeline that was fitted elsewhere, on so many rows."""
+        nan = float("nan")
+        nothing = np.full((n_rows, len(pipeline.classes_)), nan)
+        return cls(variant, pipeline, params, nan, nan, pd.DataFrame(), nan, nothing)
