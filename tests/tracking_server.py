@@ -37,11 +37,14 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def tracking_server(folder: Path, *, basic_auth: bool = False) -> Iterator[int]:
-    """A real `mlflow server`; its port."""
-    fresh_store(folder)
-    port = free_port()
+def tracking_server(
+    folder: Path, *, basic_auth: bool = False, store: str = "", port: int | None = None
+) -> Iterator[int]:
+    """A real `mlflow server`, of a new store unless one is given; its port."""
+    port = port or free_port()
+    store = store or fresh_store(folder)
     command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", store]
     variables = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     if basic_auth:
         (folder / "settings.ini").write_text(_AUTH)

@@ -12,6 +12,8 @@ import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import mlflow
@@ -30,6 +32,7 @@ from tests.fault_proxy import FaultProxy
 from tests.ports import free_port
 from tests.stores import fresh_store
 from tests.system.test_lean_server import get, post, serving
+from tests.tracking_server import tracking_server
 
 pytestmark = [
     pytest.mark.system,
@@ -180,6 +183,22 @@ def test_what_cannot_be_taken_over_is_told_once_and_the_old_version_goes_on(regi
         assert swaps.endswith('follows="models:/people@champion"} 1')
         # The folder of the version before goes when nothing uses it, processes that explain included.
         until(lambda: [path.name for path in (board / "0").iterdir()] == ["2"])
+
+
+def test_a_registry_that_falls_silent_stops_no_answer_and_is_followed_again(registry, champion, tmp_path):
+    start = partial(tracking_server, tmp_path, store=registry.tracking_uri)
+    with ExitStack() as stack:
+        with start() as http:
+            variables = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{http}"}
+            _, port = stack.enter_context(serving("models:/people@champion", "--follow", "0.1", **variables))
+            assert version_of(port) == "1"
+        until(lambda: following(port).get("problem") == "registry")
+        champion("2")
+        assert (version_of(port), get(port, "/ping")[0]) == ("1", 200)
+        assert 'problem="registry"} 1' in get(port, "/metrics")[1].decode()
+        with start(port=http):
+            answers_with(port, "2")
+            assert "problem" not in following(port)
 
 
 def following(port):
