@@ -36,7 +36,6 @@ def store(tmp_path_factory):
 def versions(store, capsys, monkeypatch):
     """The command: exit status, standard output (read as JSON with --json) and standard error."""
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
-    before = mlflow.get_tracking_uri()
 
     def run(action, *arguments):
         status = main([action, "--tracking-uri", store, *arguments])
@@ -44,7 +43,7 @@ def versions(store, capsys, monkeypatch):
         return status, json.loads(out) if "--json" in arguments and out else out, err
 
     yield run
-    mlflow.set_tracking_uri(before)
+    mlflow.set_tracking_uri(None)
 
 
 def test_a_table_shows_what_the_card_shows(versions):
@@ -187,7 +186,6 @@ def test_pruning_says_first_what_it_would_do(versions):
 
 
 def test_a_registry_that_is_not_there_and_one_that_is_read_only_are_told(store, capsys, tmp_path):
-    before = mlflow.get_tracking_uri()
     try:
         assert main(["list", "--tracking-uri", "http://127.0.0.1:1"]) == 1
         assert "Cannot use MLflow at http://127.0.0.1:1" in capsys.readouterr().err
@@ -195,7 +193,7 @@ def test_a_registry_that_is_not_there_and_one_that_is_read_only_are_told(store, 
         read_only = f"sqlite:///file:{path}?mode=ro&uri=true"
         assert main(["edit", "people/3", "--label", "x", "--tracking-uri", read_only]) == 1
     finally:
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(None)
     out, err = capsys.readouterr()
     assert out == ""
     assert "MLflow's database can only be read here" in err
