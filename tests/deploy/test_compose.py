@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import configparser
 import dataclasses
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from proto_model.cli import container, serve
 from proto_model.files.transfer.settings import PREFIX as FILES
 from proto_model.files.transfer.settings import FileSettings
 from tests.deploy.dashboard import expressions
-from tests.deploy.kustomization import DEPLOY, KUBERNETES, documents
+from tests.deploy.kustomization import DEPLOY, KUBERNETES, ROOT, documents
 from tests.deploy.published import compose_schema, promtool
 
 VARIABLE = re.compile(r"\$\{(\w+)(:[?-][^}]*)?\}")
@@ -88,6 +90,27 @@ def test_mlflow_knows_its_options():
     assert not is_allowed_host_header(hosts.split(","), "example.com:5000")
 
 
+def test_mlflow_asks_for_a_password_and_locks_published_versions():
+    mlflow_service = SERVICES["mlflow"]
+    apps = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["mlflow.app"]
+    (app,) = (one for one in mlflow_service["command"] if one.startswith("--app-name="))
+    assert app.partition("=")[2] in apps
+    environment = mlflow_service["environment"]
+    assert {"MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY"} <= set(environment)
+    settings = configparser.ConfigParser()
+    settings.read(DEPLOY / "mlflow" / "basic_auth.ini")
+    mine = settings["mlflow"]
+    assert "admin_password" not in mine
+    assert mine["default_permission"] in ("NO_PERMISSIONS", "READ", "EDIT", "MANAGE")
+    (store,) = (one for one in mlflow_service["command"] if one.startswith("--backend-store-uri="))
+    assert mine["database_uri"] == store.partition("=")[2]
+    mounted = {
+        volume["target"] if isinstance(volume, dict) else volume.split(":")[1]
+        for volume in mlflow_service["volumes"]
+    }
+    assert mounted == {environment["MLFLOW_AUTH_CONFIG_PATH"], environment["PYTHONPATH"]}
+
+
 def test_names_of_services_and_files_are_those_that_there_are():
     scraped = {
         target
@@ -100,6 +123,9 @@ def test_names_of_services_and_files_are_those_that_there_are():
         assert set(service.get("networks", [])) <= set(COMPOSE["networks"])
         assert set(service.get("depends_on", [])) <= set(SERVICES)
         for volume in service.get("volumes", []):
+            if isinstance(volume, dict):  # one that a variable names
+                assert (volume["type"], volume["read_only"]) == ("bind", True)
+                continue
             source = volume.split(":")[0]
             assert (DEPLOY / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
 

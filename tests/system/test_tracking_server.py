@@ -1,13 +1,7 @@
 """MLflow's server with the locks of published versions, over HTTP."""
 
-import contextlib
-import os
-import socket
-import subprocess
-import sys
-import tomllib
+import re
 import urllib.request
-from pathlib import Path
 
 import mlflow
 import pytest
@@ -17,59 +11,13 @@ from mlflow.exceptions import MlflowException
 from proto_model.registry.promotion.journal import describe
 from proto_model.registry.publishing import make_keys, publish, read_signing_key, read_verify_key, verify
 from proto_model.registry.versions import register_version
-from tests.stores import fresh_store
-from tests.system.test_follow import until
+from tests.stores import ROOT
+from tests.tracking_server import ADMIN, ADMIN_PASSWORD, tracking_server
 
 pytestmark = [
     pytest.mark.system,
     pytest.mark.filterwarnings("ignore:.*transition_model_version_stage.. is deprecated:FutureWarning"),
 ]
-ROOT = Path(__file__).parents[2]
-GROUP = "mlflow.app"
-ADMIN, PASSWORD = "admin", "a password of more than twelve letters"
-AUTH = f"""[mlflow]
-default_permission = EDIT
-database_uri = sqlite:///basic_auth.db
-admin_username = {ADMIN}
-authorization_function = mlflow.server.auth:authenticate_request_basic_auth
-auth_cache_ttl_seconds = 3600
-"""
-
-
-@contextlib.contextmanager
-def tracking_server(folder, app, **variables):
-    """URI of a server with one of this project's applications, installed as pip does it."""
-    fresh_store(folder)
-    installed = folder / "installed" / "proto_model_locks-0.dist-info"
-    installed.mkdir(parents=True)
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: proto_model_locks\nVersion: 0\n")
-    group = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][GROUP]
-    lines = [f"{name} = {function}" for name, function in group.items()]
-    (installed / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines, ""]))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    kept["PYTHONPATH"] = os.pathsep.join([str(installed.parent), str(ROOT / "src")])
-    kept |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | variables
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--workers", "1", "--app-name", app]
-    with (
-        (folder / "log").open("w") as log,
-        subprocess.Popen(command, cwd=folder, env=kept, stderr=log) as server,
-    ):
-        try:
-
-            def answers():
-                assert server.poll() is None, (folder / "log").read_text()
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-                return True
-
-            until(answers)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait(30)
 
 
 def make_versions(client, folder):
@@ -93,7 +41,8 @@ def refused(call, *arguments):
 
 
 def test_the_server_refuses_to_change_a_published_version(tmp_path, monkeypatch):
-    with tracking_server(tmp_path, "proto-model-locks") as uri:
+    with tracking_server(tmp_path, app="proto-model-locks") as port:
+        uri = f"http://127.0.0.1:{port}"
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         mlflow.set_tracking_uri(uri)
         client = MlflowClient(uri)
@@ -149,20 +98,18 @@ def test_the_server_refuses_to_change_a_published_version(tmp_path, monkeypatch)
 
 
 def test_the_locks_hold_for_those_who_may_do_everything(tmp_path, monkeypatch):
-    (tmp_path / "settings.ini").write_text(AUTH)
-    variables = {
-        "MLFLOW_AUTH_CONFIG_PATH": str(tmp_path / "settings.ini"),
-        "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
-        "MLFLOW_FLASK_SERVER_SECRET_KEY": "for the tests",
-    }
-    with tracking_server(tmp_path, "proto-model-locks-auth", **variables) as uri:
+    # As in deploy/compose.yaml, whose users stand in the database of the models.
+    settings = (ROOT / "deploy" / "mlflow" / "basic_auth.ini").read_text()
+    settings = re.sub("(?m)^database_uri = .*", f"database_uri = sqlite:///{tmp_path}/mlflow.db", settings)
+    with tracking_server(tmp_path, app="proto-model-locks-auth", settings=settings) as port:
+        uri = f"http://127.0.0.1:{port}"
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         mlflow.set_tracking_uri(uri)
         client = MlflowClient(uri)
         with pytest.raises(MlflowException, match="401"):
             client.search_registered_models()
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", ADMIN)
-        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", ADMIN_PASSWORD)
         one, _ = make_versions(client, tmp_path)
         publish(f"models:/churn/{one.version}", client=client)
 

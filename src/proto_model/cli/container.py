@@ -12,8 +12,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+from proto_model.cli.exit_code import exit_code
+from proto_model.registry.publishing.trust import Trust
 
 BUILT_IN = Path("/opt/model")
 SAGEMAKER = Path("/opt/ml/model")
@@ -48,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     server = os.environ.get("PROTO_MODEL_CONTAINER_SERVER", "lean")
     if server != "lean":
-        return _become(server, folder, port)
+        return exit_code(lambda: _become(server, folder, port))
     from proto_model.cli import serve
 
     address = ["--host", "0.0.0.0", "--port", port, "--allowed-hosts", "*"]
@@ -79,6 +83,11 @@ def _candidates(place: Path) -> Iterable[Path]:
 def _become(server: str, folder: Path, port: str) -> int:
     """Replace this process by MLflow's server or by MLServer."""
     environment = dict(os.environ)
+    trust = Trust.asked(False, (), os.environ)
+    if trust:
+        from proto_model.registry.publishing import trusted
+
+        folder = trusted(str(folder), Path(tempfile.mkdtemp(prefix="proto_model-")) / "model", trust)
     if server == "mlflow":
         from mlflow.pyfunc.scoring_server import _SERVER_MODEL_PATH
 

@@ -17,10 +17,15 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from proto_model.cli.exit_code import exit_code
 from proto_model.cli.model_uri import CHAMPION, HELP
+from proto_model.cli.trust import add_trust, given_trust
 from proto_model.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from proto_model.registry.publishing import Trust
 
 REQUIREMENTS = Path("artifact", "model", "requirements.txt")
 
@@ -44,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--serve", action="store_true", help="make the environment, and start MLServer in it")
     parser.add_argument("-p", "--port", help="port for HTTP (default: MLSERVER_HTTP_PORT, or 5001)")
     parser.add_argument("--host", help="address to listen on (default: MLSERVER_HOST, or 127.0.0.1)")
+    add_trust(parser)
     return parser
 
 
@@ -57,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     environment = os.environ | {name: value for name, value in given.items() if value is not None}
 
     def run() -> int:
-        folder = _configured(arguments.model_uri, arguments.build, environment)
+        trust = given_trust(arguments)
+        folder = _configured(arguments.model_uri, arguments.build, environment, trust)
         if arguments.serve:
             _serve(folder, arguments.build, environment)
         print(shlex.join(["pip", "install", "-r", str(folder / REQUIREMENTS)]))
@@ -67,9 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return exit_code(run)
 
 
-def _configured(model_uri: str, build: Path, environment: dict[str, str]) -> Path:
+def _configured(model_uri: str, build: Path, environment: dict[str, str], trust: Trust) -> Path:
     """Folder of a model that was downloaded; what can be wrong besides the model is found out before."""
-    from proto_model.registry.model_folder import downloaded
+    from proto_model.registry.publishing import trusted
     from proto_model.serving.mlserver.configs import check_environment, write_mlserver_configs
 
     check_environment(environment)
@@ -77,7 +84,8 @@ def _configured(model_uri: str, build: Path, environment: dict[str, str]) -> Pat
         build.mkdir(parents=True, exist_ok=True)
         # Beside its place, so that it need not be copied again.
         with tempfile.TemporaryDirectory(prefix=".download-", dir=build) as download:
-            return write_mlserver_configs(downloaded(model_uri, Path(download)), build, environment)
+            model = trusted(model_uri, Path(download), trust)
+            return write_mlserver_configs(model, build, environment)
     except OSError as error:
         raise ArtifactError(
             f"Cannot write {model_uri} to {build}: {error.strerror or error}. Set BUILD_DIR to a folder that "

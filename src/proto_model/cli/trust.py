@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from proto_model.registry.publishing import Trust
-
-REQUIRE_VARIABLE = "PROTO_MODEL_REQUIRE_PUBLISHED"
-KEY_VARIABLE = "PROTO_MODEL_VERIFY_KEY"
-_TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+from proto_model.registry.publishing.trust import KEY_VARIABLE, REQUIRE_VARIABLE, Trust
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
@@ -33,10 +27,4 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
 
 def given_trust(arguments: argparse.Namespace) -> Trust:
     """What the flags, or their variables, ask for; PublicationError if a key cannot be used."""
-    from proto_model.registry.publishing import PublicationError, Trust
-
-    required = os.environ.get(REQUIRE_VARIABLE, "").strip().lower()
-    if required not in _TRUE + _FALSE:
-        raise PublicationError(f"{REQUIRE_VARIABLE} is {required!r}, true or false expected.")
-    keys = arguments.verify_key or list(filter(None, os.environ.get(KEY_VARIABLE, "").split(os.pathsep)))
-    return Trust.of(arguments.require_published or required in _TRUE, keys)
+    return Trust.asked(arguments.require_published, arguments.verify_key or (), os.environ)

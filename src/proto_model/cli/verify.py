@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proto_model.cli.model_uri import add_model_uri
-from proto_model.cli.trust import KEY_VARIABLE
+from proto_model.cli.trust import given_trust
 from proto_model.errors import ProtoModelError
+from proto_model.registry.publishing.trust import KEY_VARIABLE
 
 if TYPE_CHECKING:
     from proto_model.registry.publishing import Publication, Verdict
@@ -70,7 +71,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _verdict(arguments: argparse.Namespace) -> Verdict:
-    from proto_model.cli.trust import given_trust
     from proto_model.registry.publishing import verify
     from proto_model.registry.tracking import quiet_mlflow
 

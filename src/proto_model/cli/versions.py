@@ -30,6 +30,7 @@ DEFAULT_MODEL = "proto_model"
 MAX_FILE_BYTES = 100_000
 
 _NUMBER = re.compile(r"[+-]?\.\d+(?:[eE][+-]?\d+)?|[+-]?\d+\.(?:[eE][+-]?\d+)?", re.ASCII)  # no JSON
+_UNSIGNED = "Nobody signed it, so servers with a verify key refuse it."
 _VERSION = "name@alias, name/7, or either after models:/"
 
 
@@ -57,7 +58,12 @@ def build_parser() -> argparse.ArgumentParser:
     _add_edit(action("edit", "change description, labels, config, hyperparameters or records of a version"))
     publish = action("publish", "publish a version, after which it does not change any more")
     publish.add_argument("version", metavar="VERSION", help=_VERSION)
-    publish.add_argument("--key", type=Path, metavar="FILE", help="private key that signs it")
+    publish.add_argument(
+        "--key",
+        type=Path,
+        metavar="FILE",
+        help="private key that signs it (default: PROTO_MODEL_SIGNING_KEY)",
+    )
     delete = action("delete", "delete a version; its number is never used again")
     delete.add_argument("version", metavar="VERSION", help=_VERSION)
     delete.add_argument("--reason", default="", help="why; it is kept")
@@ -349,15 +355,18 @@ def _read_value(text: str) -> Any:
 
 def _publish(arguments: argparse.Namespace, client: MlflowClient, shown: list[Any], console: Console) -> int:
     from proto_model.registry.catalog.naming import living_version
-    from proto_model.registry.publishing import publish
+    from proto_model.registry.publishing import publish, signing_key
 
     version = living_version(client, arguments.version)
-    publish(f"models:/{version.name}/{version.version}", key=arguments.key, client=client)
-    _say(f"Published version {version.version} of {version.name!r}. It does not change any more.")
+    key = signing_key(arguments.key)
+    publish(f"models:/{version.name}/{version.version}", key=key, client=client)
+    signer = None if key is None else key.fingerprint
+    signed = f"It is signed with {signer}." if signer else _UNSIGNED
+    _say(f"Published version {version.version} of {version.name!r}. It does not change any more. {signed}")
     if arguments.json:
         tags = client.get_model_version(version.name, str(version.version)).tags
         names = ("published_at", "published_by", "manifest_sha256")
-        facts = {"name": version.name, "version": int(version.version)}
+        facts = {"name": version.name, "version": int(version.version), "signer": signer}
         shown.append(facts | {name: tags.get(name) for name in names})
     return 0
 

@@ -9,7 +9,8 @@ from mlflow import MlflowClient
 
 from proto_model.errors import RegistryError
 from proto_model.registry.events import write_event
-from proto_model.registry.versions import found, version_of_alias, versions_of
+from proto_model.registry.patience import patient
+from proto_model.registry.versions import drop_version_tag, found, version_of_alias, versions_of
 
 TAG = "deployed_"
 _URI = re.compile(r"models:/(?P<name>[^/@:]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
@@ -53,15 +54,15 @@ def record_deployed(
 
     Returns the versions that ran there before.
     """
-    client = client or MlflowClient()
+    client = patient(client or MlflowClient())
     tag = f"{TAG}{environment}"
     client.set_model_version_tag(chosen.name, chosen.version, tag, image)
     before = [
         str(one.version)
         for one in versions_of(client, chosen.name)
-        if tag in one.tags and str(one.version) != chosen.version
+        if one.tags.get(tag) and str(one.version) != chosen.version
     ]
     for version in before:
-        client.delete_model_version_tag(chosen.name, version, tag)
+        drop_version_tag(client, chosen.name, version, tag)
     write_event(client, chosen.name, chosen.version, "deployed", f"to {environment}: {image}")
     return before

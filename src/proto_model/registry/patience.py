@@ -1,5 +1,7 @@
 """MLflow's client with patience: what a busy database refuses is tried again, and said in a sentence.
 
+So is what a server refuses to a user who may not do it.
+
 MLflow waits 20 seconds for SQLite's lock and then passes the database's own error on, as it does when two
 clients set one tag in the same instant. A refused call changed nothing, so it can be made again.
 """
@@ -18,6 +20,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from proto_model.errors import RegistryError
+from proto_model.registry.refusals import refusal
 
 _N_ATTEMPTS = 6
 _FIRST_PAUSE_S = 0.05
@@ -58,7 +61,12 @@ class _Patient:
                 try:
                     with _without_tracebacks():
                         return method(*arguments, **options)
-                except MlflowException as error:
+                except (MlflowException, OSError) as error:
+                    refused = refusal(error, name, arguments)
+                    if refused is not None:
+                        raise refused from error
+                    if isinstance(error, OSError):
+                        raise
                     if _READ_ONLY.search(str(error)):
                         raise RegistryError(
                             f"MLflow's database can only be read here, so {name} changed nothing. Check the "
@@ -66,13 +74,13 @@ class _Patient:
                         ) from error
                     if not _REFUSED.search(str(error)):
                         raise
-                    refusal = error
+                    last = error
                 # Random pauses, or those who collided would collide again.
                 self._pause(_FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1.5))
             raise RegistryError(
                 f"MLflow's database is busy: it refused {name} {_N_ATTEMPTS} times. Run the command again. "
                 "For many users at once, put a tracking server with PostgreSQL or MySQL behind the store."
-            ) from refusal
+            ) from last
 
         return call
 

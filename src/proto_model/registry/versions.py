@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from proto_model.errors import RegistryError
+from proto_model.registry.refusals import NotAllowedError
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -38,6 +39,14 @@ def found(get: Callable[..., Found], *names: str) -> Found | None:
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
+        return None
+
+
+def visible(get: Callable[..., Found], *names: str) -> Found | None:
+    """The same, and None if this user may not see it: servers with basic-auth also hide what is gone."""
+    try:
+        return found(get, *names)
+    except NotAllowedError:
         return None
 
 
@@ -130,6 +139,17 @@ def read_aliases_and_tags(
 def set_alias(name: str, alias: str, version: str | int, *, client: MlflowClient | None = None) -> None:
     """Point an alias of a registered model at one of its versions."""
     (client or MlflowClient()).set_registered_model_alias(name, alias, str(version))
+
+
+def drop_version_tag(client: MlflowClient, name: str, version: str, key: str) -> None:
+    """Delete a tag of a version; empty it where MLflow's server lets this user change tags, and no more.
+
+    To delete a tag takes MANAGE there, to set one EDIT. An empty tag means the same as none.
+    """
+    try:
+        client.delete_model_version_tag(name, version, key)
+    except NotAllowedError:
+        client.set_model_version_tag(name, version, key, "")
 
 
 def version_of_alias(name: str, alias: str, *, client: MlflowClient | None = None) -> ModelVersion | None:

@@ -95,3 +95,15 @@ def test_mlflows_server_gets_the_model(became, places):
 
     assert command[1:3] == ["-m", "uvicorn"]
     assert command[-1] == "mlflow.pyfunc.scoring_server.app:app"
+
+
+@pytest.mark.parametrize("server", ["mlserver", "mlflow"])
+def test_other_servers_do_not_get_a_model_that_is_not_published_where_that_is_asked(
+    places, monkeypatch, capsys, server
+):
+    model_in(places / "BUILT_IN")
+    monkeypatch.setenv("PROTO_MODEL_CONTAINER_SERVER", server)
+    monkeypatch.setenv("PROTO_MODEL_REQUIRE_PUBLISHED", "true")
+
+    assert container.main(["serve"]) == 1
+    assert "It is not published" in capsys.readouterr().err

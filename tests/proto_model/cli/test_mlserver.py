@@ -3,6 +3,8 @@ import shlex
 import pytest
 
 from proto_model.cli.mlserver import main
+from proto_model.registry.publishing import Manifest
+from proto_model.registry.publishing.files import contents
 
 
 @pytest.fixture
@@ -24,8 +26,8 @@ def run(monkeypatch, capsys):
     """Function that runs the command and gives its exit code, output and words."""
     monkeypatch.setattr("proto_model.registry.tracking.quiet_mlflow", lambda: None)
 
-    def run(model_uri, build):
-        code = main([str(model_uri), str(build)])
+    def run(model_uri, build, *options):
+        code = main([str(model_uri), str(build), *options])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
@@ -61,3 +63,19 @@ def test_what_cannot_be_configured_gets_a_sentence_and_leaves_nothing(run, downl
     monkeypatch.setenv("MLSERVER_HTTP_PORT", "http")
     assert "MLSERVER_HTTP_PORT is 'http'" in run(tmp_path / "m", build)[2]
     assert not build.exists() or not list(build.iterdir())
+
+
+def test_a_version_that_is_not_published_is_not_configured_where_that_is_asked(
+    run, downloaded, tmp_path, monkeypatch
+):
+    build, model = tmp_path / "build", downloaded("m")
+
+    assert "It is not published" in run(model, build, "--require-published")[2]
+    assert not list(build.iterdir())
+    manifest = Manifest("m", "1", "2026-11-22T08:00:00+00:00", "ann", contents(model)[0])
+    (tmp_path / "m.publication").mkdir()
+    (tmp_path / "m.publication" / "manifest.json").write_bytes(manifest.to_bytes())
+    monkeypatch.setenv("PROTO_MODEL_REQUIRE_PUBLISHED", "true")
+    assert run(model, build)[0] == 0
+    (model / "MLmodel").write_text("changed")
+    assert "'MLmodel' was changed" in run(model, build)[2]

@@ -8,7 +8,11 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
+from proto_model.cli import verify
 from proto_model.cli.versions import main
+from proto_model.registry.publishing import Manifest, make_keys, read_signing_key
+from proto_model.registry.publishing.registered import read
+from tests.proto_model.registry.publishing.test_publish import new_version
 from tests.stores import fresh_store
 
 HOSTILE = "[red]a[/red] \x1b[2J\u202eb"
@@ -198,3 +202,92 @@ def test_a_registry_that_is_not_there_and_one_that_is_read_only_are_told(store, 
     assert out == ""
     assert "MLflow's database can only be read here" in err
     assert "Traceback" not in err
+
+
+@pytest.fixture
+def given(store, tmp_path):
+    """Name of a model with two versions that have files, on the same store."""
+    client, name = MlflowClient(store), f"given_{tmp_path.name}"
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(store)
+    for _ in range(2):
+        new_version(client, name, tmp_path)
+    yield name
+    mlflow.set_tracking_uri(before)
+
+
+def test_a_version_is_published_without_a_key_and_then_stays(versions, given, store):
+    status, out, err = versions("publish", f"{given}/1")
+    assert (status, out) == (0, "")
+    assert err == (
+        f"Published version 1 of '{given}'. It does not change any more. Nobody signed it, so servers with a "
+        "verify key refuse it.\n"
+    )
+    (line,) = versions("list", f"{given}/1", "--json")[1]
+    assert line["published"]
+    before = MlflowClient(store).get_model_version(given, "1").tags
+    for arguments in (
+        ("publish", f"{given}/1"),
+        ("edit", f"{given}/1", "--label", "late"),
+        ("edit", f"{given}/1", "--label", "late", "--dry-run"),
+    ):
+        status, out, err = versions(*arguments)
+        assert (status, out) == (1, "")
+        assert "was published at" in err
+        assert "by ada and cannot be changed" in err
+    assert MlflowClient(store).get_model_version(given, "1").tags == before
+
+
+def test_a_version_is_published_with_a_key_and_its_details_are_in_the_manifest(
+    versions, given, store, tmp_path, capsys
+):
+    private, public = make_keys(tmp_path / "keys")
+    details = ("--label=q3", "--set=threshold=.4", "--record=s3://lake/a", "--set-hyperparameter=a=1")
+    assert versions("edit", f"{given}/2", *details)[0] == 0
+
+    status, published, err = versions("publish", f"{given}/2", "--key", str(private), "--json")
+
+    assert (status, published["version"], published["published_by"]) == (0, 2, "ada")
+    assert published["signer"] == read_signing_key(private).fingerprint
+    assert f"It is signed with {published['signer']}." in err
+    manifest = manifest_of(MlflowClient(store), given, "2")
+    assert manifest.facts["config"] == {"threshold": 0.4}
+    assert manifest.facts["records"] == ["s3://lake/a"]
+    assert manifest.facts["hyperparameters"]["a"] == 1
+    assert manifest.facts["data_sets"] == []
+    mlflow.set_tracking_uri(store)
+    assert verify.main(["-m", f"models:/{given}/2", "--key", str(public)]) == 0
+    capsys.readouterr()
+    log = versions("history", given, "--version", "2", "--json")[1]
+    assert [(entry["event"], entry["by"]) for entry in log][-2:] == [("edited", "ada"), ("published", "ada")]
+    _, sheet, _ = versions("show", f"{given}/2", "--json")
+    assert (sheet["published"], sheet["published_by"]) == (published["published_at"], "ada")
+
+
+def test_published_versions_are_deleted_only_by_force_and_pruned_never(versions, given):
+    assert versions("publish", f"{given}/1", "--json")[0] == 0
+
+    status, _, err = versions("delete", f"{given}/1", "--yes")
+    assert (status, "is published, so it stays" in err) == (1, True)
+    _, pruned, _ = versions("prune", given, "--keep", "1", "--yes", "--json")
+    assert (pruned["prunable"], pruned["spared"]) == ([], [1])
+    status, deleted, _ = versions("delete", f"{given}/1", "--yes", "--force", "--json")
+    assert status == 0
+    assert deleted["deleted"]["published_at"]
+
+
+def test_a_key_that_cannot_be_used_publishes_nothing(versions, given, store, tmp_path):
+    public = make_keys(tmp_path / "keys")[1]
+    public.chmod(0o600)
+    for key, message in ((tmp_path / "none.pem", "cannot be read"), (public, "cannot be read")):
+        status, out, err = versions("publish", f"{given}/1", "--key", str(key))
+        assert (status, out) == (1, "")
+        assert message in err
+    assert "published_at" not in MlflowClient(store).get_model_version(given, "1").tags
+
+
+def manifest_of(client, name, number):
+    version = client.get_model_version(name, number)
+    publication, faults = read(version, client)
+    assert faults == []
+    return Manifest.of_bytes(publication.manifest)

@@ -205,7 +205,7 @@ def run_local(
     with _mlflow_errors():
         _check(flavor, None)
         read = read_config(PROCESS, config, {})
-        place, _ = process_target.place_and_version(model_uri)
+        place, _ = process_target.checked(model_uri, read)
         port = chosen_port(read)
         records = Records(os.environ)
         process_target.say(f"{name}: http://{read.get('host', '127.0.0.1')}:{port}, until Ctrl+C")

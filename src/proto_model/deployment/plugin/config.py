@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from proto_model.deployment.plugin.errors import DeploymentInputError
+from proto_model.registry.publishing.trust import Trust
 from proto_model.serving.http.settings import NUMBERS, ServerSettings, expected, number
 
 PROCESS, IMAGE, KUBERNETES = "process", "image", "kubernetes"
@@ -26,7 +28,7 @@ class Option:
     default: str
     summary: str
     read: Callable[[str], str] = str
-    is_lean: bool = False  # of the lean server, and no other
+    servers: tuple[str, ...] = ()  # those that have it; all, if none are named
     is_server: bool = False  # handed to the server's command line
 
 
@@ -60,23 +62,46 @@ def _path(text: str) -> str:
     return str(Path(text).absolute())
 
 
+def _paths(text: str) -> str:
+    """The same of several files, which are separated as in PATH."""
+    return os.pathsep.join(map(_path, filter(None, text.split(os.pathsep))))
+
+
+def trust_of(config: Mapping[str, str]) -> Trust:
+    """What the options, or their variables, ask of a version; PublicationError if a key cannot be used."""
+    keys = list(filter(None, config.get("verify_key", "").split(os.pathsep)))
+    return Trust.asked(bool(config.get("require_published")), keys, os.environ)
+
+
 _PORT = _of_number(int, 0, _MAX_PORT)
 _LEAN = ServerSettings()
+_ONLY_LEAN, _OURS = ("lean",), ("lean", "mlserver")
+
+
+def _trust(servers: tuple[str, ...] = ()) -> dict[str, Option]:
+    flag = "true takes no version but a published one whose files are unchanged"
+    key = f"PEM file of a key that must have signed the version; several with {os.pathsep!r} between them"
+    return {
+        "require_published": Option("", flag, _flag, servers, True),
+        "verify_key": Option("", key, _paths, servers, True),
+    }
+
 
 _PROCESS: dict[str, Option] = {
     "server": Option("lean", "lean, mlserver or mlflow", _one_of("lean", "mlserver", "mlflow")),
     "port": Option(str(_LEAN.port), "0 takes a free one, and another one at each update", _PORT),
     "host": Option(_LEAN.host, "address to listen on"),
     "start_timeout_s": Option("120", "seconds until it must be ready", _of_number(float, 1)),
-    "follow": Option("", "seconds between looks at the alias", _of_number(float, 0.1), True, True),
+    **_trust(_OURS),
+    "follow": Option("", "seconds between looks at the alias", _of_number(float, 0.1), _ONLY_LEAN, True),
     "health_port": Option(
-        "", "further port for health and metrics", _of_number(int, 1, _MAX_PORT), True, True
+        "", "further port for health and metrics", _of_number(int, 1, _MAX_PORT), _ONLY_LEAN, True
     ),
-    "token_file": Option("", "file of tokens; PROTO_MODEL_TOKEN asks with one", _path, True, True),
-    "allowed_hosts": Option("", "further names that clients may use", str, True, True),
-    "access_log": Option("", "true writes a line per request", _flag, True, True),
+    "token_file": Option("", "file of tokens; PROTO_MODEL_TOKEN asks with one", _path, _ONLY_LEAN, True),
+    "allowed_hosts": Option("", "further names that clients may use", str, _ONLY_LEAN, True),
+    "access_log": Option("", "true writes a line per request", _flag, _ONLY_LEAN, True),
     **{
-        name: Option(str(getattr(_LEAN, name)), summary, _of_number(kind, least), True, True)
+        name: Option(str(getattr(_LEAN, name)), summary, _of_number(kind, least), _ONLY_LEAN, True)
         for name, (kind, least, summary) in NUMBERS.items()
     },
 }
@@ -91,6 +116,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         ),
         "arch": Option("", "amd64 or arm64; this machine's if it is not given", _one_of("amd64", "arm64")),
         "mirror": Option("", "mirror of Debian's packages"),
+        **_trust(),
     },
     KUBERNETES: {
         "out": Option("", "folder to write (needed)"),
@@ -134,10 +160,12 @@ def read_config(kind: str, given: Mapping[str, Any] | None, before: Mapping[str,
     config = {name: text for name, text in config.items() if text}
     server = config.get("server", "lean")
     for name in config:
-        if options[name].is_lean and server != "lean":
+        servers = options[name].servers
+        if servers and server not in servers:
+            has = [name for name, option in options.items() if not option.servers or server in option.servers]
             raise DeploymentInputError(
-                f"-C {name} is an option of server=lean; server={server} has: "
-                f"{', '.join(name for name, option in options.items() if not option.is_lean)}."
+                f"-C {name} is an option of server={' and server='.join(servers)}; server={server} has: "
+                f"{', '.join(has)}."
             )
     return config
 

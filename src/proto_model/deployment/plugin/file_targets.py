@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from proto_model.deployment.image import ImageOptions, Server, build_image, recipe_of
-from proto_model.deployment.plugin.config import IMAGE, KUBERNETES, value_of
+from proto_model.deployment.plugin.config import IMAGE, KUBERNETES, trust_of, value_of
 from proto_model.deployment.plugin.errors import DeploymentError, DeploymentInputError
 from proto_model.deployment.plugin.process_target import now, place_and_version, say
 from proto_model.deployment.plugin.records import Record
 from proto_model.deployment.release.rollout import KUSTOMIZATION, overlay_of
-from proto_model.registry.model_folder import downloaded_apart
+from proto_model.registry.publishing import trusted_apart
 from proto_model.registry.tracking import commit_of
 
 WRITTEN = "written"
@@ -45,7 +45,7 @@ def _image(record: Record) -> dict[str, str]:
     config, out = record.config, Path(record.config["out"])
     with tempfile.TemporaryDirectory(prefix="proto_model-") as download:
         server = cast(Server, value_of(IMAGE, config, "server"))
-        recipe = recipe_of(downloaded_apart(_pinned(record), Path(download)), server)
+        recipe = recipe_of(trusted_apart(_pinned(record), Path(download), trust_of(config)), server)
         arch, mirror, tag = (config.get(name, "") for name in ("arch", "mirror", "tag"))
         options = ImageOptions(arch, mirror, tag, commit_of(recipe.run_id))
         try:

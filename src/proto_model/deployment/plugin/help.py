@@ -54,6 +54,11 @@ def _options(kind: str) -> str:
         default = f" (default: {option.default})" if option.default else ""
         lines.append(f"  {name:<18} {option.summary}{default}")
     if kind == PROCESS:
-        lines += ["", "From follow on, options are of server=lean. mlserver may first make its environment,"]
-        lines += ["which takes minutes: give it start_timeout_s=900."]
+        lines += [
+            "",
+            "From follow on, options are of server=lean, and the two before them not of server=mlflow.",
+        ]
+        lines += [
+            "mlserver may first make its environment, which takes minutes: give it start_timeout_s=900."
+        ]
     return "\n".join([*lines, ""])

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from proto_model.deployment.plugin.config import PROCESS, value_of
+from proto_model.deployment.plugin.config import PROCESS, trust_of, value_of
 from proto_model.deployment.plugin.errors import DeploymentError, DeploymentInputError
 from proto_model.deployment.plugin.processes import runs, spawn, stop, tell
 from proto_model.deployment.plugin.records import Process, Record, Records
@@ -28,6 +28,7 @@ from proto_model.invocation.registered import check_registry
 from proto_model.registry.deployed import resolved
 from proto_model.registry.model_folder import local_folder
 from proto_model.registry.offer import Followed
+from proto_model.registry.publishing.trust import KEY_VARIABLE, REQUIRE_VARIABLE
 
 READY, STARTING, STOPPED = "ready", "starting", "stopped"
 _GRACE_S = 5.0  # until a process has ended, after it has drained
@@ -57,7 +58,7 @@ def place_and_version(model_uri: str) -> tuple[str, str]:
 
 def create(records: Records, name: str, model_uri: str, config: Mapping[str, str]) -> Record:
     """Start a server, and return when it is ready; nothing is left of one that is not."""
-    model_uri, version = _checked(model_uri, config)
+    model_uri, version = checked(model_uri, config)
     record = Record(name, PROCESS, model_uri, version, now(), config)
     port = chosen_port(config)
     records.log(name).unlink(missing_ok=True)
@@ -66,7 +67,7 @@ def create(records: Records, name: str, model_uri: str, config: Mapping[str, str
 
 def update(records: Records, record: Record, model_uri: str | None, config: Mapping[str, str]) -> Record:
     """Have the deployment serve another version, or with other options, and say how that was done."""
-    model_uri, version = _checked(model_uri or record.model_uri, config)
+    model_uri, version = checked(model_uri or record.model_uri, config)
     new = dataclasses.replace(record, model_uri=model_uri, version=version, config=config, created=now())
     _stop(record.further, record)
     old = record.process
@@ -113,13 +114,19 @@ def url(record: Record) -> str:
     return url_of(record.config, record.process.port) if record.process else ""
 
 
-def _checked(model_uri: str, config: Mapping[str, str]) -> tuple[str, str]:
+def checked(model_uri: str, config: Mapping[str, str]) -> tuple[str, str]:
+    """URI and version of what is to be served, after a look at the options."""
     if config.get("follow") and not Followed.of(model_uri):
         raise DeploymentInputError(
             f"-C follow needs an alias, such as models:/proto_model@champion; {model_uri} names none."
         )
     if config.get("token_file") and not Path(config["token_file"]).is_file():
         raise DeploymentInputError(f"There is no token file {config['token_file']} (-C token_file).")
+    if trust_of(config) and value_of(PROCESS, config, "server") == "mlflow":
+        raise DeploymentInputError(
+            "MLflow's server serves whatever it is given, so it cannot be asked for published versions "
+            f"({REQUIRE_VARIABLE}, {KEY_VARIABLE}). Take server=lean or server=mlserver."
+        )
     return place_and_version(model_uri)
 
 

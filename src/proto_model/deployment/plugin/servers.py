@@ -37,19 +37,33 @@ def command_of(model_uri: str, config: Mapping[str, str], port: int, build: Path
     """Command line of a server; MLServer's configuration is written to `build`."""
     here = ["--host", value_of(PROCESS, config, "host"), "-p", str(port)]
     server = value_of(PROCESS, config, "server")
+    flags = _flags(config)
     if server == "mlserver":
-        return [sys.executable, "-m", "proto_model", "mlserver", "--serve", model_uri, str(build), *here]
+        return [
+            *(sys.executable, "-m", "proto_model", "mlserver", "--serve", model_uri, str(build)),
+            *(*here, *flags),
+        ]
     if server == "mlflow":
         return [
             *(sys.executable, "-m", "mlflow", "models", "serve", "-m", model_uri),
             *("--env-manager", "local", *here),
         ]
-    command = [sys.executable, "-m", "proto_model", "serve", "-m", model_uri, *here]
+    return [sys.executable, "-m", "proto_model", "serve", "-m", model_uri, *here, *flags]
+
+
+def _flags(config: Mapping[str, str]) -> list[str]:
+    """Options for the command line of a server."""
+    flags = []
     for name, option in OPTIONS[PROCESS].items():
         if option.is_server and name in config:
             flag = f"--{name.replace('_', '-')}"
-            command += [flag] if name == "access_log" else [f"{flag}={config[name]}"]
-    return command
+            if name in ("access_log", "require_published"):
+                flags.append(flag)
+            elif name == "verify_key":
+                flags += [f"{flag}={one}" for one in config[name].split(os.pathsep)]
+            else:
+                flags.append(f"{flag}={config[name]}")
+    return flags
 
 
 def environment_of() -> dict[str, str]:

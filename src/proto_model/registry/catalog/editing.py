@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 
 from proto_model.errors import InputError, listed
 from proto_model.registry.catalog.naming import living_version
+from proto_model.registry.descriptions import own_description, redescribed
 from proto_model.registry.details import (
     CONFIG,
     DETAIL_TAGS,
@@ -27,11 +28,10 @@ from proto_model.registry.details import (
 )
 from proto_model.registry.events import write_event
 from proto_model.registry.patience import patient
-from proto_model.registry.promotion.journal import own_description, redescribed
 from proto_model.registry.promotion.moves import turn
 from proto_model.registry.publishing.tags import check_not_published
 from proto_model.registry.settings import TrainingSettings
-from proto_model.registry.versions import found
+from proto_model.registry.versions import drop_version_tag, visible
 
 CLEARABLE = ("description", *DETAIL_TAGS)
 MAX_DESCRIPTION = 5_000  # of MLflow's database
@@ -145,13 +145,13 @@ def _edited(client: MlflowClient, name: str, number: str, edit: Edit, *, write: 
             if key in different and value is not None:
                 client.set_model_version_tag(name, number, key, value)
             elif key in different and key in version.tags:
-                client.delete_model_version_tag(name, number, key)
+                drop_version_tag(client, name, number, key)
     return Edited(name, number, after, different)
 
 
 def run_hyperparameters(client: MlflowClient, run_id: str | None) -> dict[str, Any]:
     """Hyperparameters that a run was trained with; none if there is no such run."""
-    run = found(client.get_run, run_id) if run_id else None
+    run = visible(client.get_run, run_id) if run_id else None
     params = {} if run is None else run.data.params
     return {name: _value(text) for name, text in sorted(params.items()) if name not in _NOT_HYPERPARAMETERS}
 

@@ -112,7 +112,7 @@ def _of_version(version: ModelVersion, runs: Mapping[str, Run]) -> Iterator[Entr
     told = {event.what.partition(":")[0] for event in events if event.kind == "deployed"}
     for key, image in sorted(version.tags.items()):
         environment = key.removeprefix(DEPLOYED)
-        if key.startswith(DEPLOYED) and f"to {environment}" not in told:
+        if key.startswith(DEPLOYED) and image and f"to {environment}" not in told:
             yield Entry(None, "deployed", number, None, f"to {environment}: {image}")
 
 

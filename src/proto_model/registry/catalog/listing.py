@@ -70,7 +70,7 @@ class Line:
         return {
             key.removeprefix(DEPLOYED): value
             for key, value in sorted(self.tags.items())
-            if key.startswith(DEPLOYED)
+            if key.startswith(DEPLOYED) and value
         }
 
     def matches(self, text: str) -> bool:
@@ -195,7 +195,7 @@ def other_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {
         key: value
         for key, value in sorted(tags.items())
-        if key not in shown and not is_event(key) and not key.startswith(DEPLOYED)
+        if value and key not in shown and not is_event(key) and not key.startswith(DEPLOYED)
     }
 
 

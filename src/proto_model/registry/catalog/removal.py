@@ -25,7 +25,8 @@ from proto_model.registry.patience import patient
 from proto_model.registry.promotion.journal import explainer_versions
 from proto_model.registry.promotion.moves import turn
 from proto_model.registry.publishing.tags import PUBLISHED_AT
-from proto_model.registry.versions import explainer_name, found, versions_of
+from proto_model.registry.refusals import NotAllowedError
+from proto_model.registry.versions import explainer_name, versions_of, visible
 
 _BUNDLE = "artifacts/bundle"
 
@@ -137,6 +138,8 @@ def prune(
     for removal in removals:
         try:
             delete_version(client, f"{removal.model}/{removal.version}", reason=reason)
+        except NotAllowedError:  # nor are the others
+            raise
         except RegistryError as error:
             stayed[removal.version] = str(error)
         else:
@@ -176,7 +179,7 @@ def _obstacles(line: Line) -> Iterator[str]:
 def _explainers(client: MlflowClient, version: ModelVersion) -> list[str]:
     """Versions of the registered explainer that explain a version."""
     name = explainer_name(version.name)
-    if found(client.get_registered_model, name) is None:
+    if visible(client.get_registered_model, name) is None:
         return []
     return explainer_versions(client, name, str(version.version))
 
@@ -206,7 +209,11 @@ def _bury(client: MlflowClient, version: ModelVersion, reason: str, explainers: 
         ),
     )
     client.set_registered_model_tag(version.name, stone.key, stone.to_tag())
-    client.delete_model_version(version.name, number)
+    try:
+        client.delete_model_version(version.name, number)
+    except NotAllowedError:
+        client.delete_registered_model_tag(version.name, stone.key)
+        raise
     return stone
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
-from proto_model.registry.versions import found
+from proto_model.registry.versions import visible
 
 _BATCH = 100  # ids in one filter; each has 32 characters
 
@@ -21,7 +21,7 @@ def runs_of(client: MlflowClient, run_ids: Iterable[str | None]) -> dict[str, Ru
     left = list(dict.fromkeys(run_id for run_id in run_ids if run_id))
     runs: dict[str, Run] = {}
     while left:
-        first = found(client.get_run, left[0])
+        first = visible(client.get_run, left[0])
         left = left[1:]
         if first is None:
             continue

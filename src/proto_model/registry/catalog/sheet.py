@@ -16,7 +16,7 @@ from proto_model.registry.catalog.tombstones import Tombstone
 from proto_model.registry.cautions import version_cautions
 from proto_model.registry.events import Event, events_of
 from proto_model.registry.publishing.tags import PUBLISHED_BY
-from proto_model.registry.versions import found
+from proto_model.registry.versions import visible
 from proto_model.table.cautions import Caution
 
 
@@ -73,7 +73,7 @@ def read_sheet(client: MlflowClient, named: Named) -> Sheet | Tombstone:
     own = [alias for alias, number in aliases.items() if str(number) == str(version.version)]
     (line,) = with_metrics(client, [Line.of(version, own)])
     stated = line.details.hyperparameters
-    run = found(client.get_run, line.run_id) if line.run_id else None
+    run = visible(client.get_run, line.run_id) if line.run_id else None
     return Sheet(
         line=line,
         status=str(version.status),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, cast, get_args
@@ -18,13 +17,16 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from proto_model.errors import RegistryError
+from proto_model.registry.descriptions import own_description
 from proto_model.registry.promotion.lock import Lock
+from proto_model.registry.refusals import NotAllowedError
 from proto_model.registry.versions import (
     CHALLENGER,
     CHAMPION,
     PREVIOUS_CHAMPION,
     Aliases,
     changed_sentence,
+    drop_version_tag,
     found,
     read_aliases,
     shown_aliases,
@@ -40,8 +42,6 @@ class UnfinishedMoveError(RegistryError):
 
 
 Kind = Literal["promotion", "rollback", "verdict"]
-
-PARAGRAPH = re.compile(r"\n*^\*\*(?:Comparison|Rollback) of .*$", re.MULTILINE)
 
 
 class _MovedError(RegistryError):
@@ -94,14 +94,23 @@ def end_run(run_id: str) -> Write:
 
 
 def _drop_alias(client: MlflowClient, model: str, alias: str, version: str) -> None:
-    now = client.get_registered_model(model).aliases.get(alias)
-    if now is not None and str(now) == version:
+    """Delete an alias; who may edit, but not delete, moves it to the champion, where it says nothing."""
+    now = {name: str(number) for name, number in client.get_registered_model(model).aliases.items()}
+    if now.get(alias) != version:
+        return
+    try:
         client.delete_registered_model_alias(model, alias)
+    except NotAllowedError:
+        champion = now.get(CHAMPION)
+        if alias == CHAMPION or champion is None:
+            raise
+        if champion != version:
+            client.set_registered_model_alias(model, alias, champion)
 
 
 def _drop_version_tag(client: MlflowClient, model: str, version: str, key: str) -> None:
-    if key in client.get_model_version(model, version).tags:
-        client.delete_model_version_tag(model, version, key)
+    if client.get_model_version(model, version).tags.get(key):
+        drop_version_tag(client, model, version, key)
 
 
 def _drop_model_tag(client: MlflowClient, model: str, key: str) -> None:
@@ -112,17 +121,6 @@ def _drop_model_tag(client: MlflowClient, model: str, key: str) -> None:
 def _describe(client: MlflowClient, model: str, version: str, paragraph: str) -> None:
     now = client.get_model_version(model, version).description or ""
     client.update_model_version(model, version, f"{own_description(now)}\n\n{paragraph}".strip())
-
-
-def own_description(text: str | None) -> str:
-    """A version's description without the paragraph of a comparison or a rollback."""
-    return PARAGRAPH.sub("", text or "").strip()
-
-
-def redescribed(now: str, text: str) -> str:
-    """A description that says something else, above the paragraph of the last comparison or rollback."""
-    paragraph = "".join(match.group().strip() for match in PARAGRAPH.finditer(now))
-    return f"{own_description(text)}\n\n{paragraph}".strip()
 
 
 # How many arguments a change takes, and what makes it.

@@ -26,6 +26,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from proto_model.errors import RegistryError
+from proto_model.registry.refusals import NotAllowedError
 from proto_model.registry.versions import found
 
 OWNER_TAG = "lock_owner"
@@ -37,6 +38,7 @@ _EXPIRES_S = 900.0
 _PATIENCE_S = 60.0
 _LAST_SECOND = 253_402_300_799  # of the year 9999
 _N_LOOKS, _LOOK_PAUSE_S = 5, 0.02
+_FORGETTING_S = 0.2
 _EXISTS = ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS")
 
 
@@ -180,24 +182,39 @@ def locked(
 
 def _take(lock: Lock, name: str, deadline: float, meanwhile: Callable[[], None]) -> None:
     """Create the lock called `name` for the owner of `lock`."""
-    pause = 0.02
+    pause, has_waited = 0.02, False
     while True:
-        holder = lock_owner(lock.client, name)
-        if holder is None:
+        holder = _seen_owner(lock.client, name)
+        if isinstance(holder, Owner):
+            if holder.token == lock.owner.token:  # the server's answer to our own request was lost
+                return
+            if holder.is_gone:
+                _break(lock, name, holder, deadline, meanwhile)
+                continue
+        else:
+            if has_waited:  # until a server has forgotten the rights of the last owner, and would forget ours
+                time.sleep(_FORGETTING_S)
             if _created(lock, name):
                 return
-        elif holder.token == lock.owner.token:  # the server's answer to our own request was lost
-            return
-        elif holder.is_gone:
-            _break(lock, name, holder, deadline, meanwhile)
-            continue
         if holder is not None and time.monotonic() > deadline:
             raise RegistryError(
                 f"Somebody else is at it: {holder}. Nothing was changed; try again when that has ended."
             )
+        has_waited = True
         time.sleep(pause * random.uniform(0.5, 1.5))
         meanwhile()
         pause = min(1.0, 1.5 * pause)
+
+
+def _seen_owner(client: MlflowClient, name: str) -> Owner | str | None:
+    """Owner of a lock; None if nobody has it, and a text if this user may not see whether anybody has.
+
+    Servers whose default is NO_PERMISSIONS also hide what does not exist.
+    """
+    try:
+        return lock_owner(client, name)
+    except NotAllowedError:
+        return f"another user, if the registered model {name!r} exists; an administrator can delete it"
 
 
 def _created(lock: Lock, name: str) -> bool:
@@ -223,7 +240,13 @@ def _break(lock: Lock, name: str, gone: Owner, deadline: float, meanwhile: Calla
     try:
         holder = lock_owner(lock.client, name)
         if holder is not None and holder.token == gone.token:
-            _remove(lock.client, name)
+            try:
+                _remove(lock.client, name)
+            except NotAllowedError as error:
+                raise NotAllowedError(
+                    f"A command of another user was killed and left the lock {name!r} ({gone}). Ask that "
+                    "user, or an administrator, to delete that registered model."
+                ) from error
             lock.broken.append(holder)
     finally:
         _remove(lock.client, breaking)

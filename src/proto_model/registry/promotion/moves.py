@@ -30,6 +30,8 @@ from proto_model.registry.promotion.journal import (
     undone,
 )
 from proto_model.registry.promotion.lock import Lock, lock_name, lock_owner, locked
+from proto_model.registry.refusals import NotAllowedError
+from proto_model.registry.tracking import is_url
 from proto_model.registry.versions import (
     CHALLENGER,
     CHAMPION,
@@ -133,8 +135,17 @@ class Turn:
             if before.champion is not None:
                 undo += explainer_writes(self.client, explainer_name(self.name), before.champion)
         move = Move(kind, self.name, doing, before, after, tuple(writes), tuple(undo))
+        _check_rights(self.client, move)
         advice = {"promotion": "The later move stands; compare again."}.get(kind, "The later move stands.")
         return carry_out(self.lock, self.client, move, advice)
+
+
+def _check_rights(client: MlflowClient, move: Move) -> None:
+    """Raise NotAllowedError if a server would refuse a change half-way; the first one tells of the model."""
+    if is_url(client.tracking_uri):
+        for other in sorted({write.arguments[0] for write in move.writes if write.kind == "alias"}):
+            if other != move.model:
+                client.update_registered_model(other, client.get_registered_model(other).description)
 
 
 @contextmanager
@@ -160,7 +171,10 @@ def settle(name: str, *, client: MlflowClient, dry_run: bool = False) -> Recover
     """
     client = patient(client)
     move = pending_move(client, name)
-    owner = lock_owner(client, lock_name(name))
+    try:
+        owner = lock_owner(client, lock_name(name))
+    except NotAllowedError:  # whoever moves aliases next finds out
+        owner = None
     somebody_is_at_it = owner is not None and not owner.is_gone
     if somebody_is_at_it or (move is None and owner is None):
         return None

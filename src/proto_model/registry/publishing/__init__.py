@@ -13,7 +13,7 @@ from proto_model.registry.publishing.keys import (
     read_verify_key,
 )
 from proto_model.registry.publishing.manifest import Manifest
-from proto_model.registry.publishing.publish import publish
+from proto_model.registry.publishing.publish import publish, signing_key
 from proto_model.registry.publishing.tags import check_not_published, is_published
 from proto_model.registry.publishing.trust import Trust
 from proto_model.registry.publishing.verdict import Publication, Verdict
@@ -35,6 +35,7 @@ __all__ = [
     "read_key_text",
     "read_signing_key",
     "read_verify_key",
+    "signing_key",
     "trusted",
     "trusted_apart",
     "verify",

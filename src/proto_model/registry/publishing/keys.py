@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proto_model.registry.publishing.findings import PublicationError
+from proto_model.registry.publishing.keyless import Login
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import (
@@ -30,8 +32,10 @@ logger = logging.getLogger(__name__)
 
 MAX_FILE_BYTES = 1024 * 1024
 PRIVATE, PUBLIC = "signing-key.pem", "verify-key.pem"
-_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
+_CERTIFICATE, _PUBLIC_KEY = b"-----BEGIN CERTIFICATE-----", b"-----BEGIN PUBLIC KEY-----"
 _HASHES = {"secp256r1": "SHA256", "secp384r1": "SHA384", "secp521r1": "SHA512"}
+# Lines before the certificates, which PEM leaves to people.
+_LOGIN = re.compile(r"^(identity|issuer):[ \t]*(\S+)[ \t]*\r?$", re.MULTILINE)
 _CURVES = "P-256, P-384 or P-521"
 
 
@@ -54,10 +58,14 @@ class SigningKey:
 
 @dataclass(frozen=True)
 class VerifyKey:
-    """A public key, or the certificates of authorities, one of which vouches for a key."""
+    """A public key, or the certificates of authorities, one of which vouches for a key.
+
+    With a login, they vouch for whoever logs in, and this one has to have signed.
+    """
 
     public: EllipticCurvePublicKey | None = None
     authorities: tuple[Certificate, ...] = ()
+    login: Login | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -126,15 +134,25 @@ def read_verify_key(text: str, where: str = "the key") -> VerifyKey:
             "brings it along."
         ) from error
     content = text.encode()
-    if _CERTIFICATE in content:
-        return VerifyKey(authorities=tuple(_certificates(content, where)))
-    try:
-        public = load_pem_public_key(content)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise PublicationError(f"There is no public key in {where}: {_first(error)}") from error
-    if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name not in _HASHES:
-        raise PublicationError(f"The public key in {where} is of another kind; {_CURVES} expected.")
-    return VerifyKey(public)
+
+    def public_key() -> EllipticCurvePublicKey:
+        try:
+            public = load_pem_public_key(content[max(0, content.find(_PUBLIC_KEY)) :])
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise PublicationError(f"There is no public key in {where}: {_first(error)}") from error
+        if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name not in _HASHES:
+            raise PublicationError(f"The public key in {where} is of another kind; {_CURVES} expected.")
+        return public
+
+    if _CERTIFICATE not in content:
+        return VerifyKey(public_key())
+    authorities = tuple(_certificates(content, where))
+    told = dict(_LOGIN.findall(text))
+    if not told:
+        return VerifyKey(authorities=authorities)
+    if len(told) < len(_LOGIN.findall(text)) or told.keys() != {"identity", "issuer"}:
+        raise PublicationError(f"A login takes one identity and one issuer; {where} has others.")
+    return VerifyKey(authorities=authorities, login=Login(told["identity"], told["issuer"], public_key()))
 
 
 def make_keys(folder: Path, password: str = "") -> tuple[Path, Path]:

@@ -74,7 +74,7 @@ def publish(
     chosen = resolved(model_uri, client=client)
     version = client.get_model_version(chosen.name, chosen.version)
     check_not_published(version)
-    signing_key = _signing_key(key)
+    signer = signing_key(key)
     files, digest = _files(chosen.uri)
     manifest = Manifest(
         model=chosen.name,
@@ -86,7 +86,7 @@ def publish(
     )
     content = manifest.to_bytes()
     origin = registered.provenance_of(version.run_id, client) if version.run_id else {}
-    signed = {} if signing_key is None else _signed(manifest, content, origin, signing_key)
+    signed = {} if signer is None else _signed(manifest, content, origin, signer)
     registered.write(version, manifest, content, signed, client)
     return manifest
 
@@ -141,7 +141,8 @@ def password(prompt: str) -> str:
     return given or ""
 
 
-def _signing_key(key: SigningKey | Path | None) -> SigningKey | None:
+def signing_key(key: SigningKey | Path | None = None) -> SigningKey | None:
+    """The key given, or that of the environment with its password and certificates; None for neither."""
     if isinstance(key, SigningKey):
         return key
     path = key or os.environ.get(KEY_VARIABLE)

@@ -13,8 +13,8 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from proto_model.registry.descriptions import own_description
 from proto_model.registry.details import Details
-from proto_model.registry.promotion.journal import own_description
 from proto_model.registry.publishing.findings import Finding
 from proto_model.registry.publishing.manifest import PROVENANCE, Manifest, sha256
 from proto_model.registry.publishing.tags import (

@@ -9,6 +9,7 @@ https://github.com/sigstore/model-transparency and https://github.com/secure-sys
 from __future__ import annotations
 
 import base64
+import datetime
 import hashlib
 import json
 import re
@@ -18,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from proto_model.registry.publishing.files import REGISTERED, names_fault, ordered
 from proto_model.registry.publishing.findings import PublicationError
+from proto_model.registry.publishing.keyless import is_of_a_login, signed_at
 from proto_model.registry.publishing.keys import SigningKey, VerifyKey, holds
 from proto_model.registry.publishing.manifest import Manifest, read_json, sha256
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
     from cryptography.x509 import Certificate
+    from cryptography.x509.verification import ExtensionPolicy
 
 BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -112,7 +115,7 @@ def opened(bundle: bytes, keys: Sequence[VerifyKey], predicate_type: str) -> tup
             raise PublicationError("The signature is no envelope of one in-toto statement.")
         payload = base64.b64decode(found["payload"], validate=True)
         signature = base64.b64decode(found["signatures"][0]["sig"], validate=True)
-        signer = _signer(read["verificationMaterial"], signature, _encoded(payload), keys)
+        signer = _signer(read["verificationMaterial"], signature, payload, keys)
     except (KeyError, TypeError, ValueError, AttributeError, UnsupportedAlgorithm) as error:
         raise PublicationError("The signature is no Sigstore bundle of an in-toto statement.") from error
     statement = read_json(payload, "The signed statement")
@@ -144,12 +147,24 @@ def _signed(statement: Mapping[str, Any], signer: str) -> Signed:
     return Signed(dict(zip(names, digests, strict=True)), signer, *of)
 
 
-def _signer(material: Mapping[str, Any], signature: bytes, content: bytes, keys: Sequence[VerifyKey]) -> str:
-    """Who made a signature: the fingerprint of a key, or the subject of a certificate."""
+def _signer(material: Mapping[str, Any], signature: bytes, payload: bytes, keys: Sequence[VerifyKey]) -> str:
+    """Who made a signature: the fingerprint of a key, the subject of a certificate, or who logged in."""
+    content = _encoded(payload)
     if "x509CertificateChain" in material or "certificate" in material:
-        chain = material.get("x509CertificateChain", {}).get("certificates") or [material["certificate"]]
-        authorities = [one for key in keys for one in key.authorities]
-        public, name = _vouched([base64.b64decode(one["rawBytes"]) for one in chain], authorities)
+        from cryptography import x509
+
+        given = material.get("x509CertificateChain", {}).get("certificates") or [material["certificate"]]
+        chain = [
+            x509.load_der_x509_certificate(base64.b64decode(one["rawBytes"]))
+            for one in given[:_MAX_CERTIFICATES]
+        ]
+        if is_of_a_login(chain[0]):
+            public, name = _logged_in(chain, material, payload, signature, keys)
+        else:
+            # As in model-signing, the chain has to be valid at the beginning of the certificate's time: a
+            # signature outlives it.
+            authorities = [one for key in keys if key.login is None for one in key.authorities]
+            public, name = _vouched(chain, authorities, chain[0].not_valid_before_utc)
         if holds(public, signature, content):
             return name
         raise PublicationError("The signature does not hold: it is not that of its certificate's key.")
@@ -162,15 +177,37 @@ def _signer(material: Mapping[str, Any], signature: bytes, content: bytes, keys:
     raise PublicationError(f"The signature was made with another key ({hint[:16] or 'unnamed'}).")
 
 
-def _vouched(
-    chain: Sequence[bytes], authorities: Sequence[Certificate]
+def _logged_in(
+    chain: Sequence[Certificate],
+    material: Mapping[str, Any],
+    payload: bytes,
+    signature: bytes,
+    keys: Sequence[VerifyKey],
 ) -> tuple[EllipticCurvePublicKey, str]:
-    """Key and subject of a certificate that may sign and that one of the authorities vouches for.
+    """Key and identity of a keyless signature that one of the logins made."""
+    logins = [(key.login, key.authorities) for key in keys if key.login is not None]
+    if not logins:
+        raise PublicationError(
+            "The signature is keyless: its authority gives a certificate to whoever logs in. Say who has to "
+            "have signed: put identity, issuer and the log's key into the authority's file."
+        )
+    errors = []
+    for login, authorities in logins:
+        try:
+            login.check(chain[0])
+            at = signed_at(material, login, chain[0], payload, signature)
+            public, _ = _vouched(chain, authorities, at)
+        except PublicationError as error:
+            errors.append(error)
+        else:
+            return public, login.identity
+    raise errors[0]
 
-    As in model-signing, the chain has to be valid at the beginning of the certificate's time: a signature
-    outlives it.
-    """
-    from cryptography import x509
+
+def _vouched(
+    chain: Sequence[Certificate], authorities: Sequence[Certificate], at: datetime.datetime
+) -> tuple[EllipticCurvePublicKey, str]:
+    """Key and subject of a certificate that may sign, and that an authority vouched for at a time."""
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509 import verification
 
@@ -178,14 +215,14 @@ def _vouched(
         raise PublicationError(
             "The signature was made with a certificate. Verify it with that of its authority, as a PEM file."
         )
-    leaf, *others = [x509.load_der_x509_certificate(one) for one in chain[:_MAX_CERTIFICATES]]
+    leaf, *others = chain
     verifier = (
         verification.PolicyBuilder()
         .store(verification.Store(list(authorities)))
-        .time(leaf.not_valid_before_utc)
+        .time(at)
         .extension_policies(
             ee_policy=verification.ExtensionPolicy.permit_all(),
-            ca_policy=verification.ExtensionPolicy.webpki_defaults_ca(),
+            ca_policy=_authority_policy(),
         )
         .build_client_verifier()
     )
@@ -199,6 +236,16 @@ def _vouched(
     if not isinstance(public, ec.EllipticCurvePublicKey) or not _may_sign(leaf):
         raise PublicationError("The certificate of the signature is not one to sign with.")
     return public, leaf.subject.rfc4514_string()
+
+
+def _authority_policy() -> ExtensionPolicy:
+    """What certificates of authorities have to say; those between may be for signatures of code alone."""
+    from cryptography import x509
+    from cryptography.x509 import verification
+
+    return verification.ExtensionPolicy.webpki_defaults_ca().may_be_present(
+        x509.ExtendedKeyUsage, verification.Criticality.AGNOSTIC, None
+    )
 
 
 def _may_sign(certificate: Certificate) -> bool:

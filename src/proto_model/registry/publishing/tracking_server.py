@@ -32,7 +32,7 @@ from mlflow.server.handlers import (
     get_endpoints,
 )
 
-from proto_model.registry.promotion.journal import own_description
+from proto_model.registry.descriptions import own_description
 from proto_model.registry.publishing.registered import FOLDER
 from proto_model.registry.publishing.tags import MANIFEST_SHA256, PUBLICATION_RUN, PUBLISHED_AT, is_open
 from proto_model.registry.versions import found

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from proto_model.registry.publishing.findings import PublicationError
 from proto_model.registry.publishing.keys import VerifyKey, read_key_text, read_verify_key
+
+REQUIRE_VARIABLE = "PROTO_MODEL_REQUIRE_PUBLISHED"
+KEY_VARIABLE = "PROTO_MODEL_VERIFY_KEY"
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,15 @@ class Trust:
             if "-----BEGIN" not in text:  # what is wrong inside is found when it is used
                 raise PublicationError(f"There is no public key in {path}.")
         return cls(require_published or bool(texts), texts)
+
+    @classmethod
+    def asked(cls, required: bool, keys: Sequence[Path | str], environment: Mapping[str, str]) -> Trust:
+        """The same; what is not asked, two variables may ask. Several files of keys are given as in PATH."""
+        text = environment.get(REQUIRE_VARIABLE, "").strip().lower()
+        if text not in _TRUE + _FALSE:
+            raise PublicationError(f"{REQUIRE_VARIABLE} is {text!r}, true or false expected.")
+        given = keys or list(filter(None, environment.get(KEY_VARIABLE, "").split(os.pathsep)))
+        return cls.of(required or text in _TRUE, given)
 
     def verify_keys(self) -> list[VerifyKey]:
         """The keys, read; raises PublicationError if one is none."""

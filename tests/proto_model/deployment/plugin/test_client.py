@@ -116,6 +116,9 @@ def test_help_names_every_option_of_every_target(client):
         ({"config": {"port": 70000}}, "port=70000: a whole number from 0 to 65535"),
         ({"config": {"server": "triton"}}, "server=triton: lean or mlserver or mlflow"),
         ({"config": {"server": "mlflow", "workers": 2}}, "workers is an option of server=lean"),
+        ({"config": {"server": "mlflow", "require_published": "true"}}, "server=lean and server=mlserver"),
+        ({"config": {"require_published": "perhaps"}}, "true or false expected"),
+        ({"config": {"verify_key": "/nowhere.pem"}}, "The key /nowhere.pem cannot be read"),
         ({"config": {"follow": 10}}, "needs an alias"),
         ({"config": {"token_file": "/nowhere/tokens"}}, "no token file /nowhere/tokens"),
         ({"name": "../churn"}, "no name of a deployment"),
@@ -135,6 +138,21 @@ def test_what_is_wrong_is_said_and_leaves_nothing(client, model, arguments, said
         client(target).create_deployment(**given)
     assert said in str(error.value)
     assert client("proto-model").list_deployments() == []
+
+
+def test_mlflows_server_is_not_started_where_published_versions_are_asked_for(client, model, monkeypatch):
+    monkeypatch.setenv("PROTO_MODEL_REQUIRE_PUBLISHED", "true")
+
+    with pytest.raises(MlflowException, match="Take server=lean or server=mlserver"):
+        client("proto-model").create_deployment("churn", model, config={"server": "mlflow"})
+
+
+def test_no_image_is_made_of_a_version_that_is_not_published(client, model, tmp_path):
+    with pytest.raises(MlflowException, match="It is not published"):
+        client("proto-model:image").create_deployment(
+            "churn", model, config={"out": str(tmp_path / "image.tar"), "require_published": "true"}
+        )
+    assert not (tmp_path / "image.tar").exists()
 
 
 def test_a_missing_version_and_a_missing_store_are_told(client, tmp_path, monkeypatch):

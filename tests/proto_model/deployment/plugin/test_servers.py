@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tests.ports import free_ports
 
 VALUES = {
     "server": "lean", "token_file": "/t/tokens", "allowed_hosts": "a.example", "access_log": "true",
-    "host": "127.0.0.1", "follow": "2.5",
+    "host": "127.0.0.1", "follow": "2.5", "require_published": "true", "verify_key": "/t/a.pem",
 }  # fmt: skip
 
 
@@ -23,9 +24,10 @@ def test_serve_takes_every_option_of_a_deployment():
     read = vars(serve.build_parser().parse_args(command[4:]))
     assert (read["model_uri"], read["port"]) == (["models:/a@champion"], 5005)
     expected = {
-        name: {"allowed_hosts": ("a.example",), "access_log": True, "follow": 2.5}.get(
-            name, VALUES.get(name, 7)
-        )
+        name: {
+            **{"allowed_hosts": ("a.example",), "access_log": True, "follow": 2.5},
+            **{"require_published": True, "verify_key": ["/t/a.pem"]},
+        }.get(name, VALUES.get(name, 7))
         for name, option in OPTIONS[PROCESS].items()
         if option.is_server
     }
@@ -37,6 +39,15 @@ def test_mlserver_is_configured_in_a_folder_of_the_deployment():
 
     read = mlserver.build_parser().parse_args(command[4:])
     assert (read.model_uri, read.build, read.port, read.serve) == ("models:/a/1", Path("build"), "5005", True)
+
+
+def test_both_servers_of_this_project_are_asked_for_published_versions(tmp_path):
+    keys = os.pathsep.join(["/t/a.pem", "b.pem"])
+    given = {"server": "mlserver", "require_published": "yes", "verify_key": keys}
+    command = command_of("models:/a/1", read_config(PROCESS, given, {}), 5005, Path("build"))
+
+    read = mlserver.build_parser().parse_args(command[4:])
+    assert (read.require_published, read.verify_key) == (True, ["/t/a.pem", str(Path("b.pem").absolute())])
 
 
 def test_an_option_is_taken_back_by_an_empty_value():
