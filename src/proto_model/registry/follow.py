@@ -8,6 +8,7 @@ that cannot be read.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import random
@@ -86,6 +87,8 @@ class Follower:
             self._say("schema", self._refused[1], version)
         else:
             self._take(version)
+            # What MLflow leaves of a download refers to itself, and the collector comes after many of them.
+            gc.collect()
         remove_unused(self.board, self.place, self.offer.serial)
 
     def pause_s(self, seconds: float) -> float:

@@ -1,8 +1,10 @@
 """One alias, followed: a registry that says what the test wants, and real bundles."""
 
+import gc
 import json
 import os
 import shutil
+import weakref
 
 import pytest
 
@@ -89,6 +91,25 @@ def test_the_folder_of_the_version_before_goes_when_nobody_holds_it(follower, re
     follower.check()
 
     assert [path.name for path in (tmp_path / "0").iterdir()] == ["2"]
+
+
+def test_what_a_download_leaves_goes_at_once(follower, registry):
+    left = []
+
+    def leave_a_circle(folder):
+        circle = Registry(folder)
+        circle.itself = circle
+        left.append(weakref.ref(circle))
+
+    registry.spoil = leave_a_circle
+    gc.disable()  # it comes when it likes
+    try:
+        follower.check()
+    finally:
+        gc.enable()
+
+    assert follower.offer.version == "1"
+    assert [one() for one in left] == [None]
 
 
 def cut_off(folder):
