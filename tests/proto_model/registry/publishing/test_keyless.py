@@ -249,6 +249,32 @@ def test_an_identity_may_be_that_of_a_workflow(folder, sigstore, monkeypatch):
     assert said(folder, publication, sigstore.key_file(identity=workflow)) == ""
 
 
+def test_a_user_name_is_an_identity_too(folder, sigstore, monkeypatch):
+    def other_name(text):
+        content = text.encode()
+        return x509.OtherName(
+            x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.7"), bytes([0x0C, len(content)]) + content
+        )
+
+    monkeypatch.setattr(x509, "RFC822Name", other_name)
+    publication = sigstore.signed(folder, names=["ann!team.example"])
+    monkeypatch.undo()
+    assert said(folder, publication, sigstore.key_file(identity="ann!team.example")) == ""
+    assert "that of 'ann!team.example'" in said(folder, publication, sigstore.key_file())
+
+
+def test_a_damaged_certificate_is_refused_with_a_sentence(folder, sigstore):
+    bundle = json.loads(sigstore.signed(folder).signature)
+    given = bundle["verificationMaterial"]["x509CertificateChain"]["certificates"][0]
+    whole = base64.b64decode(given["rawBytes"])
+    keys = [read_verify_key(sigstore.key_file())]
+    for place in range(0, len(whole), 5):
+        broken = whole[:place] + bytes([whole[place] ^ 0x41]) + whole[place + 1 :]
+        given["rawBytes"] = base64.b64encode(broken).decode()
+        verdict = verdict_of(folder, Publication(None, json.dumps(bundle).encode()), keys)
+        assert verdict.findings[0].problem == "signature", place
+
+
 def test_certificates_of_kept_keys_are_no_logins(sigstore):
     assert not is_of_a_login(sigstore.root_certificate)
     assert is_of_a_login(sigstore.leaf(key()))
