@@ -4,6 +4,7 @@ Nobody may do anything on this server unless it was given: its default is NO_PER
 what the ones before have left, because a version of a real model takes seconds.
 """
 
+import importlib
 import json
 import shutil
 import sqlite3
@@ -341,6 +342,30 @@ def test_somebody_with_a_model_of_their_own_needs_no_rights_of_others(server, ru
         assert "access grant mary --model own READ" in err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "versions list people",
+        "verify -m models:/people@champion",
+        "score --input a --output b --model models:/people@champion",
+    ],
+)
+def test_a_wrong_password_and_a_hidden_model_are_told_by_each_command(server, run, command, tmp_path):
+    name, *arguments = command.split()
+    (tmp_path / "a").write_text("size,age\n1,2\n")
+    arguments = [str(tmp_path / one) if one in ("a", "b") else one for one in arguments]
+    module = importlib.import_module(f"proto_model.cli.{name}")
+    for user_name, password, message in (
+        (READER, "not the password", "does not know this name and password. Set MLFLOW_TRACKING_USERNAME"),
+        (STRANGER, ADMIN_PASSWORD, "'sam' may not "),
+    ):
+        with user(user_name, password):
+            status, out, err = run(module, *arguments)
+        assert status in (1, 2)
+        assert (out, err.count("\n"), "Traceback" in err) == ("", 1, False)
+        assert message in err
+
+
 def test_a_lock_of_somebody_else_is_waited_for_and_the_one_of_a_dead_command_is_named(server):
     client = MlflowClient()
     with user(MANAGER):
@@ -348,6 +373,13 @@ def test_a_lock_of_somebody_else_is_waited_for_and_the_one_of_a_dead_command_is_
     with (
         user(EDITOR),
         pytest.raises(RegistryError, match="another user, if the registered model 'people__lock' exists"),
+        locked(patient(client), "people", "test", patience_s=0.1),
+    ):
+        pytest.fail("two had the lock")
+    AccessServer(mlflow.get_tracking_uri()).grant(EDITOR, "registered_model", lock_name("people"), "READ")
+    with (
+        user(EDITOR),
+        pytest.raises(NotAllowedError, match="A command of another user was killed and left the lock"),
         locked(patient(client), "people", "test", patience_s=0.1),
     ):
         pytest.fail("two had the lock")

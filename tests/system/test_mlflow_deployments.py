@@ -29,6 +29,7 @@ from proto_model.deployment.plugin import file_targets
 from proto_model.deployment.plugin.processes import runs
 from proto_model.deployment.plugin.records import Records
 from proto_model.registry.logged_model import log_forest_model
+from proto_model.registry.publishing import make_keys, publish
 from proto_model.registry.versions import register_version
 from proto_model.table import RawTable, prepare
 from proto_model.training import make_pipeline
@@ -198,6 +199,26 @@ def test_a_server_that_does_not_start_leaves_nothing_and_says_why(shell):
     assert "ended before it was ready" in said
     assert "error: " in said.partition("ends with:")[2]
     assert shell.records.all() == []
+
+
+def test_a_deployment_is_one_of_published_versions_where_that_is_asked(shell, tmp_path):
+    private, public = make_keys(tmp_path / "keys")
+    create = (
+        "create",
+        "--name",
+        "churn",
+        "-m",
+        "models:/people/2",
+        "-C",
+        "port=0",
+        "-C",
+        f"verify_key={public}",
+    )
+
+    assert "Version 2 of 'people' is not published" in shell.fails(*create)
+    publish("models:/people/2", key=private)
+    shell.run(*create)
+    assert prediction(shell.records.get("churn").process.port)[0] == "2"
 
 
 def test_an_update_that_fails_leaves_the_old_server(shell):

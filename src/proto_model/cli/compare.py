@@ -136,6 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rich.console import Console
 
     from proto_model.errors import ProtoModelError
+    from proto_model.registry.refusals import in_words
     from proto_model.registry.tracking import check_store, warnings_shown_once, without_credentials
 
     console = Console(stderr=True, emoji=False)
@@ -149,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             status, verdict = _run(arguments, console, found)
     except (ProtoModelError, MlflowException, OSError) as error:
         action = "roll back" if arguments.rollback else "compare"
-        reason = without_credentials(str(error))
+        reason = without_credentials(in_words(error))
         console.print(f"Could not {action}: {reason}", markup=False, highlight=False, soft_wrap=True)
         status = NOT_COMPARED
         verdict = {"verdict": "failed", "model": arguments.model, "error": reason}

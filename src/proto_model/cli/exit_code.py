@@ -39,6 +39,9 @@ def _mlflow_errors() -> tuple[type[Exception], ...]:
 def _of_mlflow(error: Exception) -> str:
     import mlflow
 
+    from proto_model.registry.refusals import refusal
     from proto_model.registry.tracking import without_credentials
 
-    return without_credentials(f"MLflow at {mlflow.get_tracking_uri()}: {getattr(error, 'message', error)}")
+    reason = refusal(error)
+    said = str(reason) if reason is not None else getattr(error, "message", error)
+    return without_credentials(f"MLflow at {mlflow.get_tracking_uri()}: {said}")

@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from proto_model.errors import ProtoModelError
     from proto_model.registry.mapping import attach_to_version, located_mapping
+    from proto_model.registry.refusals import in_words
     from proto_model.registry.tracking import check_store, without_credentials
 
     try:
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         source = located_mapping(arguments.file, callers_folders(os.environ, Path.cwd()))
         attached = attach_to_version(source, arguments.model, replace=arguments.replace)
     except (ProtoModelError, MlflowException, OSError) as error:
-        print(f"mapping: {without_credentials(str(error))}", file=sys.stderr)
+        print(f"mapping: {without_credentials(in_words(error))}", file=sys.stderr)
         return 1
     print(f"{', '.join(attached.files)} attached to {arguments.model}. Start its mappers again.")
     return 0

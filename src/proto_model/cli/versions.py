@@ -171,6 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the result is the exit status."""
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    from proto_model.registry.refusals import in_words
     from proto_model.registry.tracking import (
         check_store,
         quiet_mlflow,
@@ -195,7 +196,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             shown: list[Any] = []
             status = action(arguments, patient(mlflow.MlflowClient()), shown, console)
     except (ProtoModelError, MlflowException, OSError) as error:
-        reason = without_credentials(" ".join(str(error).split()))
+        reason = without_credentials(in_words(error))
         print(f"versions: {reason}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
     for item in shown:

@@ -52,6 +52,7 @@ def downloaded(model_uri: str, folder: Path) -> Path:
         raise ArtifactError(
             f"Cannot download {model_uri}: MLflow is not installed. Install it, or give a downloaded folder."
         ) from error
+    from proto_model.registry.refusals import in_words
     from proto_model.registry.tracking import check_store, without_credentials
 
     if model_uri.startswith(("models:", "runs:")):
@@ -59,7 +60,7 @@ def downloaded(model_uri: str, folder: Path) -> Path:
     try:
         return Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=str(folder)))
     except (MlflowException, OSError, ValueError) as error:
-        reason = f"Cannot load {model_uri}: {' '.join(str(error).split())}"
+        reason = f"Cannot load {model_uri}: {in_words(error)}"
         raise ArtifactError(without_credentials(reason)) from error
 
 

@@ -42,6 +42,8 @@ def check_store(uri: str) -> None:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
+    from proto_model.registry.refusals import LOGIN, NotAllowedError, is_unknown_user
+
     problem = _sqlite_problem(uri)
     if problem is None:
         added = {name: value for name, value in _IMPATIENT.items() if name not in os.environ}
@@ -49,6 +51,10 @@ def check_store(uri: str) -> None:
         try:
             MlflowClient(uri).search_experiments(max_results=1)
         except (MlflowException, OSError) as error:
+            if is_unknown_user(error):
+                raise NotAllowedError(
+                    without_credentials(f"MLflow at {uri} does not know this name and password. {LOGIN}")
+                ) from error
             problem = " ".join(str(error).split())[:300]
         finally:
             for name in added:

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from proto_model.errors import RegistryError
-from proto_model.registry.refusals import NotAllowedError
+from proto_model.registry.refusals import LOGIN, NotAllowedError
 from proto_model.registry.tracking import is_url, without_credentials
 
 CURRENT = "/api/2.0/mlflow/users/current"
@@ -146,10 +146,7 @@ class AccessServer:
         if status == HTTPStatus.OK:
             return
         if status == HTTPStatus.UNAUTHORIZED:
-            raise NotAllowedError(
-                f"{self.shown} does not know this name and password. Set MLFLOW_TRACKING_USERNAME and "
-                "MLFLOW_TRACKING_PASSWORD, or write them to ~/.mlflow/credentials."
-            )
+            raise NotAllowedError(f"{self.shown} does not know this name and password. {LOGIN}")
         if status == HTTPStatus.FORBIDDEN:
             raise NotAllowedError(
                 f"{self.user.name!r} may not {doing}. Ask an administrator of {self.shown}, or somebody with "

@@ -27,6 +27,7 @@ from mlflow.exceptions import MlflowException
 
 from proto_model.errors import RegistryError
 from proto_model.registry.refusals import NotAllowedError
+from proto_model.registry.tracking import is_url
 from proto_model.registry.versions import found
 
 OWNER_TAG = "lock_owner"
@@ -192,7 +193,8 @@ def _take(lock: Lock, name: str, deadline: float, meanwhile: Callable[[], None])
                 _break(lock, name, holder, deadline, meanwhile)
                 continue
         else:
-            if has_waited:  # until a server has forgotten the rights of the last owner, and would forget ours
+            if has_waited and is_url(lock.client.tracking_uri):
+                # A server with basic-auth forgets rights on a name after the name; ours, too, if we hurry.
                 time.sleep(_FORGETTING_S)
             if _created(lock, name):
                 return

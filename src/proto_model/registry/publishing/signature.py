@@ -104,8 +104,11 @@ def verified(bundle: bytes, keys: Sequence[VerifyKey]) -> Signed:
 
 def opened(bundle: bytes, keys: Sequence[VerifyKey], predicate_type: str) -> tuple[dict[str, Any], str]:
     """Statement of a bundle, and who signed it; PublicationError unless one of the keys did."""
+    from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
 
+    damaged = (KeyError, TypeError, ValueError, AttributeError, UnsupportedAlgorithm)
+    of_certificates = (x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType)
     read = read_json(bundle, "The signature")
     try:
         if read["mediaType"] != BUNDLE_TYPE:
@@ -116,7 +119,7 @@ def opened(bundle: bytes, keys: Sequence[VerifyKey], predicate_type: str) -> tup
         payload = base64.b64decode(found["payload"], validate=True)
         signature = base64.b64decode(found["signatures"][0]["sig"], validate=True)
         signer = _signer(read["verificationMaterial"], signature, payload, keys)
-    except (KeyError, TypeError, ValueError, AttributeError, UnsupportedAlgorithm) as error:
+    except (*damaged, *of_certificates) as error:
         raise PublicationError("The signature is no Sigstore bundle of an in-toto statement.") from error
     statement = read_json(payload, "The signed statement")
     types = statement.get("_type"), statement.get("predicateType")

@@ -117,6 +117,7 @@ def _registered(
     from proto_model.registry.deployed import resolved
     from proto_model.registry.patience import patient
     from proto_model.registry.publishing import registered
+    from proto_model.registry.refusals import in_words
     from proto_model.registry.tracking import check_store, without_credentials
 
     if client is None:
@@ -138,8 +139,7 @@ def _registered(
                 pass
         return replace(verdict, findings=(*faults, *verdict.findings)), downloads
     except MlflowException as error:
-        reason = " ".join(str(error).split())
-        raise ArtifactError(without_credentials(f"Cannot load {model_uri}: {reason}")) from error
+        raise ArtifactError(without_credentials(f"Cannot load {model_uri}: {in_words(error)}")) from error
 
 
 def main(argv: Sequence[str]) -> int:

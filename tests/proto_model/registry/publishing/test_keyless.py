@@ -65,8 +65,9 @@ def issuer_extension(text):
 class Sigstore:
     """An authority with a certificate between, as Fulcio has it, and a log."""
 
-    def __init__(self):
+    def __init__(self, is_direct=False):
         self.root, self.middle, self.log = key(), key(), key()
+        self.signs, self.issues = ("root", self.root) if is_direct else ("middle", self.middle)
         authority = [(x509.BasicConstraints(True, None), True), usage(True)]
         signing = [(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), False)]
         self.root_certificate = certificate("root", "root", self.root.public_key(), self.root, 30, authority)
@@ -78,7 +79,7 @@ class Sigstore:
         extensions = [usage(False), (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), False)]
         extensions.append((x509.SubjectAlternativeName([x509.RFC822Name(one) for one in names]), True))
         extensions += [(issuer_extension(issuer), False)] if issuer else []
-        return certificate("", "middle", private.public_key(), self.middle, 0, extensions)
+        return certificate("", self.signs, private.public_key(), self.issues, 0, extensions)
 
     def signed(self, folder, at=NOON + MINUTE, log=None, **about):
         """Publication of a folder, signed by somebody who has logged in."""
@@ -162,12 +163,11 @@ def test_sigstores_own_form_has_the_certificate_alone(folder, sigstore):
 
 
 def test_an_authority_alone_does_not_say_who_has_to_have_signed(folder, sigstore):
-    authority = sigstore.root_certificate.public_bytes(PEM).decode()
-
-    assert "put identity, issuer and the log's key" in said(folder, sigstore.signed(folder), authority)
-    assert "put identity, issuer" in said(
-        folder, sigstore.signed(folder, names=["eve@example.com"]), authority
-    )
+    for one in (sigstore, Sigstore(is_direct=True)):
+        authority = one.root_certificate.public_bytes(PEM).decode()
+        for name in (IDENTITY, "eve@example.com"):
+            publication = one.signed(folder, names=[name])
+            assert "put identity, issuer and the log's key" in said(folder, publication, authority)
 
 
 @pytest.mark.parametrize(
@@ -247,6 +247,32 @@ def test_an_identity_may_be_that_of_a_workflow(folder, sigstore, monkeypatch):
     publication = sigstore.signed(folder, names=[workflow])
     monkeypatch.undo()
     assert said(folder, publication, sigstore.key_file(identity=workflow)) == ""
+
+
+def test_a_user_name_is_an_identity_too(folder, sigstore, monkeypatch):
+    def other_name(text):
+        content = text.encode()
+        return x509.OtherName(
+            x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.7"), bytes([0x0C, len(content)]) + content
+        )
+
+    monkeypatch.setattr(x509, "RFC822Name", other_name)
+    publication = sigstore.signed(folder, names=["ann!team.example"])
+    monkeypatch.undo()
+    assert said(folder, publication, sigstore.key_file(identity="ann!team.example")) == ""
+    assert "that of 'ann!team.example'" in said(folder, publication, sigstore.key_file())
+
+
+def test_a_damaged_certificate_is_refused_with_a_sentence(folder, sigstore):
+    bundle = json.loads(sigstore.signed(folder).signature)
+    given = bundle["verificationMaterial"]["x509CertificateChain"]["certificates"][0]
+    whole = base64.b64decode(given["rawBytes"])
+    keys = [read_verify_key(sigstore.key_file())]
+    for place in range(0, len(whole), 5):
+        broken = whole[:place] + bytes([whole[place] ^ 0x41]) + whole[place + 1 :]
+        given["rawBytes"] = base64.b64encode(broken).decode()
+        verdict = verdict_of(folder, Publication(None, json.dumps(bundle).encode()), keys)
+        assert verdict.findings[0].problem == "signature", place
 
 
 def test_certificates_of_kept_keys_are_no_logins(sigstore):
