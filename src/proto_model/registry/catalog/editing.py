@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -78,10 +79,10 @@ class Edit:
         records = _without("record", before.records, [shown_record(one.strip()) for one in self.drop_records])
         return Details(
             description=before.description if self.description is None else _description(self.description),
-            labels=checked_labels(sorted({*labels, *checked_labels(self.labels)})),
+            labels=tuple(sorted({*labels, *checked_labels(self.labels)})),
             config=_object(CONFIG, before.config, self.config, self.set_config, self.unset_config),
             hyperparameters=self._hyperparameters(before, trained_with),
-            records=checked_records([*records, *self.records]),
+            records=tuple(dict.fromkeys([*records, *checked_records(self.records)])),
         )
 
     def _hyperparameters(self, before: Details, trained_with: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -203,7 +204,7 @@ def _description(text: str) -> str:
         raise InputError(
             f"The description has {len(text):,} characters, and MLflow keeps {MAX_DESCRIPTION:,}. Shorten it."
         )
-    bad = sorted({character for character in text if ord(character) < 32 and character not in "\n\r\t"})
+    bad = sorted({one for one in text if unicodedata.category(one) in ("Cc", "Cs") and one not in "\n\r\t"})
     if bad:
         raise InputError(f"The description holds control characters: {listed(bad)}. Leave them out.")
     return own_description(text)
@@ -216,6 +217,8 @@ def _object(
     added: Mapping[str, Any],
     removed: Sequence[str],
 ) -> dict[str, Any]:
+    if whole is None and not added and not removed:
+        return dict(before)
     base = dict(before) if whole is None else checked_object(name, whole)
     both = sorted({*added} & {*removed})
     if both:
