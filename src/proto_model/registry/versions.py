@@ -90,18 +90,19 @@ def versions_of(
 ) -> Iterator[ModelVersion]:
     """All versions of a registered model, for None of all models, the newest first.
 
-    `condition` is a filter of MLflow's besides.
+    `condition` is a filter of MLflow's besides. MLflow's stores can be asked like a client.
     """
     conditions = [condition] if condition else []
     if name is not None:
-        quote = '"' if "'" in name else "'"  # MLflow's filters know no escapes
-        conditions.insert(0, f"name = {quote}{name}{quote}")
+        # MLflow's filters know no escapes; in a pattern, _ is any character.
+        pattern = name.replace("'", "_")
+        conditions.insert(0, f"name = '{name}'" if pattern == name else f"name LIKE '{pattern}'")
     wanted, token = " and ".join(conditions), None
     while True:
         page = client.search_model_versions(
             wanted, max_results=page_size, order_by=["version_number DESC"], page_token=token
         )
-        yield from page
+        yield from (version for version in page if name in (None, version.name))
         token = page.token
         if not token:
             return

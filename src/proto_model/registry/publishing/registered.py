@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from proto_model.registry.details import Details
 from proto_model.registry.promotion.journal import own_description
 from proto_model.registry.publishing.findings import Finding
-from proto_model.registry.publishing.manifest import PROVENANCE, Manifest, sha256
+from proto_model.registry.publishing.manifest import PROVENANCE, Manifest, read_part, sha256
 from proto_model.registry.publishing.tags import (
     MANIFEST_SHA256,
     PUBLICATION_RUN,
@@ -95,7 +95,7 @@ def changes(version: ModelVersion, manifest: Manifest, client: MlflowClient) -> 
     for name, before in manifest.facts.items():
         if name not in now:
             continue
-        if isinstance(before, Mapping):
+        if isinstance(before, Mapping) and isinstance(now[name], Mapping):
             for key in sorted(before.keys() | now[name].keys()):
                 if before.get(key) != now[name].get(key):
                     findings.append(_finding(f"{name}.{key}", now[name].get(key), before.get(key)))
@@ -156,7 +156,7 @@ def read(version: ModelVersion, client: MlflowClient) -> tuple[Publication, list
         try:
             present = {Path(one.path).name for one in client.list_artifacts(run_id, place)}
             manifest, signature = (
-                Path(client.download_artifacts(run_id, f"{place}/{name}", folder)).read_bytes()
+                read_part(Path(client.download_artifacts(run_id, f"{place}/{name}", folder)))
                 if name in present
                 else None
                 for name in (MANIFEST, SIGNATURE)

@@ -102,7 +102,9 @@ def verified(bundle: bytes, keys: Sequence[VerifyKey]) -> Signed:
 def opened(bundle: bytes, keys: Sequence[VerifyKey], predicate_type: str) -> tuple[dict[str, Any], str]:
     """Statement of a bundle, and who signed it; PublicationError unless one of the keys did."""
     from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.x509 import DuplicateExtension, InvalidVersion
 
+    certificate_faults = (UnsupportedAlgorithm, InvalidVersion, DuplicateExtension)
     read = read_json(bundle, "The signature")
     try:
         if read["mediaType"] != BUNDLE_TYPE:
@@ -113,7 +115,7 @@ def opened(bundle: bytes, keys: Sequence[VerifyKey], predicate_type: str) -> tup
         payload = base64.b64decode(found["payload"], validate=True)
         signature = base64.b64decode(found["signatures"][0]["sig"], validate=True)
         signer = _signer(read["verificationMaterial"], signature, _encoded(payload), keys)
-    except (KeyError, TypeError, ValueError, AttributeError, UnsupportedAlgorithm) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, *certificate_faults) as error:
         raise PublicationError("The signature is no Sigstore bundle of an in-toto statement.") from error
     statement = read_json(payload, "The signed statement")
     types = statement.get("_type"), statement.get("predicateType")
