@@ -69,7 +69,7 @@ def checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
     >>> checked_labels(["q3", " eu "])
     ('eu', 'q3')
     """
-    trimmed = [label.strip() for label in labels]
+    trimmed = [label.strip() for label in _texts("Labels", labels)]
     for label in trimmed:
         if not label:
             raise InputError("An empty label given. Leave it out.")
@@ -105,7 +105,7 @@ def checked_object(name: str, value: object) -> dict[str, Any]:
 def checked_records(records: Sequence[str]) -> tuple[str, ...]:
     """URIs or paths of data sets, each once, without query and credentials, which may be secret."""
     shown = []
-    for record in records:
+    for record in _texts("Records", records):
         text = record.strip()
         if not text or _has_control(text):
             raise InputError(f"Record {record!r} is no URI and no path.")
@@ -137,6 +137,13 @@ def changes(before: Details, after: Details) -> dict[str, dict[str, Any]]:
         for name, (old, new) in pairs.items()
         if old != new
     }
+
+
+def _texts(what: str, values: Sequence[str]) -> Sequence[str]:
+    """The same; an InputError says that they are one text, or a mapping, of which Python would make many."""
+    if isinstance(values, str | Mapping) or not all(isinstance(value, str) for value in values):
+        raise InputError(f"{what}: {values!r:.80} given, a list of texts expected.")
+    return values
 
 
 def _has_control(text: str) -> bool:

@@ -78,7 +78,9 @@ class Edit:
         labels = _without("label", before.labels, [label.strip() for label in self.drop_labels])
         records = _without("record", before.records, [shown_record(one.strip()) for one in self.drop_records])
         return Details(
-            description=before.description if self.description is None else _description(self.description),
+            description=before.description
+            if self.description is None
+            else checked_description(self.description),
             labels=tuple(sorted({*labels, *checked_labels(self.labels)})),
             config=_object(CONFIG, before.config, self.config, self.set_config, self.unset_config),
             hyperparameters=self._hyperparameters(before, trained_with),
@@ -199,7 +201,10 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:56]} ..."
 
 
-def _description(text: str) -> str:
+def checked_description(text: str) -> str:
+    """A description that MLflow keeps whole; an InputError says why it does not."""
+    if not isinstance(text, str):
+        raise InputError(f"description: {text!r:.80} given, a text expected.")
     if len(text) > MAX_DESCRIPTION:
         raise InputError(
             f"The description has {len(text):,} characters, and MLflow keeps {MAX_DESCRIPTION:,}. Shorten it."

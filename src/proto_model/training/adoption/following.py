@@ -14,6 +14,7 @@ from typing import Any
 
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import SelectorMixin
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import FeatureUnion, Pipeline
@@ -121,13 +122,19 @@ def forest_of(pipeline: Any) -> Any:
             f"The pipeline ends in a {type(forest).__name__}, and this project serves "
             "RandomForestClassifier and ExtraTreesClassifier."
         )
-    try:
-        check_is_fitted(forest)
-    except ValueError as error:
-        raise DataError("The pipeline is not fitted. Call its fit first.") from error
+    _check_fitted(forest, "The pipeline")
+    if not forest.estimators_:
+        raise DataError("The forest has no trees.")
     if forest.n_outputs_ != 1:
         raise DataError(f"The forest has {forest.n_outputs_} outputs. Fit one pipeline for each of them.")
     return forest
+
+
+def _check_fitted(step: Any, what: str) -> None:
+    try:
+        check_is_fitted(step)
+    except NotFittedError as error:
+        raise DataError(f"{what} is not fitted. Call the fit of the whole pipeline first.") from error
 
 
 def adopted(pipeline: Pipeline, schema: ModelSchema, *, unseen_as_missing: bool = False) -> Pipeline:
@@ -240,11 +247,13 @@ def _followed(step: Any, columns: list[_Column], trace: _Trace, name: str) -> li
         for inner, part in step.steps:
             columns = _followed(part, columns, trace, f"{name}.{inner}")
         return columns
+    if isinstance(step, ColumnTransformer | FeatureUnion) and step.transformer_weights:
+        raise DataError(f"Step {name!r} weighs its parts, which this project cannot take over.")
+    if isinstance(step, (ColumnTransformer, SelectorMixin, *_FOLLOWED)):
+        _check_fitted(step, f"Step {name!r}")
     if isinstance(step, ColumnTransformer):
         return _branches(step, columns, trace, name)
     if isinstance(step, FeatureUnion):
-        if step.transformer_weights:
-            raise DataError(f"Step {name!r} weighs its parts, which this project cannot take over.")
         parts = [_followed(part, columns, trace, f"{name}.{inner}") for inner, part in step.transformer_list]
         return [column for part in parts for column in part]
     if isinstance(step, FunctionTransformer) and step.func is None:
