@@ -41,6 +41,17 @@ def found(get: Callable[..., Found], *names: str) -> Found | None:
         return None
 
 
+def logged_model_id(source: str | None) -> str | None:
+    """Id of the logged model that a version or a URI is of; None if it is of something else.
+
+    Examples
+    --------
+    >>> logged_model_id("models:/m-0a1b"), logged_model_id("s3://models/churn")
+    ('m-0a1b', None)
+    """
+    return source.removeprefix("models:/") if source and source.startswith("models:/m-") else None
+
+
 def explainer_name(model_name: str) -> str:
     """Registered model of the explainers that belong to a registered model."""
     return f"{model_name}_explainer"
@@ -67,7 +78,7 @@ def register_version(
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
             raise
-    model_id = model_uri.removeprefix("models:/") if model_uri.startswith("models:/m-") else None
+    model_id = logged_model_id(model_uri)
     version = client.create_model_version(
         name, model_uri, run_id, tags=dict(tags or {}), description=description, model_id=model_id
     )

@@ -26,7 +26,7 @@ from proto_model.registry.publishing.tags import (
     is_open,
 )
 from proto_model.registry.publishing.verdict import MANIFEST, SIGNATURE, Publication
-from proto_model.registry.versions import found
+from proto_model.registry.versions import found, logged_model_id
 
 FOLDER = "publication"  # of a run's artifacts
 _RUN = re.compile(r"[0-9A-Za-z_-]+")
@@ -35,10 +35,9 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def facts_of(version: ModelVersion, client: MlflowClient) -> dict[str, Any]:
     """What the registry says of a version; but for tags that go on changing, such as where it is deployed."""
-    source = version.source or ""
     details = Details.of(version.description, version.tags)
     facts: dict[str, Any] = {
-        "model_id": source.removeprefix("models:/") if source.startswith("models:/m-") else "",
+        "model_id": logged_model_id(version.source) or "",
         "run_id": version.run_id or "",
         "description": own_description(version.description),
         "tags": {key: value for key, value in version.tags.items() if not is_open(key) and key not in TAGS},
