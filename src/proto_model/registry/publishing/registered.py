@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
+from mlflow.entities import LifecycleStage
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
@@ -70,7 +71,9 @@ def facts_of(version: ModelVersion, client: MlflowClient) -> dict[str, Any]:
 
 
 def provenance_of(run_id: str, client: MlflowClient) -> dict[str, bytes]:
-    """Files about where the version of a run comes from."""
+    """Files about where the version of a run comes from; none if the run is gone."""
+    if found(client.get_run, run_id) is None:
+        return {}
     with tempfile.TemporaryDirectory(prefix="proto_model-") as folder:
         return {
             Path(one.path).name: Path(client.download_artifacts(run_id, one.path, folder)).read_bytes()
@@ -119,7 +122,10 @@ def write(
     client: MlflowClient,
 ) -> None:
     """Keep a publication, with what was signed by name; the version is published when its last tag is set."""
-    run_id = version.run_id or _new_run(version, client)
+    run = found(client.get_run, version.run_id) if version.run_id else None
+    # What is in the trash goes when MLflow empties that.
+    is_kept = run is not None and run.info.lifecycle_stage == LifecycleStage.ACTIVE
+    run_id = version.run_id if version.run_id and is_kept else _new_run(version, client)
     digest = sha256(content)
     with tempfile.TemporaryDirectory(prefix="proto_model-") as folder:
         for name, one in {MANIFEST: content, **signed}.items():
@@ -135,7 +141,7 @@ def write(
 
 
 def _new_run(version: ModelVersion, client: MlflowClient) -> str:
-    """Run for the publication of a version that no run has logged."""
+    """Run for the publication of a version whose own one is gone, or which has none."""
     run = client.create_run("0", run_name=f"publication of {version.name} {version.version}")
     client.set_terminated(run.info.run_id)
     return str(run.info.run_id)

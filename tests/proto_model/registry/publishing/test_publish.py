@@ -1,8 +1,10 @@
 """Published versions on a real registry: what is kept, and what MLflow's own API changed afterwards."""
 
+import contextlib
 import importlib
 import itertools
 import json
+import sqlite3
 
 import mlflow
 import pytest
@@ -312,6 +314,21 @@ def test_a_version_without_a_run_is_published_too(client, tmp_path, pair):
     assert findings(version, pair, client) == []
     (tmp_path / "model" / "MLmodel").write_text("flavors: {a: {}}\n")
     assert findings(version, pair, client) == [("changed", "MLmodel")]
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_a_publication_is_not_kept_in_a_run_that_was_deleted(client, version, pair, is_gone):
+    client.delete_run(version.run_id)
+    if is_gone:  # as `mlflow gc` leaves it
+        path = mlflow.get_tracking_uri().removeprefix("sqlite:///")
+        with contextlib.closing(sqlite3.connect(path)) as database, database:
+            database.execute("DELETE FROM runs WHERE run_uuid = ?", (version.run_id,))
+
+    publish(uri_of(version), key=pair.private, client=client)
+
+    run_id = now(client, version).tags["publication_run_id"]
+    assert client.get_run(run_id).info.lifecycle_stage == "active"
+    assert findings(version, pair, client) == []
 
 
 def test_a_folder_is_copied_and_examined_there(folder, pair, tmp_path):
