@@ -1,6 +1,7 @@
 """MLflow's server with the locks of published versions, over HTTP."""
 
 import re
+import urllib.error
 import urllib.request
 
 import mlflow
@@ -32,6 +33,17 @@ def make_versions(client, folder):
         uri = f"models:/{model.model_id}"
         versions.append(register_version(uri, "churn", run_id=run.info.run_id, client=client))
     return versions
+
+
+def status_of(url, method, content=None):
+    """Status that a server answers a request with."""
+    request = urllib.request.Request(url, content, {"Content-Type": "text/plain"}, method=method)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
 
 
 def refused(call, *arguments):
@@ -75,12 +87,22 @@ def test_the_server_refuses_to_change_a_published_version(tmp_path, monkeypatch)
             client.log_artifacts(one.run_id, str(other_file), f"publication/{digest}")
         location = client.get_logged_model(model_id).artifact_location.removeprefix("mlflow-artifacts:/")
         for path in (location, location.partition("/models")[0], f"{location.split('/')[0]}/{one.run_id}"):
-            request = urllib.request.Request(
-                f"{uri}/api/2.0/mlflow-artifacts/artifacts/{path}", method="DELETE"
-            )
-            with pytest.raises(urllib.error.HTTPError, match="403") as caught:
-                urllib.request.urlopen(request)
-            caught.value.close()
+            assert status_of(f"{uri}/api/2.0/mlflow-artifacts/artifacts/{path}", "DELETE") == 403
+        experiment = client.get_run(one.run_id).info.experiment_id
+        refused(client.delete_experiment, experiment)
+        coded = location.replace("m-", "%25256D-") + "/MLmodel"
+        dotted = f"{experiment}/{one.run_id}/./artifacts/./publication/./{digest}/manifest.json"
+        for path in (coded, dotted):  # MLflow decodes as often as there is something to decode
+            assert status_of(f"{uri}/api/2.0/mlflow-artifacts/artifacts/{path}", "PUT", b"x") == 403
+        for path in (f"publication/{digest}/manifest.json", f"publication/./{digest}/manifest.json"):
+            upload = f"{uri}/ajax-api/2.0/mlflow/upload-artifact?run_uuid={one.run_id}&path={path}"
+            assert status_of(upload, "POST", b"x") == 403
+
+        quoted = 'it\'s "one"'  # MLflow's filters know no escapes
+        register_version(one.source, quoted, run_id=one.run_id, client=client)
+        publish(f"models:/{quoted}/1", client=client)
+        refused(client.delete_registered_model, quoted)
+        refused(client.rename_registered_model, quoted, "other")
 
         client.set_registered_model_alias("churn", "champion", one.version)
         client.set_registered_model_alias("churn", "champion", two.version)

@@ -87,11 +87,12 @@ def _verdict(arguments: argparse.Namespace) -> Verdict:
 def _publication(arguments: argparse.Namespace) -> Publication | None:
     """The files that were given."""
     from proto_model.registry.publishing import Publication
+    from proto_model.registry.publishing.manifest import read_part
 
     if arguments.manifest is None and arguments.signature is None:
         return None
     manifest, signature = (
-        None if path is None else path.read_bytes() for path in (arguments.manifest, arguments.signature)
+        None if path is None else read_part(path) for path in (arguments.manifest, arguments.signature)
     )
     return Publication(manifest, signature)
 

@@ -31,6 +31,8 @@ MAX_FILE_BYTES = 100_000
 
 _NUMBER = re.compile(r"[+-]?\.\d+(?:[eE][+-]?\d+)?|[+-]?\d+\.(?:[eE][+-]?\d+)?", re.ASCII)  # no JSON
 _UNSIGNED = "Nobody signed it, so servers with a verify key refuse it."
+# What JSON may hold as it is, and a terminal obeys.
+_STEERING = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _VERSION = "name@alias, name/7, or either after models:/"
 
 
@@ -197,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             status = action(arguments, patient(mlflow.MlflowClient()), shown, console)
     except (ProtoModelError, MlflowException, OSError) as error:
         reason = without_credentials(in_words(error))
-        print(f"versions: {reason}", file=sys.stderr)
+        _say(f"versions: {reason}")
         return 2 if isinstance(error, InputError) else 1
     for item in shown:
         _print(item, as_json=arguments.json)
@@ -208,7 +210,8 @@ def _print(item: Any, *, as_json: bool) -> None:
     from rich.console import Console
 
     if as_json:
-        print(json.dumps(item, ensure_ascii=False, indent=2))
+        text = json.dumps(item, ensure_ascii=False, indent=2)
+        print(_STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
         return
     # Of a table in a pipe, nothing is to be cut off or folded into many lines.
     Console(emoji=False, width=None if sys.stdout.isatty() else 220).print(
@@ -479,7 +482,9 @@ def _ranges(numbers: Sequence[str]) -> str:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    from proto_model.registry.tracking import printable
+
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 _ACTIONS = {

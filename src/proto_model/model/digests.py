@@ -40,7 +40,7 @@ def check_digests(folder: Path, names: Collection[str]) -> str:
     path = folder / DIGESTS_FILE
     if not path.exists():
         return ""
-    files, digest = _read(path)
+    files, digest = read_digests(path)
     for name in names:
         place = folder / name
         if name not in files:
@@ -59,7 +59,8 @@ def check_digests(folder: Path, names: Collection[str]) -> str:
     return digest
 
 
-def _read(path: Path) -> tuple[Mapping[str, str], str]:
+def read_digests(path: Path) -> tuple[Mapping[str, str], str]:
+    """SHA-256 of each file as `bundle.json` has it, and the one over all; ArtifactError if it is damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format_version"] != _FORMAT_VERSION:

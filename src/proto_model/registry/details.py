@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proto_model.errors import InputError, listed
-from proto_model.registry.events import MAX_TAG_CHARACTERS
+from proto_model.registry.tag_values import MAX_TAG_CHARACTERS, of_tag_value
 from proto_model.registry.tracking import shown_url
 
 LABELS, CONFIG, HYPERPARAMETERS, RECORDS = "labels", "config", "hyperparameters", "records"
@@ -42,13 +42,12 @@ class Details:
     @classmethod
     def of(cls, description: str | None, tags: Mapping[str, str]) -> Details:
         """As the tags of a version have it; what they do not hold in this form is left out."""
-        hyperparameters = _read(tags.get(HYPERPARAMETERS), dict)
         return cls(
             description=description or "",
-            labels=tuple(map(str, _read(tags.get(LABELS), list) or ())),
-            config=_read(tags.get(CONFIG), dict) or {},
-            hyperparameters=hyperparameters,
-            records=tuple(shown_record(str(item)) for item in _read(tags.get(RECORDS), list) or ()),
+            labels=tuple(map(str, of_tag_value(tags.get(LABELS), list) or ())),
+            config=of_tag_value(tags.get(CONFIG), dict) or {},
+            hyperparameters=of_tag_value(tags.get(HYPERPARAMETERS), dict),
+            records=tuple(shown_record(str(item)) for item in of_tag_value(tags.get(RECORDS), list) or ()),
         )
 
     def to_tags(self) -> dict[str, str | None]:
@@ -70,7 +69,7 @@ def checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
     >>> checked_labels(["q3", " eu "])
     ('eu', 'q3')
     """
-    trimmed = [label.strip() for label in labels]
+    trimmed = [label.strip() for label in _texts("Labels", labels)]
     for label in trimmed:
         if not label:
             raise InputError("An empty label given. Leave it out.")
@@ -79,7 +78,7 @@ def checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
                 f"Label {label[:60]!r} has {len(label)} characters, and at most {MAX_LABEL_CHARACTERS} "
                 "are allowed."
             )
-        if any(unicodedata.category(character).startswith("C") for character in label):
+        if _has_control(label):
             raise InputError(f"Label {label!r} holds a control character. Leave that out.")
     twice = sorted({label for label in trimmed if trimmed.count(label) > 1})
     if twice:
@@ -95,7 +94,10 @@ def checked_object(name: str, value: object) -> dict[str, Any]:
         if not isinstance(key, str) or not key.strip():
             raise InputError(f"{name}: {key!r} is no name. Names are texts that are not empty.")
     budget = [MAX_TAG_CHARACTERS]
-    plain = {key: _plain(f"{name}: {key!r}", item, budget) for key, item in value.items()}
+    try:
+        plain = {key: _plain(f"{name}: {key!r}", item, budget) for key, item in value.items()}
+    except RecursionError as error:
+        raise InputError(f"{name} holds lists or objects that are nested too deeply.") from error
     _tag(name, plain)
     return plain
 
@@ -103,9 +105,9 @@ def checked_object(name: str, value: object) -> dict[str, Any]:
 def checked_records(records: Sequence[str]) -> tuple[str, ...]:
     """URIs or paths of data sets, each once, without query and credentials, which may be secret."""
     shown = []
-    for record in records:
+    for record in _texts("Records", records):
         text = record.strip()
-        if not text or any(unicodedata.category(character).startswith("C") for character in text):
+        if not text or _has_control(text):
             raise InputError(f"Record {record!r} is no URI and no path.")
         shown.append(shown_record(text))
     kept = tuple(dict.fromkeys(shown))
@@ -137,19 +139,21 @@ def changes(before: Details, after: Details) -> dict[str, dict[str, Any]]:
     }
 
 
+def _texts(what: str, values: Sequence[str]) -> Sequence[str]:
+    """The same; an InputError says that they are one text, or a mapping, of which Python would make many."""
+    if isinstance(values, str | Mapping) or not all(isinstance(value, str) for value in values):
+        raise InputError(f"{what}: {values!r:.80} given, a list of texts expected.")
+    return values
+
+
+def _has_control(text: str) -> bool:
+    return any(unicodedata.category(character).startswith("C") for character in text)
+
+
 def _jsonable(value: object) -> object:
     if isinstance(value, tuple):
         return list(value)
     return dict(value) if isinstance(value, Mapping) else value
-
-
-def _read(text: str | None, kind: type) -> Any:
-    """Value of a tag; None if it holds none of this kind: others may write tags, too."""
-    try:
-        value = json.loads(text or "null")
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, kind) else None
 
 
 def _tag(name: str, value: object) -> str:
@@ -159,6 +163,10 @@ def _tag(name: str, value: object) -> str:
             f"{name} takes {len(text):,} characters as JSON, and MLflow keeps {MAX_TAG_CHARACTERS:,} of "
             "a tag. Shorten it, or put it into a file and give its place in config."
         )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{name} holds half a character: {text[error.start]!r}. Leave that out.") from error
     return text
 
 

@@ -8,7 +8,6 @@ client said of itself; MLflow keeps no record of it.
 from __future__ import annotations
 
 import getpass
-import json
 import re
 import secrets
 from collections.abc import Mapping
@@ -18,10 +17,9 @@ from datetime import UTC, datetime
 from mlflow import MlflowClient
 from mlflow.utils.credentials import read_mlflow_creds
 
-PREFIX = "event."
-MAX_TAG_CHARACTERS = 5_000
-"""Longest value of a tag that every MLflow server keeps whole."""
+from proto_model.registry.tag_values import of_tag_value, to_tag_value
 
+PREFIX = "event."
 _MAX_WHAT = 2_000
 _TIME = "%Y%m%dT%H%M%S.%fZ"
 _KEY = re.compile(r"event\.(?P<time>\d{8}T\d{6}\.\d{6}Z)(?:-[0-9a-f]+)?\.(?P<kind>[\w-]+)")
@@ -57,7 +55,7 @@ def event_tag(
     what = what if len(what) <= _MAX_WHAT else f"{what[: _MAX_WHAT - 4]} ..."
     value = {"by": current_user()[:200], "what": what} | ({} if run_id is None else {"run_id": run_id})
     key = f"{PREFIX}{moment.strftime(_TIME)}-{secrets.token_hex(2)}.{kind}"
-    return key, json.dumps(value, ensure_ascii=False)
+    return key, to_tag_value(value)
 
 
 def write_event(client: MlflowClient, name: str, version: str, kind: str, what: str) -> None:
@@ -79,10 +77,10 @@ def events_of(tags: Mapping[str, str]) -> list[Event]:
             continue
         try:
             at = datetime.strptime(parts["time"], _TIME).replace(tzinfo=UTC)
-            content = json.loads(value)
-        except (ValueError, RecursionError):
+        except ValueError:
             continue
-        if isinstance(content, dict):
+        content = of_tag_value(value, dict)
+        if content is not None:
             by, what, run_id = (str(content.get(name) or "") for name in ("by", "what", "run_id"))
             found.append(Event(at, parts["kind"], by, what, run_id or None))
     return sorted(found, key=lambda event: event.at)

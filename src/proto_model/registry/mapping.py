@@ -23,7 +23,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from proto_model.errors import ArtifactError, DataError, RegistryError
 from proto_model.registry.publishing import check_not_published
 from proto_model.registry.settings import TrainingSettings
-from proto_model.registry.versions import found, version_of_alias
+from proto_model.registry.versions import found, logged_model_id, version_of_alias
 from proto_model.schema import ModelSchema
 
 MAPPING, MANIFEST, SCHEMA = "mapping.yaml", "code.json", "schema.json"
@@ -146,6 +146,7 @@ def _logged_model(client: MlflowClient, model_uri: str) -> str:
     check_not_published(version)
     if version.tags.get("signature") == "file":
         raise DataError(f"{model_uri} takes files, and a mapping does not apply to files.")
-    if not (version.source or "").startswith("models:/m-"):
+    model_id = logged_model_id(version.source)
+    if model_id is None:
         raise ArtifactError(f"{model_uri} was logged by MLflow 2, which leaves no way to add files to it.")
-    return str(version.source).removeprefix("models:/")
+    return model_id

@@ -12,6 +12,7 @@ import mlflow
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.utils.validation import _validate_model_alias_name, _validate_model_alias_name_reserved
 from rich.console import Console
 from sklearn.pipeline import Pipeline
 
@@ -19,7 +20,7 @@ from proto_model.errors import DataError, InputError, listed
 from proto_model.model import Bundle
 from proto_model.model.decision import PLAIN
 from proto_model.registry import record
-from proto_model.registry.catalog.editing import Edit, Edited, edit_version
+from proto_model.registry.catalog.editing import Edit, Edited, checked_description, edit_version
 from proto_model.registry.catalog.naming import Named, living_version
 from proto_model.registry.catalog.sheet import read_sheet
 from proto_model.registry.cautions import caution_tags, log_cautions, show_cautions
@@ -28,7 +29,7 @@ from proto_model.registry.logged_model import log_explainer, log_forest_model
 from proto_model.registry.patience import patient
 from proto_model.registry.publishing import Manifest, publish
 from proto_model.registry.tracking import check_store, warnings_shown_once
-from proto_model.registry.versions import explainer_name, register_version, versions_of
+from proto_model.registry.versions import explainer_name, register_version, set_alias, versions_of
 from proto_model.table import TrainingData
 from proto_model.table.cautions import data_cautions
 from proto_model.table.given import given_data, given_frames
@@ -224,9 +225,16 @@ def _details(about: About) -> Details:
         )
     if about.get("unseen") not in (None, "missing"):
         raise InputError(f"unseen={about['unseen']!r} given, 'missing' or nothing expected.")
+    alias = about.get("alias")
+    if alias is not None:
+        try:
+            _validate_model_alias_name(alias)  # type: ignore[no-untyped-call]  # MLflow's
+            _validate_model_alias_name_reserved(alias)  # type: ignore[no-untyped-call]
+        except (MlflowException, TypeError) as error:
+            raise InputError(f"alias={alias!r} given: {error}") from error
     given = about.get("hyperparameters")
     return Details(
-        description=about.get("description", ""),
+        description=checked_description(about.get("description", "")),
         labels=checked_labels(about.get("tags", ())),
         config=checked_object("config", about.get("config", {})),
         hyperparameters=None if given is None else checked_object("hyperparameters", given),
@@ -267,7 +275,6 @@ def _logged(offer: _Offer, details: Details, about: About, client: MlflowClient)
         run_id=run.info.run_id,
         description=details.description or _description(offer, verdict),
         tags=tags | own,
-        alias=about.get("alias"),
         client=client,
     )
     register_version(
@@ -278,6 +285,9 @@ def _logged(offer: _Offer, details: Details, about: About, client: MlflowClient)
         tags=tags | {"explained_model": version.name, "explained_version": str(version.version)},
         client=client,
     )
+    alias = about.get("alias")
+    if alias is not None:  # last: a comparison needs the explainer, too
+        set_alias(version.name, alias, version.version, client=client)
     return str(version.version)
 
 

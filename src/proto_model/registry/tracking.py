@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import sqlite3
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -93,6 +94,22 @@ def without_credentials(text: str) -> str:
     'No answer from https://mlflow.example:5000/api'
     """
     return _CREDENTIALS.sub("", text)
+
+
+def printable(text: str) -> str:
+    r"""Text without characters that steer a terminal, or that are half a character.
+
+    Examples
+    --------
+    >>> printable("a\x1b[2J")
+    'a�[2J'
+    """
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}"
+        if unicodedata.category(one) in ("Cc", "Cf", "Cs") and one not in "\n\t"
+        else one
+        for one in text
+    )
 
 
 def sqlite_path(uri: str) -> Path | None:

@@ -50,6 +50,17 @@ def visible(get: Callable[..., Found], *names: str) -> Found | None:
         return None
 
 
+def logged_model_id(source: str | None) -> str | None:
+    """Id of the logged model that a version or a URI is of; None if it is of something else.
+
+    Examples
+    --------
+    >>> logged_model_id("models:/m-0a1b"), logged_model_id("s3://models/churn")
+    ('m-0a1b', None)
+    """
+    return source.removeprefix("models:/") if source and source.startswith("models:/m-") else None
+
+
 def explainer_name(model_name: str) -> str:
     """Registered model of the explainers that belong to a registered model."""
     return f"{model_name}_explainer"
@@ -76,7 +87,7 @@ def register_version(
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
             raise
-    model_id = model_uri.removeprefix("models:/") if model_uri.startswith("models:/m-") else None
+    model_id = logged_model_id(model_uri)
     version = client.create_model_version(
         name, model_uri, run_id, tags=dict(tags or {}), description=description, model_id=model_id
     )
@@ -99,18 +110,19 @@ def versions_of(
 ) -> Iterator[ModelVersion]:
     """All versions of a registered model, for None of all models, the newest first.
 
-    `condition` is a filter of MLflow's besides.
+    `condition` is a filter of MLflow's besides. MLflow's stores can be asked like a client.
     """
     conditions = [condition] if condition else []
     if name is not None:
-        quote = '"' if "'" in name else "'"  # MLflow's filters know no escapes
-        conditions.insert(0, f"name = {quote}{name}{quote}")
+        # MLflow's filters know no escapes; in a pattern, _ is any character.
+        pattern = name.replace("'", "_")
+        conditions.insert(0, f"name = '{name}'" if pattern == name else f"name LIKE '{pattern}'")
     wanted, token = " and ".join(conditions), None
     while True:
         page = client.search_model_versions(
             wanted, max_results=page_size, order_by=["version_number DESC"], page_token=token
         )
-        yield from page
+        yield from (version for version in page if name in (None, version.name))
         token = page.token
         if not token:
             return

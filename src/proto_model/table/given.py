@@ -17,6 +17,8 @@ from proto_model.table.roles import class_labels
 from proto_model.table.split import row_hashes, split_digest
 from proto_model.table.training_data import TrainingData, canonical_frame, feature_of
 
+# What pyarrow says of values of several kinds, of numbers beyond 64 bits and of half characters.
+_UNREADABLE = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeError)
 _NOTE = (
     "Both parts were given by whoever trained the model, so nothing here says that test rows are not among "
     "those that it learned from."
@@ -49,7 +51,9 @@ def given_data(
     columns = [_feature_column(column, X, X_test, len(X)) for column in columns]
     labels = read_columns(pa.table({target: _labels(y, y_test, len(X), len(X_test))}))[0]
     if labels.missing.any():
-        raise DataError("y has missing labels. Leave out these rows.")
+        raise DataError(
+            "y has missing labels, or texts such as 'NA' that count as missing. Leave out these rows."
+        )
     values, target_type = class_labels(labels)
     hashes = row_hashes([*columns, labels])
     is_train = np.arange(len(hashes)) < len(X)
@@ -106,7 +110,7 @@ def _table(X: pd.DataFrame, X_test: pd.DataFrame) -> pa.Table:
     both = pd.concat([X, X_test], ignore_index=True)
     try:
         return pa.Table.from_pandas(both, preserve_index=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+    except _UNREADABLE as error:
         raise DataError(f"X holds values that are no numbers and no texts: {error}") from error
 
 
@@ -140,5 +144,5 @@ def _labels(y: Any, y_test: Any, n_rows: int, n_test: int) -> pa.Array:
     both: NDArray[Any] = np.concatenate(parts)
     try:
         return pa.array(both.tolist(), from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise DataError(f"y holds labels of several kinds: {error}") from error
+    except _UNREADABLE as error:
+        raise DataError(f"y holds labels of several kinds, or none that can be written: {error}") from error

@@ -80,6 +80,48 @@ def test_what_the_registry_holds_is_neither_markup_nor_steers_the_terminal(versi
     assert ("[red]a[/red] \N{REPLACEMENT CHARACTER}[2J" in out) == (arguments[0] == "show")
 
 
+HALF, C1 = '"\\ud800"', '"\\u009b2J"'
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"labels": f"[{HALF}, {C1}]", "records": f"[{HALF}]"},
+        {"config": '{"a": NaN, "b": 1e999}', "hyperparameters": '{"a": NaN}'},
+        {"config": f'{{"a": {HALF}, {HALF}: 1}}', "hyperparameters": f'{{"a": {C1}}}'},
+        {"labels": f"[{C1}]", "published_by": "\x9b2J"},
+        {"event.20261122T081011.000000Z.edited": f'{{"by": {HALF}, "what": {C1}}}'},
+        {"labels": json.dumps(["long" * 1000])},
+    ],
+)
+def test_tags_that_mlflow_takes_and_nobody_can_read_stop_no_command(versions, store, tags):
+    """Others write tags, too: half characters, numbers that JSON does not know, controls of terminals."""
+    client = MlflowClient(store)
+    model = f"tagged_{len(client.search_registered_models())}"
+    client.create_registered_model(model, tags={"deleted.1": f'{{"reason": {HALF}, "by": {C1}}}'})
+    client.create_model_version(model, "file:///nowhere")
+    client.delete_model_version(model, "1")
+    client.create_model_version(model, "file:///nowhere", tags=tags)
+    for arguments in [("list", model), ("show", model), ("history", model), ("list", model, "--deleted")]:
+        for options in [(), ("--json",)]:
+            status, out, err = versions(*arguments, *options)
+            assert (status, err) == (0, "")
+            assert not set(str(out)) & ({"\ud800", "\x1b"} if options else {"\ud800", "\x1b", "\x9b"})
+    status, edited, err = versions("edit", f"{model}/2", "--label", "ok", "--json")
+    assert (status, err) == (0, "")
+    assert "ok" in edited["changes"]["labels"]["after"]
+
+
+def test_json_for_programs_steers_no_terminal(versions, store, capsys):
+    client = MlflowClient(store)
+    number = client.create_model_version("people", "file:///nowhere", description="\x9b2J \u202e é").version
+    assert main(["show", f"people/{number}", "--json", "--tracking-uri", store]) == 0
+    out = capsys.readouterr().out
+    assert json.loads(out)["description"] == "\x9b2J \u202e é"
+    assert "\\u009b2J \\u202e é" in out
+    client.delete_model_version("people", number)
+
+
 def test_an_edit_from_files_and_flags_shows_what_changed(versions, tmp_path):
     (tmp_path / "about.md").write_text("# People\n\nA *forest*.\n")
     (tmp_path / "config.yaml").write_text("threshold: 0.3\nunits: {size: mm}\n")
@@ -119,6 +161,8 @@ def test_an_edit_from_files_and_flags_shows_what_changed(versions, tmp_path):
         (("edit", "people/1"), 2, "Nothing to change was given"),
         (("edit", "people/1", "--label", "x" * 33), 2, "has 33 characters"),
         (("edit", "people/1", "--set", "x"), 2, "KEY=VALUE expected"),
+        (("edit", "people/1", "--set", 'x="\\ud800"'), 2, r"config holds half a character: '\ud800'"),
+        (("edit", "people/1", "--description", "caf\udce9"), 2, "holds control characters: '\\udce9'"),
         (("edit", "people/1", "--set", "x=1", "--set", "x=2"), 2, "sets 'x' twice"),
         (("edit", "people/1", "--config", "/nowhere.yaml"), 2, "Cannot read /nowhere.yaml"),
         (("delete", "people/3", "--yes"), 1, "has the alias champion, so it stays"),
@@ -139,7 +183,7 @@ def test_what_is_wrong_is_told_in_a_sentence(versions, arguments, status, messag
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("content", ["[1, 2]", "a: [", "- {", "\x00", ""])
+@pytest.mark.parametrize("content", ["[1, 2]", "a: [", "- {", "\x00", "", "a: &a [*a]"])
 def test_a_file_that_is_no_object_is_told(versions, tmp_path, content):
     (tmp_path / "config.yaml").write_text(content)
     status, _, err = versions("edit", "people/1", "--config", str(tmp_path / "config.yaml"))

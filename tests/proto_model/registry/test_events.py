@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proto_model.registry import events
-from proto_model.registry.events import MAX_TAG_CHARACTERS, Event, event_tag, events_of, write_event
+from proto_model.registry.events import Event, event_tag, events_of, write_event
+from proto_model.registry.tag_values import MAX_TAG_CHARACTERS
 
 NOON = datetime(2026, 10, 31, 12, 0, 0, 5, tzinfo=UTC)
 

@@ -103,6 +103,18 @@ def test_nothing_appears_if_the_pipeline_cannot_be_taken_over(version):
         model.new_version(fitted(), X, Y == "yes", X_test=X_TEST, y_test=Y_TEST == "yes")
     with pytest.raises(InputError, match="has 33 characters"):
         model.new_version(fitted(), X, Y, X_test=X_TEST, y_test=Y_TEST, tags=["x" * 33])
+    for about, message in (
+        ({"tags": "q3"}, "Labels: 'q3' given, a list of texts expected"),
+        ({"tags": {"team": "x"}}, "a list of texts expected"),
+        ({"tags": [3]}, "a list of texts expected"),
+        ({"records": "s3://lake/a"}, "Records: 's3://lake/a' given"),
+        ({"description": None}, "description: None given"),
+        ({"description": "x" * 5001}, "MLflow keeps 5,000"),
+        ({"alias": "latest"}, "alias='latest' given.*reserved"),
+        ({"alias": "a/b"}, "alias='a/b' given: .*Invalid"),
+    ):
+        with pytest.raises(InputError, match=message):
+            model.new_version(fitted(), X, Y, X_test=X_TEST, y_test=Y_TEST, **about)
     with pytest.raises(InputError, match="takes no 'labels'"):
         model.new_version(fitted(), X, Y, X_test=X_TEST, y_test=Y_TEST, labels=["a"])
     assert len(model.versions()) == 1

@@ -10,6 +10,7 @@ from proto_model.registry.versions import (
     read_aliases,
     register_version,
     version_of_alias,
+    versions_of,
 )
 
 
@@ -43,3 +44,12 @@ def test_aliases_of_a_model_that_does_not_exist_are_an_error_that_names_it(clien
 def test_errors_of_the_registry_are_not_hidden(client):
     with pytest.raises(MlflowException):
         version_of_alias("", CHAMPION, client=client)
+
+
+@pytest.mark.parametrize("name", ["it's", 'q"q', 'it\'s "q"', "100%", "a_b"])
+def test_versions_of_a_model_are_found_whatever_its_name(client, name):
+    for each in (name, "itXs", 'itXs "q"', "aXb"):
+        client.create_registered_model(f"{each} of {name}")
+        client.create_model_version(f"{each} of {name}", "file:///nowhere")
+    wanted = f"{name} of {name}"
+    assert [version.name for version in versions_of(client, wanted, page_size=1)] == [wanted]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -77,11 +78,13 @@ class Edit:
         labels = _without("label", before.labels, [label.strip() for label in self.drop_labels])
         records = _without("record", before.records, [shown_record(one.strip()) for one in self.drop_records])
         return Details(
-            description=before.description if self.description is None else _description(self.description),
-            labels=checked_labels(sorted({*labels, *checked_labels(self.labels)})),
+            description=before.description
+            if self.description is None
+            else checked_description(self.description),
+            labels=tuple(sorted({*labels, *checked_labels(self.labels)})),
             config=_object(CONFIG, before.config, self.config, self.set_config, self.unset_config),
             hyperparameters=self._hyperparameters(before, trained_with),
-            records=checked_records([*records, *self.records]),
+            records=tuple(dict.fromkeys([*records, *checked_records(self.records)])),
         )
 
     def _hyperparameters(self, before: Details, trained_with: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -198,12 +201,15 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:56]} ..."
 
 
-def _description(text: str) -> str:
+def checked_description(text: str) -> str:
+    """A description that MLflow keeps whole; an InputError says why it does not."""
+    if not isinstance(text, str):
+        raise InputError(f"description: {text!r:.80} given, a text expected.")
     if len(text) > MAX_DESCRIPTION:
         raise InputError(
             f"The description has {len(text):,} characters, and MLflow keeps {MAX_DESCRIPTION:,}. Shorten it."
         )
-    bad = sorted({character for character in text if ord(character) < 32 and character not in "\n\r\t"})
+    bad = sorted({one for one in text if unicodedata.category(one) in ("Cc", "Cs") and one not in "\n\r\t"})
     if bad:
         raise InputError(f"The description holds control characters: {listed(bad)}. Leave them out.")
     return own_description(text)
@@ -216,6 +222,8 @@ def _object(
     added: Mapping[str, Any],
     removed: Sequence[str],
 ) -> dict[str, Any]:
+    if whole is None and not added and not removed:
+        return dict(before)
     base = dict(before) if whole is None else checked_object(name, whole)
     both = sorted({*added} & {*removed})
     if both:

@@ -60,6 +60,12 @@ def registered_model(client: MlflowClient, name: str) -> RegisteredModel:
     return model
 
 
+def aliases_of(model: RegisteredModel, version: ModelVersion) -> tuple[str, ...]:
+    """Aliases of a version, from a to z."""
+    own = (alias for alias, number in model.aliases.items() if str(number) == str(version.version))
+    return tuple(sorted(own))
+
+
 def named_version(client: MlflowClient, named: Named) -> ModelVersion | Tombstone:
     """The version that is named, the newest one if only its model is; its tombstone if it was deleted.
 

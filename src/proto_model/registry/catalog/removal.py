@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,20 +14,20 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from proto_model.errors import RegistryError
+from proto_model.errors import ArtifactError, RegistryError
+from proto_model.model.digests import DIGESTS_FILE, read_digests
 from proto_model.registry.catalog.listing import Line, moment
-from proto_model.registry.catalog.naming import living_version, registered_model
+from proto_model.registry.catalog.naming import aliases_of, living_version, registered_model
 from proto_model.registry.catalog.tombstones import Tombstone
 from proto_model.registry.details import Details
 from proto_model.registry.events import current_user, events_of
+from proto_model.registry.model_folder import BUNDLE
 from proto_model.registry.patience import patient
 from proto_model.registry.promotion.journal import explainer_versions
 from proto_model.registry.promotion.moves import turn
-from proto_model.registry.publishing.tags import PUBLISHED_AT
+from proto_model.registry.publishing.tags import MANIFEST_SHA256, PUBLISHED_AT, is_published
 from proto_model.registry.refusals import NotAllowedError
-from proto_model.registry.versions import explainer_name, versions_of, visible
-
-_BUNDLE = "artifacts/bundle"
+from proto_model.registry.versions import explainer_name, logged_model_id, versions_of, visible
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,7 @@ def planned_removal(client: MlflowClient, text: str) -> Removal:
     """What the deletion of the version that a text names would do; an error says that there is none."""
     client = patient(client)
     version = living_version(client, text)
-    aliases = registered_model(client, version.name).aliases
-    own = [alias for alias, number in aliases.items() if str(number) == str(version.version)]
+    own = aliases_of(registered_model(client, version.name), version)
     explainers = _explainers(client, version)
     obstacles = list(_obstacles(Line.of(version, own)))
     for twin in explainers:
@@ -75,7 +73,7 @@ def planned_removal(client: MlflowClient, text: str) -> Removal:
         explainers=tuple(explainers),
         obstacles=tuple(obstacles),
         run_id=version.run_id or None,
-        model_id=_model_id(version),
+        model_id=logged_model_id(version.source),
     )
 
 
@@ -113,16 +111,17 @@ def delete_version(
 def prunable(client: MlflowClient, name: str, keep: int) -> tuple[list[Removal], list[Line]]:
     """What pruning to the newest `keep` versions removes, oldest first, and older ones that it spares."""
     client = patient(client)
-    aliases = registered_model(client, name).aliases
+    model = registered_model(client, name)
     doomed, spared = [], []
     for version in list(versions_of(client, name))[keep:]:
-        own = [alias for alias, number in aliases.items() if str(number) == str(version.version)]
-        line = Line.of(version, own)
+        line = Line.of(version, aliases_of(model, version))
         if any(_obstacles(line)):
             spared.append(line)
         else:
             number = str(version.version)
-            doomed.append(Removal(name, number, (), (), version.run_id or None, _model_id(version)))
+            doomed.append(
+                Removal(name, number, (), (), version.run_id or None, logged_model_id(version.source))
+            )
     return doomed[::-1], spared
 
 
@@ -149,22 +148,19 @@ def prune(
 
 
 def model_digest(client: MlflowClient, version: ModelVersion) -> str | None:
-    """SHA-256 that says which model a version was; None if its files are gone.
+    """SHA-256 that says which model a version was: of the manifest of a published one, else of its bundle.
 
-    Of a published version that of its manifest; else of the lines that `sha256sum` writes of the files of its
-    bundle, sorted by path.
+    None if its files are gone, and of versions up to 0.3.0, whose bundles hold no digest.
     """
-    if manifest := version.tags.get("manifest_sha256"):
-        return manifest
+    if is_published(version):
+        return version.tags.get(MANIFEST_SHA256)
     uri = client.get_model_version_download_uri(version.name, str(version.version))
     try:
         with tempfile.TemporaryDirectory(prefix="proto_model_") as folder:
-            place = Path(mlflow.artifacts.download_artifacts(f"{uri}/{_BUNDLE}", dst_path=folder))
-            files = sorted(path for path in place.rglob("*") if path.is_file())
-            lines = [f"{_sha256(path)}  {path.relative_to(place).as_posix()}\n" for path in files]
-    except (MlflowException, OSError):
+            place = f"{uri}/{(BUNDLE / DIGESTS_FILE).as_posix()}"
+            return read_digests(Path(mlflow.artifacts.download_artifacts(place, dst_path=folder)))[1]
+    except (MlflowException, ArtifactError, OSError):
         return None
-    return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else None
 
 
 def _obstacles(line: Line) -> Iterator[str]:
@@ -186,7 +182,6 @@ def _explainers(client: MlflowClient, version: ModelVersion) -> list[str]:
 
 def _bury(client: MlflowClient, version: ModelVersion, reason: str, explainers: tuple[str, ...]) -> Tombstone:
     """Write a version's tombstone, and delete it."""
-    aliases = registered_model(client, version.name).aliases
     number, details = str(version.version), Details.of(version.description, version.tags)
     stone = Tombstone(
         version=number,
@@ -194,12 +189,12 @@ def _bury(client: MlflowClient, version: ModelVersion, reason: str, explainers: 
         by=current_user(),
         reason=reason,
         run_id=version.run_id or None,
-        model_id=_model_id(version),
+        model_id=logged_model_id(version.source),
         digest=model_digest(client, version),
         variant=version.tags.get("variant"),
         description=details.description,
         labels=details.labels,
-        aliases=tuple(sorted(alias for alias, own in aliases.items() if str(own) == number)),
+        aliases=aliases_of(registered_model(client, version.name), version),
         created=moment(version.creation_timestamp).isoformat(timespec="milliseconds"),
         published_at=version.tags.get(PUBLISHED_AT),
         explainers=explainers,
@@ -211,17 +206,7 @@ def _bury(client: MlflowClient, version: ModelVersion, reason: str, explainers: 
     client.set_registered_model_tag(version.name, stone.key, stone.to_tag())
     try:
         client.delete_model_version(version.name, number)
-    except NotAllowedError:
-        client.delete_registered_model_tag(version.name, stone.key)
+    except (MlflowException, NotAllowedError):
+        client.delete_registered_model_tag(version.name, stone.key)  # somebody else may delete it later
         raise
     return stone
-
-
-def _model_id(version: ModelVersion) -> str | None:
-    source = version.source or ""
-    return source.removeprefix("models:/") if source.startswith("models:/m-") else None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from proto_model.registry.catalog.editing import run_hyperparameters
 from proto_model.registry.catalog.listing import Line, other_tags, with_metrics
-from proto_model.registry.catalog.naming import Named, named_version, registered_model
+from proto_model.registry.catalog.naming import Named, aliases_of, named_version, registered_model
 from proto_model.registry.catalog.tombstones import Tombstone
 from proto_model.registry.cautions import version_cautions
 from proto_model.registry.events import Event, events_of
@@ -69,8 +69,7 @@ def read_sheet(client: MlflowClient, named: Named) -> Sheet | Tombstone:
     version = named_version(client, named)
     if isinstance(version, Tombstone):
         return version
-    aliases = registered_model(client, named.model).aliases
-    own = [alias for alias, number in aliases.items() if str(number) == str(version.version)]
+    own = aliases_of(registered_model(client, named.model), version)
     (line,) = with_metrics(client, [Line.of(version, own)])
     stated = line.details.hyperparameters
     run = visible(client.get_run, line.run_id) if line.run_id else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -18,18 +17,13 @@ from proto_model.registry.catalog.listing import SHOWN_METRICS, Line, other_tags
 from proto_model.registry.catalog.sheet import Sheet, metric_rows
 from proto_model.registry.catalog.tombstones import Tombstone
 from proto_model.registry.publishing.tags import PUBLISHED_BY
+from proto_model.registry.tracking import printable
 from proto_model.training.evaluation.intervals import with_interval
 
 
 def plain(text: object) -> Text:
     """Text of the registry: no markup, and no character that steers a terminal."""
-    shown = "".join(
-        "\N{REPLACEMENT CHARACTER}"
-        if unicodedata.category(one) in ("Cc", "Cf") and one not in "\n\t"
-        else one
-        for one in str(text)
-    )
-    return Text(shown)
+    return Text(printable(str(text)))
 
 
 def lines_table(lines: Sequence[Line], *, with_model: bool = False, sort: str = "") -> Table:

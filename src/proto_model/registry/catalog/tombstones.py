@@ -5,12 +5,11 @@ It is written before the version goes. So it says nothing as long as there is a 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from proto_model.registry.events import MAX_TAG_CHARACTERS
+from proto_model.registry.tag_values import MAX_TAG_CHARACTERS, of_tag_value, to_tag_value
 
 PREFIX = "deleted."
 
@@ -63,10 +62,10 @@ class Tombstone:
         )
         for n_events in range(min(_N_EVENTS, len(self.events)), -1, -1):
             kept = stone.events[len(stone.events) - n_events :]
-            text = json.dumps(_filled(replace(stone, events=kept)), ensure_ascii=False)
+            text = to_tag_value(_filled(replace(stone, events=kept)))
             if len(text) <= MAX_TAG_CHARACTERS:
                 return text
-        return json.dumps(_filled(replace(stone, events=(), labels=(), description="")), ensure_ascii=False)
+        return to_tag_value(_filled(replace(stone, events=(), labels=(), description="")))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON object."""
@@ -76,14 +75,14 @@ class Tombstone:
     def from_tag(cls, version: str, text: str) -> Tombstone:
         """Tombstone that a tag holds; of one that is damaged, the number is left."""
         try:
-            content = json.loads(text)
+            content = of_tag_value(text, dict)
             texts = ("at", "by", "reason", "run_id", "model_id", "digest", "variant", "description")
             known = {name: _text(content.get(name)) for name in (*texts, "created", "published_at")}
             lists = {
                 name: tuple(map(str, content.get(name) or ())) for name in ("labels", "aliases", "explainers")
             }
             events = tuple((*map(str, event),) for event in content.get("events") or () if len(event) == 4)
-        except (ValueError, TypeError, AttributeError, RecursionError):
+        except (TypeError, AttributeError):
             return cls(version, at="", by="")
         plain = {name: known[name] or "" for name in ("at", "by", "reason", "description")}
         return cls(version, **{**known, **plain, **lists, "events": events})  # type: ignore[arg-type]

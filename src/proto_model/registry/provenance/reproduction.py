@@ -25,6 +25,7 @@ from proto_model.registry.publishing.files import contents
 from proto_model.registry.publishing.manifest import STATEMENT_FILE, read_json
 from proto_model.registry.publishing.registered import provenance_of
 from proto_model.registry.settings import TrainingSettings
+from proto_model.registry.versions import versions_of
 
 
 def reproduced(model_uri: str, client: MlflowClient | None = None) -> list[Finding]:
@@ -51,10 +52,9 @@ def reproduced(model_uri: str, client: MlflowClient | None = None) -> list[Findi
         mlflow.set_tracking_uri(uri)
         try:
             again = MlflowClient(uri)
-            name = params["registered_model_name"].replace("'", "''")
-            found = again.search_model_versions(f"name = '{name}' and tags.variant = '{variant}'")
-            now = _bundle(f"models:/{found[0].name}/{found[0].version}", Path(temporary, "now"))
-            inputs = input_differences(statement, _statement(found[0].run_id or "", again))
+            newest = next(versions_of(again, params["registered_model_name"], f"tags.variant = '{variant}'"))
+            now = _bundle(f"models:/{newest.name}/{newest.version}", Path(temporary, "now"))
+            inputs = input_differences(statement, _statement(newest.run_id or "", again))
         finally:
             mlflow.set_tracking_uri(kept)
     because = f" Different were: {', '.join(inputs)}." if inputs else ""

@@ -78,11 +78,12 @@ def contents(folder: Path) -> tuple[dict[str, Content], list[Finding]]:
     """Files of a version's folder, and what may not be there."""
     found: dict[str, Content] = {}
     findings = []
-    for name, path in _walk(folder, ""):
+    for name, path in _walk(folder):
         try:
             found[name] = _content(path)
         except OSError as error:
-            why = "is no plain file" if path.is_symlink() else f"cannot be read ({error.strerror})"
+            is_link = error.errno == errno.ELOOP  # as O_NOFOLLOW has it
+            why = "is no plain file" if is_link else f"cannot be read ({error.strerror})"
             findings.append(Finding("unsafe", name, f"{name!r} {why}."))
     fault = names_fault(found)
     if fault:
@@ -92,10 +93,10 @@ def contents(folder: Path) -> tuple[dict[str, Content], list[Finding]]:
 
 def copied(folder: Path, to: Path) -> Path:
     """Copy of a folder's plain files where nobody else may write; PublicationError if there are others."""
-    for name, path in _walk(folder, ""):
+    for name, path in _walk(folder):
         target = to / name
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             with _opened(path) as file, target.open("xb") as copy:
                 shutil.copyfileobj(file, copy)
         except OSError as error:
@@ -103,14 +104,34 @@ def copied(folder: Path, to: Path) -> Path:
     return to
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
-    """Name and path of all that is in a folder and is no folder itself; links are not followed."""
-    for path in sorted(folder.iterdir()):
-        name = f"{prefix}{path.name}"
-        if stat.S_ISDIR(path.lstat().st_mode):
-            yield from _walk(path, f"{name}/")
-        else:
-            yield name, path
+def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Name and path of all that is in a folder and is no folder itself; links are not followed.
+
+    A folder that cannot be read is given in place of what is in it.
+    """
+    left = [("", folder)]
+    while left:
+        prefix, place = left.pop()
+        try:
+            paths = sorted(place.iterdir())
+        except OSError:
+            if not prefix:
+                raise
+            yield prefix.rstrip("/"), place
+            continue
+        for path in paths:
+            name = f"{prefix}{path.name}"
+            if _is_folder(path):
+                left.append((f"{name}/", path))
+            else:
+                yield name, path
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:  # such as a path that is too long; to open it says so
+        return False
 
 
 @contextmanager

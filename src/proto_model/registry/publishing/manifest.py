@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from proto_model.registry.publishing.files import REGISTERED, Content, names_fault
@@ -89,6 +90,12 @@ class Manifest:
 def sha256(content: bytes) -> str:
     """SHA-256 in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
+
+
+def read_part(path: Path) -> bytes:
+    """Content of a file, of one that is too long for `read_json` the beginning."""
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
 
 
 def read_json(content: bytes, what: str) -> dict[str, Any]:

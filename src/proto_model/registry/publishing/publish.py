@@ -68,26 +68,30 @@ def publish(
     from proto_model.registry.deployed import resolved
     from proto_model.registry.events import current_user
     from proto_model.registry.patience import patient
+    from proto_model.registry.promotion.moves import turn
     from proto_model.registry.publishing import registered
 
     client = patient(client or MlflowClient())
     chosen = resolved(model_uri, client=client)
-    version = client.get_model_version(chosen.name, chosen.version)
-    check_not_published(version)
+    check_not_published(client.get_model_version(chosen.name, chosen.version))
     signer = signing_key(key)
     files, digest = _files(chosen.uri)
-    manifest = Manifest(
-        model=chosen.name,
-        version=chosen.version,
-        published_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        published_by=by or current_user(),
-        files=files,
-        facts=registered.facts_of(version, client) | {"schema_digest": digest},
-    )
-    content = manifest.to_bytes()
-    origin = registered.provenance_of(version.run_id, client) if version.run_id else {}
-    signed = {} if signer is None else _signed(manifest, content, origin, signer)
-    registered.write(version, manifest, content, signed, client)
+    # Whoever edits, deletes or publishes it meanwhile waits, or has done so before the facts are read.
+    with turn(client, chosen.name, f"publish version {chosen.version}"):
+        version = client.get_model_version(chosen.name, chosen.version)
+        check_not_published(version)
+        manifest = Manifest(
+            model=chosen.name,
+            version=chosen.version,
+            published_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            published_by=by or current_user(),
+            files=files,
+            facts=registered.facts_of(version, client) | {"schema_digest": digest},
+        )
+        content = manifest.to_bytes()
+        origin = registered.provenance_of(version.run_id, client) if version.run_id else {}
+        signed = {} if signer is None else _signed(manifest, content, origin, signer)
+        registered.write(version, manifest, content, signed, client)
     return manifest
 
 

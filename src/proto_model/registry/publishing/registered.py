@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
+from mlflow.entities import LifecycleStage
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from proto_model.registry.descriptions import own_description
 from proto_model.registry.details import Details
 from proto_model.registry.publishing.findings import Finding
-from proto_model.registry.publishing.manifest import PROVENANCE, Manifest, sha256
+from proto_model.registry.publishing.manifest import PROVENANCE, Manifest, read_part, sha256
 from proto_model.registry.publishing.tags import (
     MANIFEST_SHA256,
     PUBLICATION_RUN,
@@ -26,7 +27,7 @@ from proto_model.registry.publishing.tags import (
     is_open,
 )
 from proto_model.registry.publishing.verdict import MANIFEST, SIGNATURE, Publication
-from proto_model.registry.versions import found
+from proto_model.registry.versions import found, logged_model_id
 
 FOLDER = "publication"  # of a run's artifacts
 _RUN = re.compile(r"[0-9A-Za-z_-]+")
@@ -35,10 +36,9 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def facts_of(version: ModelVersion, client: MlflowClient) -> dict[str, Any]:
     """What the registry says of a version; but for tags that go on changing, such as where it is deployed."""
-    source = version.source or ""
     details = Details.of(version.description, version.tags)
     facts: dict[str, Any] = {
-        "model_id": source.removeprefix("models:/") if source.startswith("models:/m-") else "",
+        "model_id": logged_model_id(version.source) or "",
         "run_id": version.run_id or "",
         "description": own_description(version.description),
         "tags": {key: value for key, value in version.tags.items() if not is_open(key) and key not in TAGS},
@@ -71,7 +71,9 @@ def facts_of(version: ModelVersion, client: MlflowClient) -> dict[str, Any]:
 
 
 def provenance_of(run_id: str, client: MlflowClient) -> dict[str, bytes]:
-    """Files about where the version of a run comes from."""
+    """Files about where the version of a run comes from; none if the run is gone."""
+    if found(client.get_run, run_id) is None:
+        return {}
     with tempfile.TemporaryDirectory(prefix="proto_model-") as folder:
         return {
             Path(one.path).name: Path(client.download_artifacts(run_id, one.path, folder)).read_bytes()
@@ -95,7 +97,7 @@ def changes(version: ModelVersion, manifest: Manifest, client: MlflowClient) -> 
     for name, before in manifest.facts.items():
         if name not in now:
             continue
-        if isinstance(before, Mapping):
+        if isinstance(before, Mapping) and isinstance(now[name], Mapping):
             for key in sorted(before.keys() | now[name].keys()):
                 if before.get(key) != now[name].get(key):
                     findings.append(_finding(f"{name}.{key}", now[name].get(key), before.get(key)))
@@ -120,7 +122,10 @@ def write(
     client: MlflowClient,
 ) -> None:
     """Keep a publication, with what was signed by name; the version is published when its last tag is set."""
-    run_id = version.run_id or _new_run(version, client)
+    run = found(client.get_run, version.run_id) if version.run_id else None
+    # What is in the trash goes when MLflow empties that.
+    is_kept = run is not None and run.info.lifecycle_stage == LifecycleStage.ACTIVE
+    run_id = version.run_id if version.run_id and is_kept else _new_run(version, client)
     digest = sha256(content)
     with tempfile.TemporaryDirectory(prefix="proto_model-") as folder:
         for name, one in {MANIFEST: content, **signed}.items():
@@ -136,7 +141,7 @@ def write(
 
 
 def _new_run(version: ModelVersion, client: MlflowClient) -> str:
-    """Run for the publication of a version that no run has logged."""
+    """Run for the publication of a version whose own one is gone, or which has none."""
     run = client.create_run("0", run_name=f"publication of {version.name} {version.version}")
     client.set_terminated(run.info.run_id)
     return str(run.info.run_id)
@@ -156,7 +161,7 @@ def read(version: ModelVersion, client: MlflowClient) -> tuple[Publication, list
         try:
             present = {Path(one.path).name for one in client.list_artifacts(run_id, place)}
             manifest, signature = (
-                Path(client.download_artifacts(run_id, f"{place}/{name}", folder)).read_bytes()
+                read_part(Path(client.download_artifacts(run_id, f"{place}/{name}", folder)))
                 if name in present
                 else None
                 for name in (MANIFEST, SIGNATURE)

@@ -3,19 +3,17 @@
 `mlflow server --app-name proto-model-locks`, or `proto-model-locks-auth` to have MLflow's basic-auth as well.
 
 Refused with 403 are: another description or another tag of a published version, another stage, its removal,
-that of its registered model (and another name for it), of its run and of its logged model, and files in place
-of its own, of its manifest or of its signature. Aliases move, and tags of `tags.is_open` change. What is
-changed in the database or in the store of artifacts, past the server, `verify` finds.
+that of its registered model (and another name for it), of its run, of its experiment and of its logged model,
+and files in place of its own, of its manifest or of its signature. Aliases move, and tags of `tags.is_open`
+change. What is changed in the database or in the store of artifacts, past the server, `verify` finds.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterator
-from http import HTTPStatus
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from flask import Flask, Response, request
 from mlflow.entities.model_registry import ModelVersion
@@ -28,14 +26,22 @@ from mlflow.server import app as flask_app
 from mlflow.server.handlers import (
     _get_model_registry_store,
     _get_request_message,
+    _get_tracking_store,
     catch_mlflow_exception,
     get_endpoints,
 )
+from mlflow.utils.uri import validate_path_is_safe
 
 from proto_model.registry.descriptions import own_description
 from proto_model.registry.publishing.registered import FOLDER
-from proto_model.registry.publishing.tags import MANIFEST_SHA256, PUBLICATION_RUN, PUBLISHED_AT, is_open
-from proto_model.registry.versions import found
+from proto_model.registry.publishing.tags import (
+    MANIFEST_SHA256,
+    PUBLICATION_RUN,
+    PUBLISHED_AT,
+    is_open,
+    is_published,
+)
+from proto_model.registry.versions import found, versions_of
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -46,6 +52,8 @@ if TYPE_CHECKING:
 _ARTIFACTS = re.compile(r"/mlflow-artifacts/(?:artifacts|mpu/(?:create|complete|abort))/(?P<path>.+)")
 _MODEL = re.compile(r"m-[0-9a-f]{32}")
 _RUN = re.compile(r"[0-9a-f]{32}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_UPLOAD = "/mlflow/upload-artifact"
 _READS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -76,32 +84,22 @@ def _refuse(version: ModelVersion, what: str) -> None:
     )
 
 
-def _published(filter_string: str) -> ModelVersion | None:
-    """A published version that a filter finds."""
+def _published(condition: str = "", model: str | None = None) -> Iterator[ModelVersion]:
+    """Published versions that a filter finds, of a model or of all."""
     store: Any = _get_model_registry_store()
-    token = None
-    while True:
-        page = store.search_model_versions(filter_string, max_results=1000, page_token=token)
-        published: list[ModelVersion] = [version for version in page if version.tags.get(PUBLISHED_AT)]
-        token = page.token
-        if published or not token:
-            return published[0] if published else None
+    return filter(is_published, versions_of(store, model, condition))
 
 
-def _check(filter_string: str, what: str) -> None:
-    version = _published(filter_string)
-    if version is not None:
+def _check(what: str, condition: str = "", model: str | None = None) -> None:
+    """Refuse it if there is such a version."""
+    for version in _published(condition, model):
         _refuse(version, what)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _version(message: Any) -> ModelVersion | None:
     """The version of a request, if it is published."""
     version = found(_get_model_registry_store().get_model_version, message.name, message.version)
-    return version if version is not None and PUBLISHED_AT in version.tags else None
+    return version if version is not None and is_published(version) else None
 
 
 def _removed(message: Any) -> None:
@@ -126,20 +124,28 @@ def _tagged(message: Any) -> None:
 
 
 def _model_removed(message: Any) -> None:
-    _check(f"name = {_quoted(message.name)}", "the removal of its model is")
+    _check("the removal of its model is", model=message.name)
 
 
 def _model_renamed(message: Any) -> None:
-    _check(f"name = {_quoted(message.name)}", "another name is")
+    _check("another name is", model=message.name)
 
 
 def _logged_model_removed(message: Any) -> None:
-    _check(f"source_path = {_quoted(f'models:/{message.model_id}')}", "the removal of its files is")
+    _check("the removal of its files is", f"source_path = 'models:/{message.model_id}'")
 
 
 def _run_removed(message: Any) -> None:
-    _check(f"run_id = {_quoted(message.run_id)}", "the removal of its run is")
-    _check(f"tags.`{PUBLICATION_RUN}` = {_quoted(message.run_id)}", "the removal of its run is")
+    for name in ("run_id", f"tags.`{PUBLICATION_RUN}`"):
+        _check("the removal of its run is", f"{name} = '{message.run_id}'")
+
+
+def _experiment_removed(message: Any) -> None:
+    for version in _published(f"tags.`{PUBLISHED_AT}` LIKE '%'"):
+        for run_id in filter(None, (version.run_id, version.tags.get(PUBLICATION_RUN))):
+            run = found(_get_tracking_store().get_run, run_id)
+            if run is not None and run.info.experiment_id == message.experiment_id:
+                _refuse(version, "the removal of its experiment is")
 
 
 _CHECKS: dict[type, Callable[[Any], None]] = {
@@ -152,6 +158,7 @@ _CHECKS: dict[type, Callable[[Any], None]] = {
     registry.RenameRegisteredModel: _model_renamed,
     tracking.DeleteLoggedModel: _logged_model_removed,
     tracking.DeleteRun: _run_removed,
+    tracking.DeleteExperiment: _experiment_removed,
 }
 """Requests that may change a published version, and what looks at each."""
 
@@ -176,6 +183,9 @@ def _refuse_changes() -> Response | None:
         for name, value in (request.view_args or {}).items():
             setattr(message, name, value)
         _CHECKS[kind](message)
+    elif request.path.endswith(_UPLOAD):
+        run_id, path = (request.args.get(name, "") for name in ("run_uuid", "path"))
+        _check_parts([run_id, "artifacts", *_parts(path)], request.method)
     elif request.method not in _READS:
         _check_artifacts(request.path, request.method)
     return None
@@ -184,21 +194,29 @@ def _refuse_changes() -> Response | None:
 def _check_artifacts(path: str, method: str) -> None:
     """Raise MlflowException if a request would change the artifacts of a published version."""
     match = _ARTIFACTS.search(path)
-    if match is None:
-        return
-    parts = [part for part in unquote(match["path"]).split("/") if part]
+    if match is not None:
+        _check_parts(_parts(match["path"]), method)
+
+
+def _parts(path: str) -> list[str]:
+    """Folders and file of a path, decoded as often as MLflow does it."""
+    decoded: str = validate_path_is_safe(path)  # type: ignore[no-untyped-call]  # MLflow's
+    return [part for part in decoded.split("/") if part not in ("", ".")]
+
+
+def _check_parts(parts: Sequence[str], method: str) -> None:
     models = [part for part in parts if _MODEL.fullmatch(part)]
     runs = [place for place, part in enumerate(parts) if _RUN.fullmatch(part)]
     for model in models:
-        _check(f"source_path = {_quoted(f'models:/{model}')}", "another file is")
+        _check("another file is", f"source_path = 'models:/{model}'")
     for place in runs:
         inside = parts[place + 2 :]  # after `artifacts`
         if method == "DELETE" and inside[:1] in ([], [FOLDER]):
-            _check(f"tags.`{PUBLICATION_RUN}` = {_quoted(parts[place])}", "the removal of its manifest is")
-        elif inside[:1] == [FOLDER] and len(inside) > 1:
-            _check(f"tags.`{MANIFEST_SHA256}` = {_quoted(inside[1])}", "another manifest is")
+            _check("the removal of its manifest is", f"tags.`{PUBLICATION_RUN}` = '{parts[place]}'")
+        elif inside[:1] == [FOLDER] and _SHA256.fullmatch("".join(inside[1:2])):
+            _check("another manifest is", f"tags.`{MANIFEST_SHA256}` = '{inside[1]}'")
     if method == "DELETE" and not models and not runs:  # of a folder above all of them
-        _check(f"tags.`{PUBLISHED_AT}` LIKE '%'", "the removal of artifacts is")
+        _check("the removal of artifacts is", f"tags.`{PUBLISHED_AT}` LIKE '%'")
 
 
 def _with_artifacts(app: FastAPI) -> FastAPI:
@@ -214,7 +232,7 @@ def _with_artifacts(app: FastAPI) -> FastAPI:
                 await run_in_threadpool(_check_artifacts, received.url.path, received.method)
             except MlflowException as error:
                 content = {"error_code": error.error_code, "message": error.message}
-                return JSONResponse(content, HTTPStatus.FORBIDDEN)
+                return JSONResponse(content, error.get_http_status_code())  # type: ignore[no-untyped-call]
         return await answer(received)
 
     # The last one, which is behind those that ask who it is.

@@ -13,7 +13,7 @@ from typing import Any
 from proto_model.registry.publishing.files import REGISTERED, contents
 from proto_model.registry.publishing.findings import Finding, PublicationError
 from proto_model.registry.publishing.keys import VerifyKey
-from proto_model.registry.publishing.manifest import Manifest, sha256
+from proto_model.registry.publishing.manifest import Manifest, read_part, sha256
 from proto_model.registry.publishing.signature import Signed, verified
 
 MANIFEST, SIGNATURE = "manifest.json", "signature.sigstore.json"
@@ -39,7 +39,7 @@ class Publication:
     def of(cls, folder: Path) -> Publication:
         """That of a folder with the two files."""
         parts = [folder / name for name in (MANIFEST, SIGNATURE)]
-        return cls(*(path.read_bytes() if path.is_file() else None for path in parts))
+        return cls(*(read_part(path) if path.is_file() else None for path in parts))
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import SelectorMixin
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import FeatureUnion, Pipeline
@@ -29,8 +30,17 @@ from sklearn.preprocessing import (
 from sklearn.utils.validation import check_is_fitted
 
 from proto_model.errors import DataError
-from proto_model.forest.expansion import Expansion, Op, Step
+from proto_model.forest.expansion import Expansion, Op
 from proto_model.schema import Feature, ModelSchema
+from proto_model.training.adoption.columns import (
+    UNDEFINED,
+    Column,
+    IsMissing,
+    Levels,
+    Number,
+    is_missing,
+    step_of,
+)
 from proto_model.training.encoding import ExpandingEncoder
 
 __all__ = ["TAKEN", "adopted", "forest_of", "with_known_levels"]
@@ -39,62 +49,7 @@ TAKEN = (
     "ColumnTransformer, FeatureUnion, Pipeline, passthrough, SimpleImputer, OrdinalEncoder, OneHotEncoder, "
     "StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler and feature selection"
 )
-
-
-class _Undefined:
-    """What a pipeline has no answer for: it raises an error."""
-
-
-_UNDEFINED = _Undefined()
 _FORESTS = (RandomForestClassifier, ExtraTreesClassifier)
-
-
-@dataclass(frozen=True)
-class _Number:
-    """A column of numbers on its way to the forest; a missing value becomes `fill`."""
-
-    source: int
-    fill: float = math.nan
-    scaling: tuple[Op, float, float] | None = None
-
-    def step(self) -> Step:
-        if self.scaling is None:
-            return (
-                Step(self.source, Op.IDENTITY)
-                if math.isnan(self.fill)
-                else Step(self.source, Op.FILL, self.fill)
-            )
-        op, first, second = self.scaling
-        rest = () if math.isnan(self.fill) else (self.fill,)
-        return Step(self.source, op, table=(first, second, *rest))
-
-
-@dataclass(frozen=True)
-class _IsMissing:
-    """A column that is 1 where a feature has no value."""
-
-    source: int
-
-    def step(self) -> Step:
-        return Step(self.source, Op.IS_MISSING)
-
-
-@dataclass(frozen=True)
-class _Levels:
-    """A column that is a function of a category: a value per level, of a missing and of an unseen one.
-
-    `refusal` names what raises an error.
-    """
-
-    source: int
-    name: str
-    values: tuple[Any, ...]
-    missing: Any = None
-    unseen: Any = field(default=_UNDEFINED)
-    refusal: str = ""
-
-
-_Column = _Number | _IsMissing | _Levels
 
 
 @dataclass
@@ -105,7 +60,10 @@ class _Trace:
     unseen_as_missing: bool = False
     known: dict[int, set[str]] = field(default_factory=dict)
 
-    def name(self, column: _Column) -> str:
+    def learn(self, column: Column, levels: Iterable[Any]) -> None:
+        self.known.setdefault(column.source, set()).update(one for one in levels if isinstance(one, str))
+
+    def name(self, column: Column) -> str:
         return self.schema.features[column.source].name
 
 
@@ -121,13 +79,19 @@ def forest_of(pipeline: Any) -> Any:
             f"The pipeline ends in a {type(forest).__name__}, and this project serves "
             "RandomForestClassifier and ExtraTreesClassifier."
         )
-    try:
-        check_is_fitted(forest)
-    except ValueError as error:
-        raise DataError("The pipeline is not fitted. Call its fit first.") from error
+    _check_fitted(forest, "The pipeline")
+    if not forest.estimators_:
+        raise DataError("The forest has no trees.")
     if forest.n_outputs_ != 1:
         raise DataError(f"The forest has {forest.n_outputs_} outputs. Fit one pipeline for each of them.")
     return forest
+
+
+def _check_fitted(step: Any, what: str) -> None:
+    try:
+        check_is_fitted(step)
+    except NotFittedError as error:
+        raise DataError(f"{what} is not fitted. Call the fit of the whole pipeline first.") from error
 
 
 def adopted(pipeline: Pipeline, schema: ModelSchema, *, unseen_as_missing: bool = False) -> Pipeline:
@@ -147,8 +111,12 @@ def adopted(pipeline: Pipeline, schema: ModelSchema, *, unseen_as_missing: bool 
             f"The forest takes {forest.n_features_in_} columns, and {len(columns)} were followed to it: "
             "its steps do something that this project cannot take over."
         )
+    steps = [
+        step_of(column, schema.features[column.source], unseen_as_missing=unseen_as_missing)
+        for column in columns
+    ]
     encoder = ExpandingEncoder(schema.to_dict())
-    encoder.expansion_ = Expansion.of([_step(column, trace) for column in columns], schema).arrays()
+    encoder.expansion_ = Expansion.of(steps, schema).arrays()
     return Pipeline([("encode", encoder), ("forest", forest)])
 
 
@@ -169,10 +137,10 @@ def _without_levels(feature: Feature) -> Feature:
     return feature if feature.categories is None else replace(feature, categories=())
 
 
-def _columns(pipeline: Pipeline, trace: _Trace) -> list[_Column]:
+def _columns(pipeline: Pipeline, trace: _Trace) -> list[Column]:
     """Columns that reach the forest."""
-    columns: list[_Column] = [
-        _Number(place) if feature.categories is None else _Levels(place, feature.name, feature.categories)
+    columns: list[Column] = [
+        Number(place) if feature.categories is None else Levels(place, feature.name, feature.categories)
         for place, feature in enumerate(trace.schema.features)
     ]
     for name, step in pipeline.steps[:-1]:
@@ -180,56 +148,7 @@ def _columns(pipeline: Pipeline, trace: _Trace) -> list[_Column]:
     return columns
 
 
-def _step(column: _Column, trace: _Trace) -> Step:
-    if not isinstance(column, _Levels):
-        return column.step()
-    feature = trace.schema.features[column.source]
-    values = [_number(value, column) for value in column.values]
-    missing, unseen = column.missing, column.unseen
-    if missing is not _UNDEFINED:
-        missing = _number(missing, column) if missing is not None else math.nan
-    if unseen is not _UNDEFINED:
-        unseen = _number(unseen, column)
-    if feature.nullable:
-        if missing is _UNDEFINED:
-            raise DataError(
-                f"Column {column.name!r} has missing values, and {column.refusal} raises an error for them. "
-                "Fit it with what it is to do then."
-            )
-        if not (trace.unseen_as_missing or unseen is _UNDEFINED or _same(missing, unseen)):
-            raise DataError(
-                f"Column {column.name!r}: to the pipeline, a category that it has not seen is {unseen:g}, "
-                f"and a missing one is {missing:g}. Servers of this project treat both as missing. Fit it "
-                "with the same for both, or accept that with unseen='missing'."
-            )
-        last = missing
-    else:
-        last = unseen if unseen is not _UNDEFINED else missing
-        if last is _UNDEFINED:
-            raise DataError(
-                f"Column {column.name!r}: {column.refusal} raises an error for categories that it has not "
-                "seen, and servers of this project answer. Fit it with handle_unknown, or have "
-                "them answer as for a missing one with unseen='missing'."
-            )
-    table = (*values, last)
-    if math.isnan(last) and values == list(map(float, range(len(values)))):
-        return Step(column.source, Op.IDENTITY)
-    return Step(column.source, Op.LOOKUP, table=table)
-
-
-def _number(value: Any, column: _Levels) -> float:
-    if isinstance(value, str):
-        raise DataError(
-            f"Column {column.name!r} reaches the forest as text. Fit the pipeline with an encoder before it."
-        )
-    return float(value)
-
-
-def _same(first: float, second: float) -> bool:
-    return first == second or (math.isnan(first) and math.isnan(second))
-
-
-def _followed(step: Any, columns: list[_Column], trace: _Trace, name: str) -> list[_Column]:
+def _followed(step: Any, columns: list[Column], trace: _Trace, name: str) -> list[Column]:
     """Columns that come out of a step."""
     if step is None or isinstance(step, str):
         if step in (None, "passthrough"):
@@ -240,11 +159,13 @@ def _followed(step: Any, columns: list[_Column], trace: _Trace, name: str) -> li
         for inner, part in step.steps:
             columns = _followed(part, columns, trace, f"{name}.{inner}")
         return columns
+    if isinstance(step, ColumnTransformer | FeatureUnion) and step.transformer_weights:
+        raise DataError(f"Step {name!r} weighs its parts, which this project cannot take over.")
+    if isinstance(step, (ColumnTransformer, SelectorMixin, *_FOLLOWED)):
+        _check_fitted(step, f"Step {name!r}")
     if isinstance(step, ColumnTransformer):
         return _branches(step, columns, trace, name)
     if isinstance(step, FeatureUnion):
-        if step.transformer_weights:
-            raise DataError(f"Step {name!r} weighs its parts, which this project cannot take over.")
         parts = [_followed(part, columns, trace, f"{name}.{inner}") for inner, part in step.transformer_list]
         return [column for part in parts for column in part]
     if isinstance(step, FunctionTransformer) and step.func is None:
@@ -260,7 +181,7 @@ def _followed(step: Any, columns: list[_Column], trace: _Trace, name: str) -> li
     )
 
 
-def _branches(step: ColumnTransformer, columns: list[_Column], trace: _Trace, name: str) -> list[_Column]:
+def _branches(step: ColumnTransformer, columns: list[Column], trace: _Trace, name: str) -> list[Column]:
     found = []
     for inner, part, _ in step.transformers_:
         places = step._transformer_to_input_indices[inner]  # names, slices and masks, as numbers
@@ -269,19 +190,19 @@ def _branches(step: ColumnTransformer, columns: list[_Column], trace: _Trace, na
     return found
 
 
-def _imputed(step: SimpleImputer, columns: list[_Column], trace: _Trace, name: str) -> list[_Column]:
-    if not _is_missing(step.missing_values):
+def _imputed(step: SimpleImputer, columns: list[Column], trace: _Trace, name: str) -> list[Column]:
+    if not is_missing(step.missing_values):
         raise DataError(
             f"Step {name!r} fills {step.missing_values!r}. Missing values are NaN or None here: replace them "
             "so before the pipeline."
         )
-    found: list[_Column] = []
+    found: list[Column] = []
     for column, value in zip(columns, step.statistics_.tolist(), strict=True):
-        if _is_missing(value):  # scikit-learn leaves out a column without values
+        if is_missing(value):  # scikit-learn leaves out a column without values
             raise DataError(f"Step {name!r} has no value to fill {trace.name(column)!r} with.")
-        if isinstance(column, _Number):
+        if isinstance(column, Number):
             found.append(replace(column, fill=float(value)) if math.isnan(column.fill) else column)
-        elif isinstance(column, _Levels):
+        elif isinstance(column, Levels):
             filled = {side: _filled(getattr(column, side), value) for side in ("missing", "unseen")}
             values = tuple(_filled(one, value) for one in column.values)
             found.append(replace(column, values=values, **filled))
@@ -289,56 +210,52 @@ def _imputed(step: SimpleImputer, columns: list[_Column], trace: _Trace, name: s
             found.append(column)
     if step.indicator_ is not None:
         for place in step.indicator_.features_:
-            found.append(_IsMissing(_plain_source(columns[place], trace, name)))
+            found.append(IsMissing(_plain_source(columns[place], trace, name)))
     return found
 
 
 def _filled(one: Any, value: Any) -> Any:
-    return value if one is not _UNDEFINED and _is_missing(one) else one
+    return value if one is not UNDEFINED and is_missing(one) else one
 
 
-def _plain_source(column: _Column, trace: _Trace, name: str) -> int:
-    lacks = isinstance(column, _Number) and math.isnan(column.fill)
-    lacks |= isinstance(column, _Levels) and column.missing is None
+def _plain_source(column: Column, trace: _Trace, name: str) -> int:
+    lacks = isinstance(column, Number) and math.isnan(column.fill)
+    lacks |= isinstance(column, Levels) and column.missing is None
     if not lacks:
         raise DataError(f"Step {name!r} asks whether {trace.name(column)!r} is missing after it was filled.")
     return column.source
 
 
-def _ordinal(step: OrdinalEncoder, columns: list[_Column], trace: _Trace, name: str) -> list[_Column]:
-    found: list[_Column] = []
+def _ordinal(step: OrdinalEncoder, columns: list[Column], trace: _Trace, name: str) -> list[Column]:
+    found: list[Column] = []
     rare = getattr(step, "infrequent_categories_", None) or [None] * len(columns)
     for column, levels, infrequent in zip(columns, step.categories_, rare, strict=True):
         texts = _levels(column, trace, step, name, infrequent)
-        trace.known.setdefault(texts.source, set()).update(
-            level for level in levels.tolist() if isinstance(level, str)
-        )
-        known = {level: float(code) for code, level in enumerate(levels.tolist()) if not _is_missing(level)}
-        unseen: Any = math.nan if trace.unseen_as_missing else _UNDEFINED
+        trace.learn(texts, levels.tolist())
+        known = {level: float(code) for code, level in enumerate(levels.tolist()) if not is_missing(level)}
+        unseen: Any = math.nan if trace.unseen_as_missing else UNDEFINED
         if step.handle_unknown == "use_encoded_value":
             unseen = float(step.unknown_value)
-        blank = float(step.encoded_missing_value) if any(map(_is_missing, levels.tolist())) else unseen
+        blank = float(step.encoded_missing_value) if any(map(is_missing, levels.tolist())) else unseen
         found.append(_mapped(texts, known.get, unseen, blank, f"the {type(step).__name__} of step {name!r}"))
     return found
 
 
-def _one_hot(step: OneHotEncoder, columns: list[_Column], trace: _Trace, name: str) -> list[_Column]:
-    found: list[_Column] = []
+def _one_hot(step: OneHotEncoder, columns: list[Column], trace: _Trace, name: str) -> list[Column]:
+    found: list[Column] = []
     rare = step.infrequent_categories_ if step._infrequent_enabled else [None] * len(columns)
     dropped = [None] * len(columns) if step.drop_idx_ is None else step.drop_idx_
     for column, levels, infrequent, left_out in zip(columns, step.categories_, rare, dropped, strict=True):
         texts = _levels(column, trace, step, name, infrequent)
-        trace.known.setdefault(texts.source, set()).update(
-            level for level in levels.tolist() if isinstance(level, str)
-        )
+        trace.learn(texts, levels.tolist())
         is_strict = step.handle_unknown == "error" and not trace.unseen_as_missing
-        unseen: Any = _UNDEFINED if is_strict else 0.0
-        has_blank = any(map(_is_missing, levels.tolist()))
+        unseen: Any = UNDEFINED if is_strict else 0.0
+        has_blank = any(map(is_missing, levels.tolist()))
         known = frozenset(levels.tolist())
         for place, level in enumerate(levels.tolist()):
             if place == left_out:
                 continue
-            is_blank = _is_missing(level)
+            is_blank = is_missing(level)
             own = None if is_blank else level
 
             def value(text: Any, own: Any = own, known: Any = known) -> float | None:
@@ -349,9 +266,9 @@ def _one_hot(step: OneHotEncoder, columns: list[_Column], trace: _Trace, name: s
     return found
 
 
-def _levels(column: _Column, trace: _Trace, step: Any, name: str, infrequent: Any) -> _Levels:
+def _levels(column: Column, trace: _Trace, step: Any, name: str, infrequent: Any) -> Levels:
     """A column of categories that an encoder takes."""
-    if not isinstance(column, _Levels) or any(isinstance(value, float) for value in column.values):
+    if not isinstance(column, Levels) or any(isinstance(value, float) for value in column.values):
         raise DataError(
             f"Step {name!r} encodes {trace.name(column)!r}, which holds numbers. A {type(step).__name__} "
             "can be taken over for columns of text: turn its values into text before the pipeline."
@@ -362,12 +279,12 @@ def _levels(column: _Column, trace: _Trace, step: Any, name: str, infrequent: An
 
 
 def _mapped(
-    column: _Levels, value: Callable[[Any], float | None], unseen: Any, blank: Any, refusal: str
-) -> _Levels:
+    column: Levels, value: Callable[[Any], float | None], unseen: Any, blank: Any, refusal: str
+) -> Levels:
     """A column whose values are replaced by numbers; what `value` does not know is unseen."""
 
     def of(text: Any) -> Any:
-        if text is _UNDEFINED:
+        if text is UNDEFINED:
             return text
         if text is None:
             return blank
@@ -375,35 +292,35 @@ def _mapped(
         return unseen if number is None else number
 
     values = [of(text) for text in column.values]
-    if any(one is _UNDEFINED for one in values):
+    if any(one is UNDEFINED for one in values):
         raise DataError(
             f"Column {column.name!r} of X holds categories that {refusal} has not seen, and raises an error "
             "for. Give the rows that it was fitted on, or fit it with handle_unknown."
         )
     # What an earlier step leaves of an unseen category is unseen to this one, too.
-    other = unseen if column.unseen is _UNDEFINED else of(column.unseen)
+    other = unseen if column.unseen is UNDEFINED else of(column.unseen)
     return replace(column, values=tuple(values), missing=of(column.missing), unseen=other, refusal=refusal)
 
 
 def _scaler(
     parts: Callable[[Any, int], tuple[Op, float, float]],
-) -> Callable[[Any, list[_Column], _Trace, str], list[_Column]]:
+) -> Callable[[Any, list[Column], _Trace, str], list[Column]]:
     """How a scaler is followed; `parts` are the operation and the numbers of a column."""
 
-    def follow(step: Any, columns: list[_Column], trace: _Trace, name: str) -> list[_Column]:
-        found: list[_Column] = []
+    def follow(step: Any, columns: list[Column], trace: _Trace, name: str) -> list[Column]:
+        found: list[Column] = []
         if getattr(step, "clip", False):
             raise DataError(f"Step {name!r} clips, which cannot be taken over. Fit it with clip=False.")
         for place, column in enumerate(columns):
             op, first, second = parts(step, place)
-            if isinstance(column, _Levels) and not any(isinstance(one, str) for one in column.values):
+            if isinstance(column, Levels) and not any(isinstance(one, str) for one in column.values):
                 values = [_apply(op, first, second, one) for one in column.values]
                 missing, unseen = (
-                    one if one is None or one is _UNDEFINED else _apply(op, first, second, one)
+                    one if one is None or one is UNDEFINED else _apply(op, first, second, one)
                     for one in (column.missing, column.unseen)
                 )
                 found.append(replace(column, values=tuple(values), missing=missing, unseen=unseen))
-            elif isinstance(column, _Number) and column.scaling is None:
+            elif isinstance(column, Number) and column.scaling is None:
                 fill = column.fill if math.isnan(column.fill) else _apply(op, first, second, column.fill)
                 found.append(replace(column, fill=fill, scaling=(op, first, second)))
             else:
@@ -425,7 +342,7 @@ def _part(values: Any, place: int, neutral: float) -> float:
     return neutral if values is None else float(values[place])
 
 
-_FOLLOWED: dict[type, Callable[[Any, list[_Column], _Trace, str], list[_Column]]] = {
+_FOLLOWED: dict[type, Callable[[Any, list[Column], _Trace, str], list[Column]]] = {
     SimpleImputer: _imputed,
     OrdinalEncoder: _ordinal,
     OneHotEncoder: _one_hot,
@@ -448,7 +365,3 @@ _FOLLOWED: dict[type, Callable[[Any, list[_Column], _Trace, str], list[_Column]]
         lambda step, place: (Op.SCALED, float(step.scale_[place]), float(step.min_[place]))
     ),
 }
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or value != value

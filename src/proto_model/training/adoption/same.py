@@ -41,15 +41,19 @@ def check_same(
     probes = _probes(parts[0], own, schema)
     n_rows = 0
     for part in (*parts, probes):
-        given = part[names].to_numpy(dtype=np.float64) if as_array else part[names]
-        expected = pipeline.predict_proba(given)
+        where = "rows at thresholds, with missing or with unseen values" if part is probes else "rows"
+        try:
+            expected = pipeline.predict_proba(part[names].to_numpy() if as_array else part[names])
+        except (ValueError, TypeError) as error:
+            raise DataError(f"The pipeline raises an error for {where} of X or X_test: {error}") from error
         found = engine.predict_proba(encode(_canonical(part, schema), schema))
         differs = (expected != found).any(axis=1)
         if differs.any():
-            where = "rows at thresholds, with missing or with unseen values" if part is probes else "rows"
+            narrow = any(kind in (np.float32, np.float16) for kind in part[names].dtypes)
             raise DataError(
                 f"The pipeline cannot be taken over exactly: {differs.sum():,} of {len(part):,} {where} get "
                 f"other probabilities, by up to {np.abs(expected - found).max():.3g}."
+                + (" Servers compute with 64 bits: fit it on X.astype('float64')." if narrow else "")
             )
         n_rows += len(part)
     return Sameness(n_rows, len(probes))

@@ -7,6 +7,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from proto_model.errors import RegistryError
+from proto_model.model.digests import write_digests
 from proto_model.registry.catalog.editing import Edit, edit_version
 from proto_model.registry.catalog.listing import read_tombstones
 from proto_model.registry.catalog.naming import Named, living_version
@@ -90,6 +91,7 @@ def test_a_deletion_that_fails_leaves_the_version_alive(client, model):
     with pytest.raises(MlflowException, match="Permission denied"):
         delete_version(Forbidding(), f"{model}/2")
     assert read_tombstones(client, Named(model)) == []
+    assert "deleted.2" not in client.get_registered_model(model).tags
     assert str(living_version(client, f"{model}/2").version) == "2"
 
 
@@ -98,6 +100,7 @@ def test_run_logged_model_and_files_are_left(client, model, tmp_path):
     logged = client.create_logged_model("1", name="model", source_run_id=run.info.run_id)
     (tmp_path / "artifacts" / "bundle").mkdir(parents=True)
     (tmp_path / "artifacts" / "bundle" / "schema.json").write_bytes(b"{}")
+    write_digests(tmp_path / "artifacts" / "bundle")
     client.log_model_artifacts(logged.model_id, str(tmp_path))
     client.finalize_logged_model(logged.model_id, "READY")
     version = register_version(f"models:/{logged.model_id}", model, run_id=run.info.run_id, client=client)
@@ -113,6 +116,11 @@ def test_run_logged_model_and_files_are_left(client, model, tmp_path):
     )
     assert client.get_run(run.info.run_id).info.lifecycle_stage == "active"
     assert client.list_logged_model_artifacts(logged.model_id)
+
+
+def test_a_publication_that_was_interrupted_gives_no_digest(client, model):
+    client.set_model_version_tag(model, "2", "manifest_sha256", "a" * 64)
+    assert delete_version(client, f"{model}/2")[1].digest is None
 
 
 def test_pruning_keeps_the_newest_and_what_is_in_use(client, model):

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proto_model.registry.catalog.tombstones import Tombstone, tombstones_of
-from proto_model.registry.events import MAX_TAG_CHARACTERS
+from proto_model.registry.tag_values import MAX_TAG_CHARACTERS
 
 FULL = Tombstone(
     version="7",

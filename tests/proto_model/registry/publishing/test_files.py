@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proto_model.registry.publishing import Manifest, PublicationError
-from proto_model.registry.publishing.files import Content, copied, name_fault, names_fault
+from proto_model.registry.publishing.files import Content, contents, copied, name_fault, names_fault
 from proto_model.registry.publishing.manifest import read_json
 
 GOOD_NAMES = st.lists(
@@ -61,6 +61,23 @@ def test_links_are_not_copied(tmp_path):
     (tmp_path / "from" / "c").symlink_to("/etc/passwd")
     with pytest.raises(PublicationError, match="'c' cannot be copied"):
         copied(tmp_path / "from", tmp_path / "other")
+
+
+def test_a_file_that_is_deeper_than_paths_may_be_is_found(tmp_path):
+    places = [os.open(tmp_path, os.O_RDONLY)]
+    try:
+        for _ in range(1100):
+            os.mkdir("deep", dir_fd=places[-1])
+            places.append(os.open("deep", os.O_RDONLY, dir_fd=places.pop()))
+        os.close(os.open("file", os.O_CREAT, dir_fd=places[-1]))
+
+        found, findings = contents(tmp_path)
+
+        assert found == {}
+        assert ["File name too long" in finding.detail for finding in findings] == [True]
+    finally:
+        os.close(places[0])
+        subprocess.run(["rm", "-rf", str(tmp_path / "deep")], check=True)  # shutil calls itself, too
 
 
 def test_importing_it_loads_neither_mlflow_nor_cryptography():

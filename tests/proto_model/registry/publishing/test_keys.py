@@ -1,8 +1,11 @@
 """Key files: who may read and write them, and which keys they may hold."""
 
+import base64
 import datetime
+import json
 import os
 import subprocess
+from dataclasses import replace
 
 import pytest
 from cryptography import x509
@@ -179,6 +182,22 @@ def test_a_certificate_that_is_not_for_signatures_is_refused(tmp_path, folder, p
     publication = published(folder, read_signing_key(pair.private_path, certificates=team.leaf))
 
     verdict = verdict_of(folder, publication, Trust.of(False, [team.authority]).verify_keys())
+    assert [finding.problem for finding in verdict.findings] == ["signature"]
+
+
+def test_a_certificate_of_an_unknown_version_is_refused(tmp_path, folder, pair):
+    team = Team(tmp_path, pair.private.private)
+    publication = published(folder, read_signing_key(pair.private_path, certificates=team.leaf))
+    bundle = json.loads(publication.signature)
+    (one,) = bundle["verificationMaterial"]["x509CertificateChain"]["certificates"]
+    third = bytes([0xA0, 3, 2, 1, 2])
+    raw = base64.b64decode(one["rawBytes"])
+    assert third in raw
+    one["rawBytes"] = base64.b64encode(raw.replace(third, bytes([0xA0, 3, 2, 1, 0x22]))).decode()
+
+    changed = replace(publication, signature=json.dumps(bundle).encode())
+    verdict = verdict_of(folder, changed, Trust.of(False, [team.authority]).verify_keys())
+
     assert [finding.problem for finding in verdict.findings] == ["signature"]
 
 

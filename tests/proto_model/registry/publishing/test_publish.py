@@ -1,28 +1,37 @@
 """Published versions on a real registry: what is kept, and what MLflow's own API changed afterwards."""
 
+import contextlib
+import importlib
 import itertools
 import json
+import sqlite3
 
 import mlflow
 import pytest
 from mlflow import MlflowClient
 
 from proto_model.errors import ArtifactError, RegistryError
+from proto_model.registry.catalog.editing import Edit, edit_version
 from proto_model.registry.mapping import attach_to_version
 from proto_model.registry.promotion.journal import describe
+from proto_model.registry.promotion.lock import lock_name, lock_owner
 from proto_model.registry.publishing import (
+    Manifest,
     PublicationError,
     Trust,
     check_not_published,
     is_published,
     publish,
+    registered,
     trusted,
     verify,
 )
+from proto_model.registry.publishing.manifest import FACTS
 from proto_model.registry.publishing.verdict import Publication
 from proto_model.registry.versions import register_version
 from tests.proto_model.registry.publishing.conftest import FILES
 
+publishing = importlib.import_module("proto_model.registry.publishing.publish")  # also a function's name
 _names = itertools.count()
 
 
@@ -90,6 +99,77 @@ def test_a_version_is_published_once(client, version, pair):
         publish(uri_of(version), key=pair.private, client=client)
     with pytest.raises(RegistryError, match="Make a new version"):
         check_not_published(now(client, version))
+
+
+def while_files_are_read(monkeypatch, do):
+    """Let somebody else do something while a publication reads the files of a version."""
+    read = publishing._files
+
+    def read_meanwhile(uri):
+        monkeypatch.setattr(publishing, "_files", read)
+        do()
+        return read(uri)
+
+    monkeypatch.setattr(publishing, "_files", read_meanwhile)
+
+
+def test_what_is_edited_while_files_are_read_is_published_too(client, version, pair, monkeypatch):
+    name = uri_of(version)
+    while_files_are_read(monkeypatch, lambda: edit_version(client, name, Edit(labels=("q3",))))
+
+    assert publish(name, key=pair.private, client=client).facts["tags"]["labels"] == '["q3"]'
+
+    assert findings(version, pair, client) == []
+
+
+def test_of_two_who_publish_at_once_one_does(client, version, pair, monkeypatch):
+    while_files_are_read(monkeypatch, lambda: publish(uri_of(version), key=pair.private, client=client))
+
+    with pytest.raises(RegistryError, match="was published at"):
+        publish(uri_of(version), client=client)
+
+    assert findings(version, pair, client) == []
+
+
+def test_nobody_edits_between_the_facts_and_the_last_tag(client, version, pair, monkeypatch):
+    owners = []
+
+    def write(*arguments):
+        owners.append(lock_owner(client, lock_name(version.name)))
+
+    monkeypatch.setattr(registered, "write", write)
+    publish(uri_of(version), client=client)
+    assert owners[0].doing == "publish version 1"
+
+
+def test_who_is_killed_while_he_publishes_leaves_a_version_that_can_be_edited_and_published(
+    client, version, pair, monkeypatch
+):
+    def killed(*arguments):
+        if arguments[2] == "published_at":
+            raise KeyboardInterrupt
+        set_tag(*arguments)
+
+    set_tag = client.set_model_version_tag
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "set_model_version_tag", killed)
+        with pytest.raises(KeyboardInterrupt):
+            publish(uri_of(version), key=pair.private, client=client)
+    assert findings(version, pair, client) == [("unpublished", "")]
+    edit_version(client, uri_of(version), Edit(labels=("q3",)))
+    publish(uri_of(version), key=pair.private, client=client)
+    assert findings(version, pair, client) == []
+
+
+@pytest.mark.parametrize("strange", [{}, [], {"a": 1}, None, 3])
+def test_facts_of_another_kind_are_named(client, version, strange):
+    facts = dict.fromkeys(FACTS, strange)
+    manifest = Manifest(version.name, "1", "", "", {}, facts)
+    found = {
+        finding.name.partition(".")[0]
+        for finding in registered.changes(now(client, version), manifest, client)
+    }
+    assert {"description", "run_id", "tags", "metrics"} <= found
 
 
 def test_a_published_version_gets_no_other_mapping(client, version):
@@ -234,6 +314,21 @@ def test_a_version_without_a_run_is_published_too(client, tmp_path, pair):
     assert findings(version, pair, client) == []
     (tmp_path / "model" / "MLmodel").write_text("flavors: {a: {}}\n")
     assert findings(version, pair, client) == [("changed", "MLmodel")]
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_a_publication_is_not_kept_in_a_run_that_was_deleted(client, version, pair, is_gone):
+    client.delete_run(version.run_id)
+    if is_gone:  # as `mlflow gc` leaves it
+        path = mlflow.get_tracking_uri().removeprefix("sqlite:///")
+        with contextlib.closing(sqlite3.connect(path)) as database, database:
+            database.execute("DELETE FROM runs WHERE run_uuid = ?", (version.run_id,))
+
+    publish(uri_of(version), key=pair.private, client=client)
+
+    run_id = now(client, version).tags["publication_run_id"]
+    assert client.get_run(run_id).info.lifecycle_stage == "active"
+    assert findings(version, pair, client) == []
 
 
 def test_a_folder_is_copied_and_examined_there(folder, pair, tmp_path):

@@ -257,3 +257,77 @@ def test_parts_that_do_not_fit_each_other_are_told():
         given_data(train[["age"]], [1, 0, 1], train[["age"]], train["class"], model_name="m", name="m")
     with pytest.raises(DataError, match="classes that y does not have: 'maybe'"):
         given_data(train[["age"]], train["class"], train[["age"]], ["maybe"] * 240, model_name="m", name="m")
+
+
+@pytest.mark.parametrize(
+    ("first", "name"),
+    [
+        (StandardScaler(), "'first'"),
+        (SimpleImputer(), "'first'"),
+        (OneHotEncoder(), "'first'"),
+        (SelectKBest(k=1), "'first'"),
+        (make_column_transformer((StandardScaler(), ["age"])), "'first'"),
+        (Pipeline([("inner", MinMaxScaler())]), "'first.inner'"),
+    ],
+)
+def test_a_step_that_is_not_fitted_is_named(first, name):
+    """The forest alone was fitted, and the pipeline made around it."""
+    train = rows()
+    grown = forest().fit(train[["age", "income"]], train["class"])
+    with pytest.raises(DataError, match=f"Step {name} is not fitted"):
+        taken(Pipeline([("first", first), ("forest", grown)]), ["age", "income"], fit=False)
+
+
+def test_a_forest_without_trees_is_refused():
+    pipeline = make_pipeline("passthrough", forest()).fit(rows()[["age", "income"]], rows()["class"])
+    pipeline[-1].estimators_ = []
+    with pytest.raises(DataError, match="has no trees"):
+        forest_of(pipeline)
+
+
+def test_weights_of_parts_are_refused():
+    weighted = ColumnTransformer([("a", "passthrough", ["age"])], transformer_weights={"a": 2})
+    with pytest.raises(DataError, match="'columntransformer' weighs its parts"):
+        taken(make_pipeline(weighted, forest()), ["age", "income"])
+
+
+def test_a_pipeline_that_was_fitted_on_an_array_of_objects_takes_columns_by_place():
+    train, test = rows(), rows(80, 1)
+    names = ["age", "job"]
+    pipeline = make_pipeline(make_column_transformer((IGNORE, [1]), remainder="passthrough"), forest())
+    pipeline.fit(train[names].to_numpy(), train["class"])
+    data = given_data(train[names], train["class"], test[names], test["class"], model_name="a", name="a")
+    own = adopted(pipeline, data.schema)
+    assert check_same(pipeline, own, data.schema, (train[names], test[names]), as_array=True).n_rows > 320
+
+
+def test_what_32_bits_make_of_numbers_is_refused_with_the_reason():
+    train, test = ((part[["income"]] + 1000).astype("float32") for part in (rows(2000), rows(500, 1)))
+    labels, others = rows(2000)["class"], rows(500, 1)["class"]
+    pipeline = make_pipeline(StandardScaler(), RandomForestClassifier(20, random_state=0)).fit(train, labels)
+    data = given_data(train, labels, test, others, model_name="a", name="a")
+    with pytest.raises(DataError, match=r"fit it on X\.astype\('float64'\)"):
+        check_same(pipeline, adopted(pipeline, data.schema), data.schema, (train, test), as_array=False)
+
+
+def test_an_error_of_the_pipeline_itself_is_told():
+    train, test = rows()[["age"]], rows(80, 1)[["age"]]
+    pipeline = make_pipeline("passthrough", forest()).fit(train, rows()["class"])
+    data = given_data(train, rows()["class"], test, rows(80, 1)["class"], model_name="a", name="a")
+    own = adopted(pipeline, data.schema)
+    with pytest.raises(DataError, match=r"The pipeline raises an error for rows .* infinity"):
+        check_same(pipeline, own, data.schema, (train, test.assign(age=np.inf)), as_array=False)
+
+
+@pytest.mark.parametrize("label", ["\ud800", 2**64, 1j])
+def test_labels_that_nothing_can_write_are_refused(label):
+    y = np.array([label, *rows()["class"][1:]], dtype=object)
+    with pytest.raises(DataError, match="y holds labels"):
+        given_data(rows()[["age"]], y, rows()[["age"]], y, model_name="a", name="a")
+
+
+def test_values_that_nothing_can_write_are_refused():
+    X = rows()[["age"]].assign(far=[2**70, *range(239)], half=pd.Series(["\ud800"] * 240, dtype=object))
+    for name in ("far", "half"):
+        with pytest.raises(DataError, match="X holds values"):
+            given_data(X[[name]], rows()["class"], X[[name]], rows()["class"], model_name="a", name="a")
