@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from proto_model.dictionary import CONTROLS
 from proto_model.errors import DataError
-from proto_model.table import RawTable, Roles, prepare
+from proto_model.table import RawTable, Roles, load_table, prepare
 from proto_model.training.dictionary import Document, coverage_text, described, read_document
 
 SCHEMA = json.loads((Path(__file__).parents[4] / "schemas" / "dictionary.schema.json").read_text())
@@ -176,3 +176,11 @@ def test_the_example_is_a_dictionary_of_the_json_schema():
     example = Path(__file__).parents[4] / "examples" / "breast_cancer" / "columns.yaml"
 
     jsonschema.validate(yaml.safe_load(example.read_text()), SCHEMA)
+
+
+def test_the_example_describes_every_column_of_its_table():
+    example = Path(__file__).parents[4] / "examples" / "breast_cancer" / "columns.yaml"
+
+    found = described(prepare(load_table("breast_cancer")), read_document(example.read_bytes(), example.name))
+
+    assert coverage_text(found.schema) == "The dictionary describes 31 of 31 columns."
