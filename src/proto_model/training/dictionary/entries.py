@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
@@ -31,10 +31,17 @@ def described(data: TrainingData, document: Document) -> TrainingData:
     A DataError lists all that is wrong with the document, with its places.
     """
     schema = data.schema
-    left_out = {column.name for column in data.dropped}
-    entries = _Reader(document, schema, left_out).entries()
+    entries = read_entries(document, schema, [column.name for column in data.dropped])
     dropped = tuple(replace(column, entry=entries.get(column.name, NO_ENTRY)) for column in data.dropped)
     return replace(data, schema=schema.with_dictionary(entries), dropped=dropped)
+
+
+def read_entries(document: Document, schema: ModelSchema, left_out: Iterable[str] = ()) -> dict[str, Entry]:
+    """What a document says, by the names of a schema's columns and of those that are left out of it.
+
+    A DataError lists all that is wrong with the document, with its places.
+    """
+    return _Reader(document, schema, frozenset(left_out)).entries()
 
 
 def coverage_text(schema: ModelSchema) -> str:
@@ -51,10 +58,12 @@ class _Reader:
 
     document: Document
     schema: ModelSchema
-    left_out: set[str]
+    left_out: frozenset[str]
     faults: list[str] = field(default_factory=list)
+    n_faults: int = 0
 
     def entries(self) -> dict[str, Entry]:
+        """All entries, or a DataError with the first faults."""
         content = self.document.content
         if not isinstance(content, dict) or not content:
             raise DataError(
@@ -69,10 +78,10 @@ class _Reader:
             if name in columns:
                 entries[name] = self._entry(name, item, columns[name])
             else:
-                self._note((name,), f"there is no such column{_hint(name, columns)}")
+                self._note((name,), f"there is no such column{self._hint(name, columns)}")
         if self.faults:
-            more = len(self.faults) - MAX_FAULTS
-            told = "\n  ".join(self.faults[:MAX_FAULTS]) + (f"\n  … and {more} more" if more > 0 else "")
+            more = self.n_faults - len(self.faults)
+            told = "\n  ".join(self.faults) + (f"\n  … and {more} more" if more else "")
             raise DataError(f"The dictionary does not fit:\n  {told}")
         return entries
 
@@ -83,7 +92,7 @@ class _Reader:
             self._note((name,), f"{_shown(item)} given, a description or {', '.join(KEYS)} expected")
             return NO_ENTRY
         for key in sorted(item.keys() - set(KEYS)):
-            self._note((name, key), f"not known{_hint(key, KEYS)}. Known are {', '.join(KEYS)}")
+            self._note((name, key), f"not known{self._hint(key, KEYS)}. Known are {', '.join(KEYS)}")
         texts = {
             key: self._text(item.get(key), (name, key), key) for key in ("description", "unit", "author")
         }
@@ -159,18 +168,21 @@ class _Reader:
         return ""
 
     def _note(self, place: Place, message: str) -> None:
-        self.faults.append(f"{self.document.where(place)}: {message}.")
+        self.n_faults += 1
+        if len(self.faults) < MAX_FAULTS:
+            self.faults.append(f"{self.document.where(place)}: {message}.")
+
+    def _hint(self, word: str, known: Iterable[str]) -> str:
+        """What may be meant; only for faults that are told, because to look among many columns takes long."""
+        is_told = len(self.faults) < MAX_FAULTS
+        found = get_close_matches(word[:100], list(known), n=1) if is_told else []
+        return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def _as_feature(schema: ModelSchema) -> Feature:
     """The target as a column whose values are the classes."""
     categories = tuple(map(str, schema.classes)) if schema.target_type == "string" else None
     return Feature(schema.target, schema.target_type, False, categories)
-
-
-def _hint(word: str, known: Iterable[str] | Mapping[str, Any]) -> str:
-    found = get_close_matches(word[:100], list(known), n=1)
-    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def _shown(value: Any) -> str:
