@@ -18,7 +18,7 @@ from proto_model.values import MISSING_MARKERS, SPACES, Rule
 
 MAX_CHARACTERS = {"description": 1000, "unit": 40, "author": 200, "decode": 200}
 KEYS = ("description", "unit", "decode", "author", "protected")
-MAX_FAULTS = 20
+MAX_FAULTS, MAX_FAULT_CHARACTERS = 20, 300  # together, they fit into the description of the failed run
 
 _UNITS = ("double", "long", "string")
 # What a spreadsheet computes, should a text ever stand alone in a cell of one.
@@ -170,7 +170,9 @@ class _Reader:
     def _note(self, place: Place, message: str) -> None:
         self.n_faults += 1
         if len(self.faults) < MAX_FAULTS:
-            self.faults.append(f"{self.document.where(place)}: {message}.")
+            fault = f"{self.document.where(place)}: {message}."
+            too_long = len(fault) > MAX_FAULT_CHARACTERS
+            self.faults.append(f"{fault[: MAX_FAULT_CHARACTERS - 1]}…" if too_long else fault)
 
     def _hint(self, word: str, known: Iterable[str]) -> str:
         """What may be meant; only for faults that are told, because to look among many columns takes long."""

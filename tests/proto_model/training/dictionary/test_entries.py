@@ -5,9 +5,9 @@ from pathlib import Path
 import jsonschema
 import pyarrow as pa
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
 from proto_model.dictionary import CONTROLS
 from proto_model.errors import DataError
@@ -138,8 +138,12 @@ def test_what_is_wrong_is_named_with_its_place(data, text, message):
 def test_all_faults_are_told_at_once_but_not_thousands(data):
     with pytest.raises(DataError, match=r"line 1, a:.*\n.*line 2, b:"):
         told(data, "a: x\nb: y\n")
-    with pytest.raises(DataError, match="… and 80 more"):
-        told(data, "\n".join(f"column {i}: x" for i in range(100)))
+    with pytest.raises(DataError, match="… and 80 more") as caught:
+        told(data, "\n".join(f"column {i}: {{{'x' * 900}: y, {'y' * 900}: z}}" for i in range(100)))
+    assert len(str(caught.value)) < MAX_TAG_VAL_LENGTH  # of the failed run's description
+    with pytest.raises(DataError, match=r"age\.xxx") as caught:
+        told(data, "age: {" + ", ".join(f"{'x' * 900}{i}: y" for i in range(100)) + "}")
+    assert len(str(caught.value)) < MAX_TAG_VAL_LENGTH
 
 
 @given(
@@ -172,10 +176,15 @@ def test_what_is_taken_is_short_clean_and_of_the_json_schema(data, content):
     assert type(found).from_dict(found.to_dict()) == found
 
 
-def test_the_example_is_a_dictionary_of_the_json_schema():
-    example = Path(__file__).parents[4] / "examples" / "breast_cancer" / "columns.yaml"
+def test_the_example_and_that_of_the_documentation_are_of_the_json_schema():
+    root = Path(__file__).parents[4]
+    example = (root / "examples" / "breast_cancer" / "columns.yaml").read_text()
+    section = (root / "docs" / "training.md").read_text().partition("## What the columns mean")[2]
 
-    jsonschema.validate(yaml.safe_load(example.read_text()), SCHEMA)
+    for text in (example, section.partition("```yaml\n")[2].partition("```")[0]):
+        content = read_document(text.encode(), "columns.yaml").content
+        jsonschema.validate(content, SCHEMA)
+        assert len(content) >= 4
 
 
 def test_the_example_describes_every_column_of_its_table():
