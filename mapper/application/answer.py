@@ -13,13 +13,13 @@ from typing import Any
 
 from mapper.application.functions import NotComputableError, Value, spelled
 from mapper.application.mapping import CLASS_SHARE, AnswerField, Field, Mapping
+from mapper.application.wording import Wording
 from mapper.errors import ModelServerAnswerError
 from mapper.mapping.answer import AnswerMapper, TangoResponse
 from mapper.mapping.request import ModelRequest
 from mapper.mapping.schema import Label, class_text
 
 Explained = dict[str, Any]
-READABLE = 5  # values that are named in a sentence
 
 
 class MappedAnswers(AnswerMapper):
@@ -112,6 +112,9 @@ class ExplanationMapper:
     def __init__(self, mapping: Mapping) -> None:
         self._fields = {field.feature: field for field in mapping.fields if field.feature is not None}
         self._words = mapping.words
+        told = {name: inside.entry for name, inside in ((f.name, f) for f in mapping.inside.features)}
+        told |= {field.name: field.outside.entry for field in mapping.fields}
+        self._wording = Wording(told, mapping.target_entry)
         self._own = {name: f"is {expression.source}" for name, expression in mapping.computed.items()}
         self._own |= {name: "is set by the mapping" for name in mapping.constants}
 
@@ -142,7 +145,7 @@ class ExplanationMapper:
                 **rule,
                 "premises": premises,
                 "consequence": consequence,
-                "text": _rule_text(premises, consequence),
+                "text": self._wording.rule(premises, consequence),
             },
             "counterfactuals": changes,
             "feature_importances": importances,
@@ -168,12 +171,11 @@ class ExplanationMapper:
             for change in item["changes"]
         ]
         label = self._label(item["prediction"])
-        parts = [f"{c['feature']} were {_shown(c['to'])} instead of {_shown(c['from'])}" for c in changes]
         rule = item["rule"]
         if rule is not None:
             premises = [self._premise(premise) for premise in rule["premises"]]
             rule = {**rule, "premises": premises, "consequence": self._label(rule["consequence"])}
-        text = f"IF {' AND '.join(parts)} THEN {_shown(label)}"
+        text = self._wording.change(changes, label)
         return {**item, "changes": changes, "prediction": label, "rule": rule, "text": text}
 
     def _unsayable(self, item: Explained) -> tuple[str, ...]:
@@ -233,44 +235,6 @@ def _looked_up(premise: Explained, field: Field) -> Explained:
     if premise.get("or_missing"):
         words += [key for key, value in table.items() if value is None]
     return {**premise, "in": words}
-
-
-def _rule_text(premises: list[Explained], consequence: Label) -> str:
-    if not premises:
-        return f"ALWAYS {_shown(consequence)}"
-    return f"IF {' AND '.join(map(_premise_text, premises))} THEN {_shown(consequence)}"
-
-
-def _premise_text(premise: Explained) -> str:
-    name, missing = premise["feature"], " or missing" if premise.get("or_missing") else ""
-    for key, verb in (("contains", "contains"), ("lacks", "does not contain")):
-        if key in premise:
-            return f"{name} {verb} {_shown(premise[key])}"
-    if "in" in premise:
-        if not premise["in"]:
-            return f"{name} is missing" if missing else f"{name} is none of the known words"
-        if len(premise["in"]) <= READABLE:
-            return f"{name} is {' or '.join(map(_shown, premise['in']))}{missing}"
-    if "in" in premise or "of" in premise:
-        others = premise.get("not_in")
-        if others is not None and len(others) <= READABLE:
-            return f"{name} is {'not ' + ' nor '.join(map(_shown, others)) if others else 'known'}{missing}"
-        count = premise.get("count", len(premise.get("in", ())))
-        known = f" of {premise['of']}" if "of" in premise else ""
-        return f"{name} is one of {count}{known} values{missing}"
-    above, at_most = premise.get("above"), premise.get("at_most")
-    if above is not None and at_most is not None:
-        return f"{_shown(above)} < {name} <= {_shown(at_most)}{missing}"
-    if above is not None:
-        return f"{name} > {_shown(above)}{missing}"
-    return f"{name} is known" if at_most is None else f"{name} <= {_shown(at_most)}{missing}"
-
-
-def _shown(value: Value) -> str:
-    """A value in a sentence; converted numbers have more digits than are of use there."""
-    if isinstance(value, float) and not value.is_integer() and 1e-4 <= abs(value) < 1e6:
-        return spelled(float(f"{value:.6g}"))
-    return "missing" if value is None else spelled(value)
 
 
 def _whole(number: float) -> int | float:

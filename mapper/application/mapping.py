@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as Table
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mapper.application.expression import Expression
 from mapper.mapping.answer import ROW_FIELDS, SHARE
 from mapper.mapping.dates import DATE_TYPES, date_text
+from mapper.mapping.dictionary import NO_ENTRY, Entry
 from mapper.mapping.schema import Feature, Label, ModelSchema, Value, class_text
 
 #: Parts of a prediction that a field of the answer can show.
@@ -131,6 +132,11 @@ class Mapping:
             "classes": list(self.words.values()),
             "features": [_feature_item(feature) for feature in features],
         }
+        told = {feature.name: feature.entry.to_dict() for feature in features if feature.entry != NO_ENTRY}
+        entry = self.target_entry
+        told |= {self.inside.target: entry.to_dict()} if entry != NO_ENTRY else {}
+        content.pop("dictionary", None)
+        content |= {"dictionary": told} if told else {}
         if self.text:
             content["text"] = self.text
         if self.answer is not None:
@@ -142,7 +148,15 @@ class Mapping:
             tuple(self.words.values()),
             features,
             content,
+            entry,
         )
+
+    @property
+    def target_entry(self) -> Entry:
+        """What the dictionary says of the target, without the meanings of classes that get other names."""
+        entry = self.inside.target_entry
+        kept = {text for text, word in self.words.items() if class_text(word) == text}
+        return replace(entry, decode=tuple(pair for pair in entry.decode if pair[0] in kept))
 
     def answer_document(self) -> dict[str, Any]:
         """JSON Schema of a row's answer, where it has fields of its own."""

@@ -95,7 +95,8 @@ class _Reader(Notes):
         if "otherwise" in keys and "lookup" not in keys:
             self.fail(path, "`otherwise` is for a lookup")
         nullable = feature.nullable or "default" in keys
-        outside = replace(feature, name=name, nullable=nullable, text=text)
+        entry = replace(feature.entry, description="") if text else feature.entry
+        outside = replace(feature, name=name, nullable=nullable, text=text, entry=entry)
         field = Field(outside, feature.name)
         if "unit" in keys:
             field = self._converted(field, keys["unit"], feature, path)
@@ -110,6 +111,8 @@ class _Reader(Notes):
         low, high, middle = map(unit.outward, (feature.minimum, feature.maximum, feature.median))
         text = ", ".join(filter(None, (f"in {unit.name}", field.outside.text)))
         outside = replace(field.outside, type="double", text=text, minimum=low, maximum=high, median=middle)
+        # The dictionary's unit and stored values are the model's; those of this field are the client's.
+        outside = replace(outside, entry=replace(outside.entry, unit="", decode=()))
         return replace(field, outside=outside, unit=unit)
 
     def _looked_up(self, field: Field, keys: dict[str, Any], feature: Feature, path: Path) -> Field:
@@ -137,6 +140,7 @@ class _Reader(Notes):
             most_frequent=typical.strip(),
             values="open" if "otherwise" in keys else "closed",
             text=field.outside.text,
+            entry=replace(field.outside.entry, unit="", decode=()),
         )
         lookup = {key.strip(): value for key, value in table.items()}
         return replace(field, outside=outside, lookup=lookup, otherwise=otherwise)

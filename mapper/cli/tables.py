@@ -13,6 +13,7 @@ from mapper.mapping.schema import ModelSchema
 
 MAX_CLASS_COLUMNS = 6
 BAR_CHARACTERS = 24
+MAX_MEANING_CHARACTERS = 100
 
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:
@@ -139,8 +140,21 @@ def schema_table(schema: ModelSchema) -> str:
         [f.name, f.type, "may be missing" if f.nullable else "required", f.seen, str(f.typical)]
         for f in schema.features
     ]
-    table = text_table(["feature", "type", "", "training saw", "typical"], rows)
-    return f"{schema.model_name} predicts {schema.target}: {', '.join(schema.class_texts)}\n\n{table}"
+    head = ["feature", "type", "", "training saw", "typical"]
+    told = [_shortened(" ".join(feature.told)) for feature in schema.features]
+    if any(told):
+        head, rows = [*head, "meaning"], [[*row, text] for row, text in zip(rows, told, strict=True)]
+    target = " ".join([f"{schema.target}: {', '.join(schema.class_texts)}", *_of_target(schema)])
+    return f"{schema.model_name} predicts {target}\n\n{text_table(head, rows)}"
+
+
+def _of_target(schema: ModelSchema) -> list[str]:
+    told = _shortened(" ".join(schema.target_entry.sentences))
+    return [f"({told})"] if told else []
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_MEANING_CHARACTERS else f"{text[: MAX_MEANING_CHARACTERS - 1]}…"
 
 
 def print_json(content: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -16,7 +16,7 @@ from mapper.http.settings import MapperSettings
 from mapper.mapping.answer import ANSWER_FIELDS, ROW_FIELDS
 from mapper.mapping.model import TabularModel
 from mapper.mapping.parameters import PARAMETERS
-from mapper.mapping.schema import Feature
+from mapper.mapping.schema import Feature, ModelSchema
 
 LIMITS = (
     *("max_body_bytes", "max_rows", "body_timeout_s"),
@@ -62,8 +62,7 @@ def docs_page(
 <header><h1>{title}</h1>
 <nav><a href="./">Try it</a> <a href="openapi.json">OpenAPI</a> <a href="v1/schema">Schema</a></nav></header>
 <main>
-<p>Predicts <strong>{escape(schema.target)}</strong>, one of
-{", ".join(f"<code>{escape(text)}</code>" for text in schema.class_texts)}.</p>
+{_predicted(schema)}
 <h2>Routes</h2>
 {_table(("route", "gives"), routes)}
 <h2>Requests</h2>
@@ -89,9 +88,19 @@ its field, and what was expected. A 503 says in <code>Retry-After</code> when to
 """
 
 
-def _features(features: Iterable[Feature]) -> str:
-    head = ("name", "type", "presence", "training saw", "example")
-    return f"<h2>Features</h2>\n{_table(head, map(_feature_row, features))}"
+def _predicted(schema: ModelSchema) -> str:
+    classes = ", ".join(map(_code, schema.class_texts))
+    told = "".join(f" {escape(sentence)}" for sentence in schema.target_entry.sentences)
+    return f"<p>Predicts <strong>{escape(schema.target)}</strong>, one of\n{classes}.{told}</p>"
+
+
+def _features(features: Sequence[Feature]) -> str:
+    head: tuple[str, ...] = ("name", "type", "presence", "training saw", "example")
+    rows: list[tuple[str, ...]] = list(map(_feature_row, features))
+    told = [escape(" ".join(feature.told)) for feature in features]
+    if any(told):
+        head, rows = (*head, "meaning"), [(*row, text) for row, text in zip(rows, told, strict=True)]
+    return f"<h2>Features</h2>\n{_table(head, rows)}"
 
 
 def _properties(form: Form) -> str:
@@ -147,8 +156,7 @@ def _curl(url: str, route: str, body: dict[str, Any]) -> str:
 
 def _feature_row(feature: Feature) -> tuple[str, ...]:
     example = json.dumps(feature.typical, ensure_ascii=False)
-    kind = f"{feature.type}: {feature.text}" if feature.text else feature.type
-    cells = (kind, "may be missing" if feature.nullable else "required", feature.seen, example)
+    cells = (feature.type, "may be missing" if feature.nullable else "required", feature.seen, example)
     return (_code(feature.name), *map(escape, cells))
 
 

@@ -10,6 +10,7 @@ from mapper.application.code import Form
 from mapper.http.problem import PROBLEMS
 from mapper.mapping.answer import ANSWER_FIELDS, LIST_OF_FINDINGS, fields_document
 from mapper.mapping.dates import PATTERNS
+from mapper.mapping.dictionary import NO_ENTRY
 from mapper.mapping.model import TabularModel
 from mapper.mapping.parameters import parameters_for
 from mapper.mapping.schema import Feature, ModelSchema
@@ -54,7 +55,9 @@ def openapi_document(model: TabularModel, takes: str | None, form: Form | None =
             "title": f"{schema.model_name}: {schema.target}",
             "version": str(model.answers.model["version"] or "unversioned"),
             "description": schema.content.get("text")
-            or f"{schema.target}: one of {', '.join(schema.class_texts)}.",
+            or " ".join(
+                [f"{schema.target}: one of {', '.join(schema.class_texts)}.", *schema.target_entry.sentences]
+            ),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": {
@@ -196,6 +199,13 @@ _MISSING = _one_of(MISSING_MARKERS)
 
 
 def _value(feature: Feature) -> dict[str, Any]:
+    """What a feature accepts, and what people are told of it."""
+    entry = feature.entry
+    told = {"x-unit": entry.unit, "x-decode": dict(entry.decode), "x-protected": entry.protected}
+    return _accepted(feature) | {key: part for key, part in told.items() if part}
+
+
+def _accepted(feature: Feature) -> dict[str, Any]:
     """What the rule book accepts for a feature."""
     missing = [{"type": "null"}, {"type": "string", "pattern": _MISSING}] if feature.nullable else []
     if feature.values != "learned":
@@ -208,7 +218,7 @@ def _value(feature: Feature) -> dict[str, Any]:
             "anyOf": [text, {"type": "null"}] if feature.nullable else required,
             "description": " ".join(
                 [
-                    *([f"{feature.text}."] if feature.text else []),
+                    *feature.told,
                     f"Known categories: {known}. Others are treated as unknown, with a warning.",
                 ]
             ),
@@ -223,14 +233,13 @@ def _value(feature: Feature) -> dict[str, Any]:
         plain, description = {"enum": [True, False, 0, 1]}, "Text is read as in CSV."
     return {
         "anyOf": [plain, {"type": "string", "pattern": _trimmed(_TEXTS[feature.type])}, *missing],
-        "description": f"{feature.text}. {description}" if feature.text else description,
+        "description": " ".join([*feature.told, description]),
         "examples": [feature.typical],
     }
 
 
 def _text_value(feature: Feature, missing: list[dict[str, Any]]) -> dict[str, Any]:
     """What the rule book accepts for a date or a text."""
-    own = [f"{feature.text}."] if feature.text else []
     if feature.type == "text":
         plain: list[dict[str, Any]] = [{"type": "string"}]
         if not missing:
@@ -248,7 +257,7 @@ def _text_value(feature: Feature, missing: list[dict[str, Any]]) -> dict[str, An
         known += " A time without an offset is in UTC." if form == "date-time" else ""
     return {
         "anyOf": [*plain, *missing],
-        "description": " ".join([*own, known]),
+        "description": " ".join([*feature.told, known]),
         "examples": [feature.typical],
     }
 
@@ -269,7 +278,9 @@ def _own_value(feature: Feature, missing: list[dict[str, Any]]) -> dict[str, Any
         kind = "integer" if feature.type == "long" else "number"
         plain = [{"type": kind, "minimum": feature.minimum, "maximum": feature.maximum}]
         plain += [{"type": "string", "pattern": _trimmed(_TEXTS[feature.type])}]
-    own = {"description": feature.text} if feature.text else {}
+    # As the mapping has it where the dictionary has nothing to add.
+    text = " ".join(feature.told) if feature.entry != NO_ENTRY else feature.text
+    own = {"description": text} if text else {}
     return {"anyOf": [*plain, *missing], **own, "examples": [feature.typical]}
 
 

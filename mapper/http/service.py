@@ -68,7 +68,8 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 MEDIA_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
-PAGE_FILES = {"/": "index.html", **{f"/page/{name}": name for name in ("app.js", "answer.js", "style.css")}}
+PAGE_PARTS = ("app.js", "answer.js", "words.js", "style.css")
+PAGE_FILES = {"/": "index.html", **{f"/page/{name}": name for name in PAGE_PARTS}}
 
 
 class MapperService:

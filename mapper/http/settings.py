@@ -28,6 +28,7 @@ OPEN = {
         "/v1/schema",
         "/page/app.js",
         "/page/answer.js",
+        "/page/words.js",
         "/page/style.css",
     ),
 }

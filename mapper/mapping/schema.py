@@ -1,7 +1,8 @@
 """The model schema: all that the mapper knows of the model whose requests it checks.
 
 `schema.json` is logged with every model version; its JSON Schema is `schemas/model-schema.schema.json`. The
-model's side has a reader of its own: the two share files, not code.
+model's side has a reader of its own: the two share files, not code. Keys that are not known are passed over,
+since a later 1.x may have more.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from mapper.errors import SchemaError
 from mapper.mapping.dates import DATE_TYPES, date_text, seconds_in
+from mapper.mapping.dictionary import NO_ENTRY, Entry
 
 Label = str | int | float | bool
 Value = str | int | float | bool | None
@@ -39,7 +41,8 @@ class Feature:
     the categories that training saw, `text` features the words that count.
     A `nullable` feature may be left out or null. `values` says what another value is: a warning where the
     range and the categories were learned, a fault where they are closed, nothing special where they are open;
-    `text` is what people are told of it. Both are of fields in an application's own mapping.
+    `text` is what people are told of it. Both are of fields in an application's own mapping. `entry` is what
+    the data dictionary says of the column.
     """
 
     name: str
@@ -53,6 +56,17 @@ class Feature:
     values: str = "learned"
     text: str = ""
     terms: tuple[str, ...] = ()
+    entry: Entry = NO_ENTRY
+
+    @property
+    def label(self) -> str:
+        """Name and unit, for people: `worst radius (mm)`."""
+        return f"{self.name} ({self.entry.unit})" if self.entry.unit else self.name
+
+    @property
+    def told(self) -> list[str]:
+        """What people are told of it, as sentences: the mapping's text, and the dictionary's entry."""
+        return [*([f"{self.text}."] if self.text else []), *self.entry.sentences]
 
     @property
     def takes_numbers(self) -> bool:
@@ -112,6 +126,7 @@ class ModelSchema:
     classes: tuple[Label, ...]
     features: tuple[Feature, ...]
     content: dict[str, Any] = field(repr=False)
+    target_entry: Entry = NO_ENTRY
 
     @property
     def feature_names(self) -> list[str]:
@@ -130,7 +145,10 @@ class ModelSchema:
 
     @property
     def digest(self) -> str:
-        """Sixteen hexadecimal digits, equal for versions with the same kind of rows and classes."""
+        """Sixteen hexadecimal digits, equal for versions with the same kind of rows and classes.
+
+        What people are told does not count.
+        """
         essence = {
             "target_type": self.content["target"]["type"],
             "classes": list(self.classes),
@@ -151,13 +169,16 @@ class ModelSchema:
                 raise SchemaError(f"This release knows the task {', '.join(TASKS)}, not {task!r}. {advice}")
             if not isinstance(content["classes"], list):
                 raise ValueError("classes are not a list")
+            target = content["target"]["name"]
+            entries = _entries(content, target)
             schema = cls(
                 model_name=content["model_name"],
                 task=task,
-                target=content["target"]["name"],
+                target=target,
                 classes=tuple(content["classes"]),
-                features=tuple(_feature(item) for item in content["features"]),
+                features=tuple(_feature(item, entries) for item in content["features"]),
                 content=dict(content),
+                target_entry=entries.get(target, NO_ENTRY),
             )
             _check(schema, content["target"]["type"])
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -246,7 +267,22 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
-def _feature(item: Mapping[str, Any]) -> Feature:
+def _entries(content: Mapping[str, Any], target: str) -> dict[str, Entry]:
+    """What the data dictionary says of columns that the schema has; a ValueError names one that is wrong."""
+    given = content.get("dictionary", {})
+    if not isinstance(given, dict):
+        raise ValueError("dictionary is no object")
+    names = {*(item["name"] for item in content["features"]), target}
+    entries = {}
+    for name in [name for name in given if name in names]:
+        try:
+            entries[name] = Entry.from_dict(given[name])
+        except ValueError as error:
+            raise ValueError(f"{name!r} in the dictionary {error}") from error
+    return entries
+
+
+def _feature(item: Mapping[str, Any], entries: Mapping[str, Entry]) -> Feature:
     """Feature from its JSON object."""
     kind = item["type"]
     if kind not in TYPES or not isinstance(item["name"], str):
@@ -255,7 +291,8 @@ def _feature(item: Mapping[str, Any]) -> Feature:
     for key in ("categories", "terms"):
         if not isinstance(item.get(key, []), list):
             raise ValueError(f"{key} of feature {name!r} are not a list")
-    more = {"values": item.get("values", POLICIES[0]), "text": item.get("text", "")}
+    more: dict[str, Any] = {"values": item.get("values", POLICIES[0]), "text": item.get("text", "")}
+    more["entry"] = entries.get(name, NO_ENTRY)
     if kind == "string":
         most_frequent = item["most_frequent"]
         return Feature(name, kind, nullable, tuple(item["categories"]), most_frequent=most_frequent, **more)

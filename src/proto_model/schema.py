@@ -1,6 +1,7 @@
 """The model schema: what training, serving, the mapper and batch scoring know of a model's data.
 
-It travels as `schema.json`, whose own JSON Schema is `schemas/model-schema.schema.json`.
+It travels as `schema.json`, whose own JSON Schema is `schemas/model-schema.schema.json`. Within a major
+version, later ones only add keys, which readers pass over: 1.1 added the data dictionary.
 """
 
 from __future__ import annotations
@@ -9,16 +10,19 @@ import dataclasses
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from proto_model.dictionary import NO_ENTRY, Entry
 from proto_model.errors import ArtifactError
 
 __all__ = [
     "DATE_TYPES",
+    "DICTIONARY_VERSION",
     "SCHEMA_VERSION",
     "SECONDS_OF",
     "TASKS",
@@ -30,6 +34,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = "1.0"
+DICTIONARY_VERSION = "1.1"
 
 FeatureType = Literal["double", "long", "boolean", "string", "date", "datetime", "text"]
 Label = str | int | float | bool
@@ -103,8 +108,8 @@ class Feature:
 
     @classmethod
     def from_dict(cls, item: dict[str, Any]) -> Feature:
-        """Feature from its JSON object; a TypeError when a key is missing or not known."""
-        values: dict[str, Any] = dict(item)
+        """Feature from its JSON object; a TypeError when a key is missing. Other keys do not count."""
+        values: dict[str, Any] = {key: value for key, value in item.items() if key in _FEATURE_KEYS}
         for key in ("categories", "terms"):
             if values.get(key) is not None:
                 if not isinstance(values[key], list):
@@ -113,6 +118,9 @@ class Feature:
         if values.get("type") in DATE_TYPES:
             values |= {key: _date_code(values[key], values["type"]) for key in _RANGE if key in values}
         return cls(**values)
+
+
+_FEATURE_KEYS = frozenset(one.name for one in dataclasses.fields(Feature))
 
 
 @dataclass(frozen=True)
@@ -133,6 +141,8 @@ class ModelSchema:
         In the order of the training table.
     task : str
         What the model is for, one of `TASKS`.
+    dictionary : tuple of (str, Entry)
+        What people are told of features and target, by their names; not of all, and of none in version 1.0.
     """
 
     model_name: str
@@ -142,6 +152,22 @@ class ModelSchema:
     features: tuple[Feature, ...]
     schema_version: str = SCHEMA_VERSION
     task: str = "classification"
+    dictionary: tuple[tuple[str, Entry], ...] = field(default=(), hash=False)
+
+    @cached_property
+    def _entries(self) -> dict[str, Entry]:
+        return dict(self.dictionary)
+
+    def entry(self, column: str) -> Entry:
+        """What the dictionary says of a feature or the target; an empty entry if it says nothing."""
+        return self._entries.get(column, NO_ENTRY)
+
+    def with_dictionary(self, entries: Mapping[str, Entry]) -> ModelSchema:
+        """The same schema with what a dictionary says of its columns, in their order."""
+        names = (*self.feature_names, self.target)
+        told = tuple((name, entries[name]) for name in names if entries.get(name, NO_ENTRY) != NO_ENTRY)
+        version = DICTIONARY_VERSION if told else SCHEMA_VERSION
+        return dataclasses.replace(self, dictionary=told, schema_version=version)
 
     @cached_property
     def feature_names(self) -> list[str]:
@@ -158,7 +184,8 @@ class ModelSchema:
         """Sixteen hexadecimal digits that two schemas share when they accept the same rows and classes.
 
         Names, types, nullability and classes count; ranges, medians and categories seen do not, because they
-        change with every training table.
+        change with every training table, and neither does what people are told: a server that follows an
+        alias refuses a version of another digest.
         """
         essence = {
             "target_type": self.target_type,
@@ -190,6 +217,12 @@ class ModelSchema:
             "target": {"name": self.target, "type": self.target_type},
             "classes": list(self.classes),
             "features": [feature.to_dict() for feature in self.features],
+            # At the top, where the readers of releases before it passed unknown keys over.
+            **(
+                {"dictionary": {n: entry.to_dict() for n, entry in self.dictionary}}
+                if self.dictionary
+                else {}
+            ),
         }
 
     @classmethod
@@ -199,7 +232,7 @@ class ModelSchema:
             version = content["schema_version"]
             if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
                 raise ArtifactError(
-                    f"schema_version {version} given, this release reads {SCHEMA_VERSION}. "
+                    f"schema_version {version} given, this release reads {SCHEMA_VERSION.split('.')[0]}.x. "
                     "Use the release of this package that wrote the model."
                 )
             task = content.get("task", "classification")
@@ -217,6 +250,7 @@ class ModelSchema:
                 features=features,
                 schema_version=version,
                 task=task,
+                dictionary=_dictionary(content.get("dictionary", {}), content),
             )
             if not isinstance(content["classes"], list):
                 raise ValueError("classes are not a list")
@@ -243,6 +277,20 @@ class ModelSchema:
             return cls.from_dict(content)
         except ArtifactError as error:
             raise ArtifactError(f"{path}: {error}") from error
+
+
+def _dictionary(items: Any, content: Mapping[str, Any]) -> tuple[tuple[str, Entry], ...]:
+    """Entries of the columns that a schema has; a ValueError names one that is wrong."""
+    if not isinstance(items, dict):
+        raise ValueError("dictionary is no object")
+    names = {*(item["name"] for item in content["features"]), content["target"]["name"]}
+    entries = []
+    for name in [name for name in items if name in names]:
+        try:
+            entries.append((name, Entry.from_dict(items[name])))
+        except ValueError as error:
+            raise ValueError(f"{name!r} in the dictionary {error}") from error
+    return tuple(entries)
 
 
 def date_text(code: float, kind: str) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 import mapper
 from mapper import errors as mapper_errors
 from mapper.mapping.file_part import MAX_URL_CHARACTERS, url_complaint
-from proto_model.errors import ArtifactError
+from proto_model.errors import ArtifactError, DataError
 from proto_model.files import FileSettings
 from proto_model.files.transfer.errors import TransferError, UrlError
 from proto_model.files.transfer.guard import is_public, vetted_addresses
@@ -28,6 +28,7 @@ from proto_model.files.transfer.url import PresignedUrl
 from proto_model.model import Bundle
 from proto_model.model.digests import write_digests
 from proto_model.schema import ModelSchema
+from proto_model.training.dictionary import read_document, read_entries
 from proto_model.values import RuleBook
 from tests.fuzz.rows import SCHEMA, is_told
 
@@ -57,6 +58,19 @@ def schema_json(data: bytes) -> None:
         assert ours.feature_names == theirs.feature_names
         assert ours.digest == theirs.digest
         assert ours.probability_columns == [f"probability_{text}" for text in theirs.class_texts]
+
+
+def dictionary(data: bytes) -> None:
+    """A data dictionary, in YAML or JSON; what is taken comes back from `schema.json` on both sides."""
+    try:
+        entries = read_entries(read_document(data, "columns.yaml"), SCHEMA, ["left out"])
+    except DataError as error:
+        is_told(error)
+        return
+    told = SCHEMA.with_dictionary(entries)
+    written = json.loads(json.dumps(told.to_dict()))
+    assert ModelSchema.from_dict(written) == told
+    assert mapper.ModelSchema.from_dict(written).digest == SCHEMA.digest
 
 
 def _has_nan(data: bytes) -> bool:

@@ -112,6 +112,13 @@ TARGETS = {
             + b'"boolean" "string" "task"'
         ),
     ),
+    "dictionary": Target(
+        documents.dictionary,
+        _words(
+            b"x: n: b: c: m: d: t: description: unit: decode: author: protected: true null "
+            b'{ } [ ] , & * ! | > --- ... "\\u001b" "\\ud83d" 0 1.5 a: ? # =1 @ yes %YAML'
+        ),
+    ),
     "date": Target(
         decisions.date,
         _words(b"0001-01-01 9999-12-31 2024-02-29 T t Z z +02:00 -23:59 +0530 :60 00:00 .999999999 , 24:00"),

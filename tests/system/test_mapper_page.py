@@ -29,6 +29,7 @@ from proto_model.serving.http.metrics import Metrics
 from proto_model.serving.http.settings import ServerSettings
 from proto_model.table import RawTable, encode, prepare
 from proto_model.training import make_pipeline
+from proto_model.training.dictionary import Document, described
 from tests.terminal import START_S
 
 CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -50,11 +51,13 @@ pytestmark = [
 
 
 @contextmanager
-def model_server(frame, folder):
+def model_server(frame, folder, dictionary=None):
     """URL of a model server, with a forest fitted on the frame; its schema is `schema.json` in the folder."""
     data = prepare(
         RawTable("table", "table", pa.Table.from_pandas(frame, preserve_index=False)), frame.columns[-1]
     )
+    if dictionary is not None:
+        data = described(data, Document.of(dictionary))
     pipeline = make_pipeline("random_forest", data.schema, 0, n_estimators=10)
     pipeline.fit(data.X_train, data.y_train)
     bundle = folder / "bundle"
@@ -197,6 +200,37 @@ def own_words(tmp_path_factory):
         (coded / "code.json").write_text(json.dumps({"class": "own:Own", "files": ["own.py"]}))
         with mapper(url, mapped) as page, mapper(url, coded, "--allow-mapper-code") as other:
             yield page, other
+
+
+EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+DICTIONARY = {
+    "size": {"description": "How long it is, " + "and so on, " * 30, "unit": "cm"},
+    "sex": {"description": EVIL, "decode": {1: "male", 2: "female"}},
+    "owner": {"decode": {"true": "owns", "false": "rents"}},
+    "job": {"decode": {"clerk": EVIL, "nurse": "at a hospital"}, "unit": EVIL[:40]},
+    "constructor": "A name that objects of JavaScript have",
+    "loan": {"description": "Whether it was granted", "decode": {"y": "granted", "n": "turned down"}},
+}
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """Page of a model with a data dictionary, some of whose texts are HTML."""
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame(
+        {
+            "size": rng.normal(size=300).round(3),
+            "sex": rng.integers(1, 3, 300),
+            "owner": rng.random(300) < 0.5,
+            "job": rng.choice(["clerk", "nurse"], 300),
+            "constructor": rng.normal(size=300).round(3),
+        }
+    )
+    score = frame["size"] + frame["owner"] + (frame["sex"] == 2) + (frame["job"] == "nurse")
+    frame["loan"] = np.where(score > 1.4, "y", "n")
+    folder = tmp_path_factory.mktemp("told")
+    with model_server(frame, folder, DICTIONARY) as url, mapper(url, folder) as page:
+        yield page
 
 
 @pytest.fixture(scope="module")
@@ -718,3 +752,57 @@ def test_the_page_of_one_of_several_models_asks_that_model(session, people_serve
         assert links == [f"{page}/models/b/{name}" for name in ("", "openapi.json", "v1/schema")]
     session.get("about:blank")
     session.get_log("browser")
+
+
+def test_the_form_shows_units_descriptions_and_meanings(browser, told):
+    open_page(browser, told)
+
+    assert texts(browser, "#about") == ["Whether it was granted"]
+    hints = texts(browser, "#fields .field .quiet")
+    assert hints[0].startswith("How long it is, and so on, ")
+    assert len(hints[0]) < 200
+    assert hints[1].startswith(f"{EVIL}; 1: male, 2: female; 1 to 2")
+    assert hints[2] == "owns or rents"
+    assert hints[4].startswith("A name that objects of JavaScript have; ")
+    full = browser.find_element(By.CSS_SELECTOR, "#fields .field .quiet").get_attribute("title")
+    assert len(full) > 300
+    assert [option.text for option in Select(field(browser, "owner")).options] == ["owns", "rents"]
+    choices = browser.execute_script(
+        "const listed = (list) => [...list.options].map((option) => [option.value, option.label]);"
+        "return [...document.querySelectorAll('datalist')].map(listed)"
+    )
+    assert choices == [
+        [["1", "male"], ["2", "female"]],
+        [["clerk", EVIL], ["nurse", "at a hospital"]],
+    ]
+    assert browser.find_elements(By.CSS_SELECTOR, "main img, main script") == []
+    found = "return document.querySelectorAll('[data-name*=\"objects of javascript\"]').length"
+    assert browser.execute_script(found) == 1  # what the filter looks in
+
+
+def test_an_answer_is_told_with_units_and_meanings(browser, told):
+    open_page(browser, told)
+    fill(browser, "size (cm)", "0.1")
+    fill(browser, "sex", "2")
+    Select(field(browser, "owner")).select_by_visible_text("owns")
+    fill(browser, f"job ({EVIL[:40]})", "nurse")
+    press(browser, "Explain")
+
+    assert wait_for(browser, ".verdict strong").text == "y (granted)"
+    wait_for(browser, ".premises li")
+    assert set(texts(browser, ".shares .name")) >= {"y (granted)", "n (turned down)", "size (cm)"}
+    said = " ".join(texts(browser, ".premises li, .changes li"))
+    assert "size (cm)" in said
+    assert not {"owner is yes", "owner is no", "job is nurse"} & set(texts(browser, ".premises li"))
+    assert browser.find_elements(By.CSS_SELECTOR, "main img, main script") == []
+
+
+@pytest.mark.parametrize("width", [360, 800, 1280])
+def test_long_descriptions_fit_at_every_width(browser, told, width):
+    browser.set_window_size(width, 900)
+    for path in ("/", "/docs"):
+        browser.get(f"{told}{path}")
+        wait_for(browser, "#fields .field" if path == "/" else "td")
+        overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert browser.execute_script(overflow) <= 0, path
+    browser.set_window_size(1280, 900)

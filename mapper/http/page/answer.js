@@ -1,4 +1,5 @@
 // The answer: probabilities as bars, the rule, counterfactuals; or the problem that came instead.
+import { value, wording } from "/page/words.js";
 
 export function element(tag, { text, ...attributes } = {}) {
   const made = document.createElement(tag);
@@ -19,39 +20,37 @@ function bar(name, share, strong) {
   return row;
 }
 
-function bars(shares, strongName, limit) {
+function bars(shares, strongName, limit, named = (name) => name) {
   const box = element("div", { class: "shares" });
   const sorted = Object.entries(shares).sort((a, b) => b[1] - a[1]);
-  for (const [name, share] of sorted.slice(0, limit)) box.append(bar(name, share, name === strongName));
+  for (const [name, share] of sorted.slice(0, limit)) box.append(bar(named(name), share, name === strongName));
   const left = sorted.length - limit;
   if (left > 0) box.append(element("p", { class: "quiet", text: `and ${left} more` }));
   return box;
 }
 
-function value(given) {
-  if (given === null) return "(empty)";
-  if (typeof given === "boolean") return given ? "yes" : "no"; // as in the form
-  return typeof given === "number" ? String(Number(given.toPrecision(6))) : String(given);
-}
-
 const READABLE = 5; // values that are named in a sentence
 
-function among({ feature, in: values, not_in: others, count, of }) {
-  if (values && values.length <= READABLE) return `${feature} is ${values.map(value).join(" or ")}`;
-  if (others && others.length <= READABLE) return `${feature} is ${others.length ? `not ${others.map(value).join(" nor ")}` : "known"}`;
-  return `${feature} is one of ${count ?? values.length}${of === undefined ? "" : ` of ${of}`} values`;
+function among({ feature, in: values, not_in: others, count, of }, words) {
+  const name = words.name(feature);
+  const said = (given, between) => given.map((one) => words.word(feature, one)).join(between);
+  if (values && values.length <= READABLE) return `${name} is ${said(values, " or ")}`;
+  if (others && others.length <= READABLE) return `${name} is ${others.length ? `not ${said(others, " nor ")}` : "known"}`;
+  return `${name} is one of ${count ?? values.length}${of === undefined ? "" : ` of ${of}`} values`;
 }
 
-function premise(one) {
+function premise(one, words) {
   const { feature, above, at_most: atMost, or_missing: orMissing, contains, lacks } = one;
-  let text = feature;
-  if (contains !== undefined) return `${feature} contains “${contains}”`;
-  if (lacks !== undefined) return `${feature} does not contain “${lacks}”`;
-  if (one.in?.length === 0 && orMissing) return `${feature} is missing`;
-  if (one.in || one.of !== undefined) text = among(one);
-  else if (above !== undefined && atMost !== undefined) text = `${value(above)} < ${feature} ≤ ${value(atMost)}`;
-  else if (above !== undefined) text = `${feature} > ${value(above)}`;
-  else if (atMost !== undefined) text = `${feature} ≤ ${value(atMost)}`;
+  const name = words.name(feature);
+  let text = name;
+  if (contains !== undefined) return `${name} contains “${contains}”`;
+  if (lacks !== undefined) return `${name} does not contain “${lacks}”`;
+  if (one.in?.length === 0 && orMissing) return `${name} is missing`;
+  const meant = words.between(feature, above, atMost);
+  if (one.in || one.of !== undefined) text = among(one, words);
+  else if (above !== undefined && atMost !== undefined) text = `${value(above)} < ${name} ≤ ${value(atMost)}${meant}`;
+  else if (above !== undefined) text = `${name} > ${value(above)}${meant}`;
+  else if (atMost !== undefined) text = `${name} ≤ ${value(atMost)}${meant}`;
   return orMissing ? `${text}, or missing` : text;
 }
 
@@ -64,44 +63,47 @@ function measures(explanation) {
 }
 
 // With two classes, both are the same number, which is shown once.
-function meaning({ rule, fidelity, class_fidelity: ofClass }) {
-  const tells = `how well a small tree that imitates the model nearby tells ${rule.consequence} from everything else`;
+function meaning({ rule, fidelity, class_fidelity: ofClass }, words) {
+  const name = words.label(rule.consequence);
+  const tells = `how well a small tree that imitates the model nearby tells ${name} from everything else`;
   if (fidelity === null || fidelity === undefined || ofClass === undefined) return "";
   return ofClass === fidelity ? `Fidelity: ${tells}.` : `Class fidelity: ${tells}; fidelity: how well it tells all classes apart.`;
 }
 
-function counterfactual(found) {
+function counterfactual(found, words) {
   const item = element("li");
   const changes = element("ul", { class: "changes" });
   for (const change of found.changes) {
     const line = element("li");
     line.append(
-      element("strong", { text: change.feature }),
-      ` ${value(change.from)} → `,
-      element("strong", { text: value(change.to) }),
-      change.against ? ` (an exception: on average, this leads away from ${found.prediction})` : "",
+      element("strong", { text: words.name(change.feature) }),
+      ` ${words.word(change.feature, change.from)} → `,
+      element("strong", { text: words.word(change.feature, change.to) }),
+      change.against ? ` (an exception: on average, this leads away from ${words.label(found.prediction)})` : "",
     );
     changes.append(line);
   }
   const doubt = found.valid ? "" : ", not confirmed by the model";
-  item.append(changes, element("p", { text: `gives ${found.prediction} (${percent(found.probability)}${doubt})` }));
+  item.append(changes, element("p", { text: `gives ${words.label(found.prediction)} (${percent(found.probability)}${doubt})` }));
   return item;
 }
 
-function explanationParts(explanation, prediction) {
+function explanationParts(explanation, words) {
+  const prediction = words.label(explanation.prediction);
   const parts = [element("h3", { text: "Why" })];
   const rule = element("div", { class: "card" });
   const premises = element("ul", { class: "premises" });
-  for (const one of explanation.rule.premises) premises.append(element("li", { text: premise(one) }));
+  for (const one of explanation.rule.premises) premises.append(element("li", { text: premise(one, words) }));
   rule.append(element("p", { text: "Rows like this one, where" }), premises);
-  rule.append(element("p", { text: `are ${explanation.rule.consequence}.` }));
+  rule.append(element("p", { text: `are ${words.label(explanation.rule.consequence)}.` }));
   rule.append(element("p", { class: "quiet", text: measures(explanation) }));
-  if (meaning(explanation)) rule.append(element("p", { class: "quiet", text: meaning(explanation) }));
+  const told = meaning(explanation, words);
+  if (told) rule.append(element("p", { class: "quiet", text: told }));
   parts.push(explanation.rule.premises.length ? rule : element("p", { text: explanation.rule.text }));
   parts.push(element("h3", { text: "What would change the prediction" }));
   if (explanation.counterfactuals.length) {
     const list = element("ol", { class: "card" });
-    explanation.counterfactuals.forEach((found) => list.append(counterfactual(found)));
+    explanation.counterfactuals.forEach((found) => list.append(counterfactual(found, words)));
     parts.push(list);
   } else if (!explanation.notes.some((note) => /^No (allowed change|counterfactual)/.test(note))) {
     parts.push(element("p", { text: `No change was found that gives anything but ${prediction}.` }));
@@ -111,7 +113,7 @@ function explanationParts(explanation, prediction) {
     parts.push(element("p", { class: "quiet", text: `Held fixed, as sensitive: ${explanation.held_fixed.join(", ")}.` }));
   }
   const important = Object.fromEntries(Object.entries(explanation.feature_importances).filter(([, share]) => share > 0));
-  if (Object.keys(important).length) parts.push(element("h3", { text: "What mattered" }), bars(important, null, 8));
+  if (Object.keys(important).length) parts.push(element("h3", { text: "What mattered" }), bars(important, null, 8, words.name));
   return parts;
 }
 
@@ -145,27 +147,28 @@ function setText(classes) {
   return `Prediction set: ${classes.join(", ")} (${sure})`;
 }
 
-function usualFields(item, schema) {
+function usualFields(item, schema, words) {
   const verdict = element("p", { class: "verdict" });
   const name = schema.target?.name ?? schema.model_name;
-  verdict.append(`${name}: `, element("strong", { text: String(item.prediction) }), ` ${percent(item.probability)}`);
+  verdict.append(`${name}: `, element("strong", { text: words.label(item.prediction) }), ` ${percent(item.probability)}`);
   const parts = [verdict];
   const set = item.prediction_set;
-  if (set) parts.push(element("p", { class: "set", text: setText(set.map(String)) }));
-  return [...parts, bars(item.probabilities ?? { [item.prediction]: item.probability }, String(item.prediction), 12)];
+  if (set) parts.push(element("p", { class: "set", text: setText(set.map(words.label)) }));
+  return [...parts, bars(item.probabilities ?? { [item.prediction]: item.probability }, String(item.prediction), 12, words.label)];
 }
 
 export function showAnswer(place, answer, schema, duration) {
   const item = answer.predictions?.[0] ?? answer;
+  const words = wording(schema);
   const isOwn = schema.answer !== undefined || !isUsual(item);
-  const parts = isOwn ? ownFields(item, schema) : usualFields(item, schema);
+  const parts = isOwn ? ownFields(item, schema) : usualFields(item, schema, words);
   if (answer.warnings?.length) {
     const list = element("ul", { class: "warnings" });
     for (const warning of answer.warnings) list.append(element("li", { text: `${warning.field}: ${warning.message}` }));
     parts.push(list);
   }
   const explanation = Object.values(item).find(isExplanation);
-  if (explanation) parts.push(...explanationParts(explanation, explanation.prediction));
+  if (explanation) parts.push(...explanationParts(explanation, words));
   const version = answer.model?.version ? `, version ${answer.model.version}` : "";
   parts.push(element("p", { class: "quiet", text: `${answer.model?.name ?? schema.model_name}${version}, ${duration.toFixed(0)} ms` }));
   place.replaceChildren(...parts);

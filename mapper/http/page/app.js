@@ -1,5 +1,6 @@
 // The form: built from the model schema, sent as one record.
 import { element, showAnswer, showProblem } from "/page/answer.js";
+import { shortened, wording } from "/page/words.js";
 
 // Where this model's routes are: the page may be one of several, as /models/<name>/.
 const base = location.pathname.replace(/\/$/, "");
@@ -13,6 +14,7 @@ let refused; // what is asked again as soon as there is a token
 let schema;
 let predictOptions; // names of those that need no explanation
 let typical; // a record of typical values
+let words; // what the data dictionary calls columns and values
 
 // The fields of an application's own class, from the JSON Schema of its records.
 function featuresOf({ properties, required = [] }) {
@@ -25,7 +27,10 @@ function featuresOf({ properties, required = [] }) {
 }
 
 function hint(feature) {
-  return [feature.text, range(feature)].filter(Boolean).join("; ");
+  const { description = "" } = words.entryOf(feature.name);
+  // The choices of a truth value show their meanings themselves.
+  const meanings = feature.type === "boolean" ? "" : words.meanings(feature.name);
+  return [feature.text, shortened(description), meanings, range(feature)].filter(Boolean).join("; ");
 }
 
 function isDate(feature) {
@@ -34,7 +39,10 @@ function isDate(feature) {
 
 function range(feature) {
   const missing = feature.nullable ? ", can be empty" : "";
-  if (feature.type === "boolean") return `yes or no${missing}`;
+  if (feature.type === "boolean") {
+    const [yes, no] = [true, false].map((choice) => words.word(feature.name, choice));
+    return `${yes} or ${no}${missing}`;
+  }
   if (feature.type === "string") {
     const count = feature.categories.length;
     if (!count) return `any text${missing}`;
@@ -52,7 +60,7 @@ function control(feature, id) {
     const choices = feature.nullable ? ["", "true", "false"] : ["true", "false"];
     const select = element("select", { id });
     for (const choice of choices) {
-      const text = { "": "(empty)", true: "yes", false: "no" }[choice];
+      const text = choice === "" ? "(empty)" : words.word(feature.name, choice === "true");
       const option = element("option", { value: choice, text });
       option.defaultSelected = choice === String(typical[feature.name]);
       select.append(option);
@@ -61,10 +69,16 @@ function control(feature, id) {
   }
   const input = element("input", { id, autocomplete: "off" });
   input.defaultValue = typical[feature.name] ?? "";
-  if (feature.type === "string") {
+  const isNumber = feature.type === "double" || feature.type === "long";
+  const choices = isNumber ? Object.keys(words.entryOf(feature.name).decode ?? {}) : feature.categories;
+  if (feature.type === "string" || (isNumber && choices.length)) {
     const list = element("datalist", { id: `${id}-list` });
-    for (const category of feature.categories.slice(0, 500)) list.append(element("option", { value: category }));
+    for (const value of choices.slice(0, 500)) {
+      const label = words.meaning(feature.name, value);
+      list.append(element("option", label === undefined ? { value } : { value, label }));
+    }
     input.setAttribute("list", list.id);
+    if (isNumber) input.inputMode = feature.type === "long" ? "numeric" : "decimal";
     return [input, list];
   }
   if (feature.type === "date") input.type = "date";
@@ -80,8 +94,10 @@ function addField(feature, position) {
   const fault = element("span", { id: `${id}-fault`, class: "fault" });
   input.setAttribute("aria-describedby", `${quiet.id} ${fault.id}`);
   const box = element("div", { class: "field" });
-  box.append(element("label", { for: id, text: feature.name }), input, ...more, quiet, fault);
-  box.dataset.name = feature.name.toLowerCase();
+  const { description = "" } = words.entryOf(feature.name);
+  if (description !== shortened(description)) quiet.title = description;
+  box.append(element("label", { for: id, text: words.name(feature.name) }), input, ...more, quiet, fault);
+  box.dataset.name = `${feature.name} ${description}`.toLowerCase();
   fields.append(box);
   readers.set(feature.name, { box, input, fault, read: () => read(feature, input.value) });
 }
@@ -233,12 +249,15 @@ async function start() {
   const responses = await Promise.all(["/v1/schema", "/openapi.json"].map((path) => fetch(base + path)));
   const [found, openapi] = await Promise.all(responses.map((response) => response.json()));
   schema = { ...found, features: found.features ?? featuresOf(found.record) };
+  words = wording(schema);
   const { Record: { examples }, explainRows, predictRows } = openapi.components.schemas;
   [typical] = examples;
   const { parameters } = explainRows.properties;
   predictOptions = new Set(Object.keys(predictRows.properties.parameters.properties));
   document.title = `Try ${schema.model_name}`;
   const target = schema.target ? `: ${schema.target.name}` : "";
+  const about = schema.target && words.entryOf(schema.target.name).description;
+  if (about) document.getElementById("about").textContent = about;
   document.getElementById("title").textContent = `${schema.model_name}${target}`;
   schema.features.forEach(addField);
   Object.entries(parameters.properties).forEach(addOption);

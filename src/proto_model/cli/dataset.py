@@ -1,4 +1,4 @@
-"""The data set of a training: a built-in table, a file, or the answer to a URL."""
+"""The data set of a training, a built-in table, a file, or the answer to a URL; and its dictionary."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from proto_model.cli.paths import located
 from proto_model.errors import DataError
 from proto_model.registry.tracking import is_url, shown_url
 from proto_model.table import BUILT_IN, RawTable, load_table, read_table
+from proto_model.training.dictionary import MAX_BYTES, Document, read_document
 
 _MAX_FILE_BYTES = 4 * 2**30
 _TIMEOUT_S = 600.0
@@ -36,9 +37,31 @@ def load_dataset(dataset: str, folders: Sequence[Path]) -> RawTable:
     return load_table(located(dataset, folders, BUILT_IN))
 
 
+def load_dictionary(source: str, folders: Sequence[Path]) -> Document | None:
+    """Data dictionary behind a path or an http(s) URL, which are as for the data set; None without a source.
+
+    A DataError says that there is none, or that it cannot be read.
+    """
+    if not source:
+        return None
+    if is_url(source):
+        with download(source, max_file_bytes=MAX_BYTES, advice="Shorten the dictionary.") as file:
+            return read_document(file.read(), shown_url(source))
+    path = Path(located(source, folders))
+    try:
+        with path.open("rb") as file:
+            return read_document(file.read(MAX_BYTES + 1), path.name)
+    except OSError as error:
+        raise DataError(f"Cannot read the dictionary {source}: {error.strerror or error}.") from error
+
+
 @contextmanager
 def download(
-    url: str, *, max_file_bytes: int = _MAX_FILE_BYTES, timeout_s: float = _TIMEOUT_S
+    url: str,
+    *,
+    max_file_bytes: int = _MAX_FILE_BYTES,
+    timeout_s: float = _TIMEOUT_S,
+    advice: str = _ADVICE,
 ) -> Iterator[BinaryIO]:
     """Temporary file with what an http(s) URL answers, at its start; gone afterwards.
 
@@ -54,7 +77,7 @@ def download(
                 while chunk := response.read1(2**16):
                     file.write(chunk)
                     if file.tell() > max_file_bytes:
-                        raise DataError(f"{shown} is larger than {max_file_bytes} bytes. {_ADVICE}")
+                        raise DataError(f"{shown} is larger than {max_file_bytes} bytes. {advice}")
                     if time.monotonic() > deadline:
                         raise DataError(f"{shown} took longer than {timeout_s:g} s. {_ADVICE}")
                 if response.length:  # what the server announced and did not send

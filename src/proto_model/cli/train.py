@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     importlib.import_module("skops.io")
     from rich.console import Console
 
-    from proto_model.cli.dataset import load_dataset
+    from proto_model.cli.dataset import load_dataset, load_dictionary
     from proto_model.cli.exit_code import exit_code
     from proto_model.cli.paths import callers_folders
     from proto_model.registry.mapping import located_mapping
@@ -86,7 +86,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if chosen.mapping:
             chosen = dataclasses.replace(chosen, mapping=located_mapping(chosen.mapping, folders))
         with warnings_shown_once(talk):
-            outcome = train(chosen, lambda: load_dataset(chosen.dataset, folders), talk)
+            outcome = train(
+                chosen,
+                lambda: load_dataset(chosen.dataset, folders),
+                talk,
+                lambda: load_dictionary(chosen.dictionary, folders),
+            )
         _print_outcome(outcome, chosen.registered_model_name)
         return 0
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from proto_model.explanation.background import Background, differs
 from proto_model.explanation.interface import Floats, Ints
-from proto_model.explanation.rule import Rule, shown
+from proto_model.explanation.rule import Rule
+from proto_model.explanation.wording import Wording
 
 MAX_BYTES = 10_000
 MAX_IMPORTANCES = 40
@@ -58,8 +59,9 @@ class Counterfactual:
         """Indices of the features that differ from x."""
         return np.flatnonzero(differs(x, self.values))
 
-    def to_dict(self, x: Floats, background: Background) -> dict[str, Any]:
-        """JSON object of the counterfactual of row `x`."""
+    def to_dict(self, x: Floats, background: Background, wording: Wording | None = None) -> dict[str, Any]:
+        """JSON object of the counterfactual of row `x`, whose text is in the words of the data dictionary."""
+        wording = wording or Wording(background.schema)
         names = background.schema.feature_names
         changes = [
             {
@@ -71,7 +73,10 @@ class Counterfactual:
             for j in self.changed(x)
         ]
         label = background.schema.classes[self.prediction]
-        parts = [f"{c['feature']} were {shown(c['to'])} instead of {shown(c['from'])}" for c in changes]
+        parts = [
+            f"{wording.name(column)} were {wording.value(column, to)} instead of {wording.value(column, was)}"
+            for column, was, to in ((c["feature"], c["from"], c["to"]) for c in changes)
+        ]
         return {
             "changes": changes,
             "prediction": label,
@@ -79,7 +84,7 @@ class Counterfactual:
             "valid": self.valid,
             "distance": round(self.distance, 6),
             "rule": None if self.rule is None else self.rule.to_dict(background),
-            "text": f"IF {' AND '.join(parts)} THEN {shown(label)}",
+            "text": f"IF {' AND '.join(parts)} THEN {wording.label(label)}",
         }
 
 
@@ -105,17 +110,30 @@ class Explanation:
 
     def to_dict(self, background: Background) -> dict[str, Any]:
         """JSON object, of at most `MAX_BYTES` bytes: what does not fit is left out, and a note says so."""
+        content = self._content(background, Wording(background.schema))
+        if background.schema.dictionary and _n_bytes(content) > MAX_BYTES:
+            content = self._content(background, Wording(background.schema, is_told=False))
+            content["notes"].append(
+                "Texts have no units and meanings of the data dictionary, to limit the size."
+            )
+        shorter = [
+            [premise.to_dict(background, lists) for premise in self.rule.premises]
+            for lists in ("shorter", "none")
+        ]
+        return _fitted(content, shorter)
+
+    def _content(self, background: Background, wording: Wording) -> dict[str, Any]:
         importances, notes = _importances(self.importances, background.schema.feature_names)
-        content: dict[str, Any] = {
+        return {
             "prediction": background.schema.classes[self.prediction],
             "probability": round(self.probability, 6),
             "rule": {
                 **self.rule.to_dict(background),
-                "text": self.rule.text(background),
+                "text": self.rule.text(background, wording),
                 "precision": round(self.precision, 4),
                 "coverage": round(self.coverage, 4),
             },
-            "counterfactuals": [c.to_dict(self.x, background) for c in self.counterfactuals],
+            "counterfactuals": [c.to_dict(self.x, background, wording) for c in self.counterfactuals],
             "held_fixed": list(self.held[:MAX_HELD]),
             "feature_importances": importances,
             "fidelity": None if self.fidelity is None else round(self.fidelity, 4),
@@ -124,11 +142,6 @@ class Explanation:
             "engine": self.engine,
             "notes": [*self.notes, *notes],
         }
-        shorter = [
-            [premise.to_dict(background, lists) for premise in self.rule.premises]
-            for lists in ("shorter", "none")
-        ]
-        return _fitted(content, shorter)
 
 
 def explain_constant(x: Floats, probabilities: Floats, seed: int, engine: str) -> Explanation:

@@ -14,7 +14,7 @@ from matplotlib.patches import FancyBboxPatch
 
 from proto_model.dates import seconds_in, seconds_of
 from proto_model.explanation.interface import Explainer, Floats
-from proto_model.explanation.rule import shown
+from proto_model.explanation.wording import Wording, shown
 from proto_model.parameters import Parameters
 from proto_model.plotting import ACCENT, GRID, INK, MUTED, SECOND, new_figure, shortened
 from proto_model.schema import DATE_TYPES, SECONDS_OF, Feature, Label, ModelSchema, date_text
@@ -49,16 +49,18 @@ def explanation_figure(
     figure = new_figure(9.5, 1.3 + 0.52 * max(len(names), 1) + 0.2 * len(lines))
     axes = figure.add_subplot()
     features = {feature.name: feature for feature in schema.features}
+    wording = Wording(schema)
     for k, name in enumerate(names):
         steps = [(i, change["to"]) for i, change in changes if change["feature"] == name]
-        _Track(axes, -k, features[name]).draw(premises.get(name), row.get(name), steps)
+        _Track(axes, -k, features[name], wording).draw(premises.get(name), row.get(name), steps)
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(0.6 - max(len(names), 1), 0.75)
-    axes.set_yticks([-k for k in range(len(names))], shortened(names, 36), fontsize=10, color=INK)
+    told = shortened(list(map(wording.name, names)), 36)
+    axes.set_yticks([-k for k in range(len(names))], told, fontsize=10, color=INK)
     axes.tick_params(length=0)
     axes.set_xticks([])
     axes.spines[:].set_visible(False)
-    _write_titles(axes, explanation, title)
+    _write_titles(axes, explanation, wording.label(explanation["prediction"]), title)
     axes.set_xlabel("\n".join(lines), loc="left", fontsize=8.5, color=INK, labelpad=6, linespacing=1.5)
     axes.xaxis.label.set_horizontalalignment("left")
     return figure
@@ -76,9 +78,9 @@ def _lines(explanation: Mapping[str, Any], counterfactuals: list[dict[str, Any]]
     ]
 
 
-def _write_titles(axes: Axes, explanation: Mapping[str, Any], title: str) -> None:
+def _write_titles(axes: Axes, explanation: Mapping[str, Any], prediction: str, title: str) -> None:
     head = f"{title}: " if title else ""
-    head += f"{_text(explanation['prediction'])} ({explanation['probability']:.0%})"
+    head += f"{_short(prediction)} ({explanation['probability']:.0%})"
     rule = explanation["rule"]
     shares = ((rule["precision"], "right"), (rule["coverage"], "of rows"))  # null where not measured
     measured = ", ".join(f"{share:.0%} {what}" for share, what in shares if share is not None)
@@ -115,6 +117,7 @@ class _Track:
     axes: Axes
     y: float
     feature: Feature
+    wording: Wording
 
     @property
     def is_number(self) -> bool:
@@ -152,12 +155,12 @@ class _Track:
             axes.annotate("", xy=(self._place(to), y + lift), xytext=(start, y + lift), arrowprops=arrow)
         if steps:
             end = self._place(steps[0][1])
-            label = ", ".join(f"{_sign(i)} {_text(to)}" for i, to in steps)
+            label = ", ".join(f"{_sign(i)} {self._text(to)}" for i, to in steps)
             align = "left" if end < 0.15 else "right" if end > 0.85 else "center"
             axes.text(end, y + 0.17, label, fontsize=8, color=SECOND, ha=align, va="bottom")
         face = "white" if missing else INK
         axes.plot([start], [y], "o", markersize=8, color=INK, markerfacecolor=face, zorder=5)
-        text = "missing" if missing else _text(self._typed(value))
+        text = "missing" if missing else self._text(self._typed(value))
         axes.text(start, y - BAND, text, fontsize=8, color=INK, ha="center", va="top", fontweight="bold")
 
     def _draw_interval(self, premise: Mapping[str, Any] | None) -> None:
@@ -211,6 +214,9 @@ class _Track:
         seconds = seconds_in(value) if isinstance(value, str) else seconds_of(value)
         return (seconds or 0) / SECONDS_OF[self.feature.type]
 
+    def _text(self, value: Any) -> str:
+        return _short(self.wording.value(self.feature.name, value))
+
     def _shown(self, bound: float) -> str:
         is_date = self.feature.type in DATE_TYPES
         return date_text(bound, self.feature.type) if is_date else shown(bound)
@@ -221,5 +227,5 @@ def _sign(i: int) -> str:
     return f"({i + 1})"
 
 
-def _text(value: Any) -> str:
-    return shortened([shown(value)], 36)[0]
+def _short(text: str) -> str:
+    return shortened([text], 36)[0]

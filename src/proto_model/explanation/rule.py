@@ -10,9 +10,8 @@ import numpy as np
 
 from proto_model.explanation.background import Background, JsonValue
 from proto_model.explanation.interface import Bools, Floats
+from proto_model.explanation.wording import READABLE, Wording, shown
 from proto_model.schema import DATE_TYPES
-
-READABLE = 5  # categories that are named in a sentence
 
 
 @dataclass(frozen=True)
@@ -64,27 +63,30 @@ class Premise:
             sides[code not in (self.codes or ())].append(background.json_value(self.feature, code))
         return sides
 
-    def text(self, background: Background) -> str:
+    def text(self, background: Background, wording: Wording | None = None) -> str:
         """As a person reads it: `29 < age <= 41`, `color is red or blue`, `city is one of 9 of 99 values`."""
-        name = background.schema.feature_names[self.feature]
+        wording = wording or Wording(background.schema)
+        column = background.schema.feature_names[self.feature]
+        name = wording.name(column)
         missing = " or missing" if self.or_missing else ""
         if self.codes is not None:
             names, others = self._names(background)
             if not names:
                 return f"{name} is missing"
             if len(names) <= READABLE:
-                return f"{name} is {' or '.join(map(shown, names))}{missing}"
+                return f"{name} is {' or '.join(wording.values(column, names))}{missing}"
             if not others:
                 return f"{name} is known{missing}"
             if len(others) <= READABLE:
-                return f"{name} is not {' nor '.join(map(shown, others))}{missing}"
+                return f"{name} is not {' nor '.join(wording.values(column, others))}{missing}"
             return f"{name} is one of {len(names)} of {len(names) + len(others)} values{missing}"
         below, above = self.at_most < math.inf, self.above > -math.inf
         low, high = (self._shown_bound(background, bound) for bound in (self.above, self.at_most))
+        meant = wording.between(column, self.above, self.at_most)
         if below and above:
-            return f"{low} < {name} <= {high}{missing}"
+            return f"{low} < {name} <= {high}{meant}{missing}"
         if below or above:
-            return f"{name} {f'<= {high}' if below else f'> {low}'}{missing}"
+            return f"{name} {f'<= {high}' if below else f'> {low}'}{meant}{missing}"
         return f"{name} is known"
 
     def _shown_bound(self, background: Background, bound: float) -> str:
@@ -113,26 +115,10 @@ class Rule:
             "consequence": background.schema.classes[self.consequence],
         }
 
-    def text(self, background: Background) -> str:
+    def text(self, background: Background, wording: Wording | None = None) -> str:
         """`IF worst area > 884 AND ... THEN malignant`; `ALWAYS malignant` without premises."""
-        label = shown(background.schema.classes[self.consequence])
+        wording = wording or Wording(background.schema)
+        label = wording.label(background.schema.classes[self.consequence])
         if not self.premises:
             return f"ALWAYS {label}"
-        return f"IF {' AND '.join(p.text(background) for p in self.premises)} THEN {label}"
-
-
-def shown(value: str | float | bool | None) -> str:
-    """Value in a sentence: JSON's spelling of booleans, `missing`, numbers without a useless `.0`.
-
-    Examples
-    --------
-    >>> [shown(v) for v in (884.0, 0.25, True, None, "red")]
-    ['884', '0.25', 'true', 'missing', 'red']
-    """
-    if value is None:
-        return "missing"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else repr(float(value))
-    return str(value)
+        return f"IF {' AND '.join(p.text(background, wording) for p in self.premises)} THEN {label}"

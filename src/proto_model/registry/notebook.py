@@ -39,6 +39,7 @@ from proto_model.training.adoption import adopted, check_same, forest_of, with_k
 from proto_model.training.background import StoredBackground
 from proto_model.training.calibration import CalibrationChoice
 from proto_model.training.decision import FoundDecision
+from proto_model.training.dictionary import Document, coverage_text, described, read_document
 from proto_model.training.evaluation import Verdict, judge
 
 _VARIANTS = {"RandomForestClassifier": "random_forest", "ExtraTreesClassifier": "extra_trees"}
@@ -52,6 +53,7 @@ class About(TypedDict, total=False):
     config: Mapping[str, Any]
     hyperparameters: Mapping[str, Any]
     records: Sequence[str]
+    dictionary: str | Path | Mapping[str, Any]
     alias: str
     unseen: Literal["missing"]
 
@@ -123,7 +125,8 @@ class Model:
             Rows that it has not learned from: it is judged on them.
         **about
             `description` (Markdown), `tags` (labels of at most 32 characters), `config`, `hyperparameters`
-            (by default those of the forest), `records` (URIs of the data) and `alias`, none by default. With
+            (by default those of the forest), `records` (URIs of the data), `dictionary` (the path of a
+            columns.yaml, or what is in one) and `alias`, none by default. With
             `unseen="missing"`, categories that no row has may be treated as missing, whatever the pipeline
             does with them.
 
@@ -138,8 +141,10 @@ class Model:
         InputError
             If something in `about` is not as it should be.
         """
-        details = _details(about)
+        details, document = _details(about), _document(about)
         offer = _Offer.of(self.name, pipeline, (X, y), (X_test, y_test), about.get("unseen") == "missing")
+        if document is not None:
+            offer = replace(offer, data=described(offer.data, document))
         with warnings_shown_once(Console(stderr=True, emoji=False)):
             number = _logged(offer, details, about, self._client)
         return Version(self.name, number, self._client)
@@ -242,6 +247,18 @@ def _details(about: About) -> Details:
     )
 
 
+def _document(about: About) -> Document | None:
+    """The data dictionary, if the user gives one."""
+    given = about.get("dictionary")
+    if given is None or isinstance(given, Mapping):
+        return None if given is None else Document.of(given)
+    try:
+        return read_document(Path(given).expanduser().read_bytes(), Path(given).name)
+    except (OSError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or "a path or a mapping expected"
+        raise InputError(f"Cannot read the dictionary {given!s:.200}: {reason}.") from error
+
+
 def _logged(offer: _Offer, details: Details, about: About, client: MlflowClient) -> str:
     """Log model, explainer and card in a run of their own, and register the version; its number."""
     data, result = offer.data, offer.result
@@ -266,7 +283,10 @@ def _logged(offer: _Offer, details: Details, about: About, client: MlflowClient)
         record.log_example_explanations(Bundle.load(bundle), data)
         log_cautions(verdict.cautions)
         mlflow.set_tags({"variant": result.variant, "mlflow.note.content": record.note(verdict.card)})
-    show_cautions(verdict.cautions, Console(stderr=True, emoji=False))
+    talk = Console(stderr=True, emoji=False)
+    if data.schema.dictionary:
+        talk.print(coverage_text(data.schema), highlight=False, soft_wrap=True, markup=False)
+    show_cautions(verdict.cautions, talk)
     tags = _tags(offer, verdict, run.info.run_id)
     own = {name: value for name, value in details.to_tags().items() if value is not None}
     version = register_version(

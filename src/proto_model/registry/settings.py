@@ -175,6 +175,11 @@ class TrainingSettings:
         "", str.strip,
         "an application's own words, for the mapper: a mapping.yaml, or path/to/module.py:Class",
     )  # fmt: skip
+    dictionary: str = _setting(
+        "", str.strip,
+        "what columns mean: the path or http(s) URL of a columns.yaml with their description, unit, decode, "
+        "author and protected",
+    )  # fmt: skip
 
     @property
     def roles(self) -> Roles:
@@ -191,8 +196,12 @@ class TrainingSettings:
             name: column_list(value) if isinstance(value, tuple) else str(value)
             for name, value in values.items()
         }
-        dataset = shown_url(self.dataset) if is_url(self.dataset) else self.dataset
         return texts | {
-            "dataset": dataset,
+            "dataset": _without_secrets(self.dataset),
+            "dictionary": _without_secrets(self.dictionary),
             "file_management": str(self.file_management).lower(),
         }
+
+
+def _without_secrets(source: str) -> str:
+    return shown_url(source) if is_url(source) else source

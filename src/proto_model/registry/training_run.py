@@ -30,6 +30,7 @@ from proto_model.training import VARIANTS, SearchResult, leader_board, search_pr
 from proto_model.training.background import StoredBackground
 from proto_model.training.costs import cost_matrix
 from proto_model.training.decision import DecisionSettings, find_decision, with_decisions
+from proto_model.training.dictionary import Document, coverage_text, described
 from proto_model.training.evaluation import judge
 from proto_model.training.leader_board import Standing
 
@@ -73,8 +74,15 @@ class _Task:
         return self.bundles / variant / "bundle"
 
 
-def train(settings: TrainingSettings, load: Callable[[], RawTable], console: Console) -> TrainingOutcome:
+def train(
+    settings: TrainingSettings,
+    load: Callable[[], RawTable],
+    console: Console,
+    load_dictionary: Callable[[], Document | None] = lambda: None,
+) -> TrainingOutcome:
     """Train, evaluate, log and register every variant; `load` reads the data set that the settings name.
+
+    `load_dictionary` reads the data dictionary, if they name one.
 
     Uses the tracking server that MLflow's environment variables name; under `mlflow run`, the run that it has
     begun. Nothing is registered unless all variants are done. A ProtoModelError says that the server or the
@@ -96,6 +104,8 @@ def train(settings: TrainingSettings, load: Callable[[], RawTable], console: Con
                 settings.registered_model_name,
                 settings.roles,
             )
+            document = load_dictionary()
+            data = data if document is None else described(data, document)
             cost_matrix(settings.costs, data.schema, [1] * len(data.schema.classes))
             mapping = checked_mapping(settings, data.schema, Path(bundles, "mapping"))
         except ProtoModelError as error:
@@ -133,6 +143,7 @@ def _announce(data: TrainingData, console: Console) -> None:
     if data.n_unlabelled:
         lines.append(f"  left out: {data.n_unlabelled:,} rows without a {data.schema.target!r}")
     lines += [f"  dropped column {column.name!r}: {column.reason}" for column in data.dropped]
+    lines += [f"  {coverage_text(data.schema)}"] if data.schema.dictionary else []
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proto_model.dictionary import NO_ENTRY, Entry
 from proto_model.errors import DataError
 from proto_model.schema import FeatureType
 from proto_model.table.columns import Column, check_known
@@ -160,6 +161,7 @@ class DroppedColumn:
 
     name: str
     reason: str
+    entry: Entry = NO_ENTRY  # what the data dictionary says of it
 
 
 def usable_columns(

@@ -484,7 +484,7 @@ def test_metrics_count_requests_faults_and_rows(service, record):
 
 
 def test_pages_need_nothing_from_elsewhere(service):
-    for path in ("/", "/docs", "/page/app.js", "/page/answer.js", "/page/style.css"):
+    for path in ("/", "/docs", "/page/app.js", "/page/answer.js", "/page/words.js", "/page/style.css"):
         status, text, headers = service.call(path)
         assert status == 200
         assert "default-src 'none'" in headers["Content-Security-Policy"]

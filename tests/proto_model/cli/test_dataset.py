@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from proto_model.cli.dataset import download, load_dataset
+from proto_model.cli.dataset import download, load_dataset, load_dictionary
 from proto_model.errors import DataError
 
 SECRET = "signature=hush"
@@ -31,6 +31,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(b"x" * 2**20)
                 time.sleep(0.05)
             return None
+        if path == "/columns.yaml":
+            return self.answer(200, b"a: What it is\n")
+        if path == "/endless.yaml":
+            return self.answer(200, b"a: " + b"x" * 2**21)
         return self.answer(200, TABLE) if path == "/table.csv" else self.answer(404, b"no")
 
     def answer(self, status, body, length=None):
@@ -112,3 +116,30 @@ def test_built_in_tables_and_files_are_found(tmp_path):
 
     assert load_dataset("iris", [tmp_path]).name == "iris"
     assert load_dataset("table.csv", [tmp_path]).source == str(tmp_path / "table.csv")
+
+
+def test_a_dictionary_is_looked_for_like_a_data_set_and_may_have_a_url(origin, tmp_path):
+    (tmp_path / "columns.yaml").write_text("b: Another\n")
+
+    assert load_dictionary("", [tmp_path]) is None
+    assert load_dictionary("columns.yaml", [tmp_path / "none", tmp_path]).content == {"b": "Another"}
+    found = load_dictionary(f"{origin}/columns.yaml?{SECRET}", [])
+    assert (found.content, found.name) == ({"a": "What it is"}, f"{origin}/columns.yaml")
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("none.yaml", "No file none.yaml in"),
+        ("none", "Cannot read the dictionary none: No such file"),
+        (".", "Cannot read the dictionary .: Is a directory"),
+        ("s3://a/b.yaml", "Cannot read a s3 URL"),
+        ("{origin}/endless.yaml?signature=hush", "is larger than 1048576 bytes. Shorten the dictionary"),
+        ("{origin}/columns.yaml?signature=old", "/columns.yaml answered 403"),
+    ],
+)
+def test_a_dictionary_that_cannot_be_had_is_named_without_its_query(origin, tmp_path, source, told):
+    with pytest.raises(DataError, match=told) as caught:
+        load_dictionary(source.format(origin=origin), [tmp_path])
+
+    assert "signature" not in str(caught.value)

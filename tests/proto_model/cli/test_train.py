@@ -113,3 +113,10 @@ def test_help_and_wrong_arguments_do_not_wait_for_heavy_libraries(repository):
 
     assert "--n-candidates" in answer.stdout
     assert answer.stdout.endswith("loaded []\n")
+
+
+def test_a_dictionary_with_a_secret_in_its_url_is_logged_without_it():
+    settings = parsed("--dictionary", "https://me:hush@files.example/columns.yaml?signature=hush")
+
+    assert settings.as_params()["dictionary"] == "https://files.example/columns.yaml"
+    assert parsed("--dictionary", "a/columns.yaml").as_params()["dictionary"] == "a/columns.yaml"

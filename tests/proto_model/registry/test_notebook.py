@@ -1,5 +1,7 @@
 """A fitted pipeline becomes a version, on a real registry."""
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from proto_model import Registry
 from proto_model.errors import DataError, InputError, RegistryError
 from proto_model.model import Bundle, Predictor
+from proto_model.parameters import Parameters
+from proto_model.schema import ModelSchema
 from proto_model.values import encode
 
 pytestmark = pytest.mark.filterwarnings("ignore:Operation with range is deprecated")
@@ -134,3 +138,52 @@ def test_versions_are_found_by_number_and_alias(version):
 def test_importing_the_package_stays_light():
     code = "import proto_model, sys; print({'mlflow', 'sklearn', 'pandas', 'numpy'} & sys.modules.keys())"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
+
+
+DICTIONARY = {
+    "income": {"description": "Standardized", "unit": "SD"},
+    "job": {"decode": {"clerk": "office work", "nurse": "hospital work"}, "author": "A. Nurse"},
+    "loan": {"decode": {"no": "turned down", "yes": "granted"}},
+}
+
+
+def test_what_columns_mean_goes_into_the_version(store, version, capsys):
+    told = Registry().model("churn").new_version(
+        fitted(), X, Y, X_test=X_TEST, y_test=Y_TEST, dictionary=DICTIONARY
+    )  # fmt: skip
+
+    folder = Path(mlflow.artifacts.download_artifacts(told.uri))
+    before = Path(mlflow.artifacts.download_artifacts(version.uri))
+    schema = ModelSchema.read(folder / "mapper" / "schema.json")
+    plain = ModelSchema.read(before / "mapper" / "schema.json")
+    assert schema.to_dict() == {**plain.to_dict(), "schema_version": "1.1", "dictionary": DICTIONARY}
+    assert schema.digest == plain.digest
+    assert "describes 1 of 4 columns" in capsys.readouterr().err
+    (answer,) = Predictor(Bundle.load(folder / "artifacts" / "bundle")).explain(
+        encode(X_TEST.head(1), schema), Parameters()
+    )
+    assert "income (SD)" in answer["rule"]["text"]
+    assert answer["rule"]["text"].endswith(("THEN turned down", "THEN granted"))
+    assert answer["prediction"] in ("no", "yes")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"height": "How tall"}, "dictionary, height: there is no such column"),
+        ("columns.json", "columns.json, height: there is no such column"),
+        ({"income": {"units": "€"}}, "dictionary, income.units: not known; did you mean 'unit'?"),
+        ("/nowhere/columns.yaml", "Cannot read the dictionary /nowhere/columns.yaml: No such file"),
+        (5, "Cannot read the dictionary 5: a path or a mapping expected"),
+    ],
+)
+def test_a_wrong_dictionary_is_refused_before_anything_is_made(store, given, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("columns.json").write_text(json.dumps({"height": "How tall"}))
+    before = len(Registry().model("churn").versions())
+    with pytest.raises((DataError, InputError), match=re.escape(told)):
+        Registry().model("churn").new_version(
+            fitted(), X, Y, X_test=X_TEST, y_test=Y_TEST, dictionary=given
+        )  # fmt: skip
+
+    assert len(Registry().model("churn").versions()) == before

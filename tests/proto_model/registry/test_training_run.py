@@ -19,6 +19,7 @@ from proto_model.model.decision import Decision
 from proto_model.registry.provenance.reproduction import input_differences, reproduced
 from proto_model.registry.publishing import make_keys, publish, read_verify_key, verify
 from proto_model.registry.publishing.signature import opened
+from proto_model.schema import ModelSchema
 from proto_model.table import encode, load_table, prepare
 from proto_model.training import VARIANTS
 from tests.environments import environment
@@ -33,14 +34,23 @@ PLOTS = {"confusion_matrix", "roc_curve", "precision_recall_curve", "calibration
 }
 
 
+COLUMNS = """
+hours: {description: Hours of work, unit: h a week, author: Data office}
+sex: {decode: {f: female, m: male}, protected: true}
+nation: Where they live
+income: {description: Income of a year, decode: {<=50K: at most 50K, ">50K": more than 50K}}
+"""
+
+
 @pytest.fixture(scope="module")
 def trained(train, people_csv):
     """One real training run, for all tests of this module; its printed lines and its parent run."""
+    columns = people_csv.with_name("columns.yaml")
+    columns.write_text(COLUMNS)
     with pytest.MonkeyPatch.context() as patch:
         capture = Capture(patch)
-        code, out, err = train(
-            capture, "--dataset", str(people_csv), "--target", "income", "--n-candidates", "1"
-        )
+        files = ("--dataset", str(people_csv), "--dictionary", str(columns))
+        code, out, err = train(capture, *files, "--target", "income", "--n-candidates", "1")
     assert code == 0, err
     best_id = out.splitlines()[-1].removeprefix("MLFLOW_RUN_ID=")
     client = MlflowClient()
@@ -127,6 +137,52 @@ def test_plots_tables_and_card_are_artifacts_of_every_variant(trained):
     assert isinstance(json.loads(Path(artifact(trained.best_id, "cautions.json")).read_text()), list)
     assert "Background `synthetic`: no training row." in card
     assert "## Probabilities and decisions" in card
+
+
+def test_a_dictionary_goes_into_versions_cards_figures_and_provenance(trained):
+    assert (
+        "  The dictionary describes 2 of 5 columns. Without a description: 'age', 'married', 'sex'."
+        in trained.err
+    )
+    for run in trained.children:
+        folder = Path(mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/model"))
+        schema = ModelSchema.read(folder / "artifacts" / "bundle" / "schema.json")
+        assert (folder / "mapper" / "schema.json").read_bytes() == (
+            folder / "artifacts" / "bundle" / "schema.json"
+        ).read_bytes()
+        assert schema.to_dict()["dictionary"] == {
+            "hours": {"description": "Hours of work", "unit": "h a week", "author": "Data office"},
+            "sex": {"decode": {"f": "female", "m": "male"}, "protected": True},
+            "income": {
+                "description": "Income of a year",
+                "decode": {"<=50K": "at most 50K", ">50K": "more than 50K"},
+            },
+        }
+        card = Path(artifact(run.info.run_id, "model_card.md")).read_text(encoding="utf-8")
+        assert "| hours | Hours of work | h a week |  | Data office |" in card
+        assert "| nation (not used) | Where they live |" in card
+        assert "**The model sees sex**" in card
+        statement = json.loads(Path(artifact(run.info.run_id, STATEMENT)).read_text())
+        inputs = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
+        assert "data dictionary" in [one["name"] for one in inputs]
+    assert trained.parent.data.params["dictionary"].endswith("columns.yaml")
+    fairness = pd.read_csv(artifact(trained.best_id, "tables/fairness.csv"))
+    assert next(iter(fairness["feature"])) == "sex"
+
+
+def test_a_wrong_dictionary_ends_with_every_fault_and_a_failed_run(train, trained, people_csv, capsys):
+    wrong = people_csv.with_name("wrong.yaml")
+    wrong.write_text("hours: {unit: 5}\nsexx: Sex\n")
+
+    code, _, err = train(
+        capsys, "--dataset", str(people_csv), "--target", "income", "--dictionary", str(wrong)
+    )
+
+    run = MlflowClient().search_runs(["0"], order_by=["attributes.start_time DESC"], max_results=1)[0]
+    assert (code, run.info.status) == (1, "FAILED")
+    for told in (err, run.data.tags["mlflow.note.content"]):
+        assert "wrong.yaml, line 1, hours.unit: 5 given, a text expected" in told
+        assert "wrong.yaml, line 2, sexx: there is no such column; did you mean 'sex'?" in told
 
 
 def test_every_version_holds_its_decision(trained):

@@ -7,6 +7,7 @@ run.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,10 @@ def _inputs(data: TrainingData, origin: Origin) -> list[dict[str, Any]]:
         {"name": "proto_model", "digest": {"sha256": origin.code}},
         {"name": "installed libraries", "digest": {"sha256": origin.libraries}},
     ]
+    if data.schema.dictionary:
+        told = json.dumps(data.schema.to_dict()["dictionary"], sort_keys=True)
+        digest = hashlib.sha256(told.encode()).hexdigest()
+        inputs.append({"name": "data dictionary", "digest": {"sha256": digest}})
     if origin.lock:
         inputs.append({"name": "uv.lock", "digest": {"sha256": origin.lock}})
     if origin.commit:

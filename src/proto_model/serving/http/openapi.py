@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import proto_model
+from proto_model.dictionary import Entry
 from proto_model.parameters import Parameter, parameters_of
 from proto_model.serving.http.errors import STATUS
 from proto_model.serving.http.forms import FORMATS
@@ -85,7 +86,9 @@ def _invocations(generation: Generation, operation: str) -> dict[str, Any]:
     """MLflow's protocol: one of four forms of a table."""
     is_rows = generation.model.files is None
     names = list(generation.service.inference.payload.inputs)
-    row = {"type": "object", "properties": {name: {} for name in names}}
+    schema = generation.model.schema
+    told = {name: _told(schema.entry(name)) if is_rows else {} for name in names}
+    row = {"type": "object", "properties": told}
     split = {
         "type": "object",
         "required": ["data"],
@@ -109,17 +112,27 @@ def _invocations(generation: Generation, operation: str) -> dict[str, Any]:
     content: dict[str, Any] = {JSON: {"schema": body}}
     if is_rows:
         content |= {CSV: {"schema": {"type": "string"}}, PARQUET: {"schema": {}}}
-    answer = {
-        "type": "object",
-        "required": ["predictions"],
-        "properties": {"predictions": {"type": "array", "items": {"type": "object"}}},
-    }
+    answers: dict[str, Any] = {"type": "array", "items": {"type": "object"}}
+    if is_rows and (target := _told(schema.entry(schema.target))):
+        answers["items"] |= {"properties": {"prediction": target}}
+    answer = {"type": "object", "required": ["predictions"], "properties": {"predictions": answers}}
     return {
         "operationId": operation,
         "summary": f"Answers of {generation.name}, a row each",
         "requestBody": {"required": True, "content": content},
         "responses": {"200": _answer(answer), **_faults("Fault", STATUS.values())},
     }
+
+
+def _told(entry: Entry) -> dict[str, Any]:
+    """What the data dictionary says of a feature, as JSON Schema has it."""
+    parts = {
+        "description": entry.description,
+        "x-unit": entry.unit,
+        "x-decode": dict(entry.decode),
+        "x-protected": entry.protected,
+    }
+    return {key: part for key, part in parts.items() if part}
 
 
 def _infer(generation: Generation, operation: str) -> dict[str, Any]:

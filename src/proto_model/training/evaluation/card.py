@@ -23,6 +23,7 @@ from proto_model.training.cautions import Judged, caution_section, model_caution
 from proto_model.training.decision import FoundDecision
 from proto_model.training.evaluation import plots
 from proto_model.training.evaluation.decisions import DecidedRows
+from proto_model.training.evaluation.dictionary_section import dictionary_section
 from proto_model.training.evaluation.group_bounds import CONFIDENCE
 from proto_model.training.evaluation.group_metrics import metrics_by_group
 from proto_model.training.evaluation.groupings import MAX_GROUPS, groupings
@@ -151,6 +152,7 @@ def model_card(
         "If a prediction affects people, have a person review it, together with its explanation.",
         *_data(data),
         *_features(data),
+        *dictionary_section(data),
         "## What a version holds of the data",
         _held(background),
         "## Hyperparameters",

@@ -37,7 +37,11 @@ def groupings(data: TrainingData, importances: pd.DataFrame) -> pd.DataFrame:
     rank = {name: place for place, name in enumerate(importances["feature"])}
     features = sorted(
         (f for f in data.schema.features if f.type in ("boolean", "string", "long", "double")),
-        key=lambda f: (not is_sensitive(f.name), rank.get(f.name, len(rank))),
+        key=lambda f: (
+            not data.schema.entry(f.name).protected,
+            not is_sensitive(f.name),
+            rank.get(f.name, len(rank)),
+        ),
     )
     columns = {name: groups_of_column(data.protected_test[name]) for name in data.protected_test.columns}
     for feature in features:
