@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
@@ -78,7 +78,7 @@ def contents(folder: Path) -> tuple[dict[str, Content], list[Finding]]:
     """Files of a version's folder, and what may not be there."""
     found: dict[str, Content] = {}
     findings = []
-    for name, path in _walk(folder, ""):
+    for name, path in walked(folder):
         try:
             found[name] = _content(path)
         except OSError as error:
@@ -92,29 +92,31 @@ def contents(folder: Path) -> tuple[dict[str, Content], list[Finding]]:
 
 def copied(folder: Path, to: Path) -> Path:
     """Copy of a folder's plain files where nobody else may write; PublicationError if there are others."""
-    for name, path in _walk(folder, ""):
+    for name, path in walked(folder):
         target = to / name
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with _opened(path) as file, target.open("xb") as copy:
+            with opened(path) as file, target.open("xb") as copy:
                 shutil.copyfileobj(file, copy)
         except OSError as error:
             check(str(folder), [Finding("unsafe", name, f"{name!r} cannot be copied ({error.strerror}).")])
     return to
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
+def walked(folder: Path, prefix: str = "", left_out: Collection[str] = ()) -> Iterator[tuple[str, Path]]:
     """Name and path of all that is in a folder and is no folder itself; links are not followed."""
     for path in sorted(folder.iterdir()):
         name = f"{prefix}{path.name}"
+        if name in left_out:
+            continue
         if stat.S_ISDIR(path.lstat().st_mode):
-            yield from _walk(path, f"{name}/")
+            yield from walked(path, f"{name}/", left_out)
         else:
             yield name, path
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BufferedReader]:
+def opened(path: Path) -> Iterator[BufferedReader]:
     """A plain file, open for reading; OSError if it is something else, or a link."""
     with os.fdopen(os.open(path, _FLAGS), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -123,6 +125,6 @@ def _opened(path: Path) -> Iterator[BufferedReader]:
 
 
 def _content(path: Path) -> Content:
-    with _opened(path) as file:
+    with opened(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return Content(digest, file.tell())
