@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,13 +133,13 @@ def _facts(version: ModelVersion, client: MlflowClient) -> VersionFacts:
     details = Details.of(version.description, version.tags)
     params = run_hyperparameters(client, version.run_id)
     entries = history(client, Named(version.name, version=number))
-    trained_by = next((entry.by for entry in entries if entry.kind in _BEGINNINGS and entry.by), None)
+    begun = next(entry for entry in entries if entry.kind in _BEGINNINGS)
     records = ({"context": "record", "name": one} for one in details.records)
     return VersionFacts(
         model=version.name,
         version=number,
-        created=_iso(datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)),
-        author=trained_by or version.tags.get(PUBLISHED_BY, ""),
+        created=_iso(begun.at),
+        author=begun.by or version.tags.get(PUBLISHED_BY, ""),
         description=known["description"],
         tags={key: value for key, value in sorted(known["tags"].items()) if is_kept(key)},
         hyperparameters=dict(params if details.hyperparameters is None else details.hyperparameters),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,6 +39,7 @@ ORIGIN = "origin"
 """Folder of the run's artifacts with what the other registry knew: publication and `version.json`."""
 
 _EXPERIMENT = "Default"
+_TOLD_BEFORE = re.compile(r"as .+ \d+(:|$)")  # an event that was imported once already
 _N_LOGGED = 100  # metrics and parameters in one request
 
 
@@ -141,7 +143,9 @@ def _tags(facts: VersionFacts, verdict: Verdict | None, folder: Path) -> dict[st
     tags = dict(facts.tags) | {IMPORTED: json.dumps(origin, ensure_ascii=False)}
     for event in facts.events:
         at = datetime.fromisoformat(event.at or facts.created) if event.at or facts.created else None
-        what = f"as {facts.title}" + (f": {event.what}" if event.what else "")
+        what = event.what
+        if not _TOLD_BEFORE.match(what):
+            what = f"as {facts.title}" + (f": {what}" if what else "")
         key, value = event_tag(event.kind, what, at=at, by=event.by)
         tags[key] = value
     key, value = event_tag("imported", f"from a package of {facts.title}")
