@@ -51,6 +51,7 @@ DOCUMENTS = (
             "explanations",
             "deployment",
             "publishing",
+            "package",
         )
     ),
 )

@@ -162,6 +162,11 @@ def test_its_environment_holds_what_it_lists_and_answers_from_any_folder(used, t
         one["name"] for one in json.loads(run_uv("pip", "list", "--format", "json", "--python", str(python)))
     }
     assert installed == {"llvmlite", "numpy", "orjson", "proto-model-turbo"}
+    # Written where it is installed, with another Python, the wheel is the same to the last bit.
+    again = "import pathlib, proto_model.deployment.package.wheel as w; w.write_wheel(pathlib.Path())"
+    subprocess.run([python, "-c", again], cwd=tmp_path, env={}, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.read_bytes() == (used / "artifacts" / wheel.name).read_bytes()
     code = (
         "import json, sys; from interface import load_model; model = load_model();"
         "rows = json.loads(sys.argv[1]);"
