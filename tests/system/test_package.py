@@ -27,7 +27,8 @@ from proto_model.training import make_pipeline
 from tests.environments import run_uv
 from tests.stores import fresh_store
 from tests.system.test_lean_server import post, serving
-from tests.tracking_server import environment, tracking_server
+from tests.system.test_versions import READER, READER_PASSWORD, create_user, user
+from tests.tracking_server import ADMIN, ADMIN_PASSWORD, environment, tracking_server
 
 pytestmark = [
     pytest.mark.system,
@@ -57,6 +58,10 @@ def command(uri, *arguments):
         finally:
             mlflow.set_tracking_uri(None)
     return status, out.getvalue(), err.getvalue()
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def reseal(folder):
@@ -98,9 +103,12 @@ def store(tmp_path_factory, keys):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """URL of an MLflow server in whose registry nothing is."""
-    with tracking_server(tmp_path_factory.mktemp("server")) as port:
-        yield f"http://127.0.0.1:{port}"
+    """URL of an MLflow server that asks for a password, in whose registry nothing is."""
+    folder = tmp_path_factory.mktemp("server")
+    with tracking_server(folder, basic_auth=True) as port, user(ADMIN, ADMIN_PASSWORD):
+        url = f"http://127.0.0.1:{port}"
+        create_user(url, READER, READER_PASSWORD)
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +201,10 @@ def test_it_is_registered_over_http_and_from_there_and_serves_the_same(package, 
     assert status == 0, err
     assert (json.loads(out)["version"], json.loads(out)["from"]) == (1, {"name": "people", "version": "1"})
     assert command(server, "package", "-m", "models:/people/1", "--out", tmp_path / "again")[0] == 0
+    with user(READER, READER_PASSWORD):
+        assert command(server, "package", "-m", "models:/people/1", "--out", tmp_path / "read")[0] == 0
+    assert contents(tmp_path / "read") == contents(tmp_path / "again")
+    assert not [one for one in contents(tmp_path / "read").values() if ADMIN_PASSWORD.encode() in one]
     third = fresh_store(tmp_path)
     words = ("package", "import", tmp_path / "again", "--name", "folk", "--alias", "champion")
     assert command(third, *words)[:2] == (0, "version 1 of 'people' is now version 1 of 'folk'.\n")
@@ -211,6 +223,20 @@ def test_it_is_registered_over_http_and_from_there_and_serves_the_same(package, 
         ("published", "as people 1"),
         ("imported", "as people 1: from a package of people 1"),
     ]
+
+
+def test_who_may_only_read_registers_nothing(package, server):
+    with user(READER, READER_PASSWORD):
+        status, _, err = command(server, "package", "import", package, "--name", "mine")
+
+    assert (status, "Permission denied" in err) == (1, True)
+    mlflow.set_tracking_uri(server)
+    client = MlflowClient()
+    assert not client.search_registered_models("name = 'mine'")
+    assert not client.search_runs(
+        ["0"], "tags.mlflow.runName = 'people 1, imported' and attributes.status = 'RUNNING'"
+    )
+    mlflow.set_tracking_uri(None)
 
 
 def test_what_was_changed_on_the_way_is_neither_used_nor_registered(package, server, keys, tmp_path):

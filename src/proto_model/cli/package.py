@@ -108,6 +108,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         parser, action = build_parser(), _write
     arguments = parser.parse_args(words)
+    if action is _write and arguments.out.suffix == ".zip" and not arguments.zip:
+        parser.error(f"--out {arguments.out} would be a folder. Add --zip, or name it otherwise.")
     return exit_code(lambda: action(arguments))
 
 

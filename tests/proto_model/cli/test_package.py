@@ -8,6 +8,7 @@ from proto_model.cli import package
     [
         ([], "--out"),
         (["--out", "a", "b"], "unrecognized arguments: b"),
+        (["--out", "a.zip"], "Add --zip"),
         (["check"], "DIR|ZIP"),
         (["import"], "DIR|ZIP"),
         (["check", "a", "--alias", "champion"], "unrecognized arguments"),

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +137,7 @@ def _facts(version: ModelVersion, client: MlflowClient) -> VersionFacts:
     return VersionFacts(
         model=version.name,
         version=number,
-        created=_iso(begun.at),
+        created="" if begun.at is None else begun.at.isoformat(timespec="seconds"),
         author=begun.by or version.tags.get(PUBLISHED_BY, ""),
         description=known["description"],
         tags={key: value for key, value in sorted(known["tags"].items()) if is_kept(key)},
@@ -147,15 +146,11 @@ def _facts(version: ModelVersion, client: MlflowClient) -> VersionFacts:
         metrics=known["metrics"],
         data_sets=(*known["data_sets"], *records),
         events=tuple(
-            Happened(_iso(entry.at), entry.kind, entry.by or "", entry.what)
+            Happened("" if entry.at is None else entry.at.isoformat(), entry.kind, entry.by or "", entry.what)
             for entry in entries
             if entry.kind not in (*_BEGINNINGS, _NOT_OVER)
         ),
     )
-
-
-def _iso(at: datetime | None) -> str:
-    return "" if at is None else at.isoformat(timespec="seconds")
 
 
 def _files(version: ModelVersion, client: MlflowClient) -> dict[str, bytes]:
