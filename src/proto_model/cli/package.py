@@ -6,7 +6,8 @@ Example: python -m proto_model package -m models:/proto_model@champion --out chu
 
 The package is a folder, or with --zip one file: the version, interface.py with load_model(), requirements.txt
 and setup.sh for an environment, metadata.yaml, example.csv with expected predictions, README.md, and
-MANIFEST.sha256. The same version gives the same bytes. It holds no row of the training table.
+MANIFEST.sha256. The same version gives the same bytes. It holds rows of the training table only if
+the version was trained with background=rows.
 
 check   makes a new environment, installs what the package lists, and compares predictions to the last bit
 import  registers the version in the MLflow that MLFLOW_TRACKING_URI names, with its history

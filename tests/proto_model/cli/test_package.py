@@ -36,6 +36,7 @@ def test_help_has_an_example_of_each_action(action, capsys):
     [
         (["-m", "{}/none", "--out", "{}/out"], "There is no folder"),
         (["check", "{}/none.zip"], "There is no package"),
+        (["check", "{}/none.zip", "--python", "python2.1"], "There is no Python 'python2.1'"),
         (["import", "{}/none.zip"], "There is no package"),
     ],
 )

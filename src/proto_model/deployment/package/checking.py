@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -59,6 +60,8 @@ def check_package(
         If its version is not what was published.
     """
     trust = trust or Trust()
+    if shutil.which(python) is None:
+        raise PackageError(f"There is no Python {python!r}. Give the name or the path of one, from 3.11.")
     with opened_package(source) as folder, tempfile.TemporaryDirectory(prefix="proto_model-") as temporary:
         facts = read_facts(folder)
         verdict = examined(folder, facts, trust)
