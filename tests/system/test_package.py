@@ -7,28 +7,26 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from functools import cache
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 from mlflow import MlflowClient
 
 from proto_model.cli.main import main
 from proto_model.deployment.package import load_package
-from proto_model.registry.logged_model import log_forest_model
 from proto_model.registry.publishing import make_keys, publish
-from proto_model.registry.versions import register_version, set_alias
-from proto_model.table import RawTable, prepare
-from proto_model.training import make_pipeline
+from proto_model.registry.versions import set_alias
 from tests.environments import run_uv
 from tests.stores import fresh_store
 from tests.system.test_lean_server import post, serving
 from tests.system.test_versions import READER, READER_PASSWORD, create_user, user
 from tests.tracking_server import ADMIN, ADMIN_PASSWORD, environment, tracking_server
+from tests.trainings import as_in, trained_in
 
 pytestmark = [
     pytest.mark.system,
@@ -60,10 +58,6 @@ def command(uri, *arguments):
     return status, out.getvalue(), err.getvalue()
 
 
-def contents(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def reseal(folder):
     """Write the manifest of a package anew, as whoever changes one would."""
     listed = (line.split("  ", 1)[1] for line in (folder / "MANIFEST.sha256").read_text().splitlines())
@@ -78,26 +72,18 @@ def keys(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory, keys):
-    """URI of an embedded store with the model people, whose champion is published."""
+    """URI of an embedded store with three trained versions of people, of which the best is published."""
     folder = tmp_path_factory.mktemp("embedded")
-    uri = fresh_store(folder)
-    mlflow.set_tracking_uri(uri)
-    client = MlflowClient()
-    experiment = mlflow.create_experiment("people", artifact_location=(folder / "artifacts").as_uri())
     rng = np.random.default_rng(5)
-    frame = pd.DataFrame({name: rng.normal(size=200).round(3) for name in ("size", "age")})
-    frame["job"] = rng.choice(np.array(["clerk", "nurse", None], dtype=object), 200)
+    frame = pd.DataFrame({name: rng.normal(size=300).round(3) for name in ("size", "age")})
+    frame["job"] = rng.choice(np.array(["clerk", "nurse", None], dtype=object), 300)
     frame.loc[::9, "age"] = np.nan
     frame["class"] = np.where(frame["size"] + (frame["job"] == "nurse") > 0.3, "yes", "no")
-    data = prepare(RawTable("people", "people", pa.Table.from_pandas(frame, preserve_index=False)))
-    with mlflow.start_run(experiment_id=experiment) as run:
-        pipeline = make_pipeline("random_forest", data.schema, 0, n_estimators=15)
-        info = log_forest_model(pipeline.fit(data.X_train, data.y_train), data)
-        mlflow.log_metric("test_log_loss", 0.25)
-    register_version(info.model_uri, "people", run_id=run.info.run_id, description="A forest.", client=client)
-    publish("models:/people/1", key=keys[0], by="ann")
-    set_alias("people", "champion", 1)
-    mlflow.set_tracking_uri(None)
+    frame.to_csv(folder / "people.csv", index=False)
+    uri = trained_in(folder, "--dataset", str(folder / "people.csv"), "--registered-model-name", "people")
+    with as_in(folder, uri):
+        publish("models:/people@challenger", key=keys[0], by="ann")
+        set_alias("people", "champion", 3)
     return uri
 
 
@@ -118,6 +104,20 @@ def package(store, keys, tmp_path_factory):
     words = ("package", "-m", "models:/people@champion", "--out", path, "--zip", "--verify-key", keys[1])
     assert command(store, *words)[:2] == (0, f"{path}\n")
     return path
+
+
+def test_it_names_no_folder_of_the_machine_that_trained_or_packed(package, store):
+    with zipfile.ZipFile(package) as archive:
+        held = {name: archive.read(name) for name in archive.namelist()}
+    for folder in (Path(store.removeprefix("sqlite:///")).parent, package.parent):
+        assert not [name for name, content in held.items() if str(folder).encode() in content]
+    about = {
+        name for name in held if name.startswith("artifacts/") and not name.startswith("artifacts/model/")
+    }
+    assert {Path(name).name for name in about if not name.endswith(".whl")} == {
+        *("manifest.json", "signature.sigstore.json", "provenance.sigstore.json"),
+        *("provenance.intoto.json", "bom.cdx.json", "version.json", "model_card.md"),
+    }
 
 
 @cache
@@ -199,12 +199,11 @@ def test_its_environment_holds_what_it_lists_and_answers_from_any_folder(used, t
 def test_it_is_registered_over_http_and_from_there_and_serves_the_same(package, used, server, keys, tmp_path):
     status, out, err = command(server, "package", "import", package, "--verify-key", keys[1], "--json")
     assert status == 0, err
-    assert (json.loads(out)["version"], json.loads(out)["from"]) == (1, {"name": "people", "version": "1"})
-    assert command(server, "package", "-m", "models:/people/1", "--out", tmp_path / "again")[0] == 0
+    assert (json.loads(out)["version"], json.loads(out)["from"]) == (1, {"name": "people", "version": "3"})
     with user(READER, READER_PASSWORD):
-        assert command(server, "package", "-m", "models:/people/1", "--out", tmp_path / "read")[0] == 0
-    assert contents(tmp_path / "read") == contents(tmp_path / "again")
-    assert not [one for one in contents(tmp_path / "read").values() if ADMIN_PASSWORD.encode() in one]
+        assert command(server, "package", "-m", "models:/people/1", "--out", tmp_path / "again")[0] == 0
+    held = [path.read_bytes() for path in (tmp_path / "again").rglob("*") if path.is_file()]
+    assert not [one for one in held if READER_PASSWORD.encode() in one or server.encode() in one]
     third = fresh_store(tmp_path)
     words = ("package", "import", tmp_path / "again", "--name", "folk", "--alias", "champion")
     assert command(third, *words)[:2] == (0, "version 1 of 'people' is now version 1 of 'folk'.\n")
@@ -219,9 +218,9 @@ def test_it_is_registered_over_http_and_from_there_and_serves_the_same(package, 
     assert [[row[name] for name in names] for row in served] == model.predict_proba(ROWS).tolist()
     events = json.loads(command(third, "versions", "history", "folk", "--json")[1])
     assert [(entry["event"], entry["what"]) for entry in events][:3] == [
-        ("trained", ""),
-        ("published", "as people 1"),
-        ("imported", "as people 1: from a package of people 1"),
+        ("trained", events[0]["what"]),
+        ("published", "as people 3"),
+        ("imported", "as people 1: from a package of people 3"),
     ]
 
 
@@ -234,7 +233,7 @@ def test_who_may_only_read_registers_nothing(package, server):
     client = MlflowClient()
     assert not client.search_registered_models("name = 'mine'")
     assert not client.search_runs(
-        ["0"], "tags.mlflow.runName = 'people 1, imported' and attributes.status = 'RUNNING'"
+        ["0"], "tags.mlflow.runName = 'people 3, imported' and attributes.status = 'RUNNING'"
     )
     mlflow.set_tracking_uri(None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 _CARD = "model_card.md"
+_PLACE = re.compile(rb"`/(?:[^`\n/]*/)*([^`\n/]+)`")  # a table's path in the card, of which the name is kept
 _PUBLICATION = (MANIFEST, SIGNATURE, PROVENANCE_SIGNATURE)
 _BEGINNINGS = ("trained", "registered")
 _NOT_OVER = "interrupted"
@@ -165,7 +167,8 @@ def _files(version: ModelVersion, client: MlflowClient) -> dict[str, bytes]:
     if run is not None:
         origin = registered.provenance_of(run_id, client)
         files |= {f"{PROVENANCE}/{name}": content for name, content in origin.items()}
-        files |= _downloads(client, run_id, "", {_CARD: CARD})
+        card = _downloads(client, run_id, "", {_CARD: CARD})
+        files |= {name: _PLACE.sub(rb"`\1`", content) for name, content in card.items()}
     digest = version.tags.get(MANIFEST_SHA256)
     if digest is not None:
         place = f"{registered.FOLDER}/{digest}"
