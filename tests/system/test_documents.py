@@ -52,6 +52,7 @@ DOCUMENTS = (
             "deployment",
             "publishing",
             "access",
+            "package",
         )
     ),
 )

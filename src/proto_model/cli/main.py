@@ -22,6 +22,7 @@ COMMANDS = {
     "verify": ("say whether a published version is still what was published", "train"),
     "keys": ("make a pair of keys to sign and to verify versions with", "train"),
     "image": ("write an OCI image that serves a version, without a container engine", "train,serve,files"),
+    "package": ("write a version as files that need no MLflow; check one, or register it elsewhere", "train"),
     "release": ("test a version, push its images, roll them out, note where it runs", "train,serve,files"),
     "container": ("what an image runs: serve the model that is there", "serve,files"),
     "versions": ("list, show, edit, publish and delete versions, and read their history", "train"),

@@ -48,12 +48,14 @@ def current_user() -> str:
 
 
 def event_tag(
-    kind: str, what: str, *, at: datetime | None = None, run_id: str | None = None
+    kind: str, what: str, *, at: datetime | None = None, run_id: str | None = None, by: str | None = None
 ) -> tuple[str, str]:
-    """Key and value of the tag of an event by this user, by default now."""
+    """Key and value of the tag of an event, by default by this user, now."""
     moment = (at or datetime.now(UTC)).astimezone(UTC)
     what = what if len(what) <= _MAX_WHAT else f"{what[: _MAX_WHAT - 4]} ..."
-    value = {"by": current_user()[:200], "what": what} | ({} if run_id is None else {"run_id": run_id})
+    value = {"by": (current_user() if by is None else by)[:200], "what": what} | (
+        {} if run_id is None else {"run_id": run_id}
+    )
     key = f"{PREFIX}{moment.strftime(_TIME)}-{secrets.token_hex(2)}.{kind}"
     return key, to_tag_value(value)
 

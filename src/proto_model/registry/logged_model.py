@@ -93,8 +93,12 @@ def example_rows(matrix: NDArray[np.float64], schema: ModelSchema) -> pd.DataFra
 
     MLflow cannot read an example back in which a whole number is missing.
     """
-    fullest = np.argsort(np.isnan(matrix).sum(axis=1), kind="stable")[:N_EXAMPLE_ROWS]
-    rows = decode(matrix[fullest], schema)
+    return sent_rows(matrix[np.argsort(np.isnan(matrix).sum(axis=1), kind="stable")[:N_EXAMPLE_ROWS]], schema)
+
+
+def sent_rows(matrix: NDArray[np.float64], schema: ModelSchema) -> pd.DataFrame:
+    """Coded rows as a client would send them."""
+    rows = decode(matrix, schema)
     return pd.DataFrame({f.name: _as_sent(rows[f.name], f.type) for f in schema.features})
 
 

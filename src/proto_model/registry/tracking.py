@@ -85,6 +85,17 @@ def shown_url(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+def without_folder(text: str) -> str:
+    """A text; of an absolute path, the last part, which says something on other machines, too.
+
+    Examples
+    --------
+    >>> without_folder("/home/me/wine.csv"), without_folder("log2"), without_folder("https://files.example/a.csv")
+    ('wine.csv', 'log2', 'https://files.example/a.csv')
+    """
+    return Path(text).name if Path(text).is_absolute() else text
+
+
 def without_credentials(text: str) -> str:
     """Text whose URLs name no user and no password.
 

@@ -16,6 +16,7 @@ from proto_model import __version__
 from proto_model.registry.model_folder import BUNDLE
 from proto_model.registry.provenance.origin import Origin
 from proto_model.registry.publishing.manifest import PROVENANCE, STATEMENT_FILE
+from proto_model.registry.tracking import without_folder
 from proto_model.table import TrainingData
 
 __all__ = ["PROVENANCE", "STATEMENT_FILE", "provenance_statement"]
@@ -53,7 +54,7 @@ def provenance_statement(
         "predicate": {
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
-                "externalParameters": _without_folders(parameters),
+                "externalParameters": {name: without_folder(value) for name, value in parameters.items()},
                 "internalParameters": {name: str(value) for name, value in chosen.items()},
                 "resolvedDependencies": _inputs(data, origin),
             },
@@ -108,10 +109,3 @@ def _inputs(data: TrainingData, origin: Origin) -> list[dict[str, Any]]:
             }
         )
     return inputs
-
-
-def _without_folders(parameters: Mapping[str, str]) -> dict[str, str]:
-    """Parameters, of whose paths only the last part says something elsewhere."""
-    return {
-        name: Path(value).name if Path(value).is_absolute() else value for name, value in parameters.items()
-    }

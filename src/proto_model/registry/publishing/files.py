@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
@@ -78,7 +78,7 @@ def contents(folder: Path) -> tuple[dict[str, Content], list[Finding]]:
     """Files of a version's folder, and what may not be there."""
     found: dict[str, Content] = {}
     findings = []
-    for name, path in _walk(folder):
+    for name, path in walked(folder):
         try:
             found[name] = _content(path)
         except OSError as error:
@@ -93,21 +93,21 @@ def contents(folder: Path) -> tuple[dict[str, Content], list[Finding]]:
 
 def copied(folder: Path, to: Path) -> Path:
     """Copy of a folder's plain files where nobody else may write; PublicationError if there are others."""
-    for name, path in _walk(folder):
+    for name, path in walked(folder):
         target = to / name
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with _opened(path) as file, target.open("xb") as copy:
+            with opened(path) as file, target.open("xb") as copy:
                 shutil.copyfileobj(file, copy)
         except OSError as error:
             check(str(folder), [Finding("unsafe", name, f"{name!r} cannot be copied ({error.strerror}).")])
     return to
 
 
-def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
+def walked(folder: Path, left_out: Collection[str] = ()) -> Iterator[tuple[str, Path]]:
     """Name and path of all that is in a folder and is no folder itself; links are not followed.
 
-    A folder that cannot be read is given in place of what is in it.
+    A folder that cannot be read is given in place of what is in it. `left_out` are names from the folder on.
     """
     left = [("", folder)]
     while left:
@@ -121,6 +121,8 @@ def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
             continue
         for path in paths:
             name = f"{prefix}{path.name}"
+            if name in left_out:
+                continue
             if _is_folder(path):
                 left.append((f"{name}/", path))
             else:
@@ -135,7 +137,7 @@ def _is_folder(path: Path) -> bool:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BufferedReader]:
+def opened(path: Path) -> Iterator[BufferedReader]:
     """A plain file, open for reading; OSError if it is something else, or a link."""
     with os.fdopen(os.open(path, _FLAGS), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -144,6 +146,6 @@ def _opened(path: Path) -> Iterator[BufferedReader]:
 
 
 def _content(path: Path) -> Content:
-    with _opened(path) as file:
+    with opened(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return Content(digest, file.tell())

@@ -27,6 +27,7 @@ from proto_model.registry.publishing.tags import (
     is_open,
 )
 from proto_model.registry.publishing.verdict import MANIFEST, SIGNATURE, Publication
+from proto_model.registry.tracking import without_folder
 from proto_model.registry.versions import found, logged_model_id
 
 FOLDER = "publication"  # of a run's artifacts
@@ -54,7 +55,7 @@ def facts_of(version: ModelVersion, client: MlflowClient) -> dict[str, Any]:
         files = provenance_of(run.info.run_id, client)
         facts["provenance"] = {name: sha256(content) for name, content in files.items()}
         if details.hyperparameters is None:
-            facts["hyperparameters"] = dict(run.data.params)
+            facts["hyperparameters"] = {key: without_folder(text) for key, text in run.data.params.items()}
         facts["metrics"] = {key: _number(value) for key, value in run.data.metrics.items()}
         facts["data_sets"] = sorted(
             (

@@ -11,7 +11,7 @@ from proto_model.table import encode
 @pytest.fixture(scope="session")
 def model(bundle, mixed_data, tmp_path_factory) -> Path:
     """The folder of a version, as the registry gives it."""
-    folder = tmp_path_factory.mktemp("image") / "model"
+    folder = tmp_path_factory.mktemp("deployment") / "model"
     schema = mixed_data.schema
     with warnings.catch_warnings():
         # mlflow 3.17 on the columns of an input example
