@@ -120,8 +120,8 @@ class _DateParts:
         missing = graph.cast(is_marker, "BOOL")
         text = graph.where(missing, graph.constant(["1970-01-01"]), text)
         is_date = graph.add("RegexFullMatch", text, pattern=_PATTERNS[self.kind])
-        # No number can be made of it, which ends the run.
-        text = graph.where(is_date, text, graph.constant([f"no {self.kind}"]))
+        # No number can be made of its parts, which ends the run.
+        text = graph.where(is_date, text, graph.constant(["-".join([f"no {self.kind}"] * 3)]))
         day_text, time_text = self._halves(text)
         year, month, day = self._numbers(day_text, "-", 3)
         days = self._days(year, month, day)

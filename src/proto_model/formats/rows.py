@@ -116,12 +116,12 @@ def _places(source: Source) -> dict[int, list[float]]:
 
 def _around(thresholds: Floats, step: Step, schema: ModelSchema) -> Floats:
     """Codes that become the thresholds, and those next to them as doubles and as float32."""
-    single = thresholds.astype(np.float32)
-    near = [thresholds, np.nextafter(thresholds, -np.inf), np.nextafter(thresholds, np.inf)]
-    near += [one.astype(np.float64) for one in (single, np.nextafter(single, np.float32(np.inf)))]
-    values = np.concatenate(near)
     feature = schema.features[step.source]
     with np.errstate(over="ignore"):
+        single = thresholds.astype(np.float32)
+        near = [thresholds, np.nextafter(thresholds, -np.inf), np.nextafter(thresholds, np.inf)]
+        near += [one.astype(np.float64) for one in (single, np.nextafter(single, np.float32(np.inf)))]
+        values = np.concatenate(near)
         if step.op is Op.SHIFTED:
             values = values * step.table[1] + step.table[0]
         elif step.op is Op.SCALED and step.table[0]:

@@ -91,7 +91,8 @@ def greatest_left(thresholds: NDArray[np.float32]) -> NDArray[np.float64]:
     >>> at.astype(np.float32) <= np.float32(0.1), above.astype(np.float32) <= np.float32(0.1)
     (array([ True]), array([False]))
     """
-    following = np.nextafter(thresholds, np.float32(np.inf))
+    with np.errstate(over="ignore"):
+        following = np.nextafter(thresholds, np.float32(np.inf))
     low, high = (np.clip(ends.astype(np.float64), -_BEYOND, _BEYOND) for ends in (thresholds, following))
     middle = (low + high) / 2
     # What is right between two numbers is rounded to the one whose last bit is zero.

@@ -217,7 +217,8 @@ def _uploaded(client: MlflowClient, version: ModelVersion, made: _Made) -> dict[
     """Where a format is from now on."""
     run_id = version.run_id or _new_run(client, version)
     if made.source is None or not FORMATS[made.kind].flavor:
-        path = f"formats/{version.version}/{made.name}"
+        # MLflow downloads no folder over HTTP that holds a file of the folder's own name.
+        path = f"formats/{version.version}/{'file-' if made.kind == FILE else ''}{made.name}"
         client.log_artifact(run_id, str(made.path), path)
         return {"run_id": run_id, "path": path}
     model_id = log_format_model(FORMATS[made.kind], made.source, made.path.read_bytes(), run_id)
