@@ -19,14 +19,27 @@ from proto_model.registry.logged_model import pinned_requirements
 
 
 def log_format_model(kind: Format, source: Source, content: bytes, run_id: str | None) -> str:
-    """Log a format as an outcome of a run; the id of the logged model."""
-    made = _onnx(source, content) if kind.flavor == "onnx" else _sklearn(source)
-    info = Model.log(artifact_path=None, name=kind.name, run_id=run_id, **made)
+    """Log a format, written and verified, as an outcome of a run; the id of the logged model."""
+    flavor, parts = _onnx(source, content) if kind.flavor == "onnx" else _sklearn(source)
+    exact = _Exact(flavor, kind.file, content)
+    info = Model.log(artifact_path=None, name=kind.name, flavor=exact, run_id=run_id, **parts)
     model_id: str = info.model_id
     return model_id
 
 
-def _onnx(source: Source, content: bytes) -> dict[str, Any]:
+class _Exact:
+    """A flavor of MLflow's that keeps the very bytes that were verified, not others of the same model."""
+
+    def __init__(self, flavor: Any, file: str, content: bytes) -> None:
+        self._flavor, self._file, self._content = flavor, file, content
+        self.__name__ = flavor.__name__
+
+    def save_model(self, path: str, mlflow_model: Model, **parts: Any) -> None:
+        self._flavor.save_model(path=path, mlflow_model=mlflow_model, **parts)
+        Path(path, self._file).write_bytes(self._content)
+
+
+def _onnx(source: Source, content: bytes) -> tuple[Any, dict[str, Any]]:
     import mlflow.onnx
 
     # Tensors of objects, not columns: of columns, MLflow makes pandas texts, which onnxruntime does not take.
@@ -37,8 +50,7 @@ def _onnx(source: Source, content: bytes) -> dict[str, Any]:
     label, *probabilities = output_names(source)
     outputs = [TensorSpec(label_array(source).dtype, (-1,), label)]
     outputs += [TensorSpec(np.dtype(np.float64), (-1,), name) for name in probabilities]
-    return {
-        "flavor": mlflow.onnx,
+    return mlflow.onnx, {
         "onnx_model": library("onnx", "onnx").load_from_string(content),
         "signature": ModelSignature(Schema([*inputs]), Schema([*outputs])),
         "pip_requirements": _pinned("mlflow", "onnx", "onnxruntime", "numpy", "pandas"),
@@ -47,15 +59,14 @@ def _onnx(source: Source, content: bytes) -> dict[str, Any]:
     }
 
 
-def _sklearn(source: Source) -> dict[str, Any]:
+def _sklearn(source: Source) -> tuple[Any, dict[str, Any]]:
     import mlflow.sklearn
 
     found = estimator(source)
     is_ours = isinstance(found, DecidedClassifier) or hasattr(found.named_steps["encode"], "expansion_")
     names = ("mlflow", "scikit-learn", "skops", "scipy", "numpy", "pandas")
     requirements = _pinned(*names)
-    return {
-        "flavor": mlflow.sklearn,
+    return mlflow.sklearn, {
         "sk_model": found,
         "serialization_format": "skops",
         "skops_trusted_types": TRUSTED,

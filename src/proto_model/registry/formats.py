@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import tempfile
@@ -34,6 +35,8 @@ from proto_model.registry.publishing.files import name_fault
 from proto_model.registry.publishing.manifest import Manifest
 from proto_model.registry.publishing.tags import check_not_published, is_published
 from proto_model.registry.tracking import without_credentials
+
+logger = logging.getLogger(__name__)
 
 FILE = "file"
 
@@ -197,15 +200,16 @@ def _kept(client: MlflowClient, text: str, made: _Made) -> FormatRecord:
     """Put a format into MLflow, and note it at the version, which may have changed meanwhile."""
     version = living_version(client, text)
     _check_addable(version, made.name)
-    facts: dict[str, Any] = {"sha256": sha256_of(made.path), "bytes": made.path.stat().st_size}
     record = FormatRecord(
         name=made.name,
         kind=made.kind,
         file=made.path.name,
+        sha256=sha256_of(made.path),
+        bytes=made.path.stat().st_size,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         made_by=current_user(),
         verdict=made.verdict,
-        **(facts | _uploaded(client, version, made)),
+        **_uploaded(client, version, made),
     )
     # The event first: no change without a trace.
     write_event(client, version.name, str(version.version), "format_added", _words(record))
@@ -229,9 +233,7 @@ def _uploaded(client: MlflowClient, version: ModelVersion, made: _Made) -> dict[
             for path in sorted(found.rglob("*"))
             if path.is_file()
         }
-        main = found / made.path.name
-        own = {"sha256": sha256_of(main), "bytes": main.stat().st_size} if main.is_file() else {}
-    return {"model_id": model_id, "files": files, **own}
+    return {"model_id": model_id, "files": files}
 
 
 def _new_run(client: MlflowClient, version: ModelVersion) -> str:
@@ -242,15 +244,18 @@ def _new_run(client: MlflowClient, version: ModelVersion) -> str:
 
 
 def _remove(client: MlflowClient, record: FormatRecord) -> None:
-    """Delete the files of a format; what MLflow cannot delete is left, and nothing names it any more."""
+    """Delete the files of a format; what MLflow cannot delete is left, and the log says so."""
     try:
         if record.model_id:
             client.delete_logged_model(record.model_id)
         else:
             root = client.get_run(record.run_id).info.artifact_uri
             get_artifact_repository(root).delete_artifacts(record.path)  # type: ignore[no-untyped-call]  # mlflow
-    except (MlflowException, OSError, NotImplementedError):
-        return
+    except (MlflowException, OSError, NotImplementedError) as error:
+        reason = without_credentials(" ".join(str(error).split()))
+        logger.warning(
+            "The files of the format %s are left in MLflow at %s: %s", record.name, record.uri, reason
+        )
 
 
 def _downloaded(record: FormatRecord, folder: Path) -> Path:

@@ -40,7 +40,7 @@ def checked(name, given_source):
 
 
 @given(sources())
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_an_onnx_graph_answers_to_the_last_bit_what_the_version_answers(given_source):
     _, verdict = checked("onnx", given_source)
 
@@ -49,7 +49,7 @@ def test_an_onnx_graph_answers_to_the_last_bit_what_the_version_answers(given_so
 
 
 @given(sources(PLAIN_KINDS, ("plain",)))
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_a_pmml_document_answers_to_the_last_bit_what_the_version_answers(given_source):
     _, verdict = checked("pmml", given_source)
 
@@ -57,7 +57,7 @@ def test_a_pmml_document_answers_to_the_last_bit_what_the_version_answers(given_
 
 
 @given(sources(PLAIN_KINDS, ("plain",)))
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_treelite_answers_what_the_version_answers(given_source):
     _, verdict = checked("treelite", given_source | {"categories": "ordinal", "numbers": "as_is"})
 
@@ -66,7 +66,7 @@ def test_treelite_answers_what_the_version_answers(given_source):
 
 @pytest.mark.parametrize("name", ["skops", "sklearn", "pickle"])
 @given(sources())
-@settings(max_examples=6)
+@settings(max_examples=3)
 def test_an_estimator_answers_to_the_last_bit_what_the_version_answers(name, given_source):
     _, verdict = checked(name, given_source)
 

@@ -122,6 +122,7 @@ def test_mlflows_own_flavor_of_onnx_answers_as_the_version(version, tmp_path, on
     np.testing.assert_array_equal(answer["probability_yes"], fitted().predict_proba(X_TEST)[:, 1])
     path = version.download_format("onnx", tmp_path)
     assert (path, sha256_of(path)) == (tmp_path / "onnx" / "model.onnx", record.sha256)
+    assert record.files["model.onnx"] == record.sha256
     version.delete_format("onnx")
     assert (
         MlflowClient().search_logged_models(
@@ -137,19 +138,19 @@ def test_a_version_without_such_a_format_says_why(version, onnx):
     assert "treelite" not in [one.name for one in version.formats()]
 
 
-def test_a_published_version_keeps_the_formats_that_it_has(store, tmp_path):
-    version = Registry().model("kept").new_version(fitted(), X, Y, X_test=X_TEST, y_test=Y_TEST)
+def test_a_published_version_keeps_the_formats_that_it_has(version, tmp_path):
+    """The last test of this file: another version would take a training."""
     record = version.add_format("pmml")
     manifest = version.publish()
 
     assert json.loads(manifest.facts["tags"]["format.pmml"])["sha256"] == record.sha256
     with pytest.raises(RegistryError, match="was published"):
-        version.add_format("skops")
+        version.add_format("pickle")
     with pytest.raises(RegistryError, match="was published"):
         version.delete_format("pmml")
     version.download_format("pmml", tmp_path)
     # By MLflow's own API, a tag of another file:
     tag = json.loads(tags_of(version)["format.pmml"]) | {"sha256": "0" * 64}
-    MlflowClient().set_model_version_tag("kept", version.number, "format.pmml", json.dumps(tag))
-    with pytest.raises(RegistryError, match="is not what version 1 of 'kept' was published with"):
+    MlflowClient().set_model_version_tag("churn", version.number, "format.pmml", json.dumps(tag))
+    with pytest.raises(RegistryError, match="is not what version 1 of 'churn' was published with"):
         version.download_format("pmml", tmp_path / "again")
