@@ -14,10 +14,12 @@ import numpy as np
 
 from proto_model.errors import ArtifactError
 from proto_model.forest.expansion import Op, Step
-from proto_model.formats.plain import refuse_decision
+from proto_model.formats.pmml_decision import decision_model, probability_fields
+from proto_model.formats.pmml_expressions import apply, constant, derived, field
 from proto_model.formats.source import Source
 from proto_model.formats.steps import level_table
 from proto_model.formats.trees import Tree
+from proto_model.model.decision import Decision
 from proto_model.schema import Feature, Label
 
 NAMESPACE = "http://www.dmg.org/PMML-4_4"
@@ -43,7 +45,6 @@ def label_text(label: Label) -> str:
 
 def _check(source: Source) -> None:
     schema = source.schema
-    refuse_decision(source, "PMML document")
     for feature in schema.features:
         if feature.type not in ("double", "long", "boolean", "string"):
             raise ArtifactError(
@@ -78,22 +79,46 @@ def _document(source: Source) -> Iterator[str]:
         f'<DataField name={quoteattr(schema.target)} optype="categorical" dataType="{kind}">{labels}'
         "</DataField>\n</DataDictionary>\n"
     )
-    yield '<MiningModel functionName="classification">\n<MiningSchema>\n'
-    yield f'<MiningField name={quoteattr(schema.target)} usageType="target"/>\n'
-    yield from (
-        f'<MiningField name={quoteattr(name)} invalidValueTreatment="asIs"/>\n'
-        for name in schema.feature_names
-    )
-    yield "</MiningSchema>\n"
-    yield from _output(source)
+    target = f'<MiningField name={quoteattr(schema.target)} usageType="target"/>\n'
+    if not has_decision(source.decision):
+        yield from _forest(source, target, _output(source, []))
+    else:
+        shares = [f"share of {label_text(label)}" for label in schema.classes]
+        yield f'<MiningModel functionName="classification">\n{_mining_schema(source, target)}'
+        yield '<Segmentation multipleModelMethod="modelChain">\n<Segment id="forest"><True/>\n'
+        yield from _forest(source, "", _shares(source, shares))
+        yield '</Segment>\n<Segment id="decision"><True/>\n'
+        names = list(map(label_text, schema.classes))
+        output = _output(source, probability_fields(shares))
+        yield from decision_model(source.decision, schema.target, names, shares, output)
+        yield "</Segment>\n</Segmentation>\n</MiningModel>\n"
+    yield "</PMML>\n"
+
+
+def has_decision(decision: Decision) -> bool:
+    """Whether a version answers something else than its forest's shares."""
+    return decision.calibration is not None or decision.costs is not None
+
+
+def _forest(source: Source, target: str, output: str) -> Iterator[str]:
+    """Model of the forest, with what comes before it."""
+    yield f'<MiningModel functionName="classification">\n{_mining_schema(source, target)}{output}'
     fields = _field_names(source)
-    derived = [_derived(source, column, name) for column, name in fields.items()]
-    if any(derived):
-        yield "<LocalTransformations>\n" + "".join(derived) + "</LocalTransformations>\n"
+    made = [_derived(source, column, name) for column, name in fields.items()]
+    if any(made):
+        yield "<LocalTransformations>\n" + "".join(made) + "</LocalTransformations>\n"
     yield '<Segmentation multipleModelMethod="average">\n'
     for number, tree in enumerate(source.trees.trees, start=1):
         yield from _segment(source, number, tree, fields)
-    yield "</Segmentation>\n</MiningModel>\n</PMML>\n"
+    yield "</Segmentation>\n</MiningModel>\n"
+
+
+def _mining_schema(source: Source, target: str) -> str:
+    fields = "".join(
+        f'<MiningField name={quoteattr(name)} invalidValueTreatment="asIs"/>\n'
+        for name in source.schema.feature_names
+    )
+    return f"<MiningSchema>\n{target}{fields}</MiningSchema>\n"
 
 
 def _target_type(source: Source) -> str:
@@ -135,9 +160,7 @@ def _derived(source: Source, column: int, name: str) -> str:
     if name == feature.name:
         return ""
     inner = _levels(step, feature) if feature.categories is not None else _expression(step, feature.name)
-    return (
-        f'<DerivedField name={quoteattr(name)} optype="continuous" dataType="double">{inner}</DerivedField>\n'
-    )
+    return derived(name, inner)
 
 
 def _levels(step: Step, feature: Feature) -> str:
@@ -164,39 +187,42 @@ def _levels(step: Step, feature: Feature) -> str:
 
 def _expression(step: Step, name: str) -> str:
     """How a column of the forest comes from a number."""
-    field = f"<FieldRef field={quoteattr(name)}/>"
-    is_missing = _apply("isMissing", field)
+    own = field(name)
+    is_missing = apply("isMissing", own)
     if step.op is Op.IS_MISSING:
-        return _apply("if", is_missing, _constant(1.0), _constant(0.0))
+        return apply("if", is_missing, constant(1.0), constant(0.0))
     if step.op is Op.FILL:
-        return _apply("if", is_missing, _constant(step.value), field)
-    first, second = map(_constant, step.table[:2])
+        return apply("if", is_missing, constant(step.value), own)
+    first, second = map(constant, step.table[:2])
     inner, outer = ("-", "/") if step.op is Op.SHIFTED else ("*", "+")
-    scaled = _apply(outer, _apply(inner, field, first), second)
-    return scaled if len(step.table) == 2 else _apply("if", is_missing, _constant(step.table[2]), scaled)
+    scaled = apply(outer, apply(inner, own, first), second)
+    return scaled if len(step.table) == 2 else apply("if", is_missing, constant(step.table[2]), scaled)
 
 
-def _apply(function: str, *arguments: str) -> str:
-    return f'<Apply function="{function}">{"".join(arguments)}</Apply>'
-
-
-def _constant(value: float) -> str:
-    return f'<Constant dataType="double">{value!r}</Constant>'
-
-
-def _output(source: Source) -> Iterator[str]:
+def _output(source: Source, probabilities: Sequence[str]) -> str:
+    """Label and probabilities: those of the fields, if there are any, else the model's own."""
     label, *by_class = pmml_outputs(source)
-    yield "<Output>\n"
-    yield (
+    parts = [
         f'<OutputField name="{label}" optype="categorical" dataType="{_target_type(source)}" '
         'feature="predictedValue"/>\n'
+    ]
+    for place, (name, value) in enumerate(zip(by_class, source.schema.classes, strict=True)):
+        start = f'<OutputField name={quoteattr(name)} optype="continuous" dataType="double" '
+        if probabilities:
+            parts.append(f'{start}feature="transformedValue">{field(probabilities[place])}</OutputField>\n')
+        else:
+            parts.append(f'{start}feature="probability" value={quoteattr(label_text(value))}/>\n')
+    return f"<Output>\n{''.join(parts)}</Output>\n"
+
+
+def _shares(source: Source, names: Sequence[str]) -> str:
+    """The forest's probabilities, for the model behind it alone."""
+    fields = "".join(
+        f'<OutputField name={quoteattr(name)} optype="continuous" dataType="double" feature="probability" '
+        f'value={quoteattr(label_text(label))} isFinalResult="false"/>\n'
+        for name, label in zip(names, source.schema.classes, strict=True)
     )
-    for name, value in zip(by_class, source.schema.classes, strict=True):
-        yield (
-            f'<OutputField name={quoteattr(name)} optype="continuous" dataType="double" '
-            f'feature="probability" value={quoteattr(label_text(value))}/>\n'
-        )
-    yield "</Output>\n"
+    return f"<Output>\n{fields}</Output>\n"
 
 
 def _segment(source: Source, number: int, tree: Tree, fields: dict[int, str]) -> Iterator[str]:
@@ -235,9 +261,9 @@ def _nodes(source: Source, tree: Tree, fields: dict[int, str], labels: Sequence[
             continue
         default = left[node] if missing_left[node] else right[node]
         yield f'<Node id="{node}" defaultChild="{default}">{predicate}\n'
-        field = quoteattr(fields[column[node]])
+        name = quoteattr(fields[column[node]])
         value = min(threshold[node], _LARGEST)
-        test = f'<SimplePredicate field={field} operator="{{}}" value="{value!r}"/>'
+        test = f'<SimplePredicate field={name} operator="{{}}" value="{value!r}"/>'
         waiting += [
             (-1, ""),
             (right[node], test.format("greaterThan")),

@@ -25,8 +25,11 @@ def run_pmml(content: bytes, source: Source, rows: Rows) -> Answers:
     """Labels and probabilities of a document that this process has written."""
     document = ElementTree.fromstring(content)
     fields: dict[str, NDArray[Any]] = {feature.name: values for feature, values in rows.columns()}
+    decision = document.find(f".//{_tag('RegressionModel')}")
+    behind = [] if decision is None else list(decision.iter(_tag("DerivedField")))
     for derived in document.iter(_tag("DerivedField")):
-        fields[derived.attrib["name"]] = _value(derived[0], fields, len(rows))
+        if derived not in behind:
+            fields[derived.attrib["name"]] = _value(derived[0], fields, len(rows))
     labels = [label_text(label) for label in source.schema.classes]
     trees = list(document.iter(_tag("TreeModel")))
     total = np.zeros((len(rows), len(labels)))
@@ -34,8 +37,17 @@ def run_pmml(content: bytes, source: Source, rows: Rows) -> Answers:
         root = tree.find(_tag("Node"))
         assert root is not None
         _walk(root, fields, labels, total)
-    probabilities = total / len(trees)
-    return probabilities.argmax(axis=1), probabilities
+    shares = total / len(trees)
+    if decision is None:
+        return shares.argmax(axis=1), shares
+    names = [one.attrib["name"] for one in decision.findall(f"{_tag('MiningSchema')}/*")]
+    fields |= dict(zip(names[1:], shares.T, strict=True))
+    for derived in behind:
+        fields[derived.attrib["name"]] = _value(derived[0], fields, len(rows))
+    scores = [fields[one.attrib["name"]] for one in decision.iter(_tag("NumericPredictor"))]
+    _, *outputs = decision.findall(f"{_tag('Output')}/*")
+    probabilities = np.column_stack([_value(one[0], fields, len(rows)) for one in outputs])
+    return np.column_stack([score / sum(scores) for score in scores]).argmax(axis=1), probabilities
 
 
 def _tag(name: str) -> str:
@@ -73,6 +85,8 @@ def _value(element: Element, fields: Mapping[str, NDArray[Any]], n_rows: int) ->
         return np.full(n_rows, float(element.text or ""))
     if kind == "MapValues":
         return _mapped(element, fields)
+    if kind == "NormContinuous":
+        return _interpolated(element, fields[element.attrib["field"]])
     values = [_value(child, fields, n_rows) for child in element]
     match element.attrib["function"]:
         case "isMissing":
@@ -99,3 +113,11 @@ def _mapped(element: Element, fields: Mapping[str, NDArray[Any]]) -> Floats:
     missing, unseen = (float(element.attrib.get(name, "nan")) for name in ("mapMissingTo", "defaultValue"))
     texts = fields[pair.attrib["field"]].tolist()
     return np.array([missing if text is None else table.get(text, unseen) for text in texts])
+
+
+def _interpolated(element: Element, values: Floats) -> Floats:
+    x, y = (np.array([float(one.attrib[key]) for one in element]) for key in ("orig", "norm"))
+    place = np.searchsorted(x, values, side="right").clip(1, len(x) - 1) - 1
+    share = (values - x[place]) / (x[place + 1] - x[place])
+    found: Floats = y[place] + share.clip(0, 1) * (y[place + 1] - y[place])
+    return found

@@ -9,7 +9,6 @@ import numpy as np
 from proto_model.errors import ArtifactError
 from proto_model.forest.expansion import Op
 from proto_model.formats.libraries import library
-from proto_model.formats.plain import refuse_decision
 from proto_model.formats.rows import Rows
 from proto_model.formats.source import Source
 from proto_model.formats.verdict import Answers
@@ -21,7 +20,7 @@ def write_treelite(source: Source) -> bytes:
     The model takes a matrix with a column per feature of `schema.json`, in its order: a category as its
     place among the feature's categories, NaN for a missing or unknown one.
     """
-    refuse_decision(source, "treelite model")
+    _refuse_decision(source)
     for step in source.steps:
         if step.op is not Op.IDENTITY:
             name = source.schema.features[step.source].name
@@ -56,6 +55,24 @@ def write_treelite(source: Source) -> bytes:
         builder.end_tree()
     content: bytes = builder.commit().serialize_bytes()
     return content
+
+
+def _refuse_decision(source: Source) -> None:
+    """Raise an ArtifactError if a version does not answer what its forest does."""
+    decision = source.decision
+    parts = [
+        words
+        for words, part in (
+            ("calibrates probabilities", decision.calibration),
+            ("weighs costs", decision.costs),
+        )
+        if part is not None
+    ]
+    if parts:
+        raise ArtifactError(
+            f"No treelite model of this version: it {' and '.join(parts)}, for which treelite has no place. "
+            "Take another format, which holds it, or train with calibrate=none and costs=none."
+        )
 
 
 def _builder(source: Source) -> Any:

@@ -96,7 +96,7 @@ def make_source(
     generator = np.random.default_rng(seed)
     features = tuple(feature_of(kind, number) for number, kind in enumerate(kinds))
     classes: tuple[Any, ...] = {
-        "string": tuple(f"class {place} <&>" for place in range(n_classes)),
+        "string": tuple(f"class {place:02} <&>" for place in range(n_classes)),
         "long": tuple(range(3, 3 + n_classes)),
         "double": tuple(float(place) for place in range(n_classes)),
         "boolean": (False, True)[:n_classes],

@@ -24,6 +24,10 @@ SOURCES = {
         seed=5, kinds=("double", "levels", "string", "long"), n_classes=4, numbers="median",
         categories="target", target_type="boolean",
     ) | {"n_classes": 2},
+    "calibrated": dict(seed=11, kinds=("double", "string"), decision="calibrated"),
+    "costs": dict(seed=12, kinds=("tenths", "string"), decision="costs"),
+    "both": dict(seed=13, kinds=("double", "long"), decision="calibrated costs", n_classes=4),
+    "both_of_two": dict(seed=14, kinds=("boolean", "string"), n_trees=4, decision="calibrated costs"),
     "one_hot": dict(seed=6, kinds=("string", "tenths"), categories="one_hot", target_type="double"),
 }  # fmt: skip
 
@@ -68,7 +72,6 @@ def test_jpmml_answers_what_the_version_answers(answered, name):
 
     np.testing.assert_allclose(theirs, probabilities, rtol=0, atol=1e-15)
     labels = [label_text(source.schema.classes[place]) for place in places]
-    assert [
-        str(label).lower() if isinstance(label, bool) else str(label) for label in answers["prediction"]
-    ] == labels
+    for column in ("prediction", source.schema.target):
+        assert list(map(label_text, answers[column])) == labels
     assert not any(math.isnan(value) for value in theirs.ravel())

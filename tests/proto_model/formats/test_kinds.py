@@ -48,12 +48,14 @@ def test_an_onnx_graph_answers_to_the_last_bit_what_the_version_answers(given_so
     assert (verdict.rows, verdict.held_out) == (2050, 50)
 
 
-@given(sources(PLAIN_KINDS, ("plain",)))
-@settings(max_examples=8)
-def test_a_pmml_document_answers_to_the_last_bit_what_the_version_answers(given_source):
+@given(sources(PLAIN_KINDS))
+@settings(max_examples=10)
+def test_a_pmml_document_answers_what_the_version_answers(given_source):
     _, verdict = checked("pmml", given_source)
 
-    assert (verdict.labels_that_differ, verdict.largest_difference) == (0, 0)
+    assert verdict.labels_that_differ == 0
+    # Lines between the entries of a calibration are computed otherwise.
+    assert verdict.largest_difference <= (0 if given_source["decision"] in ("plain", "costs") else 1e-14)
 
 
 @given(sources(PLAIN_KINDS, ("plain",)))

@@ -52,7 +52,7 @@ def test_columns_and_answers_have_the_names_that_the_version_has(dated):
     source, session = dated
     assert [one.name for one in session.get_inputs()] == source.schema.feature_names
     assert [one.name for one in session.get_outputs()] == [
-        "prediction", "probability", "probability_class 0 <&>", "probability_class 1 <&>",
+        "prediction", "probability", "probability_class 00 <&>", "probability_class 01 <&>",
     ]  # fmt: skip
     row = {one.name: np.array([""] if "string" in one.type else [np.nan]) for one in session.get_inputs()}
     label, own, *by_class = session.run(None, row)

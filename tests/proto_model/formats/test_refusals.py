@@ -27,9 +27,9 @@ def folder():
     ("name", "options", "message"),
     [
         (
-            "pmml",
+            "treelite",
             {"decision": "calibrated"},
-            "it calibrates probabilities, for which that format has no place",
+            "it calibrates probabilities, for which treelite has no place",
         ),
         ("treelite", {"decision": "calibrated costs"}, "it calibrates probabilities and weighs costs"),
         ("pmml", {"kinds": ("double", "date")}, r"its feature 'date 1 .*' is a date, .* Take onnx"),
