@@ -45,6 +45,7 @@ DOCUMENTS = (
             "training",
             "promotion",
             "versions",
+            "formats",
             "serving",
             "mapper",
             "files",

@@ -9,16 +9,14 @@ standard output, as JSON with --json. Exit status: 0 done, 1 refused or failed, 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import logging
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proto_model.errors import InputError, ProtoModelError, counted
+from proto_model.cli.registry_command import add_common, confirmed, run_action, say
+from proto_model.errors import InputError, counted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,8 +29,6 @@ MAX_FILE_BYTES = 100_000
 
 _NUMBER = re.compile(r"[+-]?\.\d+(?:[eE][+-]?\d+)?|[+-]?\d+\.(?:[eE][+-]?\d+)?", re.ASCII)  # no JSON
 _UNSIGNED = "Nobody signed it, so servers with a verify key refuse it."
-# What JSON may hold as it is, and a terminal obeys.
-_STEERING = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _VERSION = "name@alias, name/7, or either after models:/"
 
 
@@ -50,8 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         added = actions.add_parser(
             name, help=summary, description=f"{summary.capitalize()}.", allow_abbrev=False
         )
-        added.add_argument("--tracking-uri", help="MLflow server or store (default: MLFLOW_TRACKING_URI)")
-        added.add_argument("--json", action="store_true", help="JSON instead of tables")
+        add_common(added)
         return added
 
     _add_list(action("list", "list versions"))
@@ -172,51 +167,7 @@ def _count(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the result is the exit status."""
     arguments = build_parser().parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    from proto_model.registry.refusals import in_words
-    from proto_model.registry.tracking import (
-        check_store,
-        quiet_mlflow,
-        warnings_shown_once,
-        without_credentials,
-    )
-
-    quiet_mlflow()
-    import mlflow
-    from mlflow.exceptions import MlflowException
-    from rich.console import Console
-
-    from proto_model.registry.patience import patient
-
-    console = Console(stderr=True, emoji=False)
-    if arguments.tracking_uri:
-        mlflow.set_tracking_uri(arguments.tracking_uri)
-    try:
-        with contextlib.redirect_stdout(sys.stderr), warnings_shown_once(console):
-            check_store(mlflow.get_tracking_uri())
-            action = _ACTIONS[arguments.action]
-            shown: list[Any] = []
-            status = action(arguments, patient(mlflow.MlflowClient()), shown, console)
-    except (ProtoModelError, MlflowException, OSError) as error:
-        reason = without_credentials(in_words(error))
-        _say(f"versions: {reason}")
-        return 2 if isinstance(error, InputError) else 1
-    for item in shown:
-        _print(item, as_json=arguments.json)
-    return status
-
-
-def _print(item: Any, *, as_json: bool) -> None:
-    from rich.console import Console
-
-    if as_json:
-        text = json.dumps(item, ensure_ascii=False, indent=2)
-        print(_STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
-        return
-    # Of a table in a pipe, nothing is to be cut off or folded into many lines.
-    Console(emoji=False, width=None if sys.stdout.isatty() else 220).print(
-        item, highlight=False, markup=False
-    )
+    return run_action("versions", _ACTIONS[arguments.action], arguments)
 
 
 def _list(arguments: argparse.Namespace, client: MlflowClient, shown: list[Any], console: Console) -> int:
@@ -275,13 +226,13 @@ def _edit(arguments: argparse.Namespace, client: MlflowClient, shown: list[Any],
 
     edited = edit_version(client, arguments.version, _edit_of(arguments), dry_run=arguments.dry_run)
     if edited.recovered:
-        _say(edited.recovered)
+        say(edited.recovered)
     if arguments.json:
         shown.append(edited.to_dict() | {"dry_run": arguments.dry_run})
     elif edited.changes:
         shown.append(changes_table(edited.changes))
     else:
-        _say(f"Version {edited.version} of {edited.model!r} is like that already.")
+        say(f"Version {edited.version} of {edited.model!r} is like that already.")
     return 0
 
 
@@ -366,7 +317,7 @@ def _publish(arguments: argparse.Namespace, client: MlflowClient, shown: list[An
     publish(f"models:/{version.name}/{version.version}", key=key, client=client)
     signer = None if key is None else key.fingerprint
     signed = f"It is signed with {signer}." if signer else _UNSIGNED
-    _say(f"Published version {version.version} of {version.name!r}. It does not change any more. {signed}")
+    say(f"Published version {version.version} of {version.name!r}. It does not change any more. {signed}")
     if arguments.json:
         tags = client.get_model_version(version.name, str(version.version)).tags
         names = ("published_at", "published_by", "manifest_sha256")
@@ -382,14 +333,14 @@ def _delete(arguments: argparse.Namespace, client: MlflowClient, shown: list[Any
     check_removable(plan, force=arguments.force)
     what = f"version {plan.version} of {plan.model!r}"
     if plan.obstacles:
-        _say(f"{what.capitalize()} {' and '.join(plan.obstacles)}.")
+        say(f"{what.capitalize()} {' and '.join(plan.obstacles)}.")
     twins = f" and {counted(len(plan.explainers), 'explainer')}" if plan.explainers else ""
-    if not _confirmed(f"Delete {what}{twins}?", arguments.yes):
+    if not confirmed(f"Delete {what}{twins}?", arguments.yes):
         return 1
     done, stone = delete_version(
         client, f"{plan.model}/{plan.version}", reason=arguments.reason, force=arguments.force
     )
-    _say(f"Deleted {what}{twins}. {done.left}")
+    say(f"Deleted {what}{twins}. {done.left}")
     if arguments.json:
         shown.append(done.to_dict() | {"deleted": stone.to_dict()})
     return 0
@@ -406,21 +357,21 @@ def _prune(arguments: argparse.Namespace, client: MlflowClient, shown: list[Any]
     numbers = [removal.version for removal in doomed]
     spares = {line.version: line for line in spared}
     listed = f"{counted(len(doomed), 'version')} of {named.model!r}"
-    _say(
+    say(
         f"{listed} older than the newest {arguments.keep}: {_ranges(numbers) or 'none'}. "
         f"Spared, for they have an alias, are published or deployed: {_ranges(list(spares)[::-1]) or 'none'}."
     )
     done: list[str] = []
     stayed: dict[str, str] = {}
     if doomed and not arguments.dry_run:
-        if not _confirmed(f"Delete {listed}?", arguments.yes):
+        if not confirmed(f"Delete {listed}?", arguments.yes):
             return 1
         reason = arguments.reason or f"pruned to the newest {arguments.keep}"
         with console.status("Deleting ..."):
             done, stayed = prune(client, doomed, reason=reason)
         for number, why in stayed.items():
-            _say(f"Version {number} stays: {why}")
-        _say(f"Deleted {counted(len(done), 'version')}. Runs and logged models are left in MLflow.")
+            say(f"Version {number} stays: {why}")
+        say(f"Deleted {counted(len(done), 'version')}. Runs and logged models are left in MLflow.")
     if arguments.json:
         shown.append(
             {
@@ -451,19 +402,6 @@ def _history(arguments: argparse.Namespace, client: MlflowClient, shown: list[An
     return 0
 
 
-def _confirmed(question: str, yes: bool) -> bool:
-    """Whether the user agrees; an InputError says that there is nobody to ask."""
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        raise InputError(f"{question} There is no terminal to ask at. Give --yes.")
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() in ("y", "yes"):
-        return True
-    _say("Nothing was changed.")
-    return False
-
-
 def _ranges(numbers: Sequence[str]) -> str:
     """Ascending numbers, neighbours as ranges.
 
@@ -479,12 +417,6 @@ def _ranges(numbers: Sequence[str]) -> str:
         else:
             parts.append([number, number])
     return ", ".join(str(low) if low == high else f"{low} to {high}" for low, high in parts)
-
-
-def _say(text: str) -> None:
-    from proto_model.registry.tracking import printable
-
-    print(printable(text), file=sys.stderr, flush=True)
 
 
 _ACTIONS = {

@@ -25,6 +25,8 @@ from proto_model.registry.catalog.naming import Named, living_version
 from proto_model.registry.catalog.sheet import read_sheet
 from proto_model.registry.cautions import caution_tags, log_cautions, show_cautions
 from proto_model.registry.details import Details, checked_labels, checked_object, checked_records
+from proto_model.registry.format_records import FormatRecord
+from proto_model.registry.formats import add_format, delete_format, download_format, version_formats
 from proto_model.registry.logged_model import log_explainer, log_forest_model
 from proto_model.registry.patience import patient
 from proto_model.registry.publishing import Manifest, publish
@@ -170,6 +172,25 @@ class Version:
     def publish(self, key: Path | None = None) -> Manifest:
         """Publish it, signed with a key, by default that of the environment; it does not change any more."""
         return publish(self.uri, key=key, client=self._client)
+
+    def add_format(self, kind: str, path: Path | str | None = None) -> FormatRecord:
+        """Keep it in another format, once that has proved to answer the same; or the "file" of a path.
+
+        An ArtifactError says that it has no such format. `docs/formats.md` has a table of them.
+        """
+        return add_format(self._client, self.uri, kind, None if path is None else Path(path))
+
+    def formats(self) -> list[FormatRecord]:
+        """Its formats, and how each was verified."""
+        return version_formats(self._client, self.uri)
+
+    def download_format(self, name: str, folder: Path | str = ".") -> Path:
+        """Download one of its formats into a folder; its file there, whose SHA-256 was verified."""
+        return download_format(self._client, self.uri, name, Path(folder))
+
+    def delete_format(self, name: str) -> None:
+        """Remove one of its formats, until it is published."""
+        delete_format(self._client, self.uri, name)
 
     def facts(self) -> dict[str, Any]:
         """All that is known of it, as `versions show --json` prints it."""

@@ -18,6 +18,7 @@ from proto_model.registry.catalog.tombstones import PREFIX, Tombstone, tombstone
 from proto_model.registry.deployed import TAG as DEPLOYED
 from proto_model.registry.details import DETAIL_TAGS, Details
 from proto_model.registry.events import is_event
+from proto_model.registry.format_records import PREFIX as FORMAT
 from proto_model.registry.publishing.tags import PUBLISHED_AT, PUBLISHED_BY
 from proto_model.registry.versions import versions_of
 from proto_model.training.metrics import METRICS
@@ -195,7 +196,7 @@ def other_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {
         key: value
         for key, value in sorted(tags.items())
-        if value and key not in shown and not is_event(key) and not key.startswith(DEPLOYED)
+        if value and key not in shown and not is_event(key) and not key.startswith((DEPLOYED, FORMAT))
     }
 
 

@@ -15,6 +15,7 @@ from proto_model.registry.catalog.naming import Named, aliases_of, named_version
 from proto_model.registry.catalog.tombstones import Tombstone
 from proto_model.registry.cautions import version_cautions
 from proto_model.registry.events import Event, events_of
+from proto_model.registry.format_records import formats_of
 from proto_model.registry.publishing.tags import PUBLISHED_BY
 from proto_model.registry.versions import visible
 from proto_model.table.cautions import Caution
@@ -57,6 +58,7 @@ class Sheet:
             "cautions": [
                 {"kind": one.kind, "columns": list(one.columns), "text": one.text} for one in self.cautions
             ],
+            "formats": [record.to_dict() for record in formats_of(line.tags)],
             "tags": other_tags(line.tags),
         }
 

@@ -16,6 +16,7 @@ from proto_model.registry.catalog.history import Entry
 from proto_model.registry.catalog.listing import SHOWN_METRICS, Line, other_tags
 from proto_model.registry.catalog.sheet import Sheet, metric_rows
 from proto_model.registry.catalog.tombstones import Tombstone
+from proto_model.registry.format_records import FormatRecord, formats_of
 from proto_model.registry.publishing.tags import PUBLISHED_BY
 from proto_model.registry.tracking import printable
 from proto_model.training.evaluation.intervals import with_interval
@@ -82,6 +83,7 @@ def sheet_table(sheet: Sheet) -> Table:
         ("config", _object(line.details.config)),
         (f"hyperparameters{' of the run' if sheet.from_run else ''}", _object(sheet.hyperparameters)),
         ("records", "\n".join(line.details.records)),
+        ("formats", "\n".join(f"{one.name}: {one.verified}" for one in formats_of(line.tags))),
         ("cautions", "\n".join(f"{one.kind}: {one.text}" for one in sheet.cautions)),
         ("run", line.run_id or ""),
         ("source", sheet.source),
@@ -117,6 +119,22 @@ def history_table(entries: Sequence[Entry]) -> Table:
         when = "unknown" if entry.at is None else _minute(entry.at)
         cells = (when, entry.version or "", entry.kind.replace("_", " "), entry.by or "", entry.what)
         table.add_row(*map(plain, cells))
+    return table
+
+
+def formats_table(records: Sequence[FormatRecord]) -> Table:
+    """A row per format of a version, with its verdict."""
+    headings = ["format", "file", "bytes", "sha256", "rows", "labels that differ", "largest difference"]
+    table = _table([*headings, "read by", "added (UTC)", "by", "where"])
+    for one in records:
+        verdict = one.verdict
+        cells: tuple[object, ...] = ("", "not verified", "", "")
+        if verdict is not None:
+            differs = f"{verdict.largest_difference:.1g}"
+            cells = (f"{verdict.rows:,}", verdict.labels_that_differ, differs, verdict.by)
+        added = one.made_at[:16].replace("T", " ")
+        row = (one.name, one.file, f"{one.bytes:,}", one.sha256[:12], *cells, added, one.made_by, one.uri)
+        table.add_row(*map(plain, row))
     return table
 
 

@@ -1,0 +1,7 @@
+"""A version in the formats of others, and how each was verified; nothing here knows MLflow."""
+
+from proto_model.formats.kinds import FORMATS, Format, format_of, written
+from proto_model.formats.source import Source
+from proto_model.formats.verdict import Verdict
+
+__all__ = ["FORMATS", "Format", "Source", "Verdict", "format_of", "written"]
