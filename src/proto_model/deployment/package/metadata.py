@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from proto_model.deployment.package.facts import VersionFacts
+from proto_model.dictionary import Entry
 from proto_model.schema import Feature, ModelSchema
 
 
@@ -19,7 +20,7 @@ def metadata_text(facts: VersionFacts, schema: ModelSchema) -> str:
         "author": facts.author,
         "created_date": facts.created,
         "trained_on_data": [dict(one) for one in facts.data_sets if one.get("context") != "testing"],
-        "input_features": [_input(feature) for feature in schema.features],
+        "input_features": [_input(feature, schema.entry(feature.name)) for feature in schema.features],
         "output": _outputs(schema),
         "hyperparameters": dict(facts.hyperparameters),
     }
@@ -27,30 +28,34 @@ def metadata_text(facts: VersionFacts, schema: ModelSchema) -> str:
     return text
 
 
-def described(feature: Feature) -> str:
-    """What a column is, in words; a schema does not say so yet."""
-    return ""
-
-
-def _input(feature: Feature) -> dict[str, Any]:
+def _input(feature: Feature, entry: Entry) -> dict[str, Any]:
     return {
         "name": feature.name,
         "type": feature.type,
-        "description": described(feature),
+        "description": entry.description,
         "categories": None if feature.categories is None else list(feature.categories),
+        **_more(entry),
     }
 
 
-def _outputs(schema: ModelSchema) -> list[dict[str, str]]:
+def _more(entry: Entry) -> dict[str, Any]:
+    """What a data dictionary says of a column besides."""
+    return {key: value for key, value in entry.to_dict().items() if key != "description"}
+
+
+def _outputs(schema: ModelSchema) -> list[dict[str, Any]]:
     """What `predict` and `predict_proba` give, as `example.csv` names it."""
     labels = ", ".join(
         str(label).lower() if isinstance(label, bool) else str(label) for label in schema.classes
     )
+    target = schema.entry(schema.target)
+    what = f"{schema.target} ({target.description})" if target.description else schema.target
     prediction = {
         "name": "prediction",
         "type": schema.target_type,
-        "description": f"{schema.target}, as the version decides: not always the most probable class",
+        "description": f"{what}, as the version decides: not always the most probable class",
         "format": f"one of: {labels}",
+        **_more(target),
     }
     return [
         prediction,
