@@ -7,6 +7,7 @@ A version also holds what MLServer needs to serve its folder.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -28,6 +29,7 @@ from proto_model.model.bundle import SCHEMA_FILE, write_bundle
 from proto_model.model.decision import PLAIN, Decision
 from proto_model.registry.mlserver_files import write_mlserver_files
 from proto_model.registry.signature import explainer_signature, file_signature, rows_signature
+from proto_model.registry.tracking import DETECT_UV
 from proto_model.schema import DATE_TYPES, ModelSchema
 from proto_model.table import TrainingData, decode
 from proto_model.training.background import StoredBackground
@@ -135,9 +137,7 @@ def _log(
     name: str, bundle: Path, code: str, signature: ModelSignature, input_example: pd.DataFrame | None
 ) -> ModelInfo:
     """Log a model over a bundle."""
-    # MLflow tries the model where it lies before it uploads the folder; no `__pycache__` is to go along.
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
+    with _nothing_else():
         info: ModelInfo = Model.log(
             artifact_path=None,
             name=name,
@@ -147,9 +147,21 @@ def _log(
             signature=signature,
             input_example=input_example,
         )
-    finally:
-        sys.dont_write_bytecode = before
     return info
+
+
+@contextmanager
+def _nothing_else() -> Iterator[None]:
+    """Only what is written here goes along: no `__pycache__` of MLflow's trial, no `uv.lock` of this folder."""
+    bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    is_said = DETECT_UV in os.environ
+    os.environ.setdefault(DETECT_UV, "false")
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = bytecode
+        if not is_said:
+            del os.environ[DETECT_UV]
 
 
 class _Flavor:

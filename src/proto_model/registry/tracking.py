@@ -22,12 +22,15 @@ from proto_model.errors import RegistryError
 if TYPE_CHECKING:
     from rich.console import Console
 
+#: Unless it is false, the uv.lock of the current folder goes into every version.
+DETECT_UV = "MLFLOW_UV_AUTO_DETECT"
+
 _QUIET_VARIABLES = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "GIT_PYTHON_REFRESH": "quiet",
-    "MLFLOW_UV_AUTO_DETECT": "false",  # or the uv.lock of the current folder goes into every version
+    DETECT_UV: "false",
 }
 
 #: MLflow by itself tries for minutes to reach a server that is not there.

@@ -35,6 +35,11 @@ def test_the_run_and_the_model_name_the_same_artifact(logged):
     assert mlflow.models.get_model_info(f"runs:/{logged.run_id}/model").model_id in logged.model_uri
 
 
+def test_files_of_the_current_folder_do_not_go_along(folder):
+    assert Path("uv.lock").exists()  # MLflow would take it
+    assert not {path.name for path in folder.iterdir()} & {"uv.lock", "pyproject.toml"}
+
+
 def test_a_logged_model_predicts_as_the_pipeline(model, mixed_pipeline, mixed_data):
     answer = model.predict(mixed_data.X_test)
 
