@@ -14,7 +14,7 @@ import numpy as np
 
 from proto_model.errors import ArtifactError
 from proto_model.forest.expansion import Op, Step
-from proto_model.formats.pmml_decision import decision_model, probability_fields
+from proto_model.formats.pmml_decision import decision_fields, decision_model, probability_fields
 from proto_model.formats.pmml_expressions import apply, constant, derived, field
 from proto_model.formats.source import Source
 from proto_model.formats.steps import level_table
@@ -60,10 +60,12 @@ def _check(source: Source) -> None:
                 "does not keep."
             )
     names = [schema.target, *schema.feature_names, *pmml_outputs(source)]
+    if has_decision(source.decision):
+        names += decision_fields(_share_names(source))
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ArtifactError(
-            f"No PMML document of this version: {twice[0]!r} is the name of a column and of an output. "
+            f"No PMML document of this version: {twice[0]!r} is the name of a column and of another field. "
             "Rename the column and train again."
         )
 
@@ -83,7 +85,7 @@ def _document(source: Source) -> Iterator[str]:
     if not has_decision(source.decision):
         yield from _forest(source, target, _output(source, []))
     else:
-        shares = [f"share of {label_text(label)}" for label in schema.classes]
+        shares = _share_names(source)
         yield f'<MiningModel functionName="classification">\n{_mining_schema(source, target)}'
         yield '<Segmentation multipleModelMethod="modelChain">\n<Segment id="forest"><True/>\n'
         yield from _forest(source, "", _shares(source, shares))
@@ -98,6 +100,10 @@ def _document(source: Source) -> Iterator[str]:
 def has_decision(decision: Decision) -> bool:
     """Whether a version answers something else than its forest's shares."""
     return decision.calibration is not None or decision.costs is not None
+
+
+def _share_names(source: Source) -> list[str]:
+    return [f"share of {label_text(label)}" for label in source.schema.classes]
 
 
 def _forest(source: Source, target: str, output: str) -> Iterator[str]:

@@ -51,6 +51,14 @@ def decision_model(
     yield "</RegressionModel>\n"
 
 
+def decision_fields(shares: Sequence[str]) -> list[str]:
+    """All fields that `decision_model` may use."""
+    return [
+        *shares,
+        *(f"{kind} of {share}" for kind in ("probability", "weight", "score") for share in shares),
+    ]
+
+
 def probability_fields(shares: Sequence[str]) -> list[str]:
     """Fields that hold the probabilities to answer with."""
     return [f"probability of {share}" for share in shares]

@@ -89,7 +89,8 @@ def made_rows(source: Source, base: Floats, n_rows: int = N_MADE, seed: int = 0)
     features = source.schema.features
     places = _places(source)
     for place, feature in enumerate(features):
-        values = _possible(np.array(places.get(place, [0.0, 1.0])), feature)
+        # No threshold is a number where trees only ask whether a value is missing.
+        values = _possible(np.array(places.get(place) or [0.0, 1.0]), feature)
         drawn = generator.choice(values, n_rows)
         others = generator.random(n_rows) < _OTHER
         matrix[:, place] = np.where(others, drawn, matrix[:, place])

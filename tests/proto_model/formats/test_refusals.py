@@ -92,3 +92,11 @@ def test_a_double_goes_left_exactly_if_its_float32_does():
         assert (at.astype(np.float32) <= edges).all()
         above = np.nextafter(at, np.inf)[at < np.inf]
         assert (above.astype(np.float32) > edges[at < np.inf]).all()
+
+
+def test_a_feature_may_not_have_the_name_of_a_field_of_the_document(folder):
+    source = make_source(1, ("double",), decision="costs", folder=folder)
+    feature = replace(source.schema.features[0], name="share of class 01 <&>")
+    object.__setattr__(source.bundle, "schema", replace(source.schema, features=(feature,)))
+    with pytest.raises(ArtifactError, match="'share of class 01 <&>' is the name of a column and of another"):
+        write_pmml(source)
