@@ -10,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from proto_model.cli.versions import main
+from proto_model.model.digests import write_digests
 from proto_model.registry.versions import register_version, set_alias
 from tests.tracking_server import ADMIN, ADMIN_PASSWORD, tracking_server
 
@@ -43,6 +44,7 @@ def server(tmp_path_factory):
     bundle = tmp_path_factory.mktemp("model") / "artifacts" / "bundle"
     bundle.mkdir(parents=True)
     (bundle / "schema.json").write_text("{}")
+    write_digests(bundle)
     with tracking_server(folder, basic_auth=True) as port, user(ADMIN, ADMIN_PASSWORD):
         url = f"http://127.0.0.1:{port}"
         create_user(url, READER, READER_PASSWORD)
