@@ -152,7 +152,7 @@ def _log(
 
 @contextmanager
 def _nothing_else() -> Iterator[None]:
-    """Only what is written here goes along: no `__pycache__` of MLflow's trial, no `uv.lock` of this folder."""
+    """What is written here goes along alone: no `__pycache__` of a trial, no `uv.lock` of the folder."""
     bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     is_said = DETECT_UV in os.environ
     os.environ.setdefault(DETECT_UV, "false")
