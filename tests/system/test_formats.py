@@ -6,13 +6,12 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-from tests.system.test_versions import READER, READER_PASSWORD, create_user, user
 
 from proto_model import Registry
 from proto_model.cli.formats import main
 from tests.proto_model.registry.test_notebook import X_TEST, Y_TEST, X, Y, fitted
 from tests.system.test_models_serve import post, serving
-from tests.tracking_server import ADMIN, ADMIN_PASSWORD, tracking_server
+from tests.tracking_server import ADMIN, create_user, tracking_server, user
 
 pytest.importorskip("onnxruntime", reason="The extra proto-model-turbo[formats] is not installed")
 pytestmark = [
@@ -20,15 +19,16 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
 ]
 NAME = "models:/churn/1"
+READER = "rita"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """URL of a server with version 1 of the model `churn`."""
     folder = tmp_path_factory.mktemp("server")
-    with tracking_server(folder, basic_auth=True) as port, user(ADMIN, ADMIN_PASSWORD):
+    with tracking_server(folder, app="basic-auth") as port, user(ADMIN):
         url = f"http://127.0.0.1:{port}"
-        create_user(url, READER, READER_PASSWORD)
+        create_user(url, READER)
         Registry(url).model("churn").new_version(fitted(), X, Y, X_test=X_TEST, y_test=Y_TEST)
         yield url
         mlflow.set_tracking_uri(None)
@@ -69,9 +69,9 @@ def test_formats_are_added_downloaded_and_deleted_over_http(formats, tmp_path):
 
 
 def test_whoever_may_only_read_adds_and_deletes_nothing(formats, tmp_path):
-    with user(ADMIN, ADMIN_PASSWORD):
+    with user(ADMIN):
         formats("add", "skops")
-    with user(READER, READER_PASSWORD):
+    with user(READER):
         assert formats("download", "skops", "--out", str(tmp_path))[0] == 0
         for command in [("add", "sklearn"), ("delete", "skops", "--yes")]:
             status, _, err = formats(*command)

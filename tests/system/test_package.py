@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from tests.system.test_versions import READER, READER_PASSWORD, create_user, user
 
 from proto_model.cli.main import main
 from proto_model.deployment.package import load_package
@@ -25,7 +24,7 @@ from proto_model.registry.versions import set_alias
 from tests.environments import run_uv
 from tests.stores import fresh_store
 from tests.system.test_lean_server import post, serving
-from tests.tracking_server import ADMIN, ADMIN_PASSWORD, environment, tracking_server
+from tests.tracking_server import ADMIN, ADMIN_PASSWORD, create_user, environment, tracking_server, user
 from tests.trainings import as_in, trained_in
 
 pytestmark = [
@@ -34,6 +33,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
 ]
 SRC = Path(__file__).parents[2] / "src"
+READER = "rita"
 ROWS = [
     {"size": 0.5, "age": 40.0, "job": "nurse"},
     {"size": -1.25, "age": None, "job": "clerk"},
@@ -91,9 +91,9 @@ def store(tmp_path_factory, keys):
 def server(tmp_path_factory):
     """URL of an MLflow server that asks for a password, in whose registry nothing is."""
     folder = tmp_path_factory.mktemp("server")
-    with tracking_server(folder, basic_auth=True) as port, user(ADMIN, ADMIN_PASSWORD):
+    with tracking_server(folder, app="basic-auth") as port, user(ADMIN):
         url = f"http://127.0.0.1:{port}"
-        create_user(url, READER, READER_PASSWORD)
+        create_user(url, READER)
         yield url
 
 
@@ -200,10 +200,10 @@ def test_it_is_registered_over_http_and_from_there_and_serves_the_same(package, 
     status, out, err = command(server, "package", "import", package, "--verify-key", keys[1], "--json")
     assert status == 0, err
     assert (json.loads(out)["version"], json.loads(out)["from"]) == (1, {"name": "people", "version": "3"})
-    with user(READER, READER_PASSWORD):
+    with user(READER):
         assert command(server, "package", "-m", "models:/people/1", "--out", tmp_path / "again")[0] == 0
     held = [path.read_bytes() for path in (tmp_path / "again").rglob("*") if path.is_file()]
-    assert not [one for one in held if READER_PASSWORD.encode() in one or server.encode() in one]
+    assert not [one for one in held if ADMIN_PASSWORD.encode() in one or server.encode() in one]
     third = fresh_store(tmp_path)
     words = ("package", "import", tmp_path / "again", "--name", "folk", "--alias", "champion")
     assert command(third, *words)[:2] == (0, "version 1 of 'people' is now version 1 of 'folk'.\n")
@@ -225,7 +225,7 @@ def test_it_is_registered_over_http_and_from_there_and_serves_the_same(package, 
 
 
 def test_who_may_only_read_registers_nothing(package, server):
-    with user(READER, READER_PASSWORD):
+    with user(READER):
         status, _, err = command(server, "package", "import", package, "--name", "mine")
 
     assert (status, "Permission denied" in err) == (1, True)
