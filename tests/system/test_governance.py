@@ -60,7 +60,8 @@ def server(tmp_path_factory):
         for name in (READER, EDITOR, MANAGER, STRANGER):
             create_user(url, name)
         mlflow.set_tracking_uri(url)
-        mlflow.set_experiment("people")
+        MlflowClient().create_experiment("people")
+        patch.setenv("MLFLOW_EXPERIMENT_NAME", "people")  # `set_experiment` would outlive the server
         (X, y), (X_test, y_test) = people(200, 0), people(100, 1)
         forest = RandomForestClassifier(3, max_depth=3, random_state=0)
         pipeline = make_pipeline(StandardScaler(), forest).fit(X, y)

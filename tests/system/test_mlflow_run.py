@@ -1,24 +1,21 @@
 """`mlflow run` as users type it: on embedded defaults, and against a server that asks for a password."""
 
-import base64
-import contextlib
-import http.client
+import json
 import re
 import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import sys
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 
 from tests.stores import fresh_store
-from tests.tracking_server import environment, tracking_server
+from tests.tracking_server import ADMIN, ADMIN_PASSWORD, environment, tracking_server, user
 
 pytestmark = pytest.mark.system
 
 PROJECT = Path(__file__).parents[2] / "src"
-USER, PASSWORD = "ada", "correct horse"
 
 
 def mlflow_run(folder, env, *parameters):
@@ -73,22 +70,26 @@ def test_wrong_parameters_fail_the_run_with_a_sentence(tmp_path, parameter, comp
     assert run.info.status == "FAILED"
 
 
-def test_a_server_over_http_with_name_and_password(tmp_path):
+def test_a_server_with_basic_auth_over_http(tmp_path):
     (tmp_path / "server").mkdir()
     (tmp_path / "client").mkdir()
-    with tracking_server(tmp_path / "server") as port, guard(port) as guarded:
+    (tmp_path / "columns.yaml").write_text("petal length (cm): {description: Of the petals, unit: cm}\n")
+    parameters = ("dataset=iris", "n_candidates=1", "registered_model_name=iris_model")
+    with (
+        tracking_server(tmp_path / "server", app="basic-auth", default="NO_PERMISSIONS") as port,
+        user(ADMIN),
+    ):
+        url = f"http://127.0.0.1:{port}"
         env = environment(
-            MLFLOW_TRACKING_URI=guarded.url,
-            MLFLOW_TRACKING_USERNAME=USER,
-            MLFLOW_TRACKING_PASSWORD=PASSWORD,
+            MLFLOW_TRACKING_URI=url,
+            MLFLOW_TRACKING_USERNAME=ADMIN,
+            MLFLOW_TRACKING_PASSWORD=ADMIN_PASSWORD,
             MLFLOW_EXPERIMENT_NAME="irises",
         )
-        result = mlflow_run(
-            tmp_path / "client", env, "dataset=iris", "n_candidates=1", "registered_model_name=iris_model"
-        )
+        result = mlflow_run(tmp_path / "client", env, *parameters, f"dictionary={tmp_path / 'columns.yaml'}")
 
         run_id = run_to_serve(result)
-        client = MlflowClient(f"http://127.0.0.1:{port}")
+        client = MlflowClient(url)
         experiment = client.get_experiment_by_name("irises")
         child = client.get_run(run_id)
         challenger = client.get_model_version_by_alias("iris_model", "challenger")
@@ -97,70 +98,34 @@ def test_a_server_over_http_with_name_and_password(tmp_path):
             for output in child.outputs.model_outputs
         }
         files = {item.path for item in client.list_logged_model_artifacts(models["model"])}
+        schema = Path(
+            mlflow.artifacts.download_artifacts(
+                f"models:/{models['model']}/mapper/schema.json", dst_path=str(tmp_path), tracking_uri=url
+            )
+        )
+        published, verified = (
+            subprocess.run(
+                [sys.executable, "-m", "proto_model", *words],
+                cwd=tmp_path / "client",
+                env=env,
+                capture_output=True,
+                text=True,
+                timeout=900,
+            )
+            for words in (
+                ("versions", "publish", "iris_model@challenger"),
+                ("verify", "-m", "models:/iris_model@challenger", "--reproduce"),
+            )
+        )
     assert child.info.experiment_id == experiment.experiment_id
     assert challenger.run_id == run_id
     assert {"MLmodel", "requirements.txt", "mapper"} <= files
-    assert guarded.n_answered > 50
-    assert guarded.n_refused == 0
+    assert json.loads(schema.read_text())["dictionary"]["petal length (cm)"] == {
+        "description": "Of the petals",
+        "unit": "cm",
+    }
+    assert published.returncode == 0, published.stderr
+    assert verified.returncode == 0, verified.stderr
+    assert "Trained again, it is the same to the last bit." in verified.stdout
     assert not list((tmp_path / "client").iterdir())
-    assert PASSWORD not in result.stdout + result.stderr
-
-
-class Guard(ThreadingHTTPServer):
-    """Passes requests with the right name and password on to a port, and refuses all others."""
-
-    daemon_threads = True
-    expected = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-
-    def __init__(self, port):
-        super().__init__(("127.0.0.1", 0), GuardHandler)
-        self.port, self.n_answered, self.n_refused = port, 0, 0
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class GuardHandler(BaseHTTPRequestHandler):
-    def pass_on(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.headers.get("Authorization") != self.server.expected:
-            self.server.n_refused += 1
-            self.send_response(401)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        headers = {
-            name: value
-            for name, value in self.headers.items()
-            if name.lower() not in ("host", "authorization", "connection", "transfer-encoding")
-        }
-        with contextlib.closing(
-            http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
-        ) as server:
-            server.request(self.command, self.path, body or None, headers)
-            answer = server.getresponse()
-            content = answer.read()
-        self.server.n_answered += 1
-        self.send_response(answer.status)
-        for name in ("Content-Type", "Content-Disposition"):
-            if answer.headers.get(name):
-                self.send_header(name, answer.headers[name])
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = pass_on
-
-    def log_message(self, *arguments):
-        pass
-
-
-@contextlib.contextmanager
-def guard(port):
-    server = Guard(port)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    assert ADMIN_PASSWORD not in result.stdout + result.stderr

@@ -110,7 +110,8 @@ def write_package(model_uri: str, out: Path, *, as_zip: bool = False, trust: Tru
 def _fill(folder: Path, version_: Gathered) -> str:
     """Write the files of a package; the SHA-256 of its manifest."""
     for name, path in walked(version_.folder):
-        if name != REGISTERED and _CACHES not in name.split("/"):
+        # A store whose models were loaded in place holds caches of Python's, and so may a manifest.
+        if name != REGISTERED and (version_.is_published or _CACHES not in name.split("/")):
             target = folder / MODEL / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)

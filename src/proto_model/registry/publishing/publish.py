@@ -83,7 +83,8 @@ def publish(
         manifest = Manifest(
             model=chosen.name,
             version=chosen.version,
-            published_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            # As fine as other events, or it would come before what happened in the same second.
+            published_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
             published_by=by or current_user(),
             files=files,
             facts=registered.facts_of(version, client) | {"schema_digest": digest},
