@@ -15,6 +15,7 @@ from scripts.soak.record import children, processes
 
 LISTENS, ESTABLISHED = "0A", "01"  # in /proc/net/tcp
 FOLLOWS = "proto_model.registry.follow"
+N_READS = 3
 CHANGED_S = 5.0  # longest wait for a process to stop, or to be gone
 
 
@@ -55,7 +56,8 @@ def kill(server: str, pid: int, port: int, kills: list[Kill]) -> None:
     try:
         _wait_for(pid, "T")
         mine = _sockets(pid)
-        peers = list(_peers(port))
+        # While it is read, Linux's list changes with every connection that ends, and may leave one out.
+        peers = {peer for _ in range(N_READS) for peer in _peers(port)}
         held = frozenset(peer for peer, inode in peers if inode in mine)
         queued = frozenset(peer for peer, inode in peers if not inode)
         kills.append(Kill(server, pid, held, queued, stopped, float("inf")))

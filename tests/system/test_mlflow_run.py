@@ -98,9 +98,10 @@ def test_a_server_with_basic_auth_over_http(tmp_path):
             for output in child.outputs.model_outputs
         }
         files = {item.path for item in client.list_logged_model_artifacts(models["model"])}
+        place = client.get_logged_model(models["model"]).artifact_location
         schema = Path(
             mlflow.artifacts.download_artifacts(
-                f"models:/{models['model']}/mapper/schema.json", dst_path=str(tmp_path), tracking_uri=url
+                f"{place}/mapper/schema.json", dst_path=str(tmp_path), tracking_uri=url
             )
         )
         published, verified = (
