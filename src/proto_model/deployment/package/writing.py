@@ -39,11 +39,10 @@ from proto_model.deployment.package.wheel import needed, write_wheel
 from proto_model.invocation.rows import spread_records
 from proto_model.model import Bundle
 from proto_model.registry.publishing import Trust
-from proto_model.registry.publishing.files import REGISTERED, contents, walked
+from proto_model.registry.publishing.files import CACHES, REGISTERED, contents, walked
 from proto_model.registry.publishing.findings import check
 
 N_ROWS = 20
-_CACHES = "__pycache__"
 
 
 @dataclass(frozen=True)
@@ -110,8 +109,7 @@ def write_package(model_uri: str, out: Path, *, as_zip: bool = False, trust: Tru
 def _fill(folder: Path, version_: Gathered) -> str:
     """Write the files of a package; the SHA-256 of its manifest."""
     for name, path in walked(version_.folder):
-        # A store whose models were loaded in place holds caches of Python's, and so may a manifest.
-        if name != REGISTERED and (version_.is_published or _CACHES not in name.split("/")):
+        if name != REGISTERED and CACHES not in name.split("/"):
             target = folder / MODEL / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)

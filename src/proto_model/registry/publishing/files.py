@@ -18,6 +18,7 @@ from proto_model.registry.publishing.findings import Finding, check
 
 # What MLflow adds to a version when it downloads one: its name and number.
 REGISTERED = "registered_model_meta"
+CACHES = "__pycache__"
 
 # A pipe in place of a file is not waited for, and a link is not followed.
 _FLAGS = (
@@ -102,6 +103,18 @@ def copied(folder: Path, to: Path) -> Path:
         except OSError as error:
             check(str(folder), [Finding("unsafe", name, f"{name!r} cannot be copied ({error.strerror}).")])
     return to
+
+
+def without_caches(download: Path) -> Path:
+    """A download without the caches of Python's that its store has since a model was loaded in place there.
+
+    Nobody publishes them, and what Python would run in place of the code is not to be used either.
+    """
+    for place, folders, _ in os.walk(download):
+        if CACHES in folders and not Path(place, CACHES).is_symlink():
+            shutil.rmtree(Path(place, CACHES))
+            folders.remove(CACHES)
+    return download
 
 
 def walked(folder: Path, left_out: Collection[str] = ()) -> Iterator[tuple[str, Path]]:

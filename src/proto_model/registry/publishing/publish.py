@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from proto_model.errors import listed
 from proto_model.registry.model_folder import BUNDLE, downloaded
-from proto_model.registry.publishing.files import REGISTERED, Content, contents
+from proto_model.registry.publishing.files import REGISTERED, Content, contents, without_caches
 from proto_model.registry.publishing.findings import PublicationError, check
 from proto_model.registry.publishing.keys import SigningKey, read_signing_key
 from proto_model.registry.publishing.manifest import STATEMENT_FILE, Manifest, read_json
@@ -109,7 +109,7 @@ def _signed(
 def _files(model_uri: str) -> tuple[dict[str, Content], str]:
     """Files of a version, and the digest of its schema; PublicationError if they are not plain files."""
     with tempfile.TemporaryDirectory(prefix="proto_model-") as temporary:
-        folder = downloaded(model_uri, Path(temporary))
+        folder = without_caches(downloaded(model_uri, Path(temporary)))
         files, findings = contents(folder)
         check(model_uri, findings)
         files.pop(REGISTERED, None)

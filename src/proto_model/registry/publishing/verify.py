@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from proto_model.errors import ArtifactError, ProtoModelError
 from proto_model.registry.model_folder import downloaded, downloaded_apart, local_folder
-from proto_model.registry.publishing.files import copied
+from proto_model.registry.publishing.files import copied, without_caches
 from proto_model.registry.publishing.findings import PublicationError, check
 from proto_model.registry.publishing.keys import VerifyKey
 from proto_model.registry.publishing.manifest import Manifest
@@ -129,7 +129,7 @@ def _registered(
         publication, faults = registered.read(version, client)
         if publication.manifest is None:
             return Verdict(chosen.name, chosen.version, findings=tuple(faults)), folder
-        downloads = downloaded(chosen.uri, folder)
+        downloads = without_caches(downloaded(chosen.uri, folder))
         verdict = verdict_of(downloads, publication, keys, (chosen.name, chosen.version))
         if with_facts:
             try:

@@ -5,6 +5,7 @@ import importlib
 import itertools
 import json
 import sqlite3
+from pathlib import Path
 
 import mlflow
 import pytest
@@ -90,6 +91,26 @@ def test_a_published_version_is_what_it_was(client, version, pair):
     assert manifest.facts["hyperparameters"] == {"max_depth": "3"}
     assert manifest.facts["metrics"] == {"test_accuracy": 0.9, "test_undefined": "nan"}
     assert manifest.facts["description"] == "For *all*."
+
+
+def test_caches_of_a_store_in_which_models_were_loaded_are_not_published_and_not_used(
+    client, version, pair, tmp_path
+):
+    def load_in_place(name):
+        cache = Path(kept_folder(client, version), "code", "__pycache__")
+        cache.mkdir(exist_ok=True)
+        (cache / name).write_bytes(b"what Python would run")
+
+    load_in_place("before.pyc")
+    manifest = publish(uri_of(version), key=pair.private, client=client)
+    load_in_place("after.pyc")
+
+    assert set(manifest.files) == set(FILES)
+    assert findings(version, pair, client) == []
+    (tmp_path / "served").mkdir()
+    served = trusted(uri_of(version), tmp_path / "served", Trust(keys=(pair.public_path.read_text(),)))
+    assert (served / "code" / "a.py").exists()
+    assert not list(served.rglob("__pycache__"))
 
 
 def test_a_version_is_published_once(client, version, pair):
