@@ -12,12 +12,12 @@ refused or failed, 2 wrong arguments.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from proto_model.cli.exit_code import exit_code
+from proto_model.cli.registry_command import json_text, parser_with_actions
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,26 +30,16 @@ RIGHTS = ("READ", "EDIT", "MANAGE")
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m proto_model access",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
+    parser, plain_action = parser_with_actions("access", __doc__)
 
     def action(name: str, summary: str) -> argparse.ArgumentParser:
-        added = actions.add_parser(
-            name, help=summary, description=f"{summary.capitalize()}.", allow_abbrev=False
-        )
+        added = plain_action(name, summary)
         added.add_argument(
             "--model", default=DEFAULT_MODEL, metavar="NAME", help="registered model (default: %(default)s)"
         )
         added.add_argument(
             "--experiment", action="store_true", help="also the experiments of the runs of its versions"
         )
-        added.add_argument("--tracking-uri", help="MLflow server (default: MLFLOW_TRACKING_URI)")
-        added.add_argument("--json", action="store_true", help="JSON instead of sentences or a table")
         return added
 
     grant = action("grant", "give a user a right, in place of one that was given before")
@@ -94,7 +84,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _show_changes(user: str, changes: Sequence[Change], *, as_json: bool) -> None:
     if as_json:
-        print(_json({"user": user, "changes": [change.to_dict() for change in changes]}))
+        print(json_text({"user": user, "changes": [change.to_dict() for change in changes]}))
         return
     for change in changes:
         print(f"{user}, {change.sentence}")
@@ -106,7 +96,7 @@ def _show_list(
     if not server.user.is_admin:
         print(f"Only administrators see what others than {server.user.name!r} may do.", file=sys.stderr)
     if as_json:
-        print(_json([holder.to_dict() for holder in found]))
+        print(json_text([holder.to_dict() for holder in found]))
         return
     from rich.console import Console
 
@@ -128,10 +118,6 @@ def _table(resources: Sequence[Resource], found: Sequence[Holder]) -> Table:
         )
         table.add_row(plain(holder.user), *(plain(cell) for cell in cells))
     return table
-
-
-def _json(content: Any) -> str:
-    return json.dumps(content, ensure_ascii=False, indent=2)
 
 
 if __name__ == "__main__":

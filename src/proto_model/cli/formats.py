@@ -25,7 +25,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proto_model.cli.registry_command import Action, add_common, confirmed, run_action, say
+from proto_model.cli.registry_command import (
+    Action,
+    confirmed,
+    parser_with_actions,
+    run_action,
+    say,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,18 +40,10 @@ if TYPE_CHECKING:
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m proto_model formats",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
+    parser, plain_action = parser_with_actions("formats", __doc__)
 
     def action(name: str, summary: str) -> argparse.ArgumentParser:
-        added = actions.add_parser(
-            name, help=summary, description=f"{summary.capitalize()}.", allow_abbrev=False
-        )
+        added = plain_action(name, summary)
         added.add_argument(
             "-m",
             "--model-uri",
@@ -53,7 +51,6 @@ def build_parser() -> argparse.ArgumentParser:
             metavar="VERSION",
             help="models:/name@alias or models:/name/7",
         )
-        add_common(added)
         return added
 
     action("list", "list the formats of a version")

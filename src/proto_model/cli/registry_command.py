@@ -24,6 +24,28 @@ Action = Callable[[argparse.Namespace, "MlflowClient", list[Any], "Console"], in
 """Appends what is to be shown to a list; the result is the exit status."""
 
 
+def parser_with_actions(
+    command: str, doc: str | None
+) -> tuple[argparse.ArgumentParser, Callable[[str, str], argparse.ArgumentParser]]:
+    """Parser of a command, and a function that adds the parser of an action: its name, and what it does."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m proto_model {command}",
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
+
+    def action(name: str, summary: str) -> argparse.ArgumentParser:
+        added = actions.add_parser(
+            name, help=summary, description=f"{summary.capitalize()}.", allow_abbrev=False
+        )
+        add_common(added)
+        return added
+
+    return parser, action
+
+
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Options that every action has."""
     parser.add_argument("--tracking-uri", help="MLflow server or store (default: MLFLOW_TRACKING_URI)")
@@ -68,13 +90,18 @@ def _print(item: Any, *, as_json: bool) -> None:
     from rich.console import Console
 
     if as_json:
-        text = json.dumps(item, ensure_ascii=False, indent=2)
-        print(_STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+        print(json_text(item))
         return
     # Of a table in a pipe, nothing is to be cut off or folded into many lines.
     Console(emoji=False, width=None if sys.stdout.isatty() else 220).print(
         item, highlight=False, markup=False
     )
+
+
+def json_text(item: Any) -> str:
+    """JSON for a terminal: what that would obey is escaped."""
+    text = json.dumps(item, ensure_ascii=False, indent=2)
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def confirmed(question: str, yes: bool) -> bool:

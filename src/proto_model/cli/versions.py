@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proto_model.cli.registry_command import add_common, confirmed, run_action, say
+from proto_model.cli.registry_command import confirmed, parser_with_actions, run_action, say
 from proto_model.errors import InputError, counted
 
 if TYPE_CHECKING:
@@ -34,20 +34,7 @@ _VERSION = "name@alias, name/7, or either after models:/"
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m proto_model versions",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
-
-    def action(name: str, summary: str) -> argparse.ArgumentParser:
-        added = actions.add_parser(
-            name, help=summary, description=f"{summary.capitalize()}.", allow_abbrev=False
-        )
-        add_common(added)
-        return added
+    parser, action = parser_with_actions("versions", __doc__)
 
     _add_list(action("list", "list versions"))
     show = action("show", "show all that is known of a version")

@@ -74,7 +74,7 @@ def environment_of() -> dict[str, str]:
 
 
 def chosen_port(config: Mapping[str, str]) -> int:
-    """The port asked for, or a free one; a DeploymentError says that it is taken, or not to be had."""
+    """The port asked for, or a free one; a DeploymentError says that nobody can listen there."""
     host, port = value_of(PROCESS, config, "host"), int(value_of(PROCESS, config, "port"))
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -82,7 +82,7 @@ def chosen_port(config: Mapping[str, str]) -> int:
             return int(probe.getsockname()[1])
     except OSError as error:
         raise DeploymentError(
-            f"Port {port} of {host} cannot be had: {error.strerror}. Give another with -C port=N, or "
+            f"Cannot listen on {host}:{port}: {error.strerror}. Give another port with -C port=N, or "
             "-C port=0 for a free one."
         ) from error
 
