@@ -67,8 +67,9 @@ def write_page(model_uri: str, out: Path, *, trust: Trust | None = None) -> Writ
         check(model_uri, contents(version.folder)[1])
         bundle = Bundle.load(version.folder / BUNDLE)
         facts = version.facts
+        title = f"Version {facts.version} of {facts.model}" if facts.version else facts.model
         about = {
-            "title": facts.title,
+            "title": title,
             "model": facts.model,
             "version": facts.version,
             "created": facts.created,
@@ -89,4 +90,4 @@ def write_page(model_uri: str, out: Path, *, trust: Trust | None = None) -> Writ
             (folder / name).write_bytes(content)
         folder.replace(out)
         has_rows = bundle.background_kind == "rows"
-    return WrittenPage(out / INDEX, facts.title, len(files[INDEX]), digest, version.is_published, has_rows)
+    return WrittenPage(out / INDEX, title, len(files[INDEX]), digest, version.is_published, has_rows)
