@@ -7,6 +7,7 @@ import functools
 import hashlib
 import http.server
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -18,12 +19,13 @@ import pandas as pd
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from proto_model.deployment.browser.model import model_bytes
-from proto_model.deployment.browser.pages import index_text
+from proto_model.deployment.browser.pages import engine_text, index_text
 from proto_model.files import FileSettings, score_file
 from proto_model.formats import FORMATS, Source
 from proto_model.formats.onnx_graph import output_names
@@ -33,7 +35,7 @@ from proto_model.model import Predictor, coded_rows
 from proto_model.parameters import Parameters
 from tests.environments import node_modules
 from tests.proto_model.deployment.browser.conftest import bundle_of, everything_decided
-from tests.system.test_mapper_page import CHROMEDRIVER, CHROMIUM, FLAGS, LABELLED
+from tests.system.test_mapper_page import CHROMEDRIVER, CHROMIUM, FLAGS, LABELLED, ROOT
 from tests.terminal import START_S
 
 pytestmark = [
@@ -285,7 +287,7 @@ def test_all_of_it_works_by_keyboard(browser, wait):
     seen = []
     browser.execute_script("document.activeElement.blur(); window.scrollTo(0, 0)")
     for _ in range(40):
-        browser.switch_to.active_element.send_keys(Keys.TAB)
+        ActionChains(browser).send_keys(Keys.TAB).perform()
         seen.append(
             browser.switch_to.active_element.get_attribute("id") or browser.switch_to.active_element.text
         )
@@ -324,6 +326,25 @@ def test_nothing_is_cut_off_and_nothing_is_wrong_for_a_screen_reader(browser, pa
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
     assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found["violations"]] == []
+
+
+def test_the_program_of_the_document_answers(bundle, tmp_path):
+    text = (ROOT / "docs" / "browser.md").read_text(encoding="utf-8")
+    program = re.search(
+        r"<!-- test: in tests/system/test_browser_page.py -->\n```bash\n(.*?)```", text, re.DOTALL
+    )
+    folder = tmp_path / "build" / "page"
+    folder.mkdir(parents=True)
+    (folder / "engine.mjs").write_text(engine_text(), encoding="utf-8")
+    (folder / "model.bin").write_bytes(model_bytes(bundle, {}))
+
+    done = subprocess.run(["bash", "-ec", program[1]], cwd=tmp_path, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    label, share, rule = done.stdout.strip().split(" ", 2)
+    assert label in bundle.schema.classes
+    assert 0 < float(share) <= 1
+    assert rule.startswith(("IF ", "ALWAYS "))
 
 
 ORT = """

@@ -54,6 +54,7 @@ DOCUMENTS = (
             "publishing",
             "access",
             "package",
+            "browser",
         )
     ),
 )
