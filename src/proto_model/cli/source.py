@@ -1,11 +1,12 @@
-"""Run or show a model source: a Python file with ModelOp's smart tags.
+"""Run, show or serve a model source: a Python file with ModelOp's smart tags.
 
 Example: python -m proto_model source run model.py --function score --data rows.csv --attachment model.zip
          python -m proto_model source show model.py --attachment model.zip
+         python -m proto_model source serve model.py --attachment model.zip --port 8090
 
 The tags `# modelop.init`, `# modelop.score`, `# modelop.metrics` and `# modelop.training` stand above the
-functions that they name, `# modelop.schema.0: input.avsc` names an Avro schema. run runs the
-source, with your rights: run only what you trust. docs/sources.md says more.
+functions that they name, `# modelop.schema.0: input.avsc` names an Avro schema. run and serve run
+the source, with your rights: run only what you trust. docs/sources.md says more.
 Exit status: 0 done, 1 the source failed or refused every record, 2 wrong arguments.
 """
 
@@ -44,6 +45,11 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(_action(actions, "run", "run a function of a source on a file of records"))
     show = _action(actions, "show", "show functions, schemas and identity of a source; nothing is run")
     show.add_argument("--json", action="store_true", help="JSON instead of words")
+    serve = _action(actions, "serve", "serve the score function of a source over HTTP, on this machine only")
+    serve.add_argument(
+        "-p", "--port", type=int, default=8090, help="0 takes a free one (default: %(default)s)"
+    )
+    _add_options(serve)
     return parser
 
 
@@ -114,7 +120,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the result is the exit status."""
     arguments = build_parser().parse_args(argv)
-    actions: dict[str, Callable[[argparse.Namespace], int]] = {"run": _run, "show": _show}
+    actions: dict[str, Callable[[argparse.Namespace], int]] = {"run": _run, "show": _show, "serve": _serve}
     return exit_code(lambda: actions[arguments.action](arguments))
 
 
@@ -233,6 +239,20 @@ def _show(arguments: argparse.Namespace) -> int:
         print(f"  schema.{slot}  {name}{there}")
     print(f"  {counted(len(model.files), 'file')} attached")
     return 0
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    import logging
+
+    from proto_model.serving.source import SourceServer, serve_source
+    from proto_model.sources import Source, unpacked
+
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    options = given_options(arguments)
+    source = Source.read(arguments.source)
+    with unpacked(source, arguments.attachment, needs_schemas=options.schema_check) as model:
+        return serve_source(model, options, SourceServer(arguments.port))
 
 
 def _say(text: str) -> None:

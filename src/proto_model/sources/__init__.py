@@ -8,7 +8,7 @@ from proto_model.sources.avro import AvroSchema
 from proto_model.sources.data import BadRecord, read_records
 from proto_model.sources.errors import SourceError
 from proto_model.sources.limits import Limits
-from proto_model.sources.process import SourceEndedError
+from proto_model.sources.process import SourceEndedError, SourceSlowError
 from proto_model.sources.runner import Outcome, run
 from proto_model.sources.session import Options, Result, Session, SourceModel, session, unpacked
 from proto_model.sources.source import Function, Source
@@ -28,6 +28,7 @@ __all__ = [
     "SourceEndedError",
     "SourceError",
     "SourceModel",
+    "SourceSlowError",
     "read_records",
     "run",
     "session",

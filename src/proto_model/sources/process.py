@@ -32,6 +32,10 @@ class SourceEndedError(ProtoModelError):
     """The process of a source ended, or was ended, before it answered; the message is a sentence."""
 
 
+class SourceSlowError(SourceEndedError):
+    """The process of a source was ended because it took too long."""
+
+
 @dataclass(frozen=True)
 class Raised:
     """What a function raised; `rejects` says that it is this project's own refusal of a row."""
@@ -124,7 +128,7 @@ class SourceProcess:
                 os.close(descriptor)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_ENDING_S if self._process.poll() is None and not self._is_killed() else 0)
-        self._kill()
+        self.kill()
         with contextlib.suppress(OSError):
             os.close(self._lifeline)
         self._log.end()
@@ -142,8 +146,8 @@ class SourceProcess:
             _write(self._requests, json.dumps(request).encode("ascii") + b"\n", deadline)
             line = self._line(deadline)
         except TimeoutError:
-            self._kill()
-            raise SourceEndedError(
+            self.kill()
+            raise SourceSlowError(
                 f"The source did not answer within {self._limits.timeout_s:g} s and was ended. Give it "
                 "more with --timeout, or fewer records."
             ) from None
@@ -154,7 +158,7 @@ class SourceProcess:
     def _answer(self, answer: dict[str, Any]) -> Answer:
         ended = answer.get("ended")
         if ended is not None:
-            self._kill()
+            self.kill()
             raise SourceEndedError(
                 {
                     "memory": f"The source needs more than {self._limits.memory_mb:,} MB of memory. Give it "
@@ -191,7 +195,7 @@ class SourceProcess:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_ENDING_S)
         status = self._process.poll()
-        self._kill()
+        self.kill()
         if status is None:
             return "The source closed its connection to the runtime and was ended."
         if status >= 0:
@@ -205,7 +209,7 @@ class SourceProcess:
     def _is_killed(self) -> bool:
         return self._process.poll() is not None
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
         """Kill the process, its session, and what left that but kept the mark in its environment."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
