@@ -36,11 +36,12 @@ TRAINING = re.compile(r"(?<=^mlflow run --env-manager local ./src)$", re.MULTILI
 pytestmark = pytest.mark.system
 
 
+# What a newcomer types runs with every test, the rest with `make long`.
 DOCUMENTS = (
     "README.md",
     "examples/loans/README.md",
     *(
-        f"docs/{name}.md"
+        pytest.param(f"docs/{name}.md", marks=pytest.mark.long)
         for name in (
             "training",
             "promotion",

@@ -32,12 +32,13 @@ from proto_model.registry.provenance import (
 from proto_model.registry.split_record import split_facts, write_identity
 from proto_model.registry.versions import found
 from proto_model.table import BUILT_IN, TrainingData, encode
+from proto_model.table.caution import caution_section
 from proto_model.table.split import HASH_COLUMN, split_digest
 from proto_model.training import SearchResult, leader_board
-from proto_model.training.cautions import caution_section
-from proto_model.training.evaluation import Verdict, library_versions, metric_suffixes
+from proto_model.training.evaluation import Verdict, library_versions
 from proto_model.training.evaluation.intervals import logged
 from proto_model.training.leader_board import Standing
+from proto_model.training.metrics import metric_suffixes
 
 
 def forget_finished_run() -> None:
