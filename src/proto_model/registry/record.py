@@ -112,11 +112,11 @@ def log_inputs(inputs: Mapping[str, PandasDataset]) -> None:
         mlflow.log_input(dataset, context=context)
 
 
-def log_split(data: TrainingData) -> None:
+def log_split(data: TrainingData, *, knows_training: bool = True) -> None:
     """Test rows, the hash of every row and what became of the columns, as `split/` of the active run.
 
     Protected columns get a file of their own, row by row beside the test rows: whoever scores those must not
-    see them.
+    see them. Of a model that was trained elsewhere, the test rows are all that is known.
     """
     with _artifact_folder("split") as folder:
         tests = data.X_test.assign(**{data.schema.target: data.y_test, HASH_COLUMN: data.test_hashes})
@@ -124,13 +124,13 @@ def log_split(data: TrainingData) -> None:
         if len(data.protected_test.columns):
             protected = data.protected_test.assign(**{HASH_COLUMN: data.test_hashes})
             protected.to_parquet(folder / "protected.parquet", index=False)
-        write_identity(data, folder)
+        write_identity(data, folder, knows_training=knows_training)
         summary = {
             "dataset": data.name,
             "source": data.source,
             "rows": data.n_rows,
             "rows_without_label": data.n_unlabelled,
-            "training_rows": len(data.y_train),
+            "training_rows": len(data.y_train) if knows_training else None,
             "test_rows": len(data.y_test),
             "split_digest": data.split_digest,
             **split_facts(data),
