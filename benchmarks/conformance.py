@@ -16,9 +16,11 @@ Examples
 from __future__ import annotations
 
 import argparse
+import csv
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,6 +32,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import sklearn.datasets
 from numpy.typing import NDArray
@@ -44,6 +47,7 @@ from proto_model.registry.model_folder import BUNDLE
 N_ROWS = 100_000
 N_TRAINING = 2_000
 BATCH = 2_000
+DRIVER = Path(__file__).resolve().parents[1] / "tests" / "browser_engine.mjs"
 ROW = "conformance_row"
 LINE = "{:<16}{:<10}{:>9}{:>20}{:>18}{:>12}"
 SINGLE = 2.0**-22
@@ -72,10 +76,18 @@ class Version(Models):
         for start in range(0, len(self.rows), BATCH):
             yield self._json(start, start + BATCH)
 
+    def records(self) -> Iterator[list[Any]]:
+        """The rows as CSV has them: a cell is empty where a value is missing."""
+        columns = [
+            ["" if one is None or one != one else one for one in values.tolist()]
+            for _, values in self.rows.columns()
+        ]
+        return (list(row) for row in zip(*columns, strict=True))
+
     def answers(self, labels: Sequence[Any], probabilities: NDArray[np.float64]) -> Answers:
         """Answers by the position of each label."""
-        positions = {label: place for place, label in enumerate(self.source.schema.classes)}
-        return np.array([positions[label] for label in labels], dtype=np.int64), probabilities
+        positions = {str(label): place for place, label in enumerate(self.source.schema.classes)}
+        return np.array([positions[str(label)] for label in labels], dtype=np.int64), probabilities
 
     def _json(self, start: int, end: int) -> bytes:
         part = Rows(self.rows.schema, self.rows.matrix[start:end], self.rows.unseen[start:end])
@@ -140,6 +152,8 @@ def _why_not(engine: str, mlserver: Path | None) -> str:
     needed = {"spark": "pyspark", "onnx": "onnx", "treelite": "treelite"}.get(engine)
     if needed and importlib.util.find_spec(needed) is None:
         return f"{needed} is not installed."
+    if engine == "browser" and shutil.which("node") is None:
+        return "node is not on PATH; on Debian: apt-get install nodejs"
     return "--mlserver names its command." if engine == "mlserver" and mlserver is None else ""
 
 
@@ -324,6 +338,22 @@ def _package(version: Version, folder: Path, _: Path | None) -> Answers:
         return version.answers(found["labels"].tolist(), np.ascontiguousarray(found["probabilities"]))
 
 
+def _browser(version: Version, folder: Path, _: Path | None) -> Answers:
+    """Scores a CSV file, as the page does when one is dropped on it, with the page's engine in Node.js."""
+    page, out = folder / "page", folder / "scored.csv"
+    words = "-m", "models:/proto_model@challenger", "--out", str(page)
+    _python("proto_model", "export", "browser", *words, cwd=version.ours.parent)
+    with (folder / "rows.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([version.columns, *version.records()])
+    request = {"task": "score", "input": str(folder / "rows.csv"), "out": str(out), "options": {}}
+    command = ["node", str(DRIVER), str(page / "engine.mjs"), str(page / "model.bin")]
+    done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=True)
+    if "error" in (said := json.loads(done.stdout)):
+        raise RuntimeError(said["error"])
+    texts = pa.csv.ConvertOptions(column_types={"prediction": pa.string()})
+    return _scored(version, pa.csv.read_csv(out, convert_options=texts))
+
+
 def _format(name: str) -> Callable[[Version, Path, Path | None], Answers]:
     def read(version: Version, folder: Path, _: Path | None) -> Answers:
         one = FORMATS[name]
@@ -338,6 +368,7 @@ ENGINES: dict[str, Callable[[Version, Path, Path | None], Answers]] = {
     "mlserver": _server("mlserver"),
     "files": _files,
     "package": _package,
+    "browser": _browser,
     "onnx": _format("onnx"),
     "pmml": _format("pmml"),
 }
