@@ -56,6 +56,7 @@ DOCUMENTS = (
             "access",
             "package",
             "sources",
+            "browser",
         )
     ),
 )
