@@ -55,8 +55,8 @@ DOCUMENTS = (
             "publishing",
             "access",
             "package",
-            "sources",
             "browser",
+            "sources",
         )
     ),
 )

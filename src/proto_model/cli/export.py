@@ -1,7 +1,9 @@
 """Write a version in the form that another place runs.
 
-Example: python -m proto_model export browser -m models:/proto_model@champion --out page
-         python -m proto_model export modelop -m models:/proto_model@champion --out churn
+Examples
+--------
+    python -m proto_model export browser -m models:/proto_model@champion --out page
+    python -m proto_model export modelop -m models:/proto_model@champion --out churn
 
   browser  a folder with a page that predicts, explains and scores CSV files in the browser, without a server
   modelop  a folder with a model source for ModelOp: code with smart tags, attachment, Avro schemas
