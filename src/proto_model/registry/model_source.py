@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -261,15 +262,19 @@ class _Flavor:
         schema: ModelSchema | None,
         **_: Any,
     ) -> None:
-        mlflow.pyfunc.save_model(
-            path=path,
-            python_model=str(CODE / "source.py"),
-            artifacts={"source": str(folder)},
-            code_paths=[str(Path(proto_model.__file__).parent)],
-            pip_requirements=requirements,
-            mlflow_model=mlflow_model,
-        )
-        mlflow_model.signature = signature  # not given above: MLflow would ask for an example
+        with warnings.catch_warnings():
+            # Of an example, MLflow would have the source run.
+            warnings.filterwarnings("ignore", ".*An input example was not provided")
+            mlflow.pyfunc.save_model(
+                path=path,
+                python_model=str(CODE / "source.py"),
+                artifacts={"source": str(folder)},
+                code_paths=[str(Path(proto_model.__file__).parent)],
+                signature=ModelSignature(params=signature.params),
+                pip_requirements=requirements,
+                mlflow_model=mlflow_model,
+            )
+        mlflow_model.signature = signature
         write_description(mlflow_model, Path(path), "source.py")
         if schema is not None:  # what a mapper needs
             (Path(path) / "mapper").mkdir()
