@@ -23,12 +23,13 @@ COMMANDS = {
     "keys": ("make a pair of keys to sign and to verify versions with", "train"),
     "image": ("write an OCI image that serves a version, without a container engine", "train,serve,files"),
     "package": ("write a version as files that need no MLflow; check one, or register it elsewhere", "train"),
+    "export": ("write a version as a page for the browser, or as a model source for ModelOp", "train"),
     "release": ("test a version, push its images, roll them out, note where it runs", "train,serve,files"),
     "container": ("what an image runs: serve the model that is there", "serve,files"),
     "versions": ("list, show, edit, publish and delete versions, and read their history", "train"),
     "access": ("say who may do what with a model on a server with basic-auth", "train"),
     "formats": ("keep a version as ONNX, PMML, treelite, skops, a model of MLflow's, or a file", "train"),
-    "export": ("write a version as a page that runs in the browser, without a server", "train"),
+    "source": ("run, show, serve or register a model source with ModelOp's tags", "train,serve,sources"),
     "invoke": ("send rows to a served model and show the answer", "train"),
 }
 """Command, to one line of help and the extra that has its libraries.

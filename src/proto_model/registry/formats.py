@@ -20,6 +20,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from numpy.typing import NDArray
 
 from proto_model.errors import ArtifactError, DataError, InputError, RegistryError, listed
+from proto_model.file_names import name_fault
 from proto_model.formats import FORMATS, Format, Source, Verdict, format_of, written
 from proto_model.model import Bundle, coded_rows
 from proto_model.registry.catalog.naming import living_version
@@ -31,7 +32,6 @@ from proto_model.registry.patience import patient
 from proto_model.registry.promotion.learned import MissingSplitError, rows_for_testing
 from proto_model.registry.promotion.moves import turn
 from proto_model.registry.publishing import registered
-from proto_model.registry.publishing.files import name_fault
 from proto_model.registry.publishing.manifest import Manifest
 from proto_model.registry.publishing.tags import check_not_published, is_published
 from proto_model.registry.tracking import without_credentials

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from proto_model.deployment.package.errors import PackageError
 from proto_model.deployment.package.layout import MANIFEST
-from proto_model.registry.publishing.files import names_fault
+from proto_model.file_names import names_fault
 
 MAX_BYTES = 16 * 1024 * 1024
 _LINE = re.compile(r"(?P<sha256>[0-9a-f]{64})  (?P<name>.+)")

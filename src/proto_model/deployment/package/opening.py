@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import stat
-import struct
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -21,7 +19,9 @@ from proto_model.deployment.package.digests import MAX_BYTES, read_manifest
 from proto_model.deployment.package.errors import PackageError
 from proto_model.deployment.package.layout import LEFT_ALONE, MANIFEST
 from proto_model.errors import counted
-from proto_model.registry.publishing.files import names_fault, opened, walked
+from proto_model.file_names import names_fault
+from proto_model.registry.publishing.files import opened, walked
+from proto_model.zip_members import UNREADABLE, UnsafeZipError, plain_members
 
 MAX_FILES = 20_000
 MAX_RATIO = 100
@@ -29,10 +29,6 @@ MAX_RATIO = 100
 SMALL_BYTES = 64 * 1024 * 1024
 
 _CHUNK = 1 << 20
-_UNREADABLE = (
-    OSError, EOFError, LookupError, NotImplementedError, OverflowError, RuntimeError, ValueError,
-    struct.error, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 _ADVICE = "Get the package again from who made it."
 
 Open = Callable[[str], AbstractContextManager[IO[bytes]]]
@@ -54,10 +50,12 @@ def opened_package(source: Path) -> Iterator[Path]:
         else:
             try:
                 with zipfile.ZipFile(source) as archive:
-                    members = _members(source, archive)
+                    members = plain_members(archive)
                     most = max(SMALL_BYTES, MAX_RATIO * source.stat().st_size)
                     _take(source, members, lambda name: archive.open(members[name]), folder, most)
-            except _UNREADABLE as error:
+            except UnsafeZipError as error:
+                raise PackageError(f"{source}: {error} {_ADVICE}") from error
+            except UNREADABLE as error:
                 raise PackageError(f"{source} cannot be unpacked: {error}. {_ADVICE}") from error
         yield folder
 
@@ -120,21 +118,4 @@ def _names_of_folder(source: Path) -> dict[str, Path]:
         found[name] = path
         if len(found) > MAX_FILES:
             break
-    return found
-
-
-def _members(source: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """Files of a zip file by name, all of them plain."""
-    found: dict[str, zipfile.ZipInfo] = {}
-    for info in archive.infolist():
-        name = info.filename
-        if name.endswith("/") and not info.file_size:  # a folder, as other programs note it
-            continue
-        if name in found:
-            raise PackageError(f"{source}: {name!r} is there twice. {_ADVICE}")
-        if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
-            raise PackageError(f"{source}: {name!r} is no plain file. {_ADVICE}")
-        if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise PackageError(f"{source}: {name!r} is packed in a way that no package is. {_ADVICE}")
-        found[name] = info
     return found

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from proto_model.registry.publishing.files import REGISTERED, Content, names_fault
+from proto_model.file_names import names_fault
+from proto_model.registry.publishing.files import REGISTERED, Content
 from proto_model.registry.publishing.findings import PublicationError
 
 FORMAT = "proto_model.manifest"

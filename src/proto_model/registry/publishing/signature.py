@@ -17,7 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from proto_model.registry.publishing.files import REGISTERED, names_fault, ordered
+from proto_model.file_names import names_fault
+from proto_model.registry.publishing.files import REGISTERED, ordered
 from proto_model.registry.publishing.findings import PublicationError
 from proto_model.registry.publishing.keyless import is_of_a_login, signed_at
 from proto_model.registry.publishing.keys import SigningKey, VerifyKey, holds

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proto_model.file_names import name_fault, names_fault
 from proto_model.registry.publishing import Manifest, PublicationError
-from proto_model.registry.publishing.files import Content, contents, copied, name_fault, names_fault
+from proto_model.registry.publishing.files import Content, contents, copied
 from proto_model.registry.publishing.manifest import read_json
 
 GOOD_NAMES = st.lists(
