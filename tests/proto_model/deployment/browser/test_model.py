@@ -116,6 +116,8 @@ def test_explanations_are_those_of_the_server_word_for_word(name, engine_of, req
     rows = bundle.background[:: len(bundle.background) // 7][:7].copy()
     rows[0, np.array([feature.nullable for feature in bundle.schema.features])] = np.nan
     asked = [*zip(rows, options, strict=False), (rows[5], {}), (rows[6], {"seed": 3})]
+    if name in ("decided", "many_classes"):
+        asked = [asked[0], *asked[3:5]]
     predictor = Predictor(bundle)
     wanted = [
         predictor.explain(row[np.newaxis], predictor.parameters({"explain": True, **given}))[0]
