@@ -53,6 +53,7 @@ DOCUMENTS = (
             "deployment",
             "publishing",
             "access",
+            "jobs",
             "package",
         )
     ),

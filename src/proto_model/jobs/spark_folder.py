@@ -15,7 +15,7 @@ from proto_model.jobs.job import DRIVER_FILE, METADATA_FILE, Asset, Job
 from proto_model.jobs.transport import Transport
 from proto_model.sources import OUTPUT_DIR, SOURCE_FILE, Source
 
-_DRIVER = Path(__file__).with_name("driver") / DRIVER_FILE
+DRIVER = Path(__file__).with_name("driver") / DRIVER_FILE
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def write_folder(
     if init is not None:
         methods["init_to_be_executed"] = init.name
     (path / METADATA_FILE).write_text(_metadata({**lists, **methods}), encoding="utf-8")
-    shutil.copyfile(_DRIVER, path / DRIVER_FILE)
+    shutil.copyfile(DRIVER, path / DRIVER_FILE)
     data = [*job.files, *(one for one in job.inputs if one.type == "FILE")]
     for asset in (*job.secondary, *data):
         _place(asset, transport, path)

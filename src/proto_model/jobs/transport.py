@@ -223,7 +223,10 @@ def _told(asset: Asset, *, failed: bool = False) -> Iterator[None]:
 def _readable(asset: Asset, path: Path) -> Path:
     if path.is_file():
         return path
-    what = "is a folder, a file expected" if path.is_dir() else "does not exist, or cannot be opened"
+    if path.is_dir():
+        what = "is a folder, a file expected"
+    else:
+        what = "is no plain file" if path.exists() else "does not exist, or cannot be opened"
     raise JobError(f"{asset.at}.fileUrl: {asset.place} {what}. Correct the path.")
 
 
