@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
 LISTS := pyproject.toml mapper/pyproject.toml constraints.txt requirements.txt
 
-.PHONY: help demo test quick bombs mutations crowds swaps images images-short sequence spark fuzz soak soak-swaps install install-dev lock wheels format lint types all clean
+.PHONY: help demo test quick long bombs mutations crowds swaps images images-short sequence spark fuzz soak soak-swaps install install-dev lock wheels format lint types all clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +33,10 @@ soak-swaps: $(VENV)/.installed-dev ## promotions every 5 s and a kill every minu
 	$(BIN)/python -m scripts.soak.promotions --minutes $${SOAK_MINUTES:-10}
 
 quick: $(VENV)/.installed-dev ## the tests that start no servers
-	$(BIN)/python -m pytest $(PARALLEL) -m "not system and not bombs and not crowds and not images"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not system and not long and not bombs and not crowds and not images"
+
+long: $(VENV)/.installed-dev ## the tests that take longest: every command of docs/, the sequence, a registry that falls silent
+	$(BIN)/python -m pytest $(PARALLEL) -m long
 
 bombs: $(VENV)/.installed-dev ## every small file that unpacks to much, of which the tests have the short form: a minute
 	$(BIN)/python -m pytest -m "bombs or not bombs" tests/proto_model/files/test_bombs.py
@@ -42,7 +45,7 @@ mutations: $(VENV)/.installed-dev ## a thousand bundles with something changed, 
 	MUTATIONS=1000 $(BIN)/python -m pytest tests/proto_model/model/test_mutations.py
 
 swaps: $(VENV)/.installed-dev ## a hundred promotions under load, with one worker and with two: five minutes
-	N_SWAPS=100 $(BIN)/python -m pytest -k promotions tests/system/test_follow.py
+	N_SWAPS=100 $(BIN)/python -m pytest -m "long or not long" -k promotions tests/system/test_follow.py
 
 crowds: $(VENV)/.installed-dev ## sixty promotions at once, and kills before every write of one: a minute or two
 	$(BIN)/python -m pytest -m "crowds or not crowds" -k "at_once or killed" tests/proto_model/registry/promotion/test_moves.py
@@ -90,7 +93,7 @@ lint: $(VENV)/.installed-dev ## ruff, and the layers (import-linter)
 types: $(VENV)/.installed-dev ## mypy, strict
 	$(BIN)/mypy
 
-all: lint types test ## what CI runs
+all: lint types test ## linters, types and tests
 
 clean: ## remove the virtual environment and everything that was built; your runs in mlflow.db and mlruns stay
 	rm -rf $(VENV) build dist demo mapper/build mapper/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

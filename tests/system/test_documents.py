@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(
     r"(?:<!-- test: (?P<how>.+?) -->\n+)?```(?P<language>bash|python)\n(?P<code>.*?)```", re.DOTALL
 )
-PORTS = ("5001", "8080", "8081", "5000", "5005", "5002", "9000")
+PORTS = ("5001", "8080", "8081", "5000", "5005", "5002", "9000", "8090")
 
 # README's own training searches eight settings of each variant. One is enough here: `make sequence` types it
 # as it stands.
@@ -36,11 +36,12 @@ TRAINING = re.compile(r"(?<=^mlflow run --env-manager local ./src)$", re.MULTILI
 pytestmark = pytest.mark.system
 
 
+# What a newcomer types runs with every test, the rest with `make long`.
 DOCUMENTS = (
     "README.md",
     "examples/loans/README.md",
     *(
-        f"docs/{name}.md"
+        pytest.param(f"docs/{name}.md", marks=pytest.mark.long)
         for name in (
             "training",
             "promotion",
@@ -53,8 +54,9 @@ DOCUMENTS = (
             "deployment",
             "publishing",
             "access",
-            "jobs",
             "package",
+            "sources",
+            "jobs",
         )
     ),
 )

@@ -286,6 +286,7 @@ def test_a_server_that_is_killed_or_stopped_leaves_no_output(
             signed.path("cut").unlink()
 
 
+@pytest.mark.long
 def test_predictions_go_on_while_a_large_file_is_scored(model_folder: Path, tmp_path: Path) -> None:
     mlserver = mlserver_python(model_folder).with_name("mlserver")
     command = [sys.executable, ROOT / "benchmarks" / "file_jobs.py", "--size-mb", "40", "--seconds", "1"]

@@ -119,7 +119,7 @@ def until(condition):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("n_workers", [1, 2])
+@pytest.mark.parametrize("n_workers", [pytest.param(1, marks=pytest.mark.long), 2])
 def test_promotions_under_load_fail_no_request_and_mix_no_answer(registry, champion, n_workers):
     seen, faults, stop = set(), [], threading.Event()
 
@@ -185,6 +185,7 @@ def test_what_cannot_be_taken_over_is_told_once_and_the_old_version_goes_on(regi
         until(lambda: [path.name for path in (board / "0").iterdir()] == ["2"])
 
 
+@pytest.mark.long
 def test_a_registry_that_falls_silent_stops_no_answer_and_is_followed_again(registry, champion, tmp_path):
     start = partial(tracking_server, tmp_path, store=registry.tracking_uri)
     with ExitStack() as stack:

@@ -191,7 +191,8 @@ def test_a_deployment_is_made_asked_changed_and_ended(shell, registry):
 def test_a_server_that_does_not_start_leaves_nothing_and_says_why(shell):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert f"Port {port} " in shell.fails("create", "--name", "a", "-m", CHAMPION, "-C", f"port={port}")
+        said = shell.fails("create", "--name", "a", "-m", CHAMPION, "-C", f"port={port}")
+        assert f"Cannot listen on 127.0.0.1:{port}: the address is in use. Give another port" in said
     folder = shell.folder / "empty"
     folder.mkdir()
     said = shell.fails("create", "--name", "a", "-m", str(folder), "-C", "port=0")

@@ -70,6 +70,7 @@ def test_wrong_parameters_fail_the_run_with_a_sentence(tmp_path, parameter, comp
     assert run.info.status == "FAILED"
 
 
+@pytest.mark.long
 def test_a_server_with_basic_auth_over_http(tmp_path):
     (tmp_path / "server").mkdir()
     (tmp_path / "client").mkdir()

@@ -99,6 +99,7 @@ def tango_interfaces():
     return write
 
 
+@pytest.mark.long
 @needs_mlserver
 def test_every_block_in_this_environment(tmp_path):
     way = Way(tmp_path, in_fresh_environments=False, training="-P n_candidates=1 -P dataset=iris")

@@ -33,6 +33,7 @@ def test_under_everything_at_once_no_answer_is_wrong_and_every_error_has_a_cause
     assert any(what.startswith("rolling restart") for what in report["disturbances"])
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="who has which connection is read from Linux")
 def test_while_versions_change_and_workers_die_each_answer_is_that_of_the_version_it_names(tmp_path):
     command = [sys.executable, "-m", "scripts.soak.promotions", "--minutes", "0.15", "--clients", "16"]

@@ -95,6 +95,7 @@ def test_they_serve_a_downloaded_version_without_the_libraries_that_made_it(
     assert explained["explanation"]["rule"]["text"].startswith("IF ")
 
 
+@pytest.mark.long
 def test_a_part_of_the_suite_passes_against_the_wheels(wheels: dict[str, Path], tmp_path: Path) -> None:
     site, copy = tmp_path / "site", tmp_path / "copy"
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "-q", "--no-deps")

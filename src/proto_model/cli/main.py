@@ -30,7 +30,7 @@ COMMANDS = {
     "versions": ("list, show, edit, publish and delete versions, and read their history", "train"),
     "access": ("say who may do what with a model on a server with basic-auth", "train"),
     "formats": ("keep a version as ONNX, PMML, treelite, skops, a model of MLflow's, or a file", "train"),
-    "source": ("run, show or serve a model source with ModelOp's tags", "train,serve,sources"),
+    "source": ("run, show, serve or register a model source with ModelOp's tags", "train,serve,sources"),
     "invoke": ("send rows to a served model and show the answer", "train"),
 }
 """Command, to one line of help and the extra that has its libraries.

@@ -1,11 +1,12 @@
-"""Run, show or serve a model source: a Python file with ModelOp's smart tags.
+"""Run, show, serve or register a model source: a Python file with ModelOp's smart tags.
 
 Example: python -m proto_model source run model.py --function score --data rows.csv --attachment model.zip
          python -m proto_model source show model.py --attachment model.zip
          python -m proto_model source serve model.py --attachment model.zip --port 8090
+         python -m proto_model source register model.py --attachment model.zip --name churn
 
 The tags `# modelop.init`, `# modelop.score`, `# modelop.metrics` and `# modelop.training` stand above the
-functions that they name, `# modelop.schema.0: input.avsc` names an Avro schema. run and serve run
+functions that they name, `# modelop.schema.0: input.avsc` names an Avro schema. All but show run
 the source, with your rights: run only what you trust. docs/sources.md says more.
 Exit status: 0 done, 1 the source failed or refused every record, 2 wrong arguments.
 """
@@ -50,6 +51,9 @@ def build_parser() -> argparse.ArgumentParser:
         "-p", "--port", type=int, default=8090, help="0 takes a free one (default: %(default)s)"
     )
     _add_options(serve)
+    _add_register(
+        _action(actions, "register", "make a source a version, to be served, compared and promoted")
+    )
     return parser
 
 
@@ -91,6 +95,26 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     _add_options(parser)
 
 
+def _add_register(parser: argparse.ArgumentParser) -> None:
+    from proto_model.cli.trust import add_trust
+
+    parser.add_argument("--name", required=True, help="registered model that gets the version")
+    parser.add_argument("--alias", default="", help="alias of the new version (default: none)")
+    parser.add_argument(
+        "--held-out",
+        type=Path,
+        metavar="FILE",
+        help="rows with labels that it has not learned from, to be judged on",
+    )
+    parser.add_argument(
+        "--target", default="", help="column of the labels (default: target, class, label or y)"
+    )
+    parser.add_argument("--tracking-uri", help="MLflow server or store (default: MLFLOW_TRACKING_URI)")
+    parser.add_argument("--json", action="store_true", help="print what was registered as JSON")
+    _add_options(parser)
+    add_trust(parser)
+
+
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--schema-check", action="store_true", help="leave out what is not as the source's Avro schemas say"
@@ -120,7 +144,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the result is the exit status."""
     arguments = build_parser().parse_args(argv)
-    actions: dict[str, Callable[[argparse.Namespace], int]] = {"run": _run, "show": _show, "serve": _serve}
+    actions: dict[str, Callable[[argparse.Namespace], int]] = {
+        "run": _run,
+        "show": _show,
+        "serve": _serve,
+        "register": _register,
+    }
     return exit_code(lambda: actions[arguments.action](arguments))
 
 
@@ -253,6 +282,41 @@ def _serve(arguments: argparse.Namespace) -> int:
     source = Source.read(arguments.source)
     with unpacked(source, arguments.attachment, needs_schemas=options.schema_check) as model:
         return serve_source(model, options, SourceServer(arguments.port))
+
+
+def _register(arguments: argparse.Namespace) -> int:
+    from proto_model.cli.trust import given_trust
+    from proto_model.registry.tracking import quiet_mlflow
+
+    quiet_mlflow()
+    import mlflow
+
+    from proto_model.deployment.modelop.registering import register
+    from proto_model.registry.model_source import HeldOut, RegisteredSource
+    from proto_model.sources.stored import ALLOWED
+
+    if arguments.tracking_uri:
+        mlflow.set_tracking_uri(arguments.tracking_uri)
+    done = register(
+        arguments.source,
+        arguments.attachment,
+        arguments.name,
+        options=given_options(arguments),
+        held_out=None if arguments.held_out is None else HeldOut(arguments.held_out, arguments.target),
+        alias=arguments.alias,
+        trust=given_trust(arguments),
+    )
+    if not isinstance(done, RegisteredSource):
+        words = f"{done.before.title} is now version {done.version} of {done.model!r}."
+        print(json.dumps(done.to_dict(), indent=2, ensure_ascii=False) if arguments.json else words)
+        return 0
+    if arguments.json:
+        print(json.dumps(vars(done), indent=2))
+        return 0
+    judged = "".join(f", {name.replace('_', ' ')} {value:.4f}" for name, value in done.metrics.items())
+    print(f"{arguments.source.name} is now version {done.version} of {done.name!r}{judged}.")
+    _say(f"It runs its own code. Where that may be: export {ALLOWED}={done.digest[:16]}")
+    return 0
 
 
 def _say(text: str) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.errors import ArtifactError
-from proto_model.formats.rows import Rows
-from proto_model.formats.source import Source
+
+if TYPE_CHECKING:
+    from proto_model.formats.rows import Rows
+    from proto_model.formats.source import Source
 
 Answers = tuple[NDArray[np.int64], NDArray[np.float64]]
 """Position of each row's label, and its probabilities."""

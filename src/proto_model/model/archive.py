@@ -35,7 +35,7 @@ def settle_skops(path: Path) -> None:
         _rename(tree, {}, names)
         for name, settled_name in names.items():
             _add(new, settled_name, _without_gaps(archive.read(name)))
-        _add(new, SCHEMA, json.dumps(tree, indent=2).encode())
+        _add(new, SCHEMA, json.dumps(tree).encode())  # indented, it would take Python's slow encoder
     settled.replace(path)
 
 

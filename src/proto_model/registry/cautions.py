@@ -16,8 +16,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from proto_model.table.cautions import Caution
-from proto_model.training.cautions import caution_lines
+from proto_model.table.caution import Caution, caution_lines
 
 CAUTIONS_FILE = "cautions.json"
 TAG = "cautions"

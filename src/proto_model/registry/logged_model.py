@@ -137,7 +137,7 @@ def _log(
     name: str, bundle: Path, code: str, signature: ModelSignature, input_example: pd.DataFrame | None
 ) -> ModelInfo:
     """Log a model over a bundle."""
-    with _nothing_else():
+    with nothing_else():
         info: ModelInfo = Model.log(
             artifact_path=None,
             name=name,
@@ -151,7 +151,7 @@ def _log(
 
 
 @contextmanager
-def _nothing_else() -> Iterator[None]:
+def nothing_else() -> Iterator[None]:
     """What is written here goes along alone: no `__pycache__` of a trial, no `uv.lock` of the folder."""
     bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     is_said = DETECT_UV in os.environ
@@ -206,14 +206,14 @@ def save_model(
         metadata={"features": {feature.name: feature.type for feature in schema.features}},
     )
     mlflow_model.signature = signature
-    _write_description(mlflow_model, path, code.name)
+    write_description(mlflow_model, path, code.name)
     mapper = path / "mapper"
     mapper.mkdir()
     schema.write(mapper / SCHEMA_FILE)
     shutil.copyfile(MAPPER_REQUIREMENTS, mapper / "requirements.txt")
 
 
-def _write_description(mlflow_model: Model, path: Path, code: str) -> None:
+def write_description(mlflow_model: Model, path: Path, code: str) -> None:
     """Write MLmodel with no path of this machine; MLflow looks for what it names beside it."""
     python = mlflow_model.flavors[mlflow.pyfunc.FLAVOR_NAME]
     python["model_code_path"] = code

@@ -14,6 +14,7 @@ from proto_model.errors import ArtifactError, ProtoModelError
 from proto_model.parameters import EXPLAINER, FILE, ROWS, Signature
 
 BUNDLE = Path("artifacts", "bundle")
+SOURCE = Path("artifacts", "source")  # of a version that is somebody's model source
 
 _QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 

@@ -32,12 +32,13 @@ from proto_model.registry.provenance import (
 from proto_model.registry.split_record import split_facts, write_identity
 from proto_model.registry.versions import found
 from proto_model.table import BUILT_IN, TrainingData, encode
+from proto_model.table.caution import caution_section
 from proto_model.table.split import HASH_COLUMN, split_digest
 from proto_model.training import SearchResult, leader_board
-from proto_model.training.cautions import caution_section
-from proto_model.training.evaluation import Verdict, library_versions, metric_suffixes
+from proto_model.training.evaluation import Verdict, library_versions
 from proto_model.training.evaluation.intervals import logged
 from proto_model.training.leader_board import Standing
+from proto_model.training.metrics import metric_suffixes
 
 
 def forget_finished_run() -> None:
@@ -111,11 +112,11 @@ def log_inputs(inputs: Mapping[str, PandasDataset]) -> None:
         mlflow.log_input(dataset, context=context)
 
 
-def log_split(data: TrainingData) -> None:
+def log_split(data: TrainingData, *, knows_training: bool = True) -> None:
     """Test rows, the hash of every row and what became of the columns, as `split/` of the active run.
 
     Protected columns get a file of their own, row by row beside the test rows: whoever scores those must not
-    see them.
+    see them. Of a model that was trained elsewhere, the test rows are all that is known.
     """
     with _artifact_folder("split") as folder:
         tests = data.X_test.assign(**{data.schema.target: data.y_test, HASH_COLUMN: data.test_hashes})
@@ -123,13 +124,13 @@ def log_split(data: TrainingData) -> None:
         if len(data.protected_test.columns):
             protected = data.protected_test.assign(**{HASH_COLUMN: data.test_hashes})
             protected.to_parquet(folder / "protected.parquet", index=False)
-        write_identity(data, folder)
+        write_identity(data, folder, knows_training=knows_training)
         summary = {
             "dataset": data.name,
             "source": data.source,
             "rows": data.n_rows,
             "rows_without_label": data.n_unlabelled,
-            "training_rows": len(data.y_train),
+            "training_rows": len(data.y_train) if knows_training else None,
             "test_rows": len(data.y_test),
             "split_digest": data.split_digest,
             **split_facts(data),

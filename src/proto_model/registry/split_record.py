@@ -38,9 +38,14 @@ class SplitPart:
     ids: RowIds
 
 
-def write_identity(data: TrainingData, folder: Path) -> None:
-    """Write what tells rows apart, and the fingerprints of the training rows, into a folder."""
-    parts = {_TRAIN: (data.train_hashes, data.train_ids), _TEST: (data.test_hashes, data.test_ids)}
+def write_identity(data: TrainingData, folder: Path, *, knows_training: bool = True) -> None:
+    """Write what tells rows apart, and the fingerprints of the training rows, into a folder.
+
+    Of a model that was trained elsewhere, test rows are all that is known.
+    """
+    parts = {_TEST: (data.test_hashes, data.test_ids)}
+    if knows_training:
+        parts = {_TRAIN: (data.train_hashes, data.train_ids)} | parts
     frames = []
     for part, (hashes, ids) in parts.items():
         columns: dict[str, Any] = {"row_hash": hashes, "part": part}
@@ -49,6 +54,8 @@ def write_identity(data: TrainingData, folder: Path) -> None:
         columns["time"] = ids.time if part == _TEST else None if ids.time is None else np.nan
         frames.append(pd.DataFrame({name: held for name, held in columns.items() if held is not None}))
     pd.concat(frames).to_parquet(folder / ROWS_FILE, index=False)
+    if not knows_training:
+        return
     prints = Fingerprints.of(data.X_train, data.train_hashes)
     table = pd.DataFrame(
         {

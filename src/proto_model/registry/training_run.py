@@ -24,7 +24,8 @@ from proto_model.registry.settings import TrainingSettings
 from proto_model.registry.tracking import check_store
 from proto_model.registry.versions import CHALLENGER, explainer_name, register_version, set_alias
 from proto_model.table import RawTable, TrainingData, prepare
-from proto_model.table.cautions import Caution, data_cautions
+from proto_model.table.caution import Caution
+from proto_model.table.cautions import data_cautions
 from proto_model.table.split_cautions import split_cautions
 from proto_model.training import VARIANTS, SearchResult, leader_board, search_progress, searches
 from proto_model.training.background import StoredBackground

@@ -7,11 +7,8 @@ started again after it ended. Requests are answered one after the other.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
-import threading
-import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,12 +29,12 @@ from proto_model.serving.http.hosts import Hosts
 from proto_model.serving.http.server import run
 from proto_model.serving.http.settings import ServerSettings
 from proto_model.sources import (
+    Keeper,
     Options,
-    Session,
+    RejectedError,
     SourceEndedError,
     SourceModel,
     SourceSlowError,
-    session,
 )
 from proto_model.sources.session import json_line
 
@@ -53,10 +50,6 @@ MAX_CONNECTIONS = 256
 Scope = MutableMapping[str, Any]
 
 
-class RejectedError(InputError):
-    """A record was refused, by the source or by its schema."""
-
-
 @dataclass(frozen=True)
 class SourceServer:
     """Where a source is served, and the limits of a request."""
@@ -65,59 +58,6 @@ class SourceServer:
     max_body_bytes: int = 16 * 1024 * 1024
     body_timeout_s: float = 30.0
     drain_timeout_s: float = 25.0
-
-
-class Keeper:
-    """Keeps a session of a source, and begins another one when it ended; its timeout is of one request."""
-
-    def __init__(self, model: SourceModel, options: Options) -> None:
-        self._model, self._options = model, options
-        self._open = contextlib.ExitStack()
-        self._session: Session | None = None
-        self._lock = threading.Lock()
-
-    def begin(self) -> Session:
-        """The session, which is begun if there is none. A SourceEndedError says why it cannot."""
-        if self._session is None:
-            self._open.close()
-            begun = self._open.enter_context(session(self._model, self._options))
-            begun.begin()
-            self._session = begun
-        return self._session
-
-    def answer(self, records: list[Any], is_one: bool) -> Any:
-        """What the source gives for each record: its output, or a list unless it is one.
-
-        A RejectedError says which record was refused, and why.
-        """
-        with self._lock:
-            try:
-                running = self.begin()
-                running.deadline = time.monotonic() + self._options.limits.timeout_s
-                answers = [self._one(running, n, record, is_one) for n, record in enumerate(records)]
-            except SourceEndedError:
-                self._session = None
-                self._open.close()
-                raise
-        return answers[0] if is_one else answers
-
-    def end(self) -> None:
-        """End the process in the middle of a request, which is answered at once then."""
-        running = self._session
-        if running is not None:
-            running.process.kill()
-
-    def close(self) -> None:
-        """End the process."""
-        self._open.close()
-
-    def _one(self, running: Session, number: int, record: Any, is_one: bool) -> Any:
-        result = running.score(record)
-        refused = result.rejected or next(iter(result.dropped), "")
-        if refused:
-            place = "" if is_one else f"record {number}, counted from 0: "
-            raise RejectedError(f"{place}{refused}")
-        return result.outputs[0] if len(result.outputs) == 1 else list(result.outputs)
 
 
 class SourceApp:

@@ -7,6 +7,7 @@ from proto_model.sources.attachments import OUTPUT_DIR, SOURCE_FILE, unpack
 from proto_model.sources.avro import AvroSchema
 from proto_model.sources.data import BadRecord, read_records
 from proto_model.sources.errors import SourceError
+from proto_model.sources.keeper import Keeper, RejectedError
 from proto_model.sources.limits import Limits
 from proto_model.sources.process import SourceEndedError, SourceSlowError
 from proto_model.sources.runner import Outcome, run
@@ -19,9 +20,11 @@ __all__ = [
     "AvroSchema",
     "BadRecord",
     "Function",
+    "Keeper",
     "Limits",
     "Options",
     "Outcome",
+    "RejectedError",
     "Result",
     "Session",
     "Source",

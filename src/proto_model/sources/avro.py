@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ class AvroSchema:
 
     name: str
     content: bytes
-    parsed: Any = field(repr=False)
+    raw: Any = field(repr=False)
 
     @classmethod
     def read(cls, path: Path) -> AvroSchema:
@@ -39,19 +40,32 @@ class AvroSchema:
 
     @classmethod
     def of(cls, content: bytes, name: str) -> AvroSchema:
-        """Schema of the bytes of a file."""
+        """Schema of the bytes of a file, which have to be JSON; `checked` says whether they are a schema."""
+        try:
+            return cls(name, content, json.loads(content))
+        except (ValueError, RecursionError) as error:
+            raise SourceError(f"{name} is no Avro schema: {error}. Correct it.") from error
+
+    def checked(self) -> AvroSchema:
+        """The same; a SourceError says that it is no schema, or that records cannot be checked here."""
+        assert self.parsed is not None
+        return self
+
+    @cached_property
+    def parsed(self) -> Any:
+        """What fastavro made of it."""
         try:
             from fastavro.schema import SchemaParseException, UnknownType, parse_schema
         except ModuleNotFoundError as error:
             raise SourceError(
-                "Avro schemas need fastavro, which is not installed. Install it with: "
+                "To check Avro schemas, fastavro is needed. Install it with: "
                 'pip install "proto-model-turbo[sources]"'
             ) from error
         try:
-            parsed = parse_schema(json.loads(content))
+            return parse_schema(self.raw)
         except UnknownType as error:
             raise SourceError(
-                f"The schema {name} names the type {error.name!r}, which it does not define."
+                f"The schema {self.name} names the type {error.name!r}, which it does not define."
             ) from error
         except (
             SchemaParseException,
@@ -61,8 +75,7 @@ class AvroSchema:
             AttributeError,
             RecursionError,
         ) as error:
-            raise SourceError(f"{name} is no Avro schema: {error}. Correct it.") from error
-        return cls(name, content, parsed)
+            raise SourceError(f"{self.name} is no Avro schema: {error}. Correct it.") from error
 
     def fault(self, record: Any) -> str:
         """What of a record is not as the schema says; empty if it all is."""
@@ -78,11 +91,24 @@ class AvroSchema:
         return ""
 
     @property
+    def is_array(self) -> bool:
+        """Whether it is of lists."""
+        return isinstance(self.raw, dict) and self.raw.get("type") == "array"
+
+    @property
     def fields(self) -> dict[str, str]:
-        """Type of each field of a record that has a plain one, by name: null in a union does not count."""
-        if not isinstance(self.parsed, dict) or self.parsed.get("type") != "record":
-            return {}
-        return {one["name"]: _plain(one["type"]) for one in self.parsed["fields"]}
+        """Type of each field of a record by name, null aside; empty if it is no plain one."""
+        return {name: kind for name, (kind, _) in self.columns.items()}
+
+    @property
+    def columns(self) -> dict[str, tuple[str, bool]]:
+        """The same, and whether it may be null."""
+        fields = self.raw.get("fields") if isinstance(self.raw, dict) else None
+        return {
+            one["name"]: (_plain(one.get("type")), "null" in _list(one.get("type")))
+            for one in (fields if isinstance(fields, list) else [])
+            if isinstance(one, dict) and isinstance(one.get("name"), str)
+        }
 
     def _words(self, record: Any, error: Any) -> str:
         faults = error.errors
@@ -111,8 +137,14 @@ def _wanted(schema: Any) -> str:
     return str(schema.get("logicalType", schema["type"]))
 
 
+def _list(schema: Any) -> list[Any]:
+    return schema if isinstance(schema, list) else [schema]
+
+
 def _plain(schema: Any) -> str:
     if isinstance(schema, list):
         kinds = {_plain(one) for one in schema} - {"null"}
         return kinds.pop() if len(kinds) == 1 else ""
-    return _plain(schema["type"]) if isinstance(schema, dict) else str(schema)
+    return (
+        _plain(schema.get("type")) if isinstance(schema, dict) else schema if isinstance(schema, str) else ""
+    )

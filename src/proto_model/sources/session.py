@@ -105,7 +105,8 @@ def _schemas(source: Source, folder: Path, needed: bool) -> dict[str, AvroSchema
     for name in source.schema_names.values():
         path = next((one / name for one in (folder, source.folder) if (one / name).is_file()), None)
         if path is not None:
-            found[name] = AvroSchema.read(path)
+            schema = AvroSchema.read(path)
+            found[name] = schema.checked() if needed else schema
         elif needed:
             raise SourceError(
                 f"There is no schema {name} beside {source.name} or in an attachment. Put it there."
@@ -194,7 +195,7 @@ class Session:
 
 def _records(outputs: Sequence[Any], schema: AvroSchema | None) -> Iterator[Any]:
     """Outputs one by one: a list of objects, as of a data frame, is as many, unless a schema asks for it."""
-    is_array = schema is not None and isinstance(schema.parsed, dict) and schema.parsed.get("type") == "array"
+    is_array = schema is not None and schema.is_array
     for output in outputs:
         if (
             isinstance(output, list)

@@ -15,7 +15,7 @@ from scipy.special import ndtri
 
 from proto_model.statistics.interval import Interval
 from proto_model.statistics.measures import Answers
-from proto_model.statistics.metric_intervals import metric_interval
+from proto_model.statistics.of_metrics import metric_interval
 from proto_model.statistics.paired import Evidence
 from proto_model.statistics.shares import two_shares
 

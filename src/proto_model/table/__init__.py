@@ -4,11 +4,9 @@ Importing this package loads numpy only; pandas, pyarrow and scikit-learn come i
 them, so that the serving path can code rows without them.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+from proto_model.lazy import lazy_names
 from proto_model.values import decode, encode
 
 if TYPE_CHECKING:
@@ -30,14 +28,11 @@ __all__ = [
     "read_table",
 ]
 
-_HOMES = {
-    **dict.fromkeys(("DroppedColumn", "Roles"), "roles"),
-    **dict.fromkeys(("TrainingData", "load_training_data", "prepare"), "training_data"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = _HOMES.get(name, "source")
-    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "roles": ("DroppedColumn", "Roles"),
+        "source": ("BUILT_IN", "RawTable", "load_table", "read_table"),
+        "training_data": ("TrainingData", "load_training_data", "prepare"),
+    },
+)

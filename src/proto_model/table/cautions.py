@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from proto_model.column_lists import column_list
 from proto_model.errors import counted
 from proto_model.schema import Label
+from proto_model.table.caution import Caution
 from proto_model.table.contradictions import contradictions
 from proto_model.table.identifiers import constant_columns, identifier_columns
 from proto_model.table.leaks import Suspect, suspects
@@ -20,19 +20,6 @@ FEW_TEST_ROWS = 5
 _REACHABLE = 0.99  # contradictions that leave a better score than this are not worth a warning
 _OPPOSED = 0.02
 _MAX_LISTED = 8
-
-
-@dataclass(frozen=True)
-class Caution:
-    """Something that makes a model or its scores worth less than they look.
-
-    `kind` is one word, for tags and programs; `columns` are those concerned, if any; `text` says what was
-    found and what to do about it, in a few sentences without line breaks; names stand between backquotes.
-    """
-
-    kind: str
-    columns: tuple[str, ...]
-    text: str
 
 
 def data_cautions(data: TrainingData, random_state: int = 0) -> tuple[Caution, ...]:

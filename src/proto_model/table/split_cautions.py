@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from proto_model.table.cautions import Caution
+from proto_model.table.caution import Caution
 from proto_model.table.training_data import TrainingData
 from proto_model.table.twins import feature_hashes
 

@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from proto_model.table import TrainingData
-from proto_model.table.cautions import Caution, named, spelt, to_drop
+from proto_model.table.caution import Caution
+from proto_model.table.cautions import named, spelt, to_drop
 from proto_model.training.selection.cautions import selection_cautions
 from proto_model.training.selection.result import SearchResult
 
@@ -80,23 +81,3 @@ def _biased(judged: Judged) -> Iterable[Caution]:
             f"The mean probability on the test rows is not the share of the class: {'; '.join(off[:5])}. Do "
             "not read the probabilities of this variant as risks.",
         )
-
-
-def caution_lines(cautions: Sequence[Caution]) -> list[str]:
-    """One line of text for each caution, as it stands in lists of Markdown and of a terminal."""
-    return [f"{caution.kind.replace('_', ' ')}: {caution.text}" for caution in cautions]
-
-
-def caution_list(cautions: Sequence[Caution]) -> str:
-    """The same as a list in Markdown, in which no name or label is taken for HTML or for a table."""
-    lines = (line.replace("<", "&lt;") for line in caution_lines(cautions))
-    return "\n".join(f"- **{kind}:** {text}" for kind, _, text in (line.partition(": ") for line in lines))
-
-
-def caution_section(cautions: Sequence[Caution]) -> str:
-    """The same as a section of Markdown, which says so when there is nothing to warn of."""
-    found = caution_list(cautions) or (
-        "None found: no leak, no shift between training and test rows, no contradictory classes, no class "
-        "with few rows, no identifier among the features, no score that is too good to be true."
-    )
-    return f"## Cautions\n\n{found}"

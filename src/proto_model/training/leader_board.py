@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from proto_model.plotting import ACCENT, GRID, INK, MUTED, SECOND, dress, new_figure, shortened
-from proto_model.table.cautions import Caution
-from proto_model.training.evaluation import METRICS, markdown_table
-from proto_model.training.evaluation.intervals import whiskers, with_interval
+from proto_model.table.caution import Caution
+from proto_model.training.evaluation import markdown_table
+from proto_model.training.evaluation.intervals import whiskers
+from proto_model.training.evaluation.metric_texts import with_interval
+from proto_model.training.metrics import METRICS
 from proto_model.training.selection import choice, scoring
 from proto_model.training.selection.result import FoldScores, Reference
 

@@ -15,7 +15,7 @@ from proto_model.registry.cautions import (
     version_cautions,
 )
 from proto_model.registry.promotion.report import Side
-from proto_model.table.cautions import Caution
+from proto_model.table.caution import Caution
 
 LEAK = Caution("leak", ("alive",), "`alive` is another copy of the target. Drop it: `-P drop=alive`.")
 FEW = Caution("few_rows", (), "Few rows of <=50K.")

@@ -57,4 +57,4 @@ def test_fields_have_their_types(schema):
 )
 def test_what_is_no_schema_is_told(content):
     with pytest.raises(SourceError):
-        AvroSchema.of(content, "in.avsc")
+        AvroSchema.of(content, "in.avsc").checked()

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from proto_model.table.cautions import Caution
+from proto_model.table.caution import Caution
 from proto_model.training import SearchResult
-from proto_model.training.cautions import Judged, caution_list, caution_section, model_cautions
+from proto_model.training.cautions import Judged, model_cautions
 
 
 @pytest.fixture
@@ -75,10 +75,3 @@ def test_probabilities_that_are_off_on_average_are_not_to_be_read_as_risks(judge
 
     assert caution.kind == "biased_probabilities"
     assert "0.62 instead of 0.50 for yes" in caution.text
-
-
-def test_a_list_of_cautions_cannot_break_out_of_markdown():
-    cautions = [Caution("few_rows", (), "<=50K has few rows.")]
-
-    assert caution_list(cautions) == "- **few rows:** &lt;=50K has few rows."
-    assert "None found" in caution_section([])

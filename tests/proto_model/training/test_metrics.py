@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
-from proto_model.training.evaluation import (
+from proto_model.training.evaluation.group_metrics import metrics_by_group
+from proto_model.training.metrics import (
     CLASS_METRICS,
     METRICS,
     classification_metrics,
     metric_suffixes,
     permutation_importance,
 )
-from proto_model.training.evaluation.group_metrics import metrics_by_group
 
 
 def probabilities_of(predicted, n_classes, certainty=0.9):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -81,8 +82,10 @@ def chosen_port(config: Mapping[str, str]) -> int:
         with socket.create_server((host, port), family=family) as probe:
             return int(probe.getsockname()[1])
     except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        reason = "the address is in use" if taken else str(error.strerror).partition(" (while ")[0]
         raise DeploymentError(
-            f"Cannot listen on {host}:{port}: {error.strerror}. Give another port with -C port=N, or "
+            f"Cannot listen on {host}:{port}: {reason}. Give another port with -C port=N, or "
             "-C port=0 for a free one."
         ) from error
 

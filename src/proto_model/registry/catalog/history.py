@@ -25,9 +25,8 @@ from proto_model.registry.catalog.runs import experiments_of, runs_of
 from proto_model.registry.catalog.tombstones import Tombstone, tombstones_of
 from proto_model.registry.deployed import TAG as DEPLOYED
 from proto_model.registry.events import Event, events_of
-from proto_model.registry.promotion.history import HISTORY_TAG
+from proto_model.registry.promotion.history import HISTORY_TAG, VERDICT_TAG
 from proto_model.registry.promotion.journal import pending_move
-from proto_model.registry.promotion.records import VERDICT_TAG
 from proto_model.registry.publishing.tags import PUBLISHED_AT, PUBLISHED_BY
 from proto_model.registry.versions import versions_of
 

@@ -21,12 +21,10 @@ from proto_model.registry.events import is_event
 from proto_model.registry.format_records import PREFIX as FORMAT
 from proto_model.registry.publishing.tags import PUBLISHED_AT, PUBLISHED_BY
 from proto_model.registry.versions import versions_of
-from proto_model.training.metrics import METRICS
+from proto_model.statistics.measures import LOWER_IS_BETTER
 
 SORTS = ("version", "created", "name")
 SHOWN_METRICS = ("balanced_accuracy", "log_loss")
-
-_LOWER_IS_BETTER = {metric.name for metric in METRICS if metric.lower_is_better}
 
 
 @dataclass(frozen=True)
@@ -176,7 +174,7 @@ def sorted_lines(lines: Sequence[Line], by: str, *, reverse: bool = False) -> li
             names = sorted({name for line in lines for name in line.metrics if "/" not in name})
             there = f", or by {', '.join(names)}" if names else ""
             raise InputError(f"No version has the metric {by!r}. Sort by {', '.join(SORTS)}{there}.")
-        lower = (name in _LOWER_IS_BETTER) != reverse
+        lower = (name in LOWER_IS_BETTER) != reverse
         known.sort(
             key=lambda line: (line.metrics[name] * (1 if lower else -1), line.model, -int(line.version))
         )

@@ -18,7 +18,7 @@ from proto_model.registry.events import Event, events_of
 from proto_model.registry.format_records import formats_of
 from proto_model.registry.publishing.tags import PUBLISHED_BY
 from proto_model.registry.versions import visible
-from proto_model.table.cautions import Caution
+from proto_model.table.caution import Caution
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from proto_model.registry.catalog.tombstones import Tombstone
 from proto_model.registry.format_records import FormatRecord, formats_of
 from proto_model.registry.publishing.tags import PUBLISHED_BY
 from proto_model.registry.tracking import printable
-from proto_model.training.evaluation.intervals import with_interval
+from proto_model.training.evaluation.metric_texts import with_interval
 
 
 def plain(text: object) -> Text:

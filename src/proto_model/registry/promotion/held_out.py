@@ -27,7 +27,8 @@ _KINDS = ("key", "group")
 _RARE = 0.01  # numbers that are as rare by chance are not called chance
 _NOT_TOLD = (
     "How many compared rows nearly equal a training row of version {} is not known: it is of 0.3.0 or "
-    "before, or has other features. It may have learned from earlier states of corrected rows."
+    "before, was trained elsewhere, or has other features. It may have learned from earlier states of "
+    "corrected rows."
 )
 
 

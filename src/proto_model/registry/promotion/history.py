@@ -14,6 +14,9 @@ from proto_model.registry.versions import Aliases, found
 HISTORY_TAG = "champion_history"
 """Tag of a registered model: its champion, and the versions that it and its forerunners replaced."""
 
+VERDICT_TAG = "comparison_verdict"
+"""Tag of a comparison's run, and of the versions that it compared: how it ended."""
+
 REPLACED_VERSION_TAG = "replaced_version"
 """Tag of a version by which 0.3.0 and before went back: the version it took the place of."""
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from yaml import YAMLError
 
 from proto_model.errors import ArtifactError, ProtoModelError
+from proto_model.registry.model_folder import SOURCE
 from proto_model.registry.promotion.comparison import ComparisonError
 from proto_model.schema import Label, ModelSchema
 from proto_model.table import encode
@@ -91,7 +92,9 @@ def load_contender(name: str, version: str, folder: Path) -> Contender:
             return Contender(forest.schema, _taken(path), labels, probabilities)
         from mlflow.pyfunc import load_model
 
-        return Contender(None, _taken(path), functools.partial(pyfunc_labels, load_model(str(path))))
+        stored = path / SOURCE / "schema.json"
+        schema = ModelSchema.read(stored) if stored.is_file() else None  # of a model source
+        return Contender(schema, _taken(path), functools.partial(pyfunc_labels, load_model(str(path))))
     except (MlflowException, OSError, ImportError, ProtoModelError) as error:
         raise ArtifactError(
             f"Cannot load version {version} of {name!r}: {_first_line(error)} If its artifact was moved or "

@@ -13,12 +13,11 @@ from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_USER
 
 from proto_model.registry.events import current_user, event_tag
+from proto_model.registry.promotion.history import VERDICT_TAG
 from proto_model.registry.promotion.journal import Write, describe, end_run, tag_version
 from proto_model.registry.promotion.rendering import markdown
 from proto_model.registry.promotion.report import Report, write_report, write_texts
 from proto_model.registry.versions import found
-
-VERDICT_TAG = "comparison_verdict"
 
 _MAX_REASON = 400
 

@@ -29,7 +29,7 @@ from proto_model.registry.promotion.rendering import (
 )
 from proto_model.registry.versions import Aliases
 from proto_model.schema import Label
-from proto_model.table.cautions import Caution
+from proto_model.table.caution import Caution
 
 REPORT_VERSION = "2.0"
 

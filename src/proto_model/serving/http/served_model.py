@@ -13,7 +13,7 @@ from proto_model.errors import ArtifactError
 from proto_model.model import Bundle, Predictor
 from proto_model.model.kinds import Prepared
 from proto_model.parameters import FILE
-from proto_model.registry.model_folder import BUNDLE, signature_of
+from proto_model.registry.model_folder import BUNDLE, SOURCE, signature_of
 from proto_model.schema import ModelSchema
 
 if TYPE_CHECKING:
@@ -52,6 +52,11 @@ class ServedModel:
         SettingsError
             If a setting is not known, or has a wrong value.
         """
+        if (folder / SOURCE).is_dir():
+            raise ArtifactError(
+                f"{folder} is a model source, which runs code of its own. Serve it with `mlflow models "
+                "serve`, or from its files with: python -m proto_model source serve"
+            )
         if not (folder / BUNDLE / "schema.json").is_file():
             raise ArtifactError(
                 f"{folder} holds no {BUNDLE / 'schema.json'}: not a model of proto_model. Give the folder or "

@@ -1,26 +1,28 @@
 """How good a model is on rows that it has not seen: metrics, figures and the model card."""
 
-from proto_model.training.evaluation.card import Verdict, judge, library_versions, model_card
-from proto_model.training.evaluation.group_metrics import metrics_by_group
-from proto_model.training.evaluation.markdown import markdown_table
-from proto_model.training.metrics import (
-    CLASS_METRICS,
-    METRICS,
-    classification_metrics,
-    metric_suffixes,
-    permutation_importance,
-)
+from typing import TYPE_CHECKING
+
+from proto_model.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from proto_model.training.evaluation.card import Verdict, judge, library_versions, model_card
+    from proto_model.training.evaluation.group_metrics import metrics_by_group
+    from proto_model.training.evaluation.markdown import markdown_table
 
 __all__ = [
-    "CLASS_METRICS",
-    "METRICS",
     "Verdict",
-    "classification_metrics",
     "judge",
     "library_versions",
     "markdown_table",
-    "metric_suffixes",
     "metrics_by_group",
     "model_card",
-    "permutation_importance",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "card": ("Verdict", "judge", "library_versions", "model_card"),
+        "group_metrics": ("metrics_by_group",),
+        "markdown": ("markdown_table",),
+    },
+)

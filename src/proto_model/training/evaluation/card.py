@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from proto_model.forest.pipeline import compiled_forest
 from proto_model.schema import DATE_TYPES, Feature, ModelSchema, date_text
 from proto_model.table import TrainingData, encode
-from proto_model.table.cautions import Caution
+from proto_model.table.caution import Caution, caution_section
 from proto_model.training.background import LEAST, StoredBackground
-from proto_model.training.cautions import Judged, caution_section, model_cautions
+from proto_model.training.cautions import Judged, model_cautions
 from proto_model.training.decision import FoundDecision
 from proto_model.training.evaluation import plots
 from proto_model.training.evaluation.decisions import DecidedRows
@@ -29,11 +29,10 @@ from proto_model.training.evaluation.group_metrics import metrics_by_group
 from proto_model.training.evaluation.groupings import MAX_GROUPS, groupings
 from proto_model.training.evaluation.intervals import (
     how_sure,
-    is_bound,
     metric_bounds,
-    with_interval,
 )
 from proto_model.training.evaluation.markdown import cell, markdown_table
+from proto_model.training.evaluation.metric_texts import is_bound, with_interval
 from proto_model.training.metrics import (
     CLASS_METRICS,
     METRICS,

@@ -6,12 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.statistics import group_intervals
+from proto_model.training.evaluation.metric_texts import ENDS
 
 CONFIDENCE = 0.95
 """Of all intervals on card and board."""
-
-ENDS = ("_low", "_high")
-"""What follows a metric's name in those of its interval's ends."""
 
 
 def group_bounds(y: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int) -> dict[str, float]:

@@ -6,13 +6,13 @@ The ends of an interval are metrics, too: `accuracy_low` and `accuracy_high`, of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.statistics import Answers, metric_intervals
-from proto_model.training.evaluation.group_bounds import CONFIDENCE, ENDS
+from proto_model.training.evaluation.group_bounds import CONFIDENCE
+from proto_model.training.evaluation.metric_texts import ENDS, is_bound
 from proto_model.training.metrics import METRICS, metric_suffixes
 from proto_model.training.selection.choice import DEFAULT_METRIC
 
@@ -42,40 +42,11 @@ def metric_bounds(
     return bounds
 
 
-def is_bound(name: str) -> bool:
-    """Whether a name is that of an end of an interval.
-
-    Examples
-    --------
-    >>> is_bound("accuracy"), is_bound("accuracy_low"), is_bound("recall_high/b"), is_bound("recall/b_low")
-    (False, True, True, False)
-    """
-    return name.partition("/")[0].endswith(ENDS)
-
-
 def logged(metrics: Mapping[str, float]) -> dict[str, float]:
     """Metrics for MLflow's pages: with intervals where they are on the leader board, or choose by default."""
     shown = [metric.name for metric in METRICS if metric.on_board or metric.name == DEFAULT_METRIC]
     board = {name + end for name in shown for end in ENDS}
     return {name: value for name, value in metrics.items() if not is_bound(name) or name in board}
-
-
-def with_interval(metrics: Mapping[Any, float], name: str, digits: int = 4) -> str:
-    """Value of a metric and, if it has one, its interval.
-
-    Examples
-    --------
-    >>> with_interval({"recall/b": 0.957, "recall_low/b": 0.9312, "recall_high/b": 0.98}, "recall/b")
-    '0.9570 (0.931 to 0.980)'
-    """
-    name, _, of_class = name.partition("/")
-    value, low, high = (
-        metrics.get(f"{name}{end}/{of_class}" if of_class else f"{name}{end}", float("nan"))
-        for end in ("", *ENDS)
-    )
-    if np.isnan(low):
-        return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} ({low:.3f} to {high:.3f})"
 
 
 def whiskers(metrics: Sequence[Mapping[str, float]], name: str) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proto_model.table.cautions import Caution
+from proto_model.table.caution import Caution
 from proto_model.training.selection import choice, scoring
 from proto_model.training.selection.references import BOOSTING, FREQUENCIES, LINEAR
 from proto_model.training.selection.result import FoldScores, Reference, SearchResult

@@ -6,13 +6,14 @@ import pytest
 
 from proto_model.schema import Feature, ModelSchema
 from proto_model.table import DroppedColumn, TrainingData
-from proto_model.table.cautions import Caution
+from proto_model.table.caution import Caution
 from proto_model.table.identity import SplitColumns
 from proto_model.training import SearchResult
 from proto_model.training.background import StoredBackground
-from proto_model.training.evaluation import classification_metrics, metrics_by_group, model_card
+from proto_model.training.evaluation import metrics_by_group, model_card
 from proto_model.training.evaluation.card import Remarks
 from proto_model.training.evaluation.intervals import metric_bounds
+from proto_model.training.metrics import classification_metrics
 
 LABELS = ("<=50K", ">50K")
 

@@ -8,8 +8,8 @@ import pytest
 from proto_model.model.decision import Decision, PredictionSets
 from proto_model.training.calibration import chosen
 from proto_model.training.decision import FoundDecision
-from proto_model.training.evaluation import classification_metrics
 from proto_model.training.evaluation.decisions import DecidedRows
+from proto_model.training.metrics import classification_metrics
 
 COSTS = np.array([[0.0, 1.0], [9.0, 0.0]])
 LABELS = ["be|nign", "malignant"]

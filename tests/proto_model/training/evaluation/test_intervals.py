@@ -1,15 +1,14 @@
 import numpy as np
 
-from proto_model.training.evaluation import CLASS_METRICS, METRICS, classification_metrics
 from proto_model.training.evaluation.group_bounds import group_bounds
 from proto_model.training.evaluation.intervals import (
     how_sure,
-    is_bound,
     logged,
     metric_bounds,
     whiskers,
-    with_interval,
 )
+from proto_model.training.evaluation.metric_texts import is_bound, with_interval
+from proto_model.training.metrics import CLASS_METRICS, METRICS, classification_metrics
 
 LABELS = ["<=50K", ">50K"]
 

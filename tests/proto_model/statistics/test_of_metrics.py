@@ -13,7 +13,7 @@ from proto_model.statistics import (
     metric_intervals,
 )
 from proto_model.statistics.shares import mean_of_shares, share_interval
-from proto_model.training.evaluation import classification_metrics
+from proto_model.training.metrics import classification_metrics
 
 _LEANINGS = st.sampled_from([0.0, 1.0, 30.0])
 
