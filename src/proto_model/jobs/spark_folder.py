@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pprint
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +92,7 @@ def _resolved(asset: Asset, transport: Transport, folder: Path, *, is_local: boo
                 f"{asset.at}.fileUrl {place}: a cluster cannot open presigned URLs. Put the file into a "
                 "store that it can open, and give that URL."
             )
-        fetched = folder.parent / "fetched" / str(abs(hash(asset.at)))
-        fetched.mkdir(parents=True)
+        fetched = Path(tempfile.mkdtemp(dir=folder.parent))
         return {**asset.document, "fileUrl": str(transport.fetched(asset, fetched))}
     if place.path is not None and is_local and not place.path.exists() and not _has_hadoop():
         raise JobError(f"{asset.at}.fileUrl: {place} does not exist. Correct the path.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import os
 import secrets
@@ -232,11 +231,6 @@ def _readable(asset: Asset, path: Path) -> Path:
 
 def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0][:200].rstrip(".")
-
-
-def replaced(asset: Asset, **changes: Any) -> Asset:
-    """An asset with something changed."""
-    return dataclasses.replace(asset, **changes)
 
 
 def copied_tree(folder: Path, each: Callable[[Path, str], None]) -> None:
