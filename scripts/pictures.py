@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from proto_model.deployment.browser import write_page
 from proto_model.errors import ProtoModelError
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
@@ -52,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         shutil.copy(arguments.report / "comparison.png", arguments.out / "comparison.png")
         from_the_champion(arguments.model, arguments.label, arguments.out)
         mapper_page(arguments.mapper_url, arguments.out / "mapper-page.png")
+        browser_page(f"models:/{arguments.model}@champion", arguments.out / "browser-page.png")
     except (ProtoModelError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -73,6 +76,18 @@ def from_the_champion(model: str, label: str, folder: Path) -> None:
 
 def mapper_page(url: str, path: Path) -> None:
     """The page with the row that it is pre-filled with, explained."""
+    photographed(url, "#fields .field", path)
+
+
+def browser_page(model_uri: str, path: Path) -> None:
+    """The same of the page of `export browser`, opened from disk."""
+    with tempfile.TemporaryDirectory(prefix="proto_model-") as folder:
+        done = write_page(model_uri, Path(folder, "page"))
+        photographed(done.index.as_uri(), "[data-ready]", path)
+
+
+def photographed(url: str, ready: str, path: Path) -> None:
+    """Picture of a page that is ready when it has something, and has explained its first row."""
     options = webdriver.ChromeOptions()
     for flag in (*FLAGS, f"--window-size={PAGE[0]},{PAGE[1]}"):
         options.add_argument(flag)
@@ -80,7 +95,7 @@ def mapper_page(url: str, path: Path) -> None:
     try:
         browser.get(url)
         wait = WebDriverWait(browser, 30)
-        wait.until(lambda page: page.find_elements(By.CSS_SELECTOR, "#fields .field"))
+        wait.until(lambda page: page.find_elements(By.CSS_SELECTOR, ready))
         browser.find_element(By.XPATH, "//button[normalize-space()='Explain']").click()
         wait.until(lambda page: page.find_elements(By.CSS_SELECTOR, ".verdict strong"))
         browser.execute_script("window.scrollTo(0, 0)")

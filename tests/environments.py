@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import uv
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,3 +58,19 @@ def run_uv(*arguments: str) -> str:
     """What uv prints."""
     command = [uv.find_uv_bin(), *arguments]
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def node_modules(name: str, *packages: str) -> Path:
+    """Folder of packages of npm, each with its version; without npm or its registry, the test is left out."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("no npm on PATH; on Debian: apt-get install npm")
+
+    def make_modules(folder: Path) -> None:
+        folder.mkdir()
+        options = ("--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder))
+        done = subprocess.run([str(npm), "install", *options, *packages], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"npm cannot install {', '.join(packages)}: {done.stderr.strip()[-300:]}")
+
+    return made_once(name, list(packages), make_modules) / "node_modules"

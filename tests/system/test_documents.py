@@ -55,6 +55,7 @@ DOCUMENTS = (
             "publishing",
             "access",
             "package",
+            "browser",
             "sources",
             "jobs",
         )

@@ -1,10 +1,14 @@
 """Write a version in the form that another place runs.
 
-Example: python -m proto_model export modelop -m models:/proto_model@champion --out churn
+Examples
+--------
+    python -m proto_model export browser -m models:/proto_model@champion --out page
+    python -m proto_model export modelop -m models:/proto_model@champion --out churn
 
+  browser  a folder with a page that predicts, explains and scores CSV files in the browser, without a server
   modelop  a folder with a model source for ModelOp: code with smart tags, attachment, Avro schemas
 
-For the options of one: python -m proto_model export modelop --help
+For the options of one: python -m proto_model export browser --help
 Exit status: 0 done, 1 refused or failed, 2 wrong arguments.
 """
 
@@ -17,6 +21,7 @@ from collections.abc import Sequence
 from proto_model.cli.exit_code import exit_code
 
 TARGETS = {
+    "browser": "proto_model.cli.export_browser",
     "modelop": "proto_model.cli.export_modelop",
 }
 """Name of each form, to the module with its help, `add_arguments(parser)` and `run(arguments) -> int`."""

@@ -24,7 +24,7 @@ COMMANDS = {
     "keys": ("make a pair of keys to sign and to verify versions with", "train"),
     "image": ("write an OCI image that serves a version, without a container engine", "train,serve,files"),
     "package": ("write a version as files that need no MLflow; check one, or register it elsewhere", "train"),
-    "export": ("write a version in the form that another place runs", "train"),
+    "export": ("write a version as a page for the browser, or as a model source for ModelOp", "train"),
     "release": ("test a version, push its images, roll them out, note where it runs", "train,serve,files"),
     "container": ("what an image runs: serve the model that is there", "serve,files"),
     "versions": ("list, show, edit, publish and delete versions, and read their history", "train"),

@@ -11,6 +11,13 @@ from proto_model.explanation.interface import Floats, Ints
 from proto_model.explanation.rule import Premise, Rule
 
 KEEP = 0.5
+_SETTLED = 2.0**30
+
+
+def settled(values: Floats) -> Floats:
+    """Logarithms or powers without their last bits, which differ between CPUs and browsers."""
+    rounded: Floats = np.round(values * _SETTLED) / _SETTLED
+    return rounded
 
 
 def row_generator(seed: int, x: Floats, purpose: str) -> np.random.Generator:

@@ -199,7 +199,8 @@ def parts(x: Floats, freedom: Freedom, moves: Moves, gain: Floats, near: Floats)
         nearest = np.abs(moves.value[tried] - Z[:, j, np.newaxis]).argmin(axis=1)
         effect[:, j] = gain[tried[nearest]]
     rows = [Z[changed.any(axis=1)]]
-    orders = np.argsort(np.where(changed, -effect, np.inf))  # what has not changed stands last
+    # What has not changed stands last; of equal effects, the first feature on any CPU.
+    orders = np.argsort(np.where(changed, -effect, np.inf), kind="stable")
     for z, order, n in zip(Z, orders, changed.sum(axis=1), strict=True):
         steps = order[: min(n, MAX_STEPS)]
         first = np.tri(len(steps), dtype=np.bool_)[1:]  # the first two changes, the first three, ...

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from proto_model.explanation.background import Background
 from proto_model.explanation.interface import Bools, Floats, Ints
 from proto_model.explanation.lore.neighborhood import Pool
+from proto_model.explanation.measures import settled
 from proto_model.explanation.rule import Premise, Rule
 
 MAX_CUTS = 16
@@ -156,7 +157,8 @@ class RuleSearch:
                 size = at - low + 1 if side == 0 else high - at + 1
                 # A set of many categories, and many left out, is hard to read.
                 hard = self._large[feature] & (np.minimum(size, high - low + 1 - size) > READABLE)
-                scores[side] = np.where(valid, better * left**2 * np.where(hard, 0.5, 1.0), -np.inf)
+                value = settled(better) * left**2 * np.where(hard, 0.5, 1.0)
+                scores[side] = np.where(valid, value, -np.inf)
             side, best = divmod(int(scores.argmax()), bins.n_bins)
             if not scores[side, best] > 0:
                 break
@@ -211,13 +213,13 @@ class RuleSearch:
         likeness = np.zeros(self._marginal.shape[1])
         # A value that most rows have anyway says little of likeness.
         for column, position, weight in zip(
-            self._marginal, mine, 0.5 * np.log(1 + 1 / frequency), strict=True
+            self._marginal, mine, settled(0.5 * np.log(1 + 1 / frequency)), strict=True
         ):
             likeness += (column == position) * weight
         n_rows = min(n_rows, len(likeness))
-        chosen = np.argpartition(-likeness, n_rows - 1)[:n_rows]
+        chosen = _largest(likeness, n_rows)
         # The sum over the sum of squares is the number of equally weighted rows that would say as much.
-        weights = np.exp(likeness[chosen] - likeness[chosen].max())
+        weights = settled(np.exp(likeness[chosen] - likeness[chosen].max()))
         weights = np.minimum(weights * (weights.sum() / (weights**2).sum()), 1.0)
         rows = chosen * self.pool.MARGINAL
         return self._made.columns[:, rows].T, self.pool.probabilities[rows], weights
@@ -295,6 +297,14 @@ def _widest(counts: _Counts, real: _Counts, low: int, high: int, target: float) 
     value += 1e-6 * ((lows == 0).astype(float) + (highs == n - 1)) + 1e-9 * (highs - lows)
     i, k = divmod(int(value.argmax()), value.shape[1])
     return i, k + high
+
+
+def _largest(values: Floats, n: int) -> Ints:
+    """Places of the n largest values, of equal ones the first; `argpartition` differs between CPUs there."""
+    least = np.partition(values, len(values) - n)[len(values) - n]
+    more = np.flatnonzero(values > least)
+    equal = np.flatnonzero(values == least)[: n - len(more)]
+    return np.sort(np.concatenate([more, equal]))
 
 
 def _share(hit: Bools) -> float:

@@ -1,0 +1,36 @@
+"""The short forms of `benchmarks/conformance.py`."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.system
+PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "conformance.py"
+
+
+def lines(*words):
+    """Table, engine and figures of each line that the program prints."""
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), *words], capture_output=True, text=True, timeout=1200
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [line.split() for line in done.stdout.splitlines()[1:]]
+
+
+def test_engines_answer_as_the_model_does():
+    found = lines("--rows", "500", "--table", "levels", *("--engine", "lean"), *("--engine", "files"))
+
+    assert found == [["levels", "lean", "500", "0", "0", "0"], ["levels", "files", "500", "0", "0", "0"]]
+
+
+@pytest.mark.long
+def test_every_engine_answers_as_the_model_does_on_every_table():
+    found = lines("--rows", "1000")
+
+    assert {line[0] for line in found} == {"breast_cancer", "digits", "wine", "mixed", "levels"}
+    figures = {(line[0], line[1]): line[3:5] for line in found if line[2] == "1,000"}
+    assert {key for key, value in figures.items() if value != ["0", "0"]} <= {
+        (table, "pmml") for table, _ in figures
+    }
