@@ -95,10 +95,8 @@ def test_nothing_changes_the_module_search_path():
         "sources/limits.py",
     )
     allowed = {ROOT / "src/proto_model" / part for part in parts}
-    allowed |= {
-        ROOT / "benchmarks" / name
-        for name in ("servers.py", "selection.py", "explain_pairs.py", "explain_serving.py", "overload.py")
-    }
+    programs = "servers", "selection", "explain_pairs", "explain_serving", "overload", "conformance"
+    allowed |= {ROOT / "benchmarks" / f"{name}.py" for name in programs}
     files = [*ROOT.glob("*.py"), *ROOT.glob("*.sh"), ROOT / "Makefile"]
     for folder in ("src", "mapper", "scripts", "benchmarks"):
         files += (ROOT / folder).rglob("*.py")

@@ -82,7 +82,7 @@ class AvroSchema:
         from fastavro.validation import ValidationError, validate
 
         try:
-            validate(record, self.parsed)
+            validate(record, self.parsed, disable_tuple_notation=True)  # type: ignore[call-arg]  # its stub lacks it
         except ValidationError as error:
             return self._words(record, error)
         except (TypeError, ValueError, OverflowError, RecursionError, AttributeError):

@@ -18,7 +18,7 @@ from proto_model.model import Bundle, Predictor, coded_rows
 from proto_model.registry.logged_model import sent_rows
 from proto_model.sources import Options, Source, run
 from proto_model.table import encode
-from proto_model.training.evaluation import classification_metrics
+from proto_model.training.metrics import classification_metrics
 
 
 @pytest.fixture(scope="module")
