@@ -57,6 +57,7 @@ DOCUMENTS = (
             "package",
             "browser",
             "sources",
+            "jobs",
         )
     ),
 )

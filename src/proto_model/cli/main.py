@@ -18,6 +18,7 @@ COMMANDS = {
     "serve": ("serve a model over HTTP, without loading MLflow", "serve,files"),
     "mlserver": ("configure MLServer for a model, and start it", "train"),
     "score": ("predict a file of any size", "files"),
+    "job": ("run a batch job in ModelOp's form, here or on Spark", "train,sources"),
     "mapping": ("put an application's own words into a version", "train"),
     "verify": ("say whether a published version is still what was published", "train"),
     "keys": ("make a pair of keys to sign and to verify versions with", "train"),

@@ -17,15 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from proto_model.errors import ProtoModelError, counted
+from proto_model.sources.ending import MARK, end_all
 from proto_model.sources.limits import Limits
 
 CHILD = Path(__file__).with_name("child.py")
 
-_MARK = "PROTO_MODEL_SOURCE_PROCESS"
-_PROC = Path("/proc")
 _LOOK_S = 0.25  # a process may have ended while one that it forked keeps the pipe open
 _ENDING_S = 3.0
-_ROUNDS = 20
 
 
 class SourceEndedError(ProtoModelError):
@@ -84,7 +82,7 @@ class SourceProcess:
                 self._process = subprocess.Popen(
                     [python, str(CHILD), *arguments],
                     cwd=folder,
-                    env={**environment, _MARK: self._mark},
+                    env={**environment, MARK: self._mark},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
@@ -210,29 +208,8 @@ class SourceProcess:
         return self._process.poll() is not None
 
     def kill(self) -> None:
-        """Kill the process, its session, and what left that but kept the mark in its environment."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_ENDING_S)
-        for _ in range(_ROUNDS):
-            left = list(_marked(f"{_MARK}={self._mark}".encode()))
-            if not left:
-                return
-            for pid in left:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.01)
-
-
-def _marked(mark: bytes) -> list[int]:
-    """Processes that have a mark in their environment; none where the system does not tell."""
-    found = []
-    for path in _PROC.glob("[0-9]*/environ") if _PROC.exists() else ():
-        with contextlib.suppress(OSError):
-            if mark in path.read_bytes().split(b"\0"):
-                found.append(int(path.parent.name))
-    return found
+        """Kill the process with all that it started."""
+        end_all(self._process, self._mark)
 
 
 def _pipe(opened: contextlib.ExitStack) -> tuple[int, int]:

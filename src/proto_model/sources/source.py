@@ -81,8 +81,17 @@ class Source:
         return cls.of(content, path.name, path.parent)
 
     @classmethod
-    def of(cls, content: bytes, name: str = "the source", folder: Path | None = None) -> Source:
-        """Source of the bytes of a file; `folder` is where its schemas are."""
+    def of(
+        cls,
+        content: bytes,
+        name: str = "the source",
+        folder: Path | None = None,
+        named: Mapping[str, str] | None = None,
+    ) -> Source:
+        """Source of the bytes of a file; `folder` is where its schemas are.
+
+        `named` are names of functions by role, which take the place of tags.
+        """
         try:
             encoding = tokenize.detect_encoding(io.BytesIO(content).readline)[0]
             text = io.TextIOWrapper(io.BytesIO(content), encoding).read()
@@ -92,10 +101,12 @@ class Source:
             told = error.msg if isinstance(error, SyntaxError) else str(error)
             raise SourceError(f"{name}{line}: this is not Python: {told}. Correct it.") from error
         tags = list(read_tags(text, name))
+        functions = _functions(tree, [tag for tag in tags if isinstance(tag, RoleTag)], name)
+        functions |= _named(tree, named or {}, name)
         return cls(
             name=name,
             content=content,
-            functions=_functions(tree, [tag for tag in tags if isinstance(tag, RoleTag)], name),
+            functions={role: functions[role] for role in ROLES if role in functions},
             schema_names=_schema_names([tag for tag in tags if isinstance(tag, SchemaTag)], name),
             folder=folder or Path(),
         )
@@ -164,6 +175,17 @@ def _functions(tree: ast.Module, tags: list[RoleTag], name: str) -> dict[str, Fu
         if role not in found and usual in last and usual not in tagged:
             found[role] = _function(role, last[usual], name)
     return {role: found[role] for role in ROLES if role in found}
+
+
+def _named(tree: ast.Module, named: Mapping[str, str], name: str) -> dict[str, Function]:
+    last = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    for role, wanted in named.items():
+        if wanted not in last:
+            raise SourceError(
+                f"{name} has no function {wanted}, which is named as its {role} function; it has "
+                f"{', '.join(last) or 'none'}. Correct the name."
+            )
+    return {role: _function(role, last[wanted], name) for role, wanted in named.items()}
 
 
 def _below(tag: RoleTag, tree: ast.Module, name: str) -> ast.FunctionDef | ast.AsyncFunctionDef:
