@@ -56,8 +56,8 @@ images-short: $(VENV)/.installed-dev ## one of them: built, read, unpacked and r
 sequence: $(VENV)/.installed-dev ## the whole way in fresh environments, with pip: a few minutes
 	$(BIN)/python -m pytest -m sequence
 
-spark: $(VENV)/.installed-dev ## the tests of Spark, which need Java 17; installs pyspark into .venv
-	$(PIP) install "pyspark>=4.1,<5"
+spark: $(VENV)/.installed-dev ## the tests of Spark, long forms included; needs Java 17, and installs pyspark into .venv
+	$(PIP) install -q -c constraints.txt -e ".[spark]"
 	$(BIN)/python -m pytest -m spark
 
 install: $(VENV)/.installed ## both packages, editable, in a virtual environment: all that the README needs

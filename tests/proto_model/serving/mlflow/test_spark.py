@@ -1,29 +1,16 @@
 """A logged model as a function of Spark's columns; `make spark` installs what this needs."""
 
-import os
-import shutil
-import sys
-
 import mlflow
 import pytest
 
-pytest.importorskip("pyspark", reason="pyspark is not installed; see `make spark`")
-if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
-    pytest.skip("Spark needs Java", allow_module_level=True)
+from tests.spark_sessions import SPARK_MARKS, local_session
+
+pytest.importorskip("pyspark", reason="pyspark is not installed; `make spark` installs it")
 
 from pyspark.errors import PythonException
-from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-pytestmark = [
-    pytest.mark.spark,
-    # of pyspark and of MLflow's function
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = SPARK_MARKS
 
 TYPES = {"age": "bigint", "income": "double", "job": "string", "owner": "boolean", "children": "bigint"}
 ROWS = [
@@ -35,15 +22,9 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def spark():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYSPARK_PYTHON", sys.executable)
-        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+    with pytest.MonkeyPatch.context() as patch, local_session(n_cores=1) as session:
         patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-        builder = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
-        session = builder.config("spark.driver.host", "127.0.0.1").getOrCreate()
-        session.sparkContext.setLogLevel("OFF")
         yield session
-        session.stop()
 
 
 def table(spark, rows, names=tuple(TYPES)):
