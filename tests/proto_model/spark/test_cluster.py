@@ -73,8 +73,10 @@ def expected(forest_model):
 
 
 def answers_of(python, session, folder, **variables):
+    program = Path(folder) / "client.py"  # pyspark takes a program after -c for its own doctests
+    program.write_text(CLIENT.format(session=session))
     done = subprocess.run(
-        [python, "-W", "ignore", "-c", CLIENT.format(session=session), folder],
+        [python, "-W", "ignore", str(program), folder],
         capture_output=True,
         text=True,
         env=os.environ | variables,

@@ -62,9 +62,11 @@ def test_a_client_of_spark_connect_gets_the_same_answers(bundle, forest_model, t
         "SPARK_TESTING": "1",  # a free port
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
+    program = tmp_path / "client.py"  # pyspark takes a program after -c for its own doctests
+    program.write_text(CLIENT)
 
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", CLIENT, str(tmp_path)],
+        [sys.executable, "-W", "ignore", str(program), str(tmp_path)],
         capture_output=True,
         text=True,
         env=environment,
