@@ -193,15 +193,15 @@ def test_an_alias_is_looked_up_once_and_named_by_its_number(spark, people, logge
     assert probabilities(people.transform(score).collect()) == expected
 
 
-def test_the_commands_of_the_document_run(spark, people, logged, tmp_path, monkeypatch, capsys):
+def test_the_commands_of_the_document_run(spark, people, logged, tmp_path, capsys):
     register_version(logged.model_uri, "churn", alias="champion")
-    monkeypatch.chdir(tmp_path)
-    people.coalesce(1).write.parquet("people.parquet")
+    table = str(tmp_path / "people.parquet")
+    people.coalesce(1).write.parquet(table)
     blocks = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
 
     names = {}
     for block in blocks:
-        exec(block, names)
+        exec(block.replace("people.parquet", table), names)
 
     assert len(blocks) == 4
     assert "prediction:string,probability:double" in capsys.readouterr().out
