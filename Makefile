@@ -33,7 +33,7 @@ soak-swaps: $(VENV)/.installed-dev ## promotions every 5 s and a kill every minu
 	$(BIN)/python -m scripts.soak.promotions --minutes $${SOAK_MINUTES:-10}
 
 quick: $(VENV)/.installed-dev ## the tests that start no servers
-	$(BIN)/python -m pytest $(PARALLEL) -m "not system and not long and not bombs and not crowds and not images"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not system and not long and not bombs and not crowds and not images and not clusters"
 
 long: $(VENV)/.installed-dev ## the tests that take longest: every command of docs/, the sequence, a registry that falls silent
 	$(BIN)/python -m pytest $(PARALLEL) -m long
@@ -59,9 +59,9 @@ images-short: $(VENV)/.installed-dev ## one of them: built, read, unpacked and r
 sequence: $(VENV)/.installed-dev ## the whole way in fresh environments, with pip: a few minutes
 	$(BIN)/python -m pytest -m sequence
 
-spark: $(VENV)/.installed-dev ## the tests of Spark, which need Java 17; installs pyspark into .venv
-	$(PIP) install "pyspark>=4.1,<5"
-	$(BIN)/python -m pytest -m spark
+spark: $(VENV)/.installed-dev ## the tests of Spark, long forms included; needs Java 17, and installs pyspark into .venv
+	$(PIP) install -q -c constraints.txt -e ".[spark]"
+	$(BIN)/python -m pytest -m "spark or clusters"
 
 install: $(VENV)/.installed ## both packages, editable, in a virtual environment: all that the README needs
 install-dev: $(VENV)/.installed-dev ## the same, with the tools of the tests

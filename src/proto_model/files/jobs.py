@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from proto_model.batches.scoring import Explain, ScoringModel
 from proto_model.errors import ExplanationError, InputError, ProtoModelError
 from proto_model.files.formats import parse_format
-from proto_model.files.scoring import Explain, Scored, ScoringModel, Task, score
+from proto_model.files.scoring import Scored, Task, score
 from proto_model.files.stream import Spool, open_unnamed
 from proto_model.files.transfer import (
     Content,

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from proto_model.batches.answers import ANSWER_TYPES
+from proto_model.batches.arrays import from_texts
+from proto_model.batches.rows import Rows
 from proto_model.errors import InputError
-from proto_model.files.arrays import from_numbers, from_texts, from_truth
 from proto_model.files.formats import FORMATS, Format
 from proto_model.files.formats.jsonl import JSON_TEXT
-from proto_model.files.rows import Rows
 from proto_model.files.transfer import LimitError
-from proto_model.model import Answer, AnswerField
-
-_TYPES = {
-    "double": pa.float64(),
-    "long": pa.int64(),
-    "boolean": pa.bool_(),
-    "string": pa.string(),
-    "json": pa.string(),
-}
+from proto_model.model import AnswerField
 
 
 def output_schema(
@@ -37,7 +27,9 @@ def output_schema(
     """
     fields = [
         pa.field(
-            f.name, _TYPES[f.type], metadata=JSON_TEXT if f.type == "json" and output.holds_json else None
+            f.name,
+            ANSWER_TYPES[f.type],
+            metadata=JSON_TEXT if f.type == "json" and output.holds_json else None,
         )
         for f in answer
     ]
@@ -61,41 +53,13 @@ def output_schema(
     return pa.schema([*copied, *fields])
 
 
-def output_batch(
-    rows: Rows, answer: Answer, bad: NDArray[np.bool_], columns: pa.Schema, max_bytes: int
-) -> pa.RecordBatch:
-    """Output rows of a block, one for each input row; those that are bad have no prediction.
+def output_batch(rows: Rows, answers: list[pa.Array], columns: pa.Schema, max_bytes: int) -> pa.RecordBatch:
+    """Output rows of a block, one for each input row: the columns copied, and those of the answer.
 
     `max_bytes` is the most text that a copied column may become.
     """
-    mask = bad if bad.any() else None
     arrays = [_copied(a, columns.field(i), rows.is_json, max_bytes) for i, a in enumerate(rows.passthrough)]
-    arrays += [_column(field, answer, mask) for field in answer.fields]
-    return pa.record_batch(arrays, schema=columns)
-
-
-def _column(field: AnswerField, answer: Answer, mask: NDArray[np.bool_] | None) -> pa.Array:
-    values = field.values(answer)
-    if field.labels is not None:
-        return _labels(field.label_array).take(from_numbers(values, mask))
-    if isinstance(values, np.ndarray):
-        return from_numbers(values, mask)
-    if field.type == "json":
-        values = [value if isinstance(value, str) else _json_text(value) for value in values]
-        if mask is not None:
-            values = [None if is_bad else text for text, is_bad in zip(values, mask, strict=True)]
-    return from_texts(values)
-
-
-def _json_text(value: Any) -> str | None:
-    return None if value is None else orjson.dumps(value).decode()
-
-
-def _labels(labels: NDArray[Any]) -> pa.Array:
-    """Labels as an array; `pa.array` would import pandas, which takes longer than a small file."""
-    if labels.dtype == object:
-        return from_texts(labels.tolist())
-    return from_truth(labels) if labels.dtype == bool else from_numbers(labels)
+    return pa.record_batch([*arrays, *answers], schema=columns)
 
 
 def _copied(array: pa.Array, field: pa.Field, is_json: bool, max_bytes: int) -> pa.Array:

@@ -10,45 +10,23 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol, TypeVar
+from typing import IO, Any, TypeVar
 
-import numpy as np
-import orjson
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from proto_model.batches.scoring import Explain, Scoring, ScoringModel
 from proto_model.errors import InputError
 from proto_model.files.formats import FileFormat, format_of_name, parse_format
 from proto_model.files.formats.base import Reader, Writer
 from proto_model.files.output import output_batch, output_schema
-from proto_model.files.rows import Rows
 from proto_model.files.stream import Spool, first_line, open_stream
 from proto_model.files.transfer import Download, FileSettings, LimitError, check_descriptors
-from proto_model.model import Answer, Decision, answer_fields
+from proto_model.model import answer_fields
 from proto_model.parameters import FILE, Parameters
-from proto_model.schema import ModelSchema
 
-_PART_ROWS = 1 << 14  # to predict between two looks at the time
-_EXPLAINED_PART_ROWS = 32
 _WAIT_S = 0.2  # for a block, between two looks at the time
 
-Explain = Callable[[NDArray[np.float64]], list[dict[str, Any]]]
 T = TypeVar("T")
-
-
-class ScoringModel(Protocol):
-    """What file scoring needs of a model."""
-
-    @property
-    def schema(self) -> ModelSchema:
-        """Features and classes."""
-
-    @property
-    def decision(self) -> Decision:
-        """From probabilities to predictions and sets."""
-
-    def predict_proba(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Probability of each class for rows of the coded matrix; called by several threads at once."""
 
 
 @dataclass(frozen=True)
@@ -177,9 +155,10 @@ class _Run:
         self._task, self._spool, self._check = task, spool, check
         self._reader: Reader = input_format.format.reader(stream, schema, asked, task.settings, check)
         self.absent = self._reader.plan.absent
-        self._fields = answer_fields(schema, asked, FILE)
+        fields = answer_fields(schema, asked, FILE)
+        self._scoring = Scoring(task.model, asked, fields, task.explain, check)
         copied = self._reader.passthrough_fields
-        self._columns = output_schema(self._fields, copied, self.output_format.format)
+        self._columns = output_schema(fields, copied, self.output_format.format)
         sink: Any = pa.PythonFile(spool, mode="w")
         if self.output_format.codec:
             sink = pa.CompressedOutputStream(sink, self.output_format.codec)
@@ -222,43 +201,15 @@ class _Run:
         """Parse, predict and encode; called by several threads at once."""
         task, rows = self._task, self._reader.parse(block)
         n_rows = len(rows.matrix)
-        marking = task.parameters.on_bad_row == "mark"
-        if rows.faults and not marking:
+        if rows.faults and not self._scoring.marking:
             first = rows.faults[0]
             place = first.row if rows.lines is None else int(rows.lines[first.row])
             return _Block(None, n_rows, 0, rows.n_lines, (place, str(first)))
         if n_rows == 0:
             return _Block(None, 0, 0, rows.n_lines)
-        bad = np.zeros(n_rows, dtype=bool)
-        bad[[fault.row for fault in rows.faults]] = True
-        rows.matrix[bad] = 0.0
-        probabilities = self._predicted(rows.matrix)
-        explanations = self._explained(rows, bad) if task.parameters.explain else None
-        errors = _reasons(rows) if marking else None
-        decision, coverage = task.model.decision, task.parameters.coverage
-        answer = Answer(self._fields, probabilities, explanations, errors, decision, coverage)
-        batch = output_batch(rows, answer, bad, self._columns, task.settings.max_batch_bytes)
+        answers, bad = self._scoring.columns(rows.matrix, rows.faults)
+        batch = output_batch(rows, answers, self._columns, task.settings.max_batch_bytes)
         return _Block(self._writer.encode(batch), n_rows, int(bad.sum()), rows.n_lines)
-
-    def _predicted(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        parts = []
-        for start in range(0, len(matrix), _PART_ROWS):
-            self._check()
-            parts.append(self._task.model.predict_proba(matrix[start : start + _PART_ROWS]))
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _explained(self, rows: Rows, bad: NDArray[np.bool_]) -> list[str | None]:
-        """Explanation of each row as JSON, None for the bad ones."""
-        if self._task.explain is None:
-            raise InputError("This model has no explainer. Leave out explain.")
-        sound = np.flatnonzero(~bad)
-        found: list[str | None] = [None] * len(bad)
-        for start in range(0, len(sound), _EXPLAINED_PART_ROWS):
-            self._check()
-            part = sound[start : start + _EXPLAINED_PART_ROWS]
-            for row, explanation in zip(part, self._task.explain(rows.matrix[part]), strict=True):
-                found[row] = orjson.dumps(explanation).decode()
-        return found
 
     def _fail(self, fault: tuple[int, str], line: int) -> None:
         at, reason = fault
@@ -305,11 +256,3 @@ def in_order(
         finally:
             for future, _ in running:
                 future.cancel()
-
-
-def _reasons(rows: Rows) -> list[str | None]:
-    """What is wrong with each row, None for the sound ones."""
-    reasons: dict[int, list[str]] = {}
-    for fault in rows.faults:
-        reasons.setdefault(fault.row, []).append(str(fault))
-    return ["; ".join(reasons[row]) if row in reasons else None for row in range(len(rows.matrix))]

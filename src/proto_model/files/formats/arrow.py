@@ -9,12 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc
 
+from proto_model.batches.rows import ColumnPlan, Rows, Watch, coded_matrix, plan_columns
 from proto_model.errors import InputError
 from proto_model.files.formats.arrow_messages import MessageStream, batches_of_footer
 from proto_model.files.formats.base import Format, Writer
 from proto_model.files.formats.blocks import BATCH_SHARE, most_rows
 from proto_model.files.formats.written import written_bytes
-from proto_model.files.rows import ColumnPlan, Rows, Watch, coded_matrix, plan_columns
 from proto_model.files.transfer import FileSettings, LimitError
 from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
-from proto_model.files.rows import ColumnPlan, Rows
+from proto_model.batches.rows import ColumnPlan, Rows
 from proto_model.files.transfer import FileSettings
 from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import NDArray
 
+from proto_model.batches.rows import Fault, Rows, Watch, coded_matrix, plan_columns
 from proto_model.errors import InputError
 from proto_model.files.formats.base import Format, Writer
 from proto_model.files.formats.blocks import (
@@ -29,7 +30,6 @@ from proto_model.files.formats.blocks import (
     split_blocks,
 )
 from proto_model.files.formats.plain_numbers import parse_numbers
-from proto_model.files.rows import Fault, Rows, Watch, coded_matrix, plan_columns
 from proto_model.files.transfer import FileSettings
 from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema

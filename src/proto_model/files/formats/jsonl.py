@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.json
 from numpy.typing import NDArray
 
-from proto_model.files.arrays import from_texts
+from proto_model.batches.arrays import from_texts
+from proto_model.batches.rows import ColumnPlan, Fault, Rows, Watch, coded_matrix
 from proto_model.files.formats.base import Format, Writer
 from proto_model.files.formats.blocks import (
     LineCount,
@@ -26,7 +27,6 @@ from proto_model.files.formats.blocks import (
     most_rows,
     split_blocks,
 )
-from proto_model.files.rows import ColumnPlan, Fault, Rows, Watch, coded_matrix
 from proto_model.files.transfer import FileSettings
 from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema

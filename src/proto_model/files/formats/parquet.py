@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from proto_model.batches.rows import Rows, Watch
 from proto_model.errors import InputError
 from proto_model.files.formats.arrow import batch_rows, plan_typed_columns, rows_of_batch
 from proto_model.files.formats.base import Format, Writer
 from proto_model.files.formats.parquet_pages import Leaf, PageGuard, check_columns, leaves_of
 from proto_model.files.formats.thrift import Compact, Fields
-from proto_model.files.rows import Rows, Watch
 from proto_model.files.transfer import FileSettings, LimitError
 from proto_model.parameters import Parameters
 from proto_model.schema import ModelSchema

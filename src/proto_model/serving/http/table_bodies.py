@@ -70,7 +70,7 @@ def _cells(column: Any) -> Any:
     """Numbers without gaps as an array; all others as a tuple of Python values, None where there is none."""
     import pyarrow as pa
 
-    from proto_model.files.arrays import python_value
+    from proto_model.batches.arrays import python_value
 
     if column.null_count == 0 and (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
         return np.asarray(column.to_numpy())

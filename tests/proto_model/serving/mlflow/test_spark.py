@@ -1,29 +1,16 @@
 """A logged model as a function of Spark's columns; `make spark` installs what this needs."""
 
-import os
-import shutil
-import sys
-
 import mlflow
 import pytest
 
-pytest.importorskip("pyspark", reason="pyspark is not installed; see `make spark`")
-if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
-    pytest.skip("Spark needs Java", allow_module_level=True)
+from tests.spark_sessions import SPARK_MARKS, local_session
+
+pytest.importorskip("pyspark", reason="pyspark is not installed; `make spark` installs it")
 
 from pyspark.errors import PythonException
-from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-pytestmark = [
-    pytest.mark.spark,
-    # of pyspark and of MLflow's function
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = SPARK_MARKS
 
 TYPES = {"age": "bigint", "income": "double", "job": "string", "owner": "boolean", "children": "bigint"}
 ROWS = [
@@ -35,15 +22,9 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def spark():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYSPARK_PYTHON", sys.executable)
-        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+    with pytest.MonkeyPatch.context() as patch, local_session(n_cores=1) as session:
         patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-        builder = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
-        session = builder.config("spark.driver.host", "127.0.0.1").getOrCreate()
-        session.sparkContext.setLogLevel("OFF")
         yield session
-        session.stop()
 
 
 def table(spark, rows, names=tuple(TYPES)):
@@ -66,6 +47,7 @@ def test_columns_in_the_order_of_the_signature_or_by_name_get_the_models_answers
     shuffled = table(spark, ROWS, ["job", "children", "owner", "income", "age"])
 
     assert answered(table(spark, ROWS), predict, *TYPES) == expected
+    assert answered(shuffled, predict) == expected  # all columns of the signature, by their names
     assert answered(shuffled, predict, *map(F.col, TYPES)) == expected
     assert answered(shuffled, predict, F.struct(*shuffled.columns)) == expected
 
@@ -74,9 +56,9 @@ def test_sql_calls_it_by_name(spark, logged, expected):
     spark.udf.register("predict_class", mlflow.pyfunc.spark_udf(spark, logged.model_uri, env_manager="local"))
     table(spark, ROWS).createOrReplaceTempView("people")
 
-    rows = spark.sql(f"select predict_class({', '.join(TYPES)}) as answer from people").collect()
-
-    assert [row["answer"].asDict() for row in rows] == expected
+    for columns in (", ".join(TYPES), "struct(*)"):
+        rows = spark.sql(f"select predict_class({columns}) as answer from people").collect()
+        assert [row["answer"].asDict() for row in rows] == expected
 
 
 def test_explanations_are_asked_for_by_a_parameter(spark, logged):

@@ -1,4 +1,4 @@
-"""A file's columns as the features of the coded matrix, with every value that does not fit named."""
+"""Columns of Arrow as the features of the coded matrix, with every value that does not fit named."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from proto_model.batches.arrays import python_value
 from proto_model.errors import InputError
-from proto_model.files.arrays import python_value
 from proto_model.schema import ModelSchema
 from proto_model.table.arrow_values import read_arrow, to_numbers
 from proto_model.values import RuleBook, fault_text
@@ -27,7 +27,7 @@ _CHECK_EVERY = 256
 
 @dataclass(frozen=True)
 class ColumnPlan:
-    """The columns of a file that are read; names in the file may have spaces around them."""
+    """The columns of a file or of another carrier that are read; names there may have spaces around them."""
 
     features: dict[str, str]  # feature to name in the file, for each that the file has
     passthrough: dict[str, str]  # the same for columns that are copied to the output
@@ -40,25 +40,31 @@ class ColumnPlan:
 
 
 def plan_columns(
-    names: Sequence[str], schema: ModelSchema, passthrough: Sequence[str], max_columns: int
+    names: Sequence[str],
+    schema: ModelSchema,
+    passthrough: Sequence[str],
+    max_columns: int,
+    carrier: str = "file",
 ) -> ColumnPlan:
-    """Match a file's columns to the schema, by name and in any order; other columns are left out.
+    """Match the columns of a file, or of another carrier, to the schema, by name and in any order.
 
-    Raises InputError if a needed column is missing or appears twice.
+    Other columns are left out. Raises InputError if a needed column is missing or appears twice.
     """
     if len(names) > max_columns:
-        raise InputError(f"The file has {len(names)} columns. The limit is {max_columns}.")
+        raise InputError(f"The {carrier} has {len(names)} columns. The limit is {max_columns}.")
     present = {name.strip(): name for name in names}
     wanted = [*schema.feature_names, *passthrough]
     counts = Counter(name.strip() for name in names)
     twice = [name for name in dict.fromkeys(wanted) if counts[name] > 1]
     if twice:
-        raise InputError(f"Columns that appear more than once in the file: {_list(twice)}.")
+        raise InputError(f"Columns that appear more than once in the {carrier}: {_list(twice)}.")
     missing = [f.name for f in schema.features if f.name not in present and not f.nullable]
     missing += [name for name in passthrough if name not in present and name not in missing]
     if missing or not any(name in present for name in schema.feature_names):
         missing = missing or schema.feature_names
-        raise InputError(f"Columns missing in the file: {_list(missing)}. It has {_list(list(present))}.")
+        raise InputError(
+            f"Columns missing in the {carrier}: {_list(missing)}. It has {_list(list(present))}."
+        )
     return ColumnPlan(
         features={name: present[name] for name in schema.feature_names if name in present},
         passthrough={name: present[name] for name in passthrough},
