@@ -33,7 +33,7 @@ soak-swaps: $(VENV)/.installed-dev ## promotions every 5 s and a kill every minu
 	$(BIN)/python -m scripts.soak.promotions --minutes $${SOAK_MINUTES:-10}
 
 quick: $(VENV)/.installed-dev ## the tests that start no servers
-	$(BIN)/python -m pytest $(PARALLEL) -m "not system and not bombs and not crowds and not images"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not system and not bombs and not crowds and not images and not clusters"
 
 bombs: $(VENV)/.installed-dev ## every small file that unpacks to much, of which the tests have the short form: a minute
 	$(BIN)/python -m pytest -m "bombs or not bombs" tests/proto_model/files/test_bombs.py
@@ -58,7 +58,7 @@ sequence: $(VENV)/.installed-dev ## the whole way in fresh environments, with pi
 
 spark: $(VENV)/.installed-dev ## the tests of Spark, long forms included; needs Java 17, and installs pyspark into .venv
 	$(PIP) install -q -c constraints.txt -e ".[spark]"
-	$(BIN)/python -m pytest -m spark
+	$(BIN)/python -m pytest -m "spark or clusters"
 
 install: $(VENV)/.installed ## both packages, editable, in a virtual environment: all that the README needs
 install-dev: $(VENV)/.installed-dev ## the same, with the tools of the tests

@@ -1,5 +1,6 @@
 """What runs in Spark's workers, without Spark."""
 
+import importlib.util
 import io
 import subprocess
 import sys
@@ -11,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import proto_model.spark
 from proto_model.errors import InputError
 from proto_model.model import Predictor
 from proto_model.parameters import Parameters
-from proto_model.spark import executor
+from proto_model.spark import SparkMissingError, executor
 from proto_model.spark.executor import Shipped, Work, array_function, scored_batches
 from proto_model.spark.shipping import _code, archive_of
 
@@ -119,3 +121,28 @@ def test_the_code_that_is_shipped_is_the_same_each_time():
     assert _code() == _code.__wrapped__()
     assert "proto_model/spark/executor.py" in names
     assert not [name for name in names if "/registry/" in name or "/cli/" in name]
+
+
+def test_without_spark_the_sentence_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+    with pytest.raises(SparkMissingError, match="pip install 'proto-model-turbo\\[spark\\]'") as caught:
+        from proto_model.spark import udf  # noqa: F401
+
+    assert isinstance(caught.value, ImportError)
+    with pytest.raises(AttributeError):
+        _ = proto_model.spark.nothing
+
+
+def test_all_modules_load_without_spark():
+    names = ["columns", "executor", "frames", "functions", "served", "shipping"]
+    program = f"""
+import importlib, sys
+sys.modules["pyspark"] = None
+for name in {names!r}:
+    importlib.import_module("proto_model.spark." + name)
+print(sorted({{"mlflow", "pandas", "sklearn", "scipy"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr

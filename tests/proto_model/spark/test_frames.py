@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +14,7 @@ from proto_model.errors import ArtifactError, InputError
 from proto_model.files import score_file
 from proto_model.model import Predictor, coded_rows
 from proto_model.parameters import FILE, Parameters
+from proto_model.registry.publishing import PublicationError
 from proto_model.registry.versions import register_version
 from tests.spark_sessions import SPARK_MARKS, local_session
 
@@ -31,6 +34,7 @@ ROWS = [
     (2, None, 8e4, None, False, 0),
     (3, 70, 1.5, "never seen", True, 3),
 ]
+DOCUMENT = Path(__file__).parents[3] / "docs" / "spark.md"
 ANSWER = ["prediction", "probability", "probability_no", "probability_yes"]
 
 
@@ -78,6 +82,27 @@ def test_a_frame_keeps_its_columns_and_gets_those_of_the_answer(spark, people, f
     rows = result.collect()
     assert probabilities(rows) == expected
     assert {tuple(row[:6]) for row in rows} == set(ROWS)
+
+
+def test_the_same_values_in_other_types_get_the_same_answers(spark, people, folder, expected):
+    other = people.select(
+        "id",
+        F.col("age").cast("decimal(4,1)").alias("age"),
+        F.col("income").cast("string").alias("income"),
+        "job",
+        F.col("owner").cast("int").alias("owner"),
+        F.col("children").cast("float").alias("children"),
+    )
+
+    assert probabilities(other.transform(scorer(spark, folder)).collect()) == expected
+
+
+def test_a_version_that_is_not_published_is_refused_where_that_is_asked(spark, folder, monkeypatch):
+    with pytest.raises(PublicationError):
+        scorer(spark, folder, require_published=True)
+    monkeypatch.setenv("PROTO_MODEL_REQUIRE_PUBLISHED", "true")
+    with pytest.raises(PublicationError):
+        register(spark, "churn", folder)
 
 
 def test_options_are_those_of_files(spark, people, folder):
@@ -166,6 +191,20 @@ def test_an_alias_is_looked_up_once_and_named_by_its_number(spark, people, logge
 
     assert (score.uri, score.version) == ("models:/churn@champion", "2")
     assert probabilities(people.transform(score).collect()) == expected
+
+
+def test_the_commands_of_the_document_run(spark, people, logged, tmp_path, monkeypatch, capsys):
+    register_version(logged.model_uri, "churn", alias="champion")
+    monkeypatch.chdir(tmp_path)
+    people.coalesce(1).write.parquet("people.parquet")
+    blocks = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+
+    names = {}
+    for block in blocks:
+        exec(block, names)
+
+    assert len(blocks) == 4
+    assert "prediction:string,probability:double" in capsys.readouterr().out
 
 
 def test_answers_and_errors_are_those_of_the_engine_in_this_process_to_the_last_bit(

@@ -47,6 +47,7 @@ def test_columns_in_the_order_of_the_signature_or_by_name_get_the_models_answers
     shuffled = table(spark, ROWS, ["job", "children", "owner", "income", "age"])
 
     assert answered(table(spark, ROWS), predict, *TYPES) == expected
+    assert answered(shuffled, predict) == expected  # all columns of the signature, by their names
     assert answered(shuffled, predict, *map(F.col, TYPES)) == expected
     assert answered(shuffled, predict, F.struct(*shuffled.columns)) == expected
 
@@ -55,9 +56,9 @@ def test_sql_calls_it_by_name(spark, logged, expected):
     spark.udf.register("predict_class", mlflow.pyfunc.spark_udf(spark, logged.model_uri, env_manager="local"))
     table(spark, ROWS).createOrReplaceTempView("people")
 
-    rows = spark.sql(f"select predict_class({', '.join(TYPES)}) as answer from people").collect()
-
-    assert [row["answer"].asDict() for row in rows] == expected
+    for columns in (", ".join(TYPES), "struct(*)"):
+        rows = spark.sql(f"select predict_class({columns}) as answer from people").collect()
+        assert [row["answer"].asDict() for row in rows] == expected
 
 
 def test_explanations_are_asked_for_by_a_parameter(spark, logged):
