@@ -347,3 +347,14 @@ def test_what_one_engine_does_not_know_is_refused(words, complaint, spark, model
     )
 
     assert complaint in said
+
+
+def test_a_stream_ends_with_a_sentence_at_a_row_that_does_not_fit(spark, people, model, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    pq.write_table(people, tmp_path / "in" / "a.parquet")
+    words = ("--input", tmp_path / "in", "--output", tmp_path / "out", "-m", model)
+
+    said = refused(capsys, *words, "--stream", "--checkpoint", tmp_path / "checkpoint")
+
+    assert "column 'income'" in said
+    assert "on_bad_row='mark'" in said
