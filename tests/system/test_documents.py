@@ -49,6 +49,7 @@ DOCUMENTS = (
             "serving",
             "mapper",
             "files",
+            "engines",
             "explanations",
             "deployment",
             "publishing",
