@@ -50,6 +50,7 @@ DOCUMENTS = (
             "serving",
             "mapper",
             "files",
+            "engines",
             "explanations",
             "deployment",
             "publishing",

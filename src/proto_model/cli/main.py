@@ -18,6 +18,7 @@ COMMANDS = {
     "serve": ("serve a model over HTTP, without loading MLflow", "serve,files"),
     "mlserver": ("configure MLServer for a model, and start it", "train"),
     "score": ("predict a file of any size", "files"),
+    "spark-score": ("predict a table of any size with Apache Spark, once or as a stream", "train,spark"),
     "job": ("run a batch job in ModelOp's form, here or on Spark", "train,sources"),
     "mapping": ("put an application's own words into a version", "train"),
     "verify": ("say whether a published version is still what was published", "train"),
@@ -35,7 +36,8 @@ COMMANDS = {
 }
 """Command, to one line of help and the extra that has its libraries.
 
-Its module is `proto_model.cli.<command>`, imported when it is asked for, with a `main(argv) -> int`.
+Its module is `proto_model.cli.<command>`, with `_` for `-`, imported when it is asked for, with a
+`main(argv) -> int`.
 """
 
 
@@ -59,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     command: str = arguments.command
     try:
-        result: int = importlib.import_module(f"proto_model.cli.{command}").main(arguments.arguments)
+        module = importlib.import_module(f"proto_model.cli.{command.replace('-', '_')}")
+        result: int = module.main(arguments.arguments)
     except ModuleNotFoundError as error:
         if (error.name or "proto_model").partition(".")[0] == "proto_model":
             raise

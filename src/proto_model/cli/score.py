@@ -4,6 +4,8 @@ Example: python -m proto_model score --input people.parquet --output predictions
 
 CSV, JSON Lines, Parquet and Arrow IPC, also compressed by gzip or zstd; the output's name says its format.
 The output appears when it is complete. Prints a JSON summary.
+
+With --run-on spark, Apache Spark scores instead, and the output is a folder: docs/engines.md says when to.
 """
 
 from __future__ import annotations
@@ -24,15 +26,19 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from proto_model.cli.parameters import add_parameters, given_parameters
 from proto_model.cli.paths import callers_folders, located
+from proto_model.cli.spark_options import add_session, session_flags, spark_exit_code
 from proto_model.cli.trust import add_trust, given_trust
-from proto_model.errors import ProtoModelError
+from proto_model.errors import InputError, ProtoModelError
 from proto_model.files import FORMAT_NAMES, score_file
 from proto_model.files.transfer import FileSettings
 from proto_model.model import Bundle, Predictor
-from proto_model.parameters import FILE
+from proto_model.parameters import FILE, parameters_of
 from proto_model.registry.model_folder import downloaded, local_folder
 from proto_model.registry.publishing import trusted
 
+LOCAL, SPARK = "local", "spark"
+
+_EXPLAINING = next(row.choices for row in parameters_of(FILE) if row.name == "engine")
 _BUNDLE = Path("artifacts") / "bundle"
 
 
@@ -59,7 +65,14 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="threads, and processes for many explanations (default: one per core)",
     )
+    parser.add_argument(
+        "--run-on",
+        default=LOCAL,
+        metavar="WHERE",
+        help="local: this machine's cores; spark: Apache Spark, by the flags below (default: %(default)s)",
+    )
     add_parameters(parser, FILE)
+    add_session(parser)
     add_trust(parser)
     return parser
 
@@ -68,12 +81,50 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Score the file; 0 when the output is complete, 2 when there is none."""
     arguments = build_parser().parse_args(argv)
     try:
+        if _where(arguments) == SPARK:
+            return spark_exit_code("score", lambda: print(json.dumps(_scored_by_spark(arguments))))
         with tempfile.TemporaryDirectory(prefix="proto_model-") as download:
             print(json.dumps(_scored(arguments, Path(download))))
     except ProtoModelError as error:
         print(f"score: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _where(arguments: argparse.Namespace) -> str:
+    """Where to score; raises InputError for flags that the other way has.
+
+    `mlflow run -e score -P engine=...` fills `--run-on` in. Before there was Spark, that parameter was passed
+    on as the engine of explanations, whose names it still takes.
+    """
+    where: str = arguments.run_on
+    if where in _EXPLAINING:
+        arguments.engine, where = where, LOCAL
+    if where not in (LOCAL, SPARK):
+        raise InputError(f"--run-on is {where!r}, {LOCAL} or {SPARK} expected.")
+    if where == LOCAL and (flags := session_flags(arguments)):
+        raise InputError(f"{flags[0]} is for Spark. Add --run-on {SPARK}.")
+    if where == SPARK and arguments.workers:
+        raise InputError(f"--workers is not for Spark. Use --master local[{arguments.workers}].")
+    return where
+
+
+def _scored_by_spark(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Summary of a file that Spark scored; what is there already is replaced, as it is without Spark."""
+    from proto_model.cli.spark_score import spark_format, spark_scored
+    from proto_model.spark.scoring.batch import TableTask
+    from proto_model.spark.scoring.places import Place
+
+    folders = callers_folders(os.environ, Path.cwd())
+    input_format, _ = spark_format(arguments.input_format)
+    output_format, codec = spark_format(arguments.output_format)
+    source = Place.of(located(str(arguments.input), folders), input_format, {})
+    options = {"compression": codec} if codec else {}
+    target = Place.of(str(folders[0] / arguments.output), output_format, options, source.format)
+    task = TableTask(
+        source, target, tuple(arguments.passthrough), mode="overwrite", marking=arguments.on_bad_row == "mark"
+    )
+    return dataclasses.asdict(spark_scored(arguments, task))
 
 
 def _scored(arguments: argparse.Namespace, download: Path) -> dict[str, Any]:

@@ -67,11 +67,16 @@ class Scorer:
         Number of the version that an alias named when the scorer was made; None for folders and runs.
     answer_type : StructType
         Columns that are added.
+    model : ModelSchema
+        Features and classes.
+    digest : str
+        Over all files of the version's bundle.
     """
 
     def __init__(self, served: Served, prefix: str = "") -> None:
         self._served, self._prefix = served, prefix
         self.uri, self.version = served.uri, served.version
+        self.model, self.digest = served.schema, served.digest
         self.answer_type = answer_struct(served.fields, prefix)
 
     def schema(self, frame: DataFrame) -> StructType:

@@ -34,6 +34,7 @@ class Served:
     schema: ModelSchema
     fields: tuple[AnswerField, ...]  # of the answer
     work: Work
+    digest: str  # over the bundle
 
 
 def served(spark: Any, uri: str, trust: Trust, options: Mapping[str, Any]) -> Served:
@@ -53,7 +54,9 @@ def served(spark: Any, uri: str, trust: Trust, options: Mapping[str, Any]) -> Se
         if parameters.explain:
             predictor.explainer(parameters.engine)  # says what is missing before a job does
         work = Work(ship(spark, predictor.bundle), parameters)
-        return Served(str(uri), version, predictor.schema, predictor.fields(parameters), work)
+        return Served(
+            str(uri), version, predictor.schema, predictor.fields(parameters), work, predictor.bundle.digest
+        )
 
 
 def asked_trust(require_published: bool, verify_key: str | Path | Sequence[str | Path]) -> Trust:
@@ -66,13 +69,13 @@ def _found(uri: str, temporary: Path, trust: Trust) -> tuple[Path, str | None]:
     """Folder of a version, and its number."""
     folder, version = local_folder(uri), None
     if folder is None and uri.startswith("models:/") and not uri.startswith("models:/m-"):
-        uri, version = _fixed(uri)
+        uri, version = fixed(uri)
     if folder is None or trust:
         folder = trusted(uri, temporary, trust) if trust else downloaded(uri, temporary)
     return folder, version
 
 
-def _fixed(uri: str) -> tuple[str, str]:
+def fixed(uri: str) -> tuple[str, str]:
     """URI of a version by its number, which stays where an alias moves."""
     try:
         import mlflow
