@@ -47,7 +47,7 @@ class SparkJobError(ProtoModelError):
 @contextmanager
 def refusals_in_words() -> Iterator[None]:
     """Raises what Spark raises as one of our errors."""
-    from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+    from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
     try:
