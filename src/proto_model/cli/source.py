@@ -315,7 +315,7 @@ def _register(arguments: argparse.Namespace) -> int:
         return 0
     judged = "".join(f", {name.replace('_', ' ')} {value:.4f}" for name, value in done.metrics.items())
     print(f"{arguments.source.name} is now version {done.version} of {done.name!r}{judged}.")
-    _say(f"It runs its own code. Where that may be: export {ALLOWED}={done.digest[:16]}")
+    _say(f"It runs its own code. Where that may be: export {ALLOWED}={done.digest}")
     return 0
 
 

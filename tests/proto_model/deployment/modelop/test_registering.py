@@ -90,13 +90,14 @@ def test_a_version_that_is_a_source_runs_nothing_unless_it_is_allowed(registered
     monkeypatch.delenv("PROTO_MODEL_SOURCES", raising=False)
     with pytest.raises(MlflowException, match=r"runs somebody's own code .* export PROTO_MODEL_SOURCES="):
         mlflow.pyfunc.load_model(f"models:/aged/{registered.version}")
-    monkeypatch.setenv("PROTO_MODEL_SOURCES", "0123456789abcdef")
-    with pytest.raises(MlflowException, match="runs somebody's own code"):
-        mlflow.pyfunc.load_model(f"models:/aged/{registered.version}")
+    for other in ("0123456789abcdef", registered.digest[:32], "all", "*"):
+        monkeypatch.setenv("PROTO_MODEL_SOURCES", other)
+        with pytest.raises(MlflowException, match="runs somebody's own code"):
+            mlflow.pyfunc.load_model(f"models:/aged/{registered.version}")
 
 
 def test_an_allowed_source_answers_as_a_model_of_mlflows(registered, monkeypatch):
-    monkeypatch.setenv("PROTO_MODEL_SOURCES", registered.digest[:16])
+    monkeypatch.setenv("PROTO_MODEL_SOURCES", registered.digest)
     model = mlflow.pyfunc.load_model(f"models:/aged/{registered.version}")
 
     answer = model.predict(pd.DataFrame([ROW, ROW | {"age": None, "job": "nurse"}]))
@@ -152,7 +153,7 @@ def test_what_is_known_of_the_source_stands_at_its_version(registered, mixed_fra
 
 
 def test_a_comparison_asks_the_source(registered, monkeypatch):
-    monkeypatch.setenv("PROTO_MODEL_SOURCES", "all")
+    monkeypatch.setenv("PROTO_MODEL_SOURCES", f"{'0' * 64},{registered.digest.upper()}")
     version = MlflowClient().get_model_version("aged", registered.version)
 
     judgment = judge(version, None, Criteria())
