@@ -76,7 +76,7 @@ class Transport:
         else:
             assert asset.place is not None
             with _told(asset), self._opened(asset) as stream:
-                content = stream.read(most + 1)
+                content = _up_to(stream, most + 1)
         if len(content) > most:
             raise JobError(f"{asset.at} has more than {most:,} bytes. Put data into files of their own.")
         return content
@@ -149,6 +149,15 @@ class Transport:
             filesystem, path = filesystem_of(place, f"{asset.at}.fileUrl")
             with filesystem.open_input_stream(path) as stream:
                 yield stream
+
+
+def _up_to(stream: IO[bytes] | Download, most: int) -> bytes:
+    """The file, or its first bytes; one reading of a download gives what has arrived."""
+    parts: list[bytes] = []
+    while most > 0 and (part := stream.read(most)):
+        parts.append(part)
+        most -= len(part)
+    return b"".join(parts)
 
 
 def put(path: Path, target: Path, *, overwrite: bool) -> None:

@@ -208,6 +208,20 @@ def test_files_come_and_go_by_presigned_urls(write, rclone):
     assert "Signature" not in (path.parent / "out" / "job.json").read_text()
 
 
+def test_a_long_source_comes_whole_by_a_presigned_url(write, rclone):
+    # Longer than what one reading of a download gives; its functions come last.
+    rclone.path("jobs/prices.py").parent.mkdir(exist_ok=True)
+    code = "# a comment\n" * 50_000 + "# modelop.score\ndef score(x):\n    yield {'id': x['id']}\n"
+    rclone.path("jobs/prices.py").write_text(code)
+    whole = {"name": "prices.py", "assetType": "SOURCE_CODE", "primaryModelSource": True}
+    whole["fileUrl"] = rclone.presign("get_object", "jobs/prices.py", 600)
+    path = write(model={"storedModel": {"modelAssets": [whole]}})
+
+    ran(path, settings=FileSettings.from_environment(rclone.settings))
+
+    assert result_of(path)["jobStatus"] == "COMPLETE"
+
+
 def test_stopping_ends_the_source_and_leaves_a_result(write):
     path = write()
     pids = path.parent / "pids"
