@@ -310,6 +310,12 @@ def _scored(version: Version, table: pa.Table) -> Answers:
     return version.answers(table["prediction"].to_pylist(), probabilities)
 
 
+def _spark(version: Version, folder: Path, _: Path | None) -> Answers:
+    words = "-m", str(version.ours), "--input", str(version.table), "--output", str(folder / "scored")
+    _python("proto_model", "spark-score", *words, "--passthrough", ROW, "--master", "local[2]")
+    return _scored(version, pq.read_table(folder / "scored").sort_by(ROW))
+
+
 def _package(version: Version, folder: Path, _: Path | None) -> Answers:
     home = version.ours.parent
     _python(
@@ -367,6 +373,7 @@ ENGINES: dict[str, Callable[[Version, Path, Path | None], Answers]] = {
     "mlflow": _server("ours"),
     "mlserver": _server("mlserver"),
     "files": _files,
+    "spark": _spark,
     "package": _package,
     "browser": _browser,
     "onnx": _format("onnx"),

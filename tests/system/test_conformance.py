@@ -13,7 +13,7 @@ PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "conformance.py"
 def lines(*words):
     """Table, engine and figures of each line that the program prints."""
     done = subprocess.run(
-        [sys.executable, str(PROGRAM), *words], capture_output=True, text=True, timeout=1200
+        [sys.executable, str(PROGRAM), *words], capture_output=True, text=True, timeout=3600
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return [line.split() for line in done.stdout.splitlines()[1:]]
