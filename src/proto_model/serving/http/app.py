@@ -49,6 +49,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Request = tuple[Any, Callable[[Any], Any]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
+_LAST_PORT = 65_535
 TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 JSON_HEADER = (b"content-type", JSON.encode())
 OCTETS_HEADER = (b"content-type", OCTETS.encode())
@@ -313,6 +314,8 @@ def _header(scope: Mapping[str, Any], name: bytes) -> bytes:
 
 def listen(settings: ServerSettings) -> socket.socket:
     """Socket at the address of the settings, which does not listen yet; raises AddressError."""
+    if not 0 <= settings.port <= _LAST_PORT:  # the system would take the rest of a division by 65536
+        raise AddressError(f"{settings.port} is no port. Choose one from 0 to {_LAST_PORT} with -p.")
     try:
         return bind(settings.host, settings.port, shared=settings.workers > 1)
     except OSError as error:
