@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import threading
 import time
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +40,10 @@ FLAGS = (
     "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1280,900"
 ).split()
 ROOT = Path(__file__).parents[2]
-LABELLED = "return [...document.querySelectorAll('input, select')].every(e => e.labels.length === 1)"
+LABELLED = (
+    "return [...document.querySelectorAll('input:not([aria-hidden]), select, textarea')]"
+    ".every(e => e.labels.length === 1)"
+)
 HOSTS = "return performance.getEntries().filter(e => /^http/.test(e.name)).map(e => new URL(e.name).origin)"
 
 pytestmark = [
@@ -340,7 +345,12 @@ def press(browser, name):
 
 
 def texts(browser, selector):
-    return [found.text for found in browser.find_elements(By.CSS_SELECTOR, selector)]
+    """Visible texts, read at once: the page may replace elements between two questions."""
+    return browser.execute_script(
+        """return [...document.querySelectorAll(arguments[0])].map(
+             (one) => one.checkVisibility() ? one.innerText.trim() : "")""",
+        selector,
+    )
 
 
 def focused(browser):
@@ -523,7 +533,7 @@ def test_the_options_of_explanations_are_those_of_the_service_and_are_sent(sessi
     session.get_log("browser")
     open_page(session, people)
     session.find_element(By.TAG_NAME, "summary").click()
-    assert {"effort", "seed", "immutable features"} <= set(texts(session, "#options label"))
+    assert {"effort", "seed", "max counterfactuals"} <= set(texts(session, "#options label"))
     fill(session, "max counterfactuals", "0")
     press(session, "Explain")
     wait_for(session, ".premises li")
@@ -623,9 +633,13 @@ def test_every_control_has_a_label_and_the_answer_is_announced(browser, people):
     open_page(browser, people)
 
     assert browser.execute_script(LABELLED)
-    assert browser.find_element(By.ID, "answer").get_attribute("aria-live") == "polite"
+    press(browser, "Predict")
+    wait_for(browser, ".verdict")
+    live = browser.find_elements(By.CSS_SELECTOR, "[aria-live], [role=status], [role=alert]")
+    assert [one.get_attribute("textContent").count(".") >= 1 for one in live] == [True]  # one sentence, once
+    assert live[0].get_attribute("textContent").startswith("loan: ")
     buttons = [button for button in browser.find_elements(By.TAG_NAME, "button") if button.is_displayed()]
-    assert len(buttons) == 3
+    assert {button.text for button in buttons} == {"Predict", "Explain", "Typical values", "Predict rows"}
     assert all(button.accessible_name for button in buttons)
     assert field(browser, "age").accessible_name == "age"
 
@@ -633,7 +647,11 @@ def test_every_control_has_a_label_and_the_answer_is_announced(browser, people):
 def test_five_hundred_features_are_filtered_by_name_and_ten_classes_compared(browser, wide):
     open_page(browser, wide)
     shown = "return [...document.querySelectorAll('.field')].filter(box => box.checkVisibility()).length"
+    assert browser.execute_script(shown) == 8
+    assert browser.execute_script("return document.documentElement.scrollHeight") < 2500
+    press(browser, "Show all 500 features")
     assert browser.execute_script(shown) == 500
+    press(browser, "Show fewer")
     search = field_of_filter(browser)
     search.send_keys("GENE 49" + Keys.ENTER)
 
@@ -675,6 +693,237 @@ def test_on_a_telephone_nothing_sticks_out_and_the_answer_comes_into_view(browse
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+def value_of(browser, name):
+    return field(browser, name).get_attribute("value")
+
+
+def drag(browser, name, to):
+    """Move the slider under a field's control, as a pointer does."""
+    slider = field(browser, name).find_element(By.XPATH, "../input[@type='range']")
+    browser.execute_script(
+        "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input', {bubbles: true}))",
+        slider,
+        to,
+    )
+
+
+def test_the_prediction_follows_the_form_while_its_values_can_be_right(browser, people):
+    open_page(browser, people)
+    drag(browser, "size", 3)
+    verdict = WebDriverWait(browser, 20, 0.05)
+    verdict.until(lambda b: texts(b, ".verdict strong") == ["granted"])
+    drag(browser, "size", -3)
+    verdict.until(lambda b: texts(b, ".verdict strong") == ["refused"])
+    assert float(value_of(browser, "size")) < -2
+    field(browser, "size").send_keys(Keys.ARROW_UP)
+    assert float(value_of(browser, "size")) > -3
+
+    field(browser, "size").send_keys("x")  # is not asked about, so that nothing is refused
+    assert texts(browser, ".fault:not(:empty)") == []
+
+
+SLOW = """
+const real = window.fetch;
+let first = true;
+window.fetch = async (url, options) => {
+  if (first && String(url).endsWith("/v1/predict")) {
+    first = false;
+    await new Promise((done) => { window.letFirstGo = done; });
+    return real(url, { ...options, signal: undefined });
+  }
+  return real(url, options);
+};
+"""
+
+
+def test_an_older_answer_never_comes_after_a_newer_one(browser, people):
+    open_page(browser, people)
+    browser.execute_script(SLOW)
+    drag(browser, "size", 3)
+    wait = WebDriverWait(browser, 20, 0.05)
+    wait.until(lambda b: b.execute_script("return Boolean(window.letFirstGo)"))
+    drag(browser, "size", -3)
+    wait.until(lambda b: texts(b, ".verdict strong") == ["refused"])
+    browser.execute_script("window.letFirstGo()")
+    browser.execute_async_script("fetch('/v1/schema').then(() => setTimeout(arguments[0], 100))")
+
+    assert texts(browser, ".verdict strong") == ["refused"]
+
+
+def test_a_band_tells_a_truth_value_as_the_form_does(browser, people):
+    open_page(browser, f"{people}/#explain")
+    wait_for(browser, ".bands .band-dot")
+
+    values = dict(zip(texts(browser, ".band-name"), texts(browser, ".band-ends strong"), strict=True))
+    assert values["owner"] == Select(field(browser, "owner")).first_selected_option.text
+
+
+def test_a_counterfactual_can_be_applied_and_undone(browser, people):
+    open_page(browser, people)
+    fill(browser, "size", "2")
+    press(browser, "Explain")
+    wait_for(browser, ".bands .band-dot")
+    assert wait_for(browser, ".verdict strong").text == "granted"
+    before = [value_of(browser, name) for name in ("size", "owner", "job")]
+    browser.find_element(By.CSS_SELECTOR, "ol.card > li button").click()
+    wait = WebDriverWait(browser, 20, 0.05)
+    wait.until(lambda b: texts(b, ".verdict strong") == ["refused"])
+    assert [value_of(browser, name) for name in ("size", "owner", "job")] != before
+    press(browser, "Undo the change")
+    wait.until(lambda b: texts(b, ".verdict strong") == ["granted"])
+    assert [value_of(browser, name) for name in ("size", "owner", "job")] == before
+    assert not browser.find_element(By.ID, "undo").is_displayed()
+
+
+def test_a_feature_that_may_not_change_is_in_no_counterfactual(browser, people):
+    open_page(browser, people)
+    fill(browser, "size", "2")
+    browser.find_element(By.CSS_SELECTOR, "#moves summary").click()
+    wait_for(browser, ".move")
+    rows = browser.find_elements(By.CSS_SELECTOR, ".move")
+    (size,) = [row for row in rows if row.text.startswith("size")]
+    choices = Select(size.find_element(By.TAG_NAME, "select"))
+    assert [one.text for one in choices.options] == [
+        *("as usual", "may change", "may not change"),
+        *("only up", "only down"),
+    ]
+    choices.select_by_visible_text("may not change")
+    press(browser, "Explain")
+
+    wait_for(browser, ".premises")
+    assert not any(change.startswith("size") for change in texts(browser, ".changes li"))
+    assert browser.execute_script(LABELLED)
+
+
+FIRST = """
+const done = arguments[1];
+const named = (list) => list.map((name) => ({ feature: name }));
+import("/page/fields.js").then(({ putFirst }) => {
+  const [rule, change] = [["gene 490", "gene 7"], ["gene 7", "gene 490", "gene 499"]];
+  const counterfactuals = Array.from({ length: 4 }, () => ({ changes: named(change) }));
+  putFirst({ rule: { premises: named(rule) }, counterfactuals, feature_importances: arguments[0] });
+  const boxes = [...document.querySelectorAll("#fields .field")].filter((box) => !box.hidden);
+  done(boxes.map((box) => box.dataset.name.trim()));
+});
+"""
+
+
+def test_what_an_explanation_speaks_of_comes_first(browser, wide):
+    open_page(browser, wide)
+    shown = browser.execute_async_script(FIRST, {"gene 499": 0.5, "gene 7": 0.3, "gene 3": 0.2})
+
+    # However often each is named; then what mattered without being named.
+    assert shown[:4] == ["gene 499", "gene 7", "gene 490", "gene 3"]
+    assert len(shown) == 8
+    marked = texts(browser, ".field.important label")
+    assert marked == ["gene 499", "gene 7", "gene 490"]
+
+
+def test_a_csv_of_rows_is_answered_as_a_table_that_names_bad_rows(session, people):
+    session.get_log("browser")
+    open_page(session, people)
+    text = 'size;owner;job;note\n2;true;"nurse";a\n-2;false;clerk;b\ntall;true;clerk;c\n'
+    session.find_element(By.ID, "csv").send_keys(text)
+    press(session, "Predict rows")
+
+    wait_for(session, "#many tbody tr")
+    rows = [[cell.text for cell in row.find_elements(By.TAG_NAME, "td")] for row in lines_of(session)]
+    assert [row[:2] for row in rows] == [["1", "granted"], ["2", "refused"], ["3", ""]]
+    assert "tall" in rows[2][3]
+    note = session.find_element(By.ID, "many-note").text
+    assert note == "2 rows predicted, 1 not. Left out, because they are not features: note."
+    session.find_element(By.CSS_SELECTOR, "th [data-column=prediction]").click()
+    session.find_element(By.CSS_SELECTOR, "th [data-column=prediction]").click()
+    assert lines_of(session)[0].text.startswith("2 refused")
+    assert session.find_element(By.CSS_SELECTOR, "th[aria-sort=descending]").text.startswith("prediction")
+    lines_of(session)[0].find_element(By.TAG_NAME, "button").click()
+    assert wait_for(session, ".verdict strong").text == "refused"
+    assert value_of(session, "size") == "-2"
+    assert [entry["source"] for entry in session.get_log("browser")] == ["network"]  # the 422 itself
+
+
+def test_a_row_with_many_faults_names_a_few(session, wide):
+    session.get_log("browser")
+    open_page(session, wide)
+    session.find_element(By.ID, "csv").send_keys("gene 1,gene 2\n1,2\n")
+    press(session, "Predict rows")
+
+    wait_for(session, "#many tbody tr")
+    problem = lines_of(session)[0].find_elements(By.TAG_NAME, "td")[3].text
+    assert problem.count(";") == 3
+    assert re.search(r"; and \d+ more$", problem)
+    session.get_log("browser")  # the 422 itself
+
+
+def lines_of(browser):
+    return browser.find_elements(By.CSS_SELECTOR, "#many tbody tr")
+
+
+def test_a_request_can_be_copied_as_code_and_the_python_works(browser, people):
+    open_page(browser, people)
+    fill(browser, "size", "-2")
+    browser.find_element(By.CSS_SELECTOR, "#sharing summary").click()
+    Select(browser.find_element(By.ID, "language")).select_by_visible_text("Python")
+    code = browser.find_element(By.ID, "code").text
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "'prediction': 'refused'" in answer
+    for language, begins in (("curl", "curl '"), ("JavaScript", "const response = await fetch(")):
+        Select(browser.find_element(By.ID, "language")).select_by_visible_text(language)
+        assert browser.find_element(By.ID, "code").text.startswith(begins)
+
+
+def test_a_link_carries_the_row_in_its_fragment(browser, people):
+    open_page(browser, people)
+    fill(browser, "size", "-2")
+    fill(browser, "job", "<b>poet</b>")
+    press(browser, "Explain")
+    wait_for(browser, ".premises")
+    browser.find_element(By.CSS_SELECTOR, "#sharing summary").click()
+    Select(browser.find_element(By.ID, "language")).select_by_visible_text("Link")
+    link = browser.find_element(By.ID, "code").text
+    assert link.startswith(f"{people}/#row=")
+
+    browser.get("about:blank")
+    browser.get(link)
+    wait_for(browser, ".premises")
+    assert (value_of(browser, "size"), value_of(browser, "job")) == ("-2", "<b>poet</b>")
+    browser.get("about:blank")
+    open_page(browser, f"{people}/#row=%7Bbroken")
+    assert texts(browser, ".problem") == []
+
+
+@pytest.mark.parametrize(("width", "theme"), [(390, "light"), (768, "dark"), (1280, "light")])
+def test_axe_finds_nothing(session, people, width, theme):
+    axe = pytest.importorskip("axe_core_python", reason="pip install axe-core-python")
+    script = Path(axe.__file__).with_name("axe.min.js").read_text()
+    media = [{"name": "prefers-color-scheme", "value": theme}]
+    session.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+    session.set_window_size(width, 900)
+    try:
+        open_page(session, people)
+        press(session, "Explain")
+        wait_for(session, ".bands")
+        session.find_element(By.ID, "csv").send_keys("size,owner,job\n2,true,nurse\ntall,true,nurse\n")
+        session.execute_script("document.querySelector('#many-form button').click()")
+        wait_for(session, "#many tbody tr")
+        session.execute_script("for (const one of document.querySelectorAll('details')) one.open = true")
+        session.execute_script(script)
+        found = session.execute_async_script("axe.run().then(arguments[0])")
+    finally:
+        session.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+        session.set_window_size(1280, 900)
+        session.get("about:blank")
+        session.get_log("browser")
+
+    assert [(fault["id"], [node["target"] for node in fault["nodes"]]) for fault in found["violations"]] == []
+    assert len(found["passes"]) > 30
+
+
+def test_the_page_is_small(people):
+    page = ROOT / "mapper" / "http" / "page"
+    assert sum(path.stat().st_size for path in page.iterdir()) <= 120_000
+
+
 def test_a_link_can_ask_at_once(browser, people):
     open_page(browser, f"{people}/#explain")
 
@@ -685,10 +934,67 @@ def test_the_documentation_tells_features_and_leads_back_to_the_page(browser, pe
     browser.get(f"{people}/docs")
 
     assert {"size", "age", "owner", "job"} <= set(texts(browser, "td:first-child code"))
-    assert texts(browser, "pre")[0].startswith(f"curl {people}/v1/predict")
+    assert texts(browser, "main > pre")[0].startswith(f"curl {people}/v1/predict")
     browser.find_element(By.LINK_TEXT, "Try it").click()
     wait_for(browser, "#fields .field")
     assert "Try" in browser.title
+
+
+renderer = pytest.mark.skipif(
+    find_spec("flask_swagger_ui") is None, reason="no Swagger UI; pip install 'proto-model-mapper[docs]'"
+)
+
+
+def operate(browser, operation):
+    """Have Swagger UI send its example, with the token already given; status that came back."""
+    wait_for(browser, f"#operations-default-{operation} .opblock-summary-control").click()
+    wait_for(browser, ".try-out__btn").click()
+    wait_for(browser, ".execute").click()
+    return wait_for(browser, ".live-responses-table .response .response-col_status").text
+
+
+@renderer
+@pytest.mark.parametrize(("width", "theme"), [(390, "dark"), (1280, "light")])
+def test_the_documentation_renders_openapi_offline_and_tries_it(browser, people, width, theme):
+    """That the browser complains of nothing means that the content security policy is kept, too."""
+    media = [{"name": "prefers-color-scheme", "value": theme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+    browser.set_window_size(width, 900)
+    try:
+        browser.get(f"{people}/docs")
+        wait_for(browser, "#operations .opblock")
+        described = json.loads(browser.execute_script("return fetch('openapi.json').then(a => a.text())"))
+        assert texts(browser, ".opblock-summary-path") == list(described["paths"])
+        assert operate(browser, "predict") == "200"
+        assert '"prediction"' in browser.find_element(By.CSS_SELECTOR, ".live-responses-table").text
+        assert set(browser.execute_script(HOSTS)) == {people}
+        overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert browser.execute_script(overflow) <= 0
+        is_dark = "return document.documentElement.classList.contains('dark-mode')"
+        assert browser.execute_script(is_dark) == (theme == "dark")
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+        browser.set_window_size(1280, 900)
+
+
+@renderer
+def test_the_documentation_of_an_error_is_in_view_although_the_routes_are_rendered(browser, people):
+    browser.get(f"{people}/docs#busy")
+    wait_for(browser, "#operations .opblock")
+
+    top = "return document.getElementById('busy').getBoundingClientRect().top"
+    WebDriverWait(browser, 5, 0.05).until(lambda b: 0 <= b.execute_script(top) < 900)
+
+
+@renderer
+def test_the_rendered_routes_take_a_token(browser, guarded):
+    browser.get(f"{guarded}/docs")
+    wait_for(browser, ".authorize").click()
+    wait_for(browser, ".modal-ux input").send_keys(TOKEN)
+    wait_for(browser, ".modal-ux button.authorize").click()
+    wait_for(browser, ".modal-ux .close-modal").click()
+
+    assert operate(browser, "predict") == "200"
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
@@ -750,6 +1056,10 @@ def test_the_page_of_one_of_several_models_asks_that_model(session, people_serve
         session.get(links[0])
         links = [link.get_attribute("href") for link in session.find_elements(By.CSS_SELECTOR, "nav a")]
         assert links == [f"{page}/models/b/{name}" for name in ("", "openapi.json", "v1/schema")]
+        if find_spec("flask_swagger_ui"):
+            operate(session, "schema")
+            shown = session.find_element(By.CSS_SELECTOR, ".request-url pre").text
+            assert shown == f"{page}/models/b/v1/schema"
     session.get("about:blank")
     session.get_log("browser")
 

@@ -1,12 +1,8 @@
 // The answer: probabilities as bars, the rule, counterfactuals; or the problem that came instead.
+import { bands } from "/page/bands.js";
+import { element, say } from "/page/dom.js";
+import { TEXTS } from "/page/texts.js";
 import { value, wording } from "/page/words.js";
-
-export function element(tag, { text, ...attributes } = {}) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
@@ -25,7 +21,7 @@ function bars(shares, strongName, limit, named = (name) => name) {
   const sorted = Object.entries(shares).sort((a, b) => b[1] - a[1]);
   for (const [name, share] of sorted.slice(0, limit)) box.append(bar(named(name), share, name === strongName));
   const left = sorted.length - limit;
-  if (left > 0) box.append(element("p", { class: "quiet", text: `and ${left} more` }));
+  if (left > 0) box.append(element("p", { class: "quiet", text: TEXTS.more(left) }));
   return box;
 }
 
@@ -33,44 +29,44 @@ const READABLE = 5; // values that are named in a sentence
 
 function among({ feature, in: values, not_in: others, count, of }, words) {
   const name = words.name(feature);
-  const said = (given, between) => given.map((one) => words.word(feature, one)).join(between);
-  if (values && values.length <= READABLE) return `${name} is ${said(values, " or ")}`;
-  if (others && others.length <= READABLE) return `${name} is ${others.length ? `not ${said(others, " nor ")}` : "known"}`;
-  return `${name} is one of ${count ?? values.length}${of === undefined ? "" : ` of ${of}`} values`;
+  const said = (given) => given.map((one) => words.word(feature, one));
+  if (values && values.length <= READABLE) return TEXTS.premise.isOneOf(name, said(values));
+  if (others?.length === 0) return TEXTS.premise.isKnown(name);
+  if (others && others.length <= READABLE) return TEXTS.premise.isNone(name, said(others));
+  return TEXTS.premise.isAmong(name, count ?? values.length, of);
 }
 
 function premise(one, words) {
   const { feature, above, at_most: atMost, or_missing: orMissing, contains, lacks } = one;
   const name = words.name(feature);
   let text = name;
-  if (contains !== undefined) return `${name} contains “${contains}”`;
-  if (lacks !== undefined) return `${name} does not contain “${lacks}”`;
-  if (one.in?.length === 0 && orMissing) return `${name} is missing`;
+  if (contains !== undefined) return TEXTS.premise.contains(name, contains);
+  if (lacks !== undefined) return TEXTS.premise.lacks(name, lacks);
+  if (one.in?.length === 0 && orMissing) return TEXTS.premise.isMissing(name);
   const meant = words.between(feature, above, atMost);
   if (one.in || one.of !== undefined) text = among(one, words);
   else if (above !== undefined && atMost !== undefined) text = `${value(above)} < ${name} ≤ ${value(atMost)}${meant}`;
   else if (above !== undefined) text = `${name} > ${value(above)}${meant}`;
   else if (atMost !== undefined) text = `${name} ≤ ${value(atMost)}${meant}`;
-  return orMissing ? `${text}, or missing` : text;
+  return orMissing ? TEXTS.premise.orMissing(text) : text;
 }
 
 function measures(explanation) {
   const { precision, coverage } = explanation.rule;
   const { fidelity, class_fidelity: ofClass } = explanation;
-  const named = { precision, coverage, fidelity, "class fidelity": ofClass === fidelity ? null : ofClass };
+  const named = { precision, coverage, fidelity, ofClass: ofClass === fidelity ? null : ofClass };
   const known = Object.entries(named).filter(([, share]) => share !== null && share !== undefined);
-  return known.map(([name, share]) => `${name} ${percent(share)}`).join(" · ");
+  return known.map(([name, share]) => `${TEXTS.measures[name]} ${percent(share)}`).join(" · ");
 }
 
 // With two classes, both are the same number, which is shown once.
 function meaning({ rule, fidelity, class_fidelity: ofClass }, words) {
   const name = words.label(rule.consequence);
-  const tells = `how well a small tree that imitates the model nearby tells ${name} from everything else`;
   if (fidelity === null || fidelity === undefined || ofClass === undefined) return "";
-  return ofClass === fidelity ? `Fidelity: ${tells}.` : `Class fidelity: ${tells}; fidelity: how well it tells all classes apart.`;
+  return ofClass === fidelity ? TEXTS.fidelity(name) : TEXTS.classFidelity(name);
 }
 
-function counterfactual(found, words) {
+function counterfactual(found, words, place, apply) {
   const item = element("li");
   const changes = element("ul", { class: "changes" });
   for (const change of found.changes) {
@@ -79,41 +75,53 @@ function counterfactual(found, words) {
       element("strong", { text: words.name(change.feature) }),
       ` ${words.word(change.feature, change.from)} → `,
       element("strong", { text: words.word(change.feature, change.to) }),
-      change.against ? ` (an exception: on average, this leads away from ${words.label(found.prediction)})` : "",
+      change.against ? ` ${TEXTS.exception(words.label(found.prediction))}` : "",
     );
     changes.append(line);
   }
-  const doubt = found.valid ? "" : ", not confirmed by the model";
-  item.append(changes, element("p", { text: `gives ${words.label(found.prediction)} (${percent(found.probability)}${doubt})` }));
+  item.append(changes, element("p", { text: TEXTS.gives(words.label(found.prediction), percent(found.probability), found.valid) }));
+  if (apply?.takes(found.changes)) {
+    const button = element("button", { type: "button", class: "second", text: TEXTS.apply, "aria-label": TEXTS.applyName(place) });
+    button.addEventListener("click", () => apply(found.changes));
+    item.append(button);
+  }
   return item;
 }
 
-function explanationParts(explanation, words) {
+function terms() {
+  const box = element("details", { class: "terms" });
+  box.append(element("summary", { text: TEXTS.terms }), element("p", { text: TEXTS.precision }), element("p", { text: TEXTS.coverage }));
+  return box;
+}
+
+function explanationParts(explanation, words, schema, { record, apply }) {
   const prediction = words.label(explanation.prediction);
-  const parts = [element("h3", { text: "Why" })];
+  const parts = [element("h3", { text: TEXTS.why })];
   const rule = element("div", { class: "card" });
   const premises = element("ul", { class: "premises" });
   for (const one of explanation.rule.premises) premises.append(element("li", { text: premise(one, words) }));
-  rule.append(element("p", { text: "Rows like this one, where" }), premises);
-  rule.append(element("p", { text: `are ${words.label(explanation.rule.consequence)}.` }));
+  rule.append(element("p", { text: TEXTS.rowsWhere }), premises);
+  rule.append(element("p", { text: TEXTS.rowsAre(words.label(explanation.rule.consequence)) }));
   rule.append(element("p", { class: "quiet", text: measures(explanation) }));
   const told = meaning(explanation, words);
   if (told) rule.append(element("p", { class: "quiet", text: told }));
+  rule.append(terms());
   parts.push(explanation.rule.premises.length ? rule : element("p", { text: explanation.rule.text }));
-  parts.push(element("h3", { text: "What would change the prediction" }));
+  parts.push(...(record ? bands(explanation, schema, record, words) : []));
+  parts.push(element("h3", { text: TEXTS.whatWould }));
   if (explanation.counterfactuals.length) {
     const list = element("ol", { class: "card" });
-    explanation.counterfactuals.forEach((found) => list.append(counterfactual(found, words)));
+    explanation.counterfactuals.forEach((found, i) => list.append(counterfactual(found, words, i + 1, apply)));
     parts.push(list);
   } else if (!explanation.notes.some((note) => /^No (allowed change|counterfactual)/.test(note))) {
-    parts.push(element("p", { text: `No change was found that gives anything but ${prediction}.` }));
+    parts.push(element("p", { text: TEXTS.noChange(prediction) }));
   }
   for (const note of explanation.notes) parts.push(element("p", { class: "note", text: note }));
   if (explanation.held_fixed?.length) {
-    parts.push(element("p", { class: "quiet", text: `Held fixed, as sensitive: ${explanation.held_fixed.join(", ")}.` }));
+    parts.push(element("p", { class: "quiet", text: TEXTS.heldFixed(explanation.held_fixed.join(", ")) }));
   }
   const important = Object.fromEntries(Object.entries(explanation.feature_importances).filter(([, share]) => share > 0));
-  if (Object.keys(important).length) parts.push(element("h3", { text: "What mattered" }), bars(important, null, 8, words.name));
+  if (Object.keys(important).length) parts.push(element("h3", { text: TEXTS.whatMattered }), bars(important, null, 8, words.name));
   return parts;
 }
 
@@ -142,9 +150,8 @@ function ownFields(item, schema) {
 }
 
 function setText(classes) {
-  if (!classes.length) return "Prediction set: empty. No class fits this row at the coverage asked for.";
-  const sure = classes.length === 1 ? "at the coverage asked for, no other class fits" : "it may be any of them";
-  return `Prediction set: ${classes.join(", ")} (${sure})`;
+  if (!classes.length) return TEXTS.emptySet;
+  return classes.length === 1 ? TEXTS.onlyOne(classes[0]) : TEXTS.anyOf(classes);
 }
 
 function usualFields(item, schema, words) {
@@ -157,7 +164,8 @@ function usualFields(item, schema, words) {
   return [...parts, bars(item.probabilities ?? { [item.prediction]: item.probability }, String(item.prediction), 12, words.label)];
 }
 
-export function showAnswer(place, answer, schema, duration) {
+// With `record`, what was asked, the rule is drawn; `apply` makes a change in the form.
+export function showAnswer(place, answer, schema, duration, more = {}) {
   const item = answer.predictions?.[0] ?? answer;
   const words = wording(schema);
   const isOwn = schema.answer !== undefined || !isUsual(item);
@@ -168,10 +176,16 @@ export function showAnswer(place, answer, schema, duration) {
     parts.push(list);
   }
   const explanation = Object.values(item).find(isExplanation);
-  if (explanation) parts.push(...explanationParts(explanation, words));
-  const version = answer.model?.version ? `, version ${answer.model.version}` : "";
-  parts.push(element("p", { class: "quiet", text: `${answer.model?.name ?? schema.model_name}${version}, ${duration.toFixed(0)} ms` }));
+  if (explanation) parts.push(...explanationParts(explanation, words, schema, more));
+  const { name: answering = schema.model_name, version } = answer.model ?? {};
+  parts.push(element("p", { class: "quiet", text: TEXTS.model(answering, version, duration.toFixed(0)) }));
   place.replaceChildren(...parts);
+  const name = schema.target?.name ?? schema.model_name;
+  say(isOwn ? TEXTS.saidOwn : TEXTS.said(name, words.label(item.prediction), percent(item.probability)));
+}
+
+export function explanationOf(answer) {
+  return Object.values(answer.predictions?.[0] ?? answer).find(isExplanation);
 }
 
 export function showProblem(place, problem) {
@@ -183,4 +197,5 @@ export function showProblem(place, problem) {
     box.append(list);
   }
   place.replaceChildren(box);
+  say(TEXTS.saidProblem(problem.title));
 }

@@ -1,5 +1,7 @@
 // Units and meanings of the schema's data dictionary. Its texts are not trusted: they are shown as text only.
 
+import { TEXTS } from "/page/texts.js";
+
 const own = (object, key) => (object && Object.hasOwn(object, key) ? object[key] : undefined);
 
 const MOST = 4; // meanings that are listed beside a field
@@ -8,8 +10,8 @@ const LONGEST = 160; // characters of a description beside a field
 export const shortened = (text) => (text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text);
 
 export function value(given) {
-  if (given === null) return "(empty)";
-  if (typeof given === "boolean") return given ? "yes" : "no"; // as in the form
+  if (given === null) return TEXTS.empty;
+  if (typeof given === "boolean") return given ? TEXTS.yes : TEXTS.no; // as in the form
   return typeof given === "number" ? String(Number(given.toPrecision(6))) : String(given);
 }
 
@@ -40,7 +42,7 @@ export function wording(schema) {
       if (typeof above === "string" || typeof atMost === "string") return ""; // dates
       const stored = Object.keys(entryOf(column).decode ?? {});
       const inside = stored.filter((one) => one.trim() && Number(one) > above && Number(one) <= atMost);
-      return inside.length && inside.length <= 5 ? ` (${inside.map((one) => meaning(column, one)).join(" or ")})` : "";
+      return inside.length && inside.length <= 5 ? ` (${inside.map((one) => meaning(column, one)).join(TEXTS.or)})` : "";
     },
     meanings: (column) => {
       const pairs = Object.entries(entryOf(column).decode ?? {});
