@@ -12,6 +12,7 @@ from typing import Any
 from mapper.application.code import Form
 from mapper.http.openapi import ROUTES
 from mapper.http.problem import PROBLEMS
+from mapper.http.renderer import ABSENT, SCRIPT, STYLE
 from mapper.http.settings import MapperSettings
 from mapper.mapping.answer import ANSWER_FIELDS, ROW_FIELDS
 from mapper.mapping.model import TabularModel
@@ -25,16 +26,21 @@ LIMITS = (
 
 
 def docs_page(
-    model: TabularModel, settings: MapperSettings, takes: str | None, url: str, form: Form | None = None
+    model: TabularModel,
+    settings: MapperSettings,
+    takes: str | None,
+    url: str,
+    form: Form | None = None,
+    renderer: str = "",
 ) -> str:
     """HTML of the page; `takes` is `rows`, `file` or None, `url` where the reader found the service.
 
-    `form` is the outside of an application's own class, if one maps the requests.
+    `form` is the outside of an application's own class, if one maps the requests. `renderer` is the version
+    of Swagger UI, which shows the routes where it is installed.
     """
     schema = model.schema
     version = model.answers.model["version"]
     title = escape(schema.model_name + (f", version {version}" if version else ""))
-    routes = [(f"<code>{r.method} {r.path}</code>", escape(r.text)) for r in ROUTES]
     parameters = []
     for p in PARAMETERS:
         default = "" if p.default is None else str(p.default)
@@ -56,7 +62,7 @@ def docs_page(
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}: documentation</title>
 <link rel="icon" href="data:,">
-<link rel="stylesheet" href="/page/style.css">
+{_head(renderer)}<link rel="stylesheet" href="/page/style.css">
 </head>
 <body class="docs">
 <header><h1>{title}</h1>
@@ -64,7 +70,7 @@ def docs_page(
 <main>
 {_predicted(schema)}
 <h2>Routes</h2>
-{_table(("route", "gives"), routes)}
+{_routes(renderer, needs_token=bool(settings.token_file))}
 <h2>Requests</h2>
 <p><code>data</code> is a record, a list of records, or <code>columns</code> and <code>rows</code>. Text is
 read as in a CSV file: <code>"5"</code> is the number 5, <code>"?"</code> is a missing value. Categories and
@@ -86,6 +92,26 @@ its field, and what was expected. A 503 says in <code>Retry-After</code> when to
 </body>
 </html>
 """
+
+
+def _head(renderer: str) -> str:
+    if not renderer:
+        return ""
+    return (
+        f'<link rel="stylesheet" href="/page/{STYLE}?v={renderer}">\n'
+        f'<script src="/page/{SCRIPT}?v={renderer}" defer></script>\n'
+        '<script src="/page/docs.js" type="module"></script>\n'
+    )
+
+
+def _routes(renderer: str, *, needs_token: bool) -> str:
+    """Table of the routes, whose place Swagger UI takes where it is installed and scripts run."""
+    cells = [(f"<code>{r.method} {r.path}</code>", escape(r.text)) for r in ROUTES]
+    table = _table(("route", "gives"), cells)
+    if not renderer:
+        told = "To see each route with its parameters, and to try it here, install the renderer next to the"
+        return f'{table}\n<p class="quiet">{told} mapper: <code>{escape(ABSENT)}</code></p>'
+    return f'<div id="operations"{" data-token" if needs_token else ""}>{table}</div>'
 
 
 def _predicted(schema: ModelSchema) -> str:

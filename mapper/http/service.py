@@ -28,7 +28,8 @@ from mapper.http.metrics import CONTENT_TYPE, Metrics
 from mapper.http.openapi import openapi_document
 from mapper.http.problem import MEDIA_TYPE, PROBLEMS, Problem, forget_frames, problem_of, problem_of_status
 from mapper.http.readiness import Readiness
-from mapper.http.settings import OPEN, MapperSettings
+from mapper.http.renderer import compressed, renderer_files, renderer_version
+from mapper.http.settings import OPEN, PAGE_PARTS, MapperSettings
 from mapper.mapping.interfaces import TangoModel
 from mapper.mapping.model import TabularModel
 from mapper.mapping.request import ModelRequest
@@ -67,8 +68,9 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+# Its address names the version; not for caches that others share, as it may have taken a token.
+KEPT = {"Cache-Control": "private, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
 MEDIA_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
-PAGE_PARTS = ("app.js", "answer.js", "words.js", "style.css")
 PAGE_FILES = {"/": "index.html", **{f"/page/{name}": name for name in PAGE_PARTS}}
 
 
@@ -123,6 +125,7 @@ class MapperService:
             "/metrics": ("GET", self._metrics_page),
             "/docs": ("GET", self._docs),
             **dict.fromkeys(self._files, ("GET", self._file)),
+            **{f"/page/{name}": ("GET", self._renderer_file) for name in renderer_files()},
         }
 
     async def __call__(
@@ -302,10 +305,19 @@ class MapperService:
     async def _file(self, request: Request, _: str) -> Answer:
         return self._files[request.path]
 
+    async def _renderer_file(self, request: Request, _: str) -> Answer:
+        name = request.path.rpartition("/")[2]
+        headers = SECURITY_HEADERS | KEPT
+        content = renderer_files()[name]
+        if "gzip" in request.header(b"accept-encoding"):
+            content = await asyncio.to_thread(compressed, name)
+            headers["Content-Encoding"] = "gzip"
+        return Answer(content, _media_type(name), headers=headers)
+
     async def _readyz(self, *_: object) -> Answer:
         """GET /readyz: a model server answers as the schema says.
 
-        That a server of explanations is away is told, but predictions go on.
+        That a server of explanations is unreachable is told, but predictions go on.
         """
         try:
             await self._readiness.check()
@@ -326,7 +338,12 @@ class MapperService:
         """GET /docs: its commands name the service as the reader reached it."""
         host = request.header(b"host") or f"{self._settings.host}:{self._settings.port}"
         page = docs_page(
-            self._model, self._settings, self._takes, f"{request.scheme}://{host}", self._application.form
+            self._model,
+            self._settings,
+            self._takes,
+            f"{request.scheme}://{host}",
+            self._application.form,
+            renderer_version(),
         )
         return Answer(page.encode(), "text/html; charset=utf-8", headers=SECURITY_HEADERS)
 
@@ -369,5 +386,8 @@ def _origin_of(error: BaseException) -> tuple[str, str]:
 
 def _page_file(name: str) -> Answer:
     content = files("mapper.http").joinpath("page", name).read_bytes()
-    media_type = f"{MEDIA_TYPES[name.rpartition('.')[2]]}; charset=utf-8"
-    return Answer(content, media_type, headers=SECURITY_HEADERS)
+    return Answer(content, _media_type(name), headers=SECURITY_HEADERS)
+
+
+def _media_type(name: str) -> str:
+    return f"{MEDIA_TYPES[name.rpartition('.')[2]]}; charset=utf-8"
