@@ -49,7 +49,7 @@ def predict_file(job: FileJob, store: Store, ask: Ask, progress: Progress | None
     SettingsError for unusable paths, InvalidRequestError or RefusedByModelError before anything is uploaded,
     and MapperError if store or job failed or what came back is not what the model wrote.
     """
-    n_bytes = _check_paths(job.file, job.out)
+    n_bytes = check_paths(job.file, job.out)
     request: dict[str, Any] = {"parameters": dict(job.parameters), "session": job.session}
     part = {"file_id": job.file_id or job.file.name.encode(errors="replace").decode()}
     run = uuid.uuid4().hex
@@ -81,7 +81,7 @@ def predict_file(job: FileJob, store: Store, ask: Ask, progress: Progress | None
     return {**answer, "kept": [store.shown(source), store.shown(target)]} if job.keep else answer
 
 
-def _check_paths(file: Path, out: Path) -> int:
+def check_paths(file: Path, out: Path) -> int:
     """The size of the file, if both paths can be used."""
     if not file.is_file():
         raise SettingsError(f"{file} {'is not a file' if file.exists() else 'does not exist'}.")

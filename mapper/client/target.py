@@ -34,9 +34,7 @@ class ServiceTarget:
         if self._schema is None:
             reply = self._request("GET", "/v1/schema", None, may_repeat=False)
             if reply.status != 200:
-                raise errors.MapperError(
-                    f"{self._client.url} answered {reply.status} to /v1/schema. Is it a mapper?"
-                )
+                raise self._no_mapper(f"answered {reply.status} to /v1/schema")
             self.document = orjson.loads(reply.body)
             if "record" in self.document:
                 return None
@@ -50,9 +48,11 @@ class ServiceTarget:
         try:
             content: dict[str, Any] = orjson.loads(reply.body)
         except orjson.JSONDecodeError as error:
-            raise errors.MapperError(f"{self._client.url} did not answer in JSON. Is it a mapper?") from error
+            raise self._no_mapper("did not answer in JSON") from error
         if reply.status == 200:
             return content
+        if "title" not in content:  # which every problem of a mapper has
+            raise self._no_mapper(f"answered {reply.status} to /v1/{command}")
         detail = content.get("detail", f"status {reply.status}")
         if "errors" in content:
             raise errors.InvalidRequestError(
@@ -63,6 +63,13 @@ class ServiceTarget:
     def close(self) -> None:
         """End the connection."""
         self._client.close()
+
+    def _no_mapper(self, did: str) -> errors.SettingsError:
+        url = self._client.url
+        return errors.SettingsError(
+            f"{url} {did}, so it is no mapper service. If it is a model server, give it with "
+            "--model-server-url, and --schema."
+        )
 
     def _request(self, method: str, path: str, body: bytes | None, *, may_repeat: bool) -> Reply:
         url = self._client.url

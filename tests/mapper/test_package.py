@@ -110,7 +110,8 @@ def test_errors_survive_pickling(error):
 
 
 def test_every_error_of_a_request_has_a_status():
-    startup = {"MapperError", "SettingsError", "SchemaError", "RegistryError", "MappingError"}
+    startup = {"MapperError", "CallerError", "SettingsError", "SchemaError", "RegistryError", "MappingError"}
+    startup |= {"UnknownModelError"}
     seen_by_nobody = {"ClientGoneError"}
 
     assert {error.__name__ for error in PROBLEMS} == {

@@ -258,7 +258,7 @@ def test_a_file_is_explained_through_the_library_as_well(
 def test_a_service_for_rows_says_so(objects, start_service, model, schema_path, rows, out, capsys):
     server = ["--model-server-url", model.url, "--schema", str(schema_path)]
     with start_service(*server, "--signature", "rows") as service:
-        assert main(["predict", "--url", service.url, *_files(rows, out)]) == 1
+        assert main(["predict", "--url", service.url, *_files(rows, out)]) == 2
     assert "The model takes rows, not files" in capsys.readouterr().err
 
 
@@ -296,7 +296,7 @@ def test_a_device_is_not_replaced_by_predictions(rows, tmp_path):
         predict_file(FileJob(rows, pipe), store=None, ask=None)
 
 
-def test_a_round_started_by_nohup_outlives_its_terminal(monkeypatch):
+def test_a_round_started_by_nohup_outlives_its_terminal(monkeypatch, rows, out):
     def round_of(*_, **__):
         os.kill(os.getpid(), signal.SIGHUP)
         return {"file": {"rows": 0, "rejected_rows": 0, "output_format": "csv", "bytes_out": 1, "seconds": 0}}
@@ -305,7 +305,7 @@ def test_a_round_started_by_nohup_outlives_its_terminal(monkeypatch):
     monkeypatch.setattr(mapper.cli.predict.Store, "open", lambda *_: None)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        assert main(["predict", "--file", "a.csv", "--out", "b.csv", "--store", "s3://c"]) == 0
+        assert main(["predict", "--file", str(rows), "--out", str(out), "--store", "s3://c"]) == 0
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -385,7 +385,7 @@ def test_a_model_known_to_take_rows_is_not_asked(objects, model, schema_path, ro
     monkeypatch.setattr(mapper.cli.predict, "find_model", lambda *_: published)
 
     server = ["--model-server-url", model.url, "--schema", "models:/penguins/3"]
-    assert main(["predict", *server, *_files(rows, out)]) == 1
+    assert main(["predict", *server, *_files(rows, out)]) == 2
     assert "The model takes rows, not files" in capsys.readouterr().err
     assert model.requests == []
 
