@@ -6,7 +6,7 @@ Every message says what is wrong, where, and what to do.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Self
 
@@ -38,25 +38,45 @@ class Finding:
         return f"{where}: {self.message}" if where else self.message
 
 
+# What is about a whole column, as a rule: told after wrong values, and once for all rows.
+OF_COLUMNS = ("missing_field", "unknown_field")
+
+
 class Findings:
     """The first findings of a request, and how many there were in all."""
 
-    __slots__ = ("count", "kept")
+    __slots__ = ("_columns", "_values", "count")
 
     def __init__(self) -> None:
-        self.kept: list[Finding] = []
+        self._values: list[Finding] = []
+        self._columns: dict[tuple[str, str | None], tuple[Finding, int]] = {}
         self.count = 0
 
     def add(self, kind: str, message: str, row: int | None = None, field: str | None = None) -> None:
-        """Count one more, and keep it while the list is short."""
+        """Count one more, and keep it while the list is short; what several rows share counts once."""
+        before = self._columns.get((kind, field))
+        if before is not None:
+            self._columns[kind, field] = before[0], before[1] + 1
+            return
         self.count += 1
-        if len(self.kept) < LIST_LIMIT:
-            self.kept.append(Finding(kind, message, row, field))
+        if kind not in OF_COLUMNS:
+            if len(self._values) < LIST_LIMIT:
+                self._values.append(Finding(kind, message, row, field))
+        else:
+            self._columns[kind, field] = Finding(kind, message, row, field), 1
 
     @property
-    def full(self) -> bool:
-        """Whether further findings are only counted, so that no effort should go into their messages."""
-        return len(self.kept) >= LIST_LIMIT
+    def kept(self) -> list[Finding]:
+        """The first wrong values, then what is about columns; what several rows share stands at the first."""
+        columns = [
+            found if n_rows == 1 else replace(found, message=f"{found.message} ({n_rows:,} rows)")
+            for found, n_rows in self._columns.values()
+        ]
+        return [*self._values, *columns][:LIST_LIMIT]
+
+    def is_told(self, kind: str, field: str) -> bool:
+        """Whether a further finding about a column would only be counted: its message is not needed."""
+        return (kind, field) in self._columns or len(self._columns) >= LIST_LIMIT
 
 
 def shown(value: object) -> str:
@@ -116,15 +136,19 @@ class MapperError(Exception):
         return self
 
 
-class SettingsError(MapperError):
+class CallerError(MapperError):
+    """What was given is wrong: an option, a name, a file, a row. The same once more fails again."""
+
+
+class SettingsError(CallerError):
     """A flag or a MAPPER_* variable cannot be used."""
 
 
-class SchemaError(MapperError):
+class SchemaError(CallerError):
     """A `schema.json` is missing, damaged or of another version."""
 
 
-class MappingError(MapperError):
+class MappingError(CallerError):
     """A `mapping.yaml` is wrong, or does not fit the model's schema: a line for each fault."""
 
 
@@ -134,6 +158,10 @@ class MapperCodeError(MapperError):
 
 class RegistryError(MapperError):
     """MLflow's registry, on its server or in its store, did not give a model version."""
+
+
+class UnknownModelError(RegistryError, CallerError):
+    """The registry has no model, version or alias of a name; the message says what there is."""
 
 
 class NoAccessError(MapperError):
@@ -172,7 +200,7 @@ class ClientGoneError(MapperError):
     """The client disconnected while its request was waiting."""
 
 
-class InvalidRequestError(MapperError):
+class InvalidRequestError(CallerError):
     """A request does not fit the model's schema: `errors` are the first of `error_count` faults."""
 
     def __init__(self, message: str, errors: Sequence[Finding] = (), error_count: int | None = None) -> None:

@@ -27,7 +27,7 @@ NO_FILES = "the mapping of this application does not apply to files: send rows a
 class MappedRequests(RequestMapper):
     """Checks requests in a mapping's words, and translates them."""
 
-    unknown = "there is no such field"
+    unknown = "there is no such field; left out"
 
     def __init__(self, mapping: Mapping, max_rows: int = MAX_ROWS) -> None:
         super().__init__(mapping.outside(), max_rows)

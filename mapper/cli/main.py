@@ -18,19 +18,17 @@ import sys
 from collections.abc import Sequence
 
 from mapper.cli import mapping, predict, schema, serve, tango
-from mapper.errors import InvalidRequestError, MapperError, SettingsError
+from mapper.cli.parser import FAILED, INTERRUPTED, WRONG, CommandParser, tell
+from mapper.errors import CallerError, InvalidRequestError, MapperError
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line; each command sets `run`."""
     description, _, examples = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m mapper",
-        description=description,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser: argparse.ArgumentParser = CommandParser(
+        prog="python -m mapper", description=description, epilog=examples
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
     serve.add_command(commands)
     predict.add_commands(commands)
     schema.add_command(commands)
@@ -40,21 +38,44 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; 0 when it worked, 1 when data or servers were at fault, 2 when the usage was."""
-    args = build_parser().parse_args(argv)
+    """Run a command; 0 when it worked, 2 for what the caller can fix, 1 for all else."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = build_parser()
+    if not words:
+        tell(f"give a command:\n\n{parser.format_help()}")
+        return WRONG
+    args = parser.parse_args(words)
     try:
         return int(args.run(args))
-    except SettingsError as error:
-        print(f"mapper: {error}", file=sys.stderr)
-        return 2
     except InvalidRequestError as error:
-        print(f"mapper: {error}", *(f"  {fault}" for fault in error.errors), sep="\n", file=sys.stderr)
-        left = error.error_count - len(error.errors)
-        if left > 0:
-            print(f"  ... and {left} more", file=sys.stderr)
-        return 1
-    except (MapperError, OSError) as error:
-        print(f"mapper: {error}", file=sys.stderr)
-        return 1
+        tell("\n  ".join([str(error), *_lines(error)]))
+        return WRONG
+    except MapperError as error:
+        tell(str(error))
+        return WRONG if isinstance(error, CallerError) else FAILED
+    except OSError as error:
+        where = f" {error.filename}" if error.filename is not None else " a file"
+        tell(f"Cannot read or write{where}: {error.strerror or error}.")
+        return FAILED
     except KeyboardInterrupt:
-        return 130
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _lines(error: InvalidRequestError) -> list[str]:
+    """The faults of a request: a line for each, and one for the fields of a row that are missing."""
+    missing: dict[int | None, list[str]] = {}
+    for fault in error.errors:
+        if fault.kind == "missing_field" and fault.field is not None:
+            missing.setdefault(fault.row, []).append(fault.field)
+    lines = [
+        str(fault)
+        for fault in error.errors
+        if fault.kind != "missing_field" or len(missing.get(fault.row, ())) < 2
+    ]
+    for row, fields in missing.items():
+        if len(fields) > 1:
+            where = "" if row is None else f"row {row}: "
+            lines.append(f"{where}{len(fields)} required fields are missing: {', '.join(fields)}")
+    left = error.error_count - len(error.errors)
+    return [*lines, f"... and {left} more"] if left > 0 else lines

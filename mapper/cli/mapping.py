@@ -13,7 +13,7 @@ from mapper.application.files import MAPPING, read_file
 from mapper.application.model import check_mapping
 from mapper.application.service import Application
 from mapper.cli.predict import MODEL_HELP, REGISTRY_HELP
-from mapper.cli.tables import schema_table
+from mapper.cli.tables import schema_table, terminal_width
 from mapper.errors import InvalidRequestError, MapperError, MappingError
 from mapper.mapping.model import TabularModel
 from mapper.registry import find_model
@@ -52,7 +52,7 @@ def _check(args: argparse.Namespace) -> int:
         content = read_file(Path(args.file))
         model = check_mapping(content, schema)
         files = {MAPPING: content}
-        print(schema_table(model.schema))
+        print(schema_table(model.schema, terminal_width()))
         example: object = model.schema.typical_record
     else:
         code = read_code(args.file)

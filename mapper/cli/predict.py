@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import sys
@@ -14,8 +15,17 @@ from typing import Any, Literal
 
 import orjson
 
-from mapper.cli.tables import explanation_text, is_usual, own_table, prediction_table, print_json
-from mapper.client.file_job import FileJob, predict_file
+from mapper.cli.tables import (
+    explanation_text,
+    fitted,
+    is_usual,
+    own_table,
+    prediction_table,
+    print_json,
+    terminal_width,
+)
+from mapper.client.file_job import FileJob, check_paths, predict_file
+from mapper.client.picture import Picture, check_picture, explanation_in
 from mapper.client.progress import Progress, shown_bytes
 from mapper.client.records import pair, read_records
 from mapper.client.store import Store
@@ -80,6 +90,8 @@ def _add_row_flags(command: argparse.ArgumentParser) -> None:
     defaults = f"default: {TIMEOUT_S:g}, for a file {FILE_TIMEOUT_S:g}"
     add("--timeout-s", type=_seconds, help=f"how long to wait for an answer ({defaults})")
     add("--json", action="store_true", help="print the answer as JSON")
+    picture = "draw the explanation as SVG or PNG, by the name's end; several rows are numbered: name-0.svg"
+    add("--picture", type=Path, metavar="FILE", help=picture)
     text = "option, see below; commas separate the names of a list"
     add("--option", action="append", default=[], metavar="NAME=VALUE", help=text)
 
@@ -109,9 +121,12 @@ def _add_file_flags(command: argparse.ArgumentParser) -> None:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
     if not 0 < seconds < 1e6:
-        raise argparse.ArgumentTypeError(f"{text} given, a number of seconds above 0 expected")
+        raise argparse.ArgumentTypeError(f"{text!r} given, a number of seconds above 0 expected")
     return seconds
 
 
@@ -152,6 +167,10 @@ def _option(name: str, text: str) -> Any:
 
 def _check_flags(args: argparse.Namespace) -> None:
     """Nothing, when the flags go together; raises SettingsError otherwise."""
+    if args.picture is not None:
+        if args.command != "explain" or args.file is not None:
+            raise SettingsError("--picture draws explanations of rows: give it with explain, without --file.")
+        check_picture(args.picture)
     if args.file is None:
         useless = [_flag(name) for name in FILE_FLAGS if getattr(args, name)]
         if useless:
@@ -171,7 +190,7 @@ def _target(args: argparse.Namespace) -> Target:
     timeout_s = args.timeout_s or (TIMEOUT_S if args.file is None else FILE_TIMEOUT_S)
     if args.model_server_url:
         if args.url:
-            raise SettingsError("Give either --url, for a mapper service, or --model-server-url.")
+            raise SettingsError("Give either --url, for a mapper service, or --model-server-url, not both.")
         if not args.schema:
             raise SettingsError("--model-server-url needs --schema or --model, to check the rows.")
         published = find_model(args.schema, args.registry_url, os.environ)
@@ -198,18 +217,20 @@ def _ask(
 def _print_text_answers(args: argparse.Namespace, target: Target, options: dict[str, Any]) -> None:
     """Answers as tables and texts, printed as they come."""
     n_rows = n_warnings = 0
+    width = terminal_width()
     for records in read_records(args.data, args.values, CHUNK_ROWS):
         answer = _ask(args.command, target, records, options, n_rows)
         predictions = answer["predictions"]
+        _draw(args.picture, target, records, predictions, n_rows)
         if args.command == "explain":
             for row, prediction in enumerate(predictions, n_rows):
-                print(explanation_text(row, prediction))
+                print(fitted(explanation_text(row, prediction), width))
         else:
             schema = target.schema if is_usual(predictions) else None
             print(
-                own_table(predictions, n_rows)
+                own_table(predictions, n_rows, width)
                 if schema is None
-                else prediction_table(predictions, n_rows, schema)
+                else prediction_table(predictions, n_rows, schema, width)
             )
         sys.stdout.flush()
         for warning in answer["warnings"]:
@@ -220,6 +241,28 @@ def _print_text_answers(args: argparse.Namespace, target: Target, options: dict[
         print(f"{n_rows} rows, {n_warnings} warnings", file=sys.stderr)
 
 
+def _draw(
+    path: Path | None,
+    target: Target,
+    records: list[dict[str, Any]],
+    predictions: list[dict[str, Any]],
+    first_row: int,
+) -> None:
+    """Write the pictures of a chunk, if they are wanted."""
+    if path is None:
+        return
+    schema = target.schema
+    if schema is None:
+        raise SettingsError(
+            "--picture needs the model's features, and an application's own class has others."
+        )
+    is_single = first_row == 0 and len(records) == 1
+    for row, (record, item) in enumerate(zip(records, predictions, strict=True), first_row):
+        place = path if is_single else path.with_stem(f"{path.stem}-{row}")
+        Picture.of(explanation_in(item), schema, record, "" if is_single else f"Row {row}").write(place)
+        print(f"wrote {place}", file=sys.stderr)
+
+
 def _print_json_answers(args: argparse.Namespace, target: Target, options: dict[str, Any]) -> None:
     """All answers as one, whose predictions are written as they come."""
     out = sys.stdout.buffer
@@ -227,6 +270,7 @@ def _print_json_answers(args: argparse.Namespace, target: Target, options: dict[
     warnings: list[object] = []
     for records in read_records(args.data, args.values, CHUNK_ROWS):
         answer = _ask(args.command, target, records, options, n_rows)
+        _draw(args.picture, target, records, answer["predictions"], n_rows)
         head = b'{"model":' + orjson.dumps(answer["model"]) + b',"predictions":['
         out.write((b"," if n_rows else head) + orjson.dumps(answer["predictions"])[1:-1])
         out.flush()
@@ -245,6 +289,11 @@ def _run_file(args: argparse.Namespace, target: Target, options: dict[str, Any])
     named = [known for known in formats if args.out.name.lower().endswith(f".{known}")]
     if named:
         parameters.setdefault("output_format", named[0])
+    elif args.out.suffix and "output_format" not in parameters:
+        raise SettingsError(
+            f"No format has names such as {args.out.name}. End it in .csv, .jsonl, .parquet or .arrow, or "
+            "give --output-format."
+        )
     job = FileJob(
         file=args.file,
         out=args.out,
@@ -254,6 +303,7 @@ def _run_file(args: argparse.Namespace, target: Target, options: dict[str, Any])
         expires_s=int(args.timeout_s or FILE_TIMEOUT_S) + EXPIRY_MARGIN_S,
         keep=args.keep,
     )
+    check_paths(job.file, job.out)  # before the store is asked, which may need credentials
     with _stopped_by_signals():
         store = Store.open(args.store, args.endpoint_url)
         answer = predict_file(

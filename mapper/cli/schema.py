@@ -8,7 +8,7 @@ from contextlib import closing
 
 from mapper.application.model import tabular_model
 from mapper.cli.predict import DEFAULT_URL, add_target_flags
-from mapper.cli.tables import print_json, schema_table
+from mapper.cli.tables import print_json, schema_table, terminal_width
 from mapper.client.target import ServiceTarget
 from mapper.model_server.login import Login
 from mapper.registry import find_model
@@ -44,5 +44,5 @@ def _print_schema(args: argparse.Namespace) -> int:
     if args.json:
         print_json(schema.content)
     else:
-        print(schema_table(schema))
+        print(schema_table(schema, terminal_width()))
     return 0

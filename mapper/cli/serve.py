@@ -5,9 +5,23 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-from collections.abc import Callable
+from typing import Any
 
 from mapper.http.settings import MapperSettings
+
+METAVARS: dict[type, str] = {int: "N", float: "SECONDS"}
+LIMITS = "limits"
+# Titles of `--help`, and the settings below them; all others are limits.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "model": (
+        *("model_server_url", "schema", "follow", "explainer_url", "registry_url", "signature", "mapping"),
+        *("model", "allow_code", "code_digest"),
+    ),
+    "address": ("host", "port", "health_port", "allowed_hosts", "workers", "log_level"),
+    "who may ask": ("token_file", "open", "tls_cert", "tls_key", "tls_client_ca"),
+    "login at the model server": ("model_token_file", "model_ca_file", "model_cert_file", "model_key_file"),
+    LIMITS: (),
+}
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -15,27 +29,38 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     serve = commands.add_parser(
         "serve",
         help="start the HTTP service",
+        usage="%(prog)s [options]",
         description="Start the HTTP service. Each flag has a variable, such as MAPPER_PORT; the flag wins.",
         epilog="Examples: python -m mapper serve --schema build/schema.json --port 8080 --workers 2; "
         "to follow promotions, python -m mapper serve --schema models:/proto_model@champion --follow 10; for "
         "several models, python -m mapper serve --schema a=models:/a@champion --schema b=models:/b@champion",
     )
+    groups = {title: serve.add_argument_group(title) for title in GROUPS}
     for setting in dataclasses.fields(MapperSettings):
-        default = "" if "default" in setting.metadata["help"] else f" (default: {setting.default})"
-        flags = [setting.metadata["flag"] or f"--{setting.name.replace('_', '-')}"]
-        flags += ["--model"] if setting.name == "schema" else []
-        kind: Callable[[str], object] = type(setting.default)
-        if kind is bool:
-            text = setting.metadata["help"]
-            serve.add_argument(*flags, dest=setting.name, action="store_true", default=None, help=text)
-            continue
-        if setting.name == "schema":
-            serve.add_argument(
-                *flags, dest="schema", action="append", help=setting.metadata["help"] + default
-            )
-            continue
-        serve.add_argument(*flags, dest=setting.name, type=kind, help=setting.metadata["help"] + default)
+        _add_flag(groups[group_of(setting.name)], setting)
     serve.set_defaults(run=_serve)
+
+
+def group_of(name: str) -> str:
+    """Title of the group of flags that a setting belongs to."""
+    return next((title for title, names in GROUPS.items() if name in names), LIMITS)
+
+
+def _add_flag(group: argparse._ArgumentGroup, setting: dataclasses.Field[Any]) -> None:
+    """Add the flag of a setting."""
+    text = setting.metadata["help"]
+    text += "" if "default" in text or setting.type == "bool" else f" (default: {setting.default})"
+    flags = [setting.metadata["flag"] or f"--{setting.name.replace('_', '-')}"]
+    flags += ["--model"] if setting.name == "schema" else []
+    kind: dict[str, Any] = {
+        "type": type(setting.default),
+        "metavar": METAVARS.get(type(setting.default), "TEXT"),
+    }
+    if setting.type == "bool":
+        kind = {"action": "store_true", "default": None}
+    elif setting.name == "schema":
+        kind = {"action": "append", "metavar": "MODEL"}
+    group.add_argument(*flags, dest=setting.name, help=text, **kind)
 
 
 def _serve(args: argparse.Namespace) -> int:

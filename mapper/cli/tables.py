@@ -2,22 +2,55 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
+from mapper.client.picture import explanation_in
 from mapper.mapping.answer import ROW_FIELDS
 from mapper.mapping.schema import ModelSchema
 
 MAX_CLASS_COLUMNS = 6
 BAR_CHARACTERS = 24
 MAX_MEANING_CHARACTERS = 100
+MIN_TEXT_CHARACTERS = 20
 
 
-def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:
+def terminal_width() -> int | None:
+    """Columns of the terminal that is printed to; None if it is a file or another program."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def fitted(text: str, width: int | None) -> str:
+    """Text in lines of a width, broken between words; a line that goes on is indented further."""
+    if width is None:
+        return text
+    lines = []
+    for line in text.splitlines():
+        indent = " " * (len(line) - len(line.lstrip()))
+        lines += _wrapped(line, width, indent + "    ") or [""]
+    return "\n".join(lines)
+
+
+def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    return textwrap.wrap(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def text_table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    numbers: Sequence[int] = (),
+    width: int | None = None,
+) -> str:
     """Table in aligned columns; those whose positions are in `numbers` are aligned to the right.
+
+    If it is wider than a width, the texts of its last column go on in further lines.
 
     Examples
     --------
@@ -28,6 +61,10 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequ
     fig    12
     """
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    before = sum(widths[:-1]) + 2 * (len(widths) - 1)
+    if width is not None and rows and before + widths[-1] > width:
+        rows = [part for row in rows for part in _folded(row, max(MIN_TEXT_CHARACTERS, width - before))]
+        widths[-1] = max(len(row[-1]) for row in [head, *rows])
     lines = [list(head), ["-" * width for width in widths], *map(list, rows)]
     return "\n".join(
         "  ".join(
@@ -36,6 +73,12 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequ
         ).rstrip()
         for line in lines
     )
+
+
+def _folded(row: Sequence[str], width: int) -> list[list[str]]:
+    """A row whose last text is as wide as that, and rows that hold the rest of the text."""
+    first, *rest = _wrapped(row[-1], width) or [""]
+    return [[*row[:-1], first], *([*[""] * (len(row) - 1), text] for text in rest)]
 
 
 def is_usual(predictions: Sequence[dict[str, Any]]) -> bool:
@@ -47,43 +90,54 @@ def is_usual(predictions: Sequence[dict[str, Any]]) -> bool:
     return all(least <= item.keys() <= most for item in predictions)
 
 
-def own_table(predictions: Sequence[dict[str, Any]], first_row: int) -> str:
+def own_table(predictions: Sequence[dict[str, Any]], first_row: int, width: int | None = None) -> str:
     """Predictions with fields of an application's own, one row each."""
     names = list(dict.fromkeys(name for item in predictions for name in item))
     rows = [
         [str(row), *(_cell(item.get(name)) for name in names)]
         for row, item in enumerate(predictions, first_row)
     ]
-    return text_table(["row", *names], rows, numbers=[0])
+    return text_table(["row", *names], rows, numbers=[0], width=width)
 
 
 def _cell(value: Any) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
-def prediction_table(predictions: Sequence[dict[str, Any]], first_row: int, schema: ModelSchema) -> str:
-    """Predictions, one row each; probabilities of all classes while they are few."""
+def prediction_table(
+    predictions: Sequence[dict[str, Any]], first_row: int, schema: ModelSchema, width: int | None = None
+) -> str:
+    """Predictions, one row each; probabilities of all classes while they are few.
+
+    Each class has a column where they fit into the width; else all share one.
+    """
     is_shown = len(schema.class_texts) <= MAX_CLASS_COLUMNS and all("probabilities" in p for p in predictions)
     classes = schema.class_texts if is_shown else ()
     has_sets = any("prediction_set" in item for item in predictions)
+    head = ["row", schema.target, "probability", *(["set"] if has_sets else [])]
     rows = [
         [
             str(row),
             str(item["prediction"]),
             f"{item['probability']:.3f}",
-            *(f"{item['probabilities'][text]:.3f}" for text in classes),
             *([", ".join(map(str, item["prediction_set"]))] if has_sets else []),
         ]
         for row, item in enumerate(predictions, first_row)
     ]
-    head = ["row", schema.target, "probability", *(f"p({text})" for text in classes)]
-    numbers = [0, *range(2, len(head))]
-    return text_table([*head, "set"] if has_sets else head, rows, numbers)
+    shares = [[f"{item['probabilities'][text]:.3f}" for text in classes] for item in predictions]
+    wide_head = [*head, *(f"p({text})" for text in classes)]
+    numbers = [0, 2, *range(len(head), len(wide_head))]
+    wide = text_table(wide_head, [[*row, *share] for row, share in zip(rows, shares, strict=True)], numbers)
+    if not classes or width is None or max(map(len, wide.splitlines())) <= width:
+        return wide
+    told = [", ".join(map("=".join, zip(classes, share, strict=True))) for share in shares]
+    narrow = [[*row, text] for row, text in zip(rows, told, strict=True)]
+    return text_table([*head, "probabilities"], narrow, [0, 2], width)
 
 
 def explanation_text(row: int, item: dict[str, Any]) -> str:
     """One prediction, why, and what would change it."""
-    explanation = next(part for part in item.values() if isinstance(part, dict) and "rule" in part)
+    explanation = explanation_in(item)
     rule = explanation["rule"]
     label, probability = explanation["prediction"], explanation["probability"]
     own = "" if "prediction" in item else _own_fields(item)
@@ -134,7 +188,7 @@ def _own_fields(item: dict[str, Any]) -> str:
     return ", ".join(f"{name} {_cell(value)}" for name, value in item.items() if not isinstance(value, dict))
 
 
-def schema_table(schema: ModelSchema) -> str:
+def schema_table(schema: ModelSchema, width: int | None = None) -> str:
     """What the model takes, feature by feature."""
     rows = [
         [f.name, f.type, "may be missing" if f.nullable else "required", f.seen, str(f.typical)]
@@ -145,7 +199,8 @@ def schema_table(schema: ModelSchema) -> str:
     if any(told):
         head, rows = [*head, "meaning"], [[*row, text] for row, text in zip(rows, told, strict=True)]
     target = " ".join([f"{schema.target}: {', '.join(schema.class_texts)}", *_of_target(schema)])
-    return f"{schema.model_name} predicts {target}\n\n{text_table(head, rows)}"
+    first = fitted(f"{schema.model_name} predicts {target}", width)
+    return f"{first}\n\n{text_table(head, rows, width=width)}"
 
 
 def _of_target(schema: ModelSchema) -> list[str]:

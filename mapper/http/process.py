@@ -69,7 +69,11 @@ def run_service(settings: MapperSettings, environ: Mapping[str, str]) -> int:
     served = Served(settings, opened, finders)
     _protection_of(settings)
     listener = _listen(settings, settings.port)
-    health = _listen(settings, settings.health_port) if settings.health_port else None
+    try:
+        health = _listen(settings, settings.health_port) if settings.health_port else None
+    except SettingsError:
+        listener.close()
+        raise
     pulse = Pulse(settings.workers)
     if settings.workers == 1:
         _serve(served, (listener, health), pulse)
@@ -101,11 +105,25 @@ def _listen(settings: MapperSettings, port: int) -> socket.socket:
     try:
         return bind(settings.host, port, shared=settings.workers > 1)
     except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
-        reason = "the address is in use" if taken else error.strerror or str(error)
-        raise SettingsError(
-            f"Cannot listen on {settings.host}:{port}: {reason}. Choose another --port."
-        ) from error
+        option = "--port" if port == settings.port else "--health-port"
+        raise refused_address(settings.host, port, error, option) from error
+
+
+def refused_address(host: str, port: int, error: OSError, option: str) -> SettingsError:
+    """The error where the system refuses an address: what is wrong with it, and which option to change."""
+    of_host = "Check --host: 127.0.0.1, or 0.0.0.0 for all."
+    if error.errno == errno.EADDRINUSE:
+        reason = f"the address is in use. Choose another port with {option}, or 0 for a free one."
+    elif error.errno == errno.EACCES:
+        reason = f"this user may not use the port. Choose one from 1024 with {option}."
+    elif isinstance(error, socket.gaierror):
+        reason = f"{host!r} is no address of this machine. {of_host}"
+    elif error.errno == errno.EADDRNOTAVAIL:
+        reason = f"this machine has no such address. {of_host}"
+    else:
+        reason = f"{error.strerror or error}. Choose another port with {option}."
+    shown = f"[{host}]" if ":" in host else host
+    return SettingsError(f"Cannot listen on {shown}:{port}: {reason}")
 
 
 def open_application(settings: MapperSettings, published: PublishedModel) -> Application:

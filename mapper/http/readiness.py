@@ -10,7 +10,7 @@ from mapper.mapping.model import TabularModel
 from mapper.model_server.client import ModelServer
 
 KEPT_S = 2.0
-EXPLAINER_WAIT_S = 0.5  # a probe must not fail because a server of explanations is away
+EXPLAINER_WAIT_S = 0.5  # a probe must not fail because a server of explanations is unreachable
 
 
 class Readiness:

@@ -11,6 +11,7 @@ from typing import Any
 
 from mapper.errors import SettingsError
 from mapper.http.certificates import Protection
+from mapper.http.renderer import RENDERER_PARTS
 from mapper.model_server.client import Limits
 from mapper.model_server.proxy import shown_url
 from mapper.registry import check_registry_url, shown_registry
@@ -18,6 +19,10 @@ from mapper.registry import check_registry_url, shown_registry
 PREFIX = "MAPPER_"
 SOURCE = re.compile(r"(?:^|(?<=,))([A-Za-z0-9][A-Za-z0-9._-]*)=")
 # What can be left open where tokens are needed.
+PAGE_PARTS = (
+    *("app.js", "access.js", "answer.js", "bands.js", "batch.js", "docs.js", "dom.js"),
+    *("fields.js", "options.js", "share.js", "texts.js", "words.js", "style.css"),
+)
 OPEN = {
     "health": ("/healthz", "/readyz"),
     "metrics": ("/metrics",),
@@ -26,10 +31,7 @@ OPEN = {
         "/docs",
         "/openapi.json",
         "/v1/schema",
-        "/page/app.js",
-        "/page/answer.js",
-        "/page/words.js",
-        "/page/style.css",
+        *(f"/page/{name}" for name in (*PAGE_PARTS, *RENDERER_PARTS)),
     ),
 }
 URLS: dict[str, Callable[[str], object]] = {
@@ -190,7 +192,7 @@ class MapperSettings:
                 faults.append(f"{setting.name} is {value!r}; it must be one of {listed}.")
         for name in ("port", "health_port"):
             if getattr(self, name) > 65535:
-                faults.append(f"{name} is {getattr(self, name)}; it must be at most 65535.")
+                faults.append(f"{name} is {getattr(self, name)}; a port is at most 65535.")
         for name, check in URLS.items():
             try:
                 if getattr(self, name):

@@ -12,6 +12,7 @@ from typing import Any, TypedDict
 
 from mapper import errors
 from mapper.errors import shown
+from mapper.mapping.explanation import EXPLANATION
 from mapper.mapping.request import ModelRequest
 from mapper.mapping.schema import ModelSchema
 
@@ -212,7 +213,7 @@ ROW_FIELDS: dict[str, tuple[AnswerField, ...]] = {
             by_explainer=False,
         ),
         F("prediction_set", SET, _set_document, _read_set, OPTIONAL),
-        F("explanation", WHY, lambda _: {"type": "object"}, lambda _: _read_explanation, OPTIONAL),
+        F("explanation", WHY, lambda _: EXPLANATION, lambda _: _read_explanation, OPTIONAL),
     ),
 }
 #: What must hold among the fields of a row, by the task of the model.

@@ -90,7 +90,7 @@ def _row_count(request: Mapping[str, Any]) -> int:
 class RequestMapper:
     """Checks and translates requests of at most `max_rows` rows for one model version."""
 
-    unknown = "the model has no such feature"
+    unknown = "no feature of the model; left out"
 
     def __init__(self, schema: ModelSchema, max_rows: int = MAX_ROWS) -> None:
         self._fields = compile_fields(schema)
@@ -162,7 +162,7 @@ class RequestMapper:
         if isinstance(data, dict):
             if data.keys() == {"columns", "rows"} and isinstance(data["rows"], list):
                 names, rows = data["columns"], data["rows"]
-                if not self._right_names(names, faults):
+                if not self._right_names(names, faults, warnings):
                     return 0
             else:
                 rows = [data]
@@ -180,6 +180,8 @@ class RequestMapper:
                 f"Too many rows: {len(rows)}, and the limit is {self._max_rows}. "
                 "Send several requests, or a file."
             )
+        if names is None:
+            self._leave_out(rows, warnings)
         is_one = names is None and len(rows) == 1
         columns = self._plain_record(rows[0]) if is_one else self._plain_columns(names, rows)
         if len(columns) < len(self._fields):
@@ -192,8 +194,8 @@ class RequestMapper:
         """Put the checked columns into the result."""
         fill(result, columns, self._nullable)
 
-    def _right_names(self, names: object, faults: Findings) -> bool:
-        """Whether `columns` names every required feature once and nothing else."""
+    def _right_names(self, names: object, faults: Findings, warnings: Findings) -> bool:
+        """Whether `columns` names every required feature once; others are left out."""
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             faults.add("bad_request", "a list of column names expected", field="data.columns")
             return False
@@ -203,16 +205,17 @@ class RequestMapper:
                 faults.add("duplicate_column", f"given {times} times", field=name)
         for name in names:
             if name not in self._known:
-                self._add_unknown(name, None, faults)
+                self._add_unknown(name, 0, warnings)
         given = frozenset(names)
         for field in self._fields:
             if field.name not in given and not field.nullable:
-                faults.add("missing_field", "a required column is missing", field=field.name)
+                hint = self._misspelt(field.name, names)
+                faults.add("missing_field", f"a required column is missing{hint}", field=field.name)
         return faults.count == before
 
     def _plain_record(self, record: Any) -> Columns:
         """Columns of one record whose values are all plain, which most requests are; else none."""
-        if type(record) is not dict or not self._known.issuperset(record):
+        if type(record) is not dict:
             return {}
         get, columns = record.get, {}
         for name, nullable, accepts in self._quick:
@@ -225,7 +228,7 @@ class RequestMapper:
     def _plain_columns(self, names: Any, rows: list[Any]) -> Columns:
         """Those columns of many rows whose values are all plain; none when a row has another form."""
         if names is None:
-            if not all(type(row) is dict and self._known.issuperset(row) for row in rows):
+            if not all(type(row) is dict for row in rows):
                 return {}
             columns = {name: [row.get(name) for row in rows] for name, _, _ in self._quick}
         else:
@@ -242,19 +245,17 @@ class RequestMapper:
         """All columns; those that are not plain are read row by row, and every fault is found."""
         columns = {field.name: plain.get(field.name, []) for field in self._fields}
         odd = [field for field in self._fields if field.name not in plain]
-        known = self._known
         for row, record in records:
             if not isinstance(record, dict):
                 faults.add("bad_request", f"{shown(record)} given, a record expected", row)
                 continue
-            for name in record:
-                if name not in known:
-                    self._add_unknown(name, row, faults)
             for name, nullable, _, accepts, read in odd:
                 value = record.get(name)
                 if not accepts(value):
                     if value is None and not nullable and name not in record:
-                        faults.add("missing_field", "a required field is missing", row, name)
+                        told = faults.is_told("missing_field", name)
+                        hint = "" if told else self._misspelt(name, record)
+                        faults.add("missing_field", f"a required field is missing{hint}", row, name)
                         continue
                     value, kind, message, is_fault = read(value)
                     if kind:
@@ -262,10 +263,27 @@ class RequestMapper:
                 columns[name].append(value)
         return columns
 
-    def _add_unknown(self, name: str, row: int | None, faults: Findings) -> None:
-        near = [] if faults.full else get_close_matches(str(name)[:200], self._known, 1)
+    def _leave_out(self, rows: list[Any], warnings: Findings) -> None:
+        """Warn of what is no feature; only the features are read."""
+        known = self._known
+        for row, record in enumerate(rows):
+            if isinstance(record, dict) and not known.issuperset(record):
+                for name in record:
+                    if name not in known:
+                        self._add_unknown(name, row, warnings)
+
+    def _add_unknown(self, name: str, row: int, warnings: Findings) -> None:
+        field = short_name(name)
+        is_told = warnings.is_told("unknown_field", field)
+        near = [] if is_told else get_close_matches(str(name)[:200], self._known, 1)
         hint = f"; did you mean {shown(near[0])}?" if near else ""
-        faults.add("unknown_field", f"{self.unknown}{hint}", row, short_name(name))
+        warnings.add("unknown_field", f"{self.unknown}{hint}", row, field)
+
+    def _misspelt(self, name: str, given: Iterable[Any]) -> str:
+        """What was given instead of a required field, perhaps, for its message."""
+        others = [str(one)[:200] for one in given if one not in self._known]
+        near = get_close_matches(name, others, 1)
+        return f"; did you mean it by {shown(near[0])}?" if near else ""
 
 
 def refusal(faults: Findings) -> InvalidRequestError:

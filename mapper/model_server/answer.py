@@ -42,6 +42,11 @@ def read_answer(status: int, retry_after: str | None, body: bytes) -> dict[str, 
         seconds = int(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else 1
         text = f"The model server is unavailable ({status}){said}"
         raise errors.ModelServerDownError(text, min(max(seconds, 1), MAX_RETRY_AFTER_S)).logged_as(for_log)
+    if status == 404:
+        text = f"The model server answered with status 404{said}"
+        own = isinstance(content, dict) and "title" in content  # a problem, as mappers answer
+        hint = " This is a mapper service, not a model server." if own else " Is its URL right?"
+        raise errors.ModelServerAnswerError(text + hint).logged_as(for_log)
     if status == 504:
         raise errors.ModelServerTimeoutError(f"The model server timed out{said}").logged_as(for_log)
     raise errors.ModelServerAnswerError(f"The model server answered with status {status}{said}").logged_as(

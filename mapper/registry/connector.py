@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from mapper.application.files import application_files, read_file
 from mapper.application.model import tabular_model
-from mapper.errors import RegistryError
+from mapper.errors import UnknownModelError
 from mapper.mapping.interfaces import TangoModelRegistryConnector
 from mapper.mapping.model import TabularExplainer, TabularModel
 from mapper.mapping.schema import ModelSchema
@@ -25,6 +27,7 @@ from mapper.registry.sqlite_store import SqliteStore
 FOLDER = "mapper"  # of a version: all that a mapper needs
 SCHEMA_PATH = f"{FOLDER}/schema.json"
 ID = re.compile(r"[a-zA-Z0-9][\w-]{0,255}", re.ASCII)  # of a run or a model, as MLflow has it
+VERSION = re.compile(r"^model_version: *'?([0-9]{1,18})'?$", re.MULTILINE)
 EXPLAINED = "explained_model"  # tag of a version that explains another one
 FORMS = "models:/name@alias, models:/name/3, models:/m-<id> or runs:/<run id>/model"
 
@@ -107,7 +110,7 @@ class MlflowRegistryConnector(TangoModelRegistryConnector):
             is_name = "/" not in name and name not in ("", ".", "..")
             if is_name and (alias or version.isdecimal()):
                 return self._fetch_version(name, alias if at else None, version)
-        raise RegistryError(f"{model_uri!r} is not a model URI. Give {FORMS}.")
+        raise UnknownModelError(f"{model_uri!r} is not a model URI. Give {FORMS}.")
 
     def _fetch_version(self, name: str, alias: str | None, number: str) -> PublishedModel:
         version = self._store.version(name, alias, number)
@@ -183,6 +186,15 @@ def _tags(version: Mapping[str, Any]) -> dict[str, str]:
     return {tag.get("key"): tag.get("value") for tag in version.get("tags", ())}
 
 
+def version_of_folder(folder: Path) -> str | None:
+    """Version of a model that MLflow downloaded, by its folder or `mapper` in it; None if it does not say."""
+    for place in (folder, folder.parent):
+        with suppress(OSError, UnicodeDecodeError):
+            found = VERSION.search((place / "registered_model_meta").read_text(encoding="utf-8"))
+            return found[1] if found else None
+    return None
+
+
 def find_model(source: str, registry_url: str, environ: Mapping[str, str]) -> PublishedModel:
     """Schema and version of a model, named by a path, `models:/...`, `runs:/...` or `name@alias`.
 
@@ -194,6 +206,8 @@ def find_model(source: str, registry_url: str, environ: Mapping[str, str]) -> Pu
         folder = file.parent
         names = sorted(path.name for path in folder.iterdir()) if file.is_file() else []
         return PublishedModel(
-            ModelSchema.read(file), files=application_files(names, lambda name: read_file(folder / name))
+            ModelSchema.read(file),
+            version_of_folder(folder),
+            files=application_files(names, lambda name: read_file(folder / name)),
         )
     return MlflowRegistryConnector(find_registry(uri, registry_url, environ), environ).fetch(uri)

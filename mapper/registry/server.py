@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from mapper.errors import RegistryError
+from mapper.errors import RegistryError, UnknownModelError
 from mapper.model_server.answer import message_of
 from mapper.model_server.proxy import HttpClient, Reply
 
@@ -29,9 +29,30 @@ class RegistryServer:
 
     def version(self, name: str, alias: str | None, number: str) -> dict[str, Any]:
         """A version of a registered model, by its alias, or its number if the alias is None."""
-        if alias is not None:
-            return self._json("/registered-models/alias", "model_version", name=name, alias=alias)
-        return self._json("/model-versions/get", "model_version", name=name, version=number)
+        try:
+            if alias is not None:
+                return self._json("/registered-models/alias", "model_version", name=name, alias=alias)
+            return self._json("/model-versions/get", "model_version", name=name, version=number)
+        except UnknownModelError as error:
+            raise UnknownModelError(f"{error} {self._there(name)}") from error
+
+    def _there(self, name: str) -> str:
+        """What there is instead of a version that is not there, as far as the server tells."""
+        try:
+            model = self._json("/registered-models/get", "registered_model", name=name)
+            aliases = sorted(str(item["alias"]) for item in model.get("aliases", ()))
+            return (
+                f"Aliases of {name}: {', '.join(aliases) or 'none'}. Name one of its versions with --schema."
+            )
+        except (KeyError, TypeError, UnknownModelError):
+            pass
+        try:
+            models = orjson.loads(self._get(f"{API}/registered-models/search?max_results=100", "models").body)
+            names = sorted(str(item["name"]) for item in models.get("registered_models", ()))
+        except (AttributeError, KeyError, TypeError, ValueError, RegistryError):
+            return ""
+        advice = "Name one of these with --schema." if names else "Train one: python -m proto_model train"
+        return f"Registered models: {', '.join(names) or 'none'}. {advice}"
 
     def versions(self, name: str) -> list[dict[str, Any]]:
         """Versions of a registered model; none if it is not registered."""
@@ -100,7 +121,7 @@ class RegistryServer:
             reply = self._client.request("GET", path, may_repeat=True)
         except OSError as error:
             raise RegistryError(
-                f"The MLflow server at {url} does not answer: {error}. Is it running?"
+                f"The MLflow server at {url} does not answer: {error.strerror or error}. Is it running?"
             ) from error
         if reply.status in (401, 403):
             raise RegistryError(
@@ -108,13 +129,17 @@ class RegistryServer:
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
             )
         if reply.status != 200:
-            raise RegistryError(
-                f"{what}: the MLflow server at {url} answered {reply.status}{_reason(reply.body)}"
-            )
+            kind = UnknownModelError if _is_unknown(reply) else RegistryError
+            raise kind(f"{what}: the MLflow server at {url} answered {reply.status}{_reason(reply.body)}")
         return reply
 
     def _not_mlflow(self) -> RegistryError:
         return RegistryError(f"{self._client.url} is not an MLflow server: wrong answer.")
+
+
+def _is_unknown(reply: Reply) -> bool:
+    """Whether MLflow says that there is no such thing; its SQLite store says so of aliases in another way."""
+    return reply.status == 404 or (reply.status == 400 and b"not found" in reply.body)
 
 
 def _reason(body: bytes) -> str:

@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
-from mapper.errors import RegistryError, SettingsError, shown
+from mapper.errors import RegistryError, SettingsError, UnknownModelError, shown, suggestion
 
 WAIT_S = 5.0  # for a training run that is writing just now
 MAX_QUERY_S = 30.0  # a store can be made such that a query has no end
 MAX_FILE_BYTES = 64 * 1024 * 1024  # no file of a mapper comes near
+NO_MODEL = "Train one (python -m proto_model train), or name another store with --registry-url."
+OTHER_STORE = "Check the id, or name another store with --registry-url."
+OTHER_NAME = "Name one of these with --schema, or another store with --registry-url."
 COLUMNS = {
     "registered_models": {"name"},
     "registered_model_aliases": {"name", "alias", "version"},
@@ -67,18 +70,25 @@ class SqliteStore:
         """A version of a registered model, by its alias, or its number if the alias is None."""
         with self._opened() as rows:
             if not rows("registered_models", ["name"], name=name):
-                known = ", ".join(sorted(row[0] for row in rows("registered_models", ["name"])))
-                self._refuse(f"there is no registered model {name!r}; known: {known or 'none'}")
+                known = sorted(row[0] for row in rows("registered_models", ["name"]))
+                self._unknown(
+                    f"there is no registered model {name!r}; {suggestion(name, known)}. "
+                    + (NO_MODEL if not known else OTHER_NAME)
+                )
             if alias is not None:
                 aliases = dict(rows("registered_model_aliases", ["alias", "version"], name=name))
                 if alias not in aliases:
-                    known = ", ".join(sorted(aliases)) or "none"
-                    self._refuse(f"{name} has no version with the alias {alias!r}; its aliases: {known}")
+                    there = ", ".join(sorted(aliases)) or "none"
+                    self._unknown(
+                        f"{name} has no version with the alias {alias!r}; its aliases: {there}. {OTHER_NAME}"
+                    )
                 number = str(aliases[alias])
             is_number = re.fullmatch("[0-9]{1,18}", number)  # as many digits as SQLite's numbers have
             versions = self._versions(rows, name, version=int(number)) if is_number else []
+            every = [] if versions else self._versions(rows, name)
         if not versions:
-            self._refuse(f"{name} has no version {number}")
+            newest = max((int(version["version"]) for version in every), default="none")
+            self._unknown(f"{name} has no version {number}; the newest is {newest}. {OTHER_NAME}")
         return versions[0]
 
     def versions(self, name: str) -> list[dict[str, Any]]:
@@ -124,7 +134,7 @@ class SqliteStore:
         with self._opened() as rows:
             found = rows("logged_models", ["artifact_location"], model_id=model_id, lifecycle_stage="active")
         if not found:
-            self._refuse(f"there is no model {model_id}")
+            self._unknown(f"there is no model {model_id}. {OTHER_STORE}")
         return found[0][0]
 
     def model_of_run(self, run_id: str, name: str) -> str | None:
@@ -141,7 +151,7 @@ class SqliteStore:
             found = rows("logged_models", ["artifact_location"], **where)
             run = rows("runs", ["artifact_uri"], run_uuid=run_id, lifecycle_stage="active")
         if not found and not run:
-            self._refuse(f"there is no run {run_id}")
+            self._unknown(f"there is no run {run_id}. {OTHER_STORE}")
         location = found[-1][0] if found else f"{run[0][0]}/{name}"  # logged by MLflow 2
         return self._file(f"model {name} of run {run_id}", location, path)
 
@@ -149,8 +159,9 @@ class SqliteStore:
     def _opened(self) -> Iterator[Any]:
         """A function that reads columns of the rows of a table where its other arguments hold."""
         if not self.path.is_file():
-            raise RegistryError(
-                f"There is no MLflow store at {self.path}. Train a model there, or give --registry-url."
+            raise UnknownModelError(
+                f"There is no MLflow store at {self.path}. Train a model there "
+                "(python -m proto_model train), or give --registry-url."
             )
 
         def rows(table: str, columns: list[str], **where: object) -> list[tuple[Any, ...]]:
@@ -179,6 +190,9 @@ class SqliteStore:
                 f"(mlflow server --backend-store-uri sqlite:///{self.path}) and give its URL with "
                 "--registry-url."
             ) from error
+
+    def _unknown(self, reason: str) -> NoReturn:
+        raise UnknownModelError(f"In the MLflow store {self.path}, {reason}")
 
     def _refuse(self, reason: str) -> NoReturn:
         raise RegistryError(f"In the MLflow store {self.path}, {reason}.")

@@ -24,6 +24,35 @@ def test_an_explanation_is_printed_readably(service, model_server, capsys):
     assert model_server.requests[-1]["params"]["immutable_features"] == ["eggs", "ringed"]
 
 
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_explanations_are_drawn_one_file_for_each_row(service, tmp_path, capsys, more):
+    rows = tmp_path / "rows.csv"
+    rows.write_text("mass,ringed\n4.2,0\n5,1\n")
+    ask = ["explain", "--url", service.url, *more]
+
+    assert main([*ask, "mass=4.2", "ringed=0", "--picture", str(tmp_path / "one.svg")]) == 0
+    assert main([*ask, "--data", str(rows), "--picture", str(tmp_path / "row.svg")]) == 0
+
+    one, first, second = ((tmp_path / name).read_text() for name in ("one.svg", "row-0.svg", "row-1.svg"))
+    assert "mass &gt; 4.1" in one
+    assert "Row 0: Gentoo (75%)" in first
+    assert ("Row 1: ", ">5</text>") == tuple(part for part in ("Row 1: ", ">5</text>") if part in second)
+    assert f"wrote {tmp_path / 'row-1.svg'}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["predict", "mass=4", "--picture", "a.svg"], "give it with explain"),
+        (["explain", "--file", "a.csv", "--picture", "a.svg"], "without --file"),
+        (["explain", "mass=4", "--picture", "a.gif"], "End it in .svg or .png"),
+    ],
+)
+def test_a_picture_that_cannot_be_drawn_is_refused_before_anything_is_asked(given, said, capsys):
+    assert main(given) == 2
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("direct", [True, False])
 def test_a_large_csv_goes_in_chunks_and_comes_out_as_one(
     service, model_server, schema_path, tmp_path, capsysbinary, direct
@@ -57,7 +86,7 @@ def test_faults_are_counted_from_the_start_of_the_file(service, tmp_path, capsys
     path = tmp_path / "rows.csv"
     path.write_text("mass,ringed\n" + "4,true\n" * 1500 + "heavy,true\n")
 
-    assert main(["predict", "--url", service.url, "--data", str(path)]) == 1
+    assert main(["predict", "--url", service.url, "--data", str(path)]) == 2
     assert "row 1500, mass: 'heavy' given, a number expected" in capsys.readouterr().err
 
 
@@ -87,9 +116,9 @@ def test_json_is_taken_in_every_form(service, tmp_path, capsys, content):
         (["predict", "--url", "http://a..b:1", "a=1"], 2, "Invalid server URL"),
         (["predict", "--model-server-url", "http://127.0.0.1:9", "a=1"], 2, "--schema"),
         (["predict", "--schema", "x.json", "a=1"], 2, "--model-server-url"),
-        (["schema", "--schema", "nowhere.json"], 1, "Cannot read"),
+        (["schema", "--schema", "nowhere.json"], 2, "Cannot read"),
         (["schema", "--model", "m@champion"], 2, "registry"),
-        (["serve", "--schema", "nowhere.json"], 1, "Cannot read"),
+        (["serve", "--schema", "nowhere.json"], 2, "Cannot read"),
         (["serve", "--port", "99999999"], 2, "65535"),
     ],
 )
@@ -123,7 +152,7 @@ def test_data_that_cannot_be_read_is_said_in_a_sentence(service, tmp_path, capsy
     path = tmp_path / "rows"
     path.write_text(content)
 
-    assert main(["predict", "--url", service.url, "--data", str(path)]) == 1
+    assert main(["predict", "--url", service.url, "--data", str(path)]) == 2
     assert message in capsys.readouterr().err
 
 
@@ -142,3 +171,43 @@ def test_help_teaches_with_an_example(command, capsys):
 
     assert caught.value.code == 0
     assert "python -m mapper" in capsys.readouterr().out
+
+
+def test_wrong_values_are_told_first_missing_fields_in_one_line_and_equal_faults_once(
+    service, tmp_path, capsys
+):
+    path = tmp_path / "rows.csv"
+    path.write_text("id,island\n" + "1,Dream\n" * 30)
+    assert main(["predict", "--url", service.url, "--data", str(path)]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "error: The request has 2 faults; nothing was predicted.",
+        "  row 0: 2 required fields are missing: mass, ringed",
+    ]
+    path.write_text("id,mass,ringed\n" + "1,4,true\n" * 30)
+    assert main(["predict", "--url", service.url, "--data", str(path)]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "warning: row 0, id: no feature of the model; left out (30 rows)"
+
+    assert main(["predict", "--url", service.url, "id=1", "mass=heavy"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[1].startswith("  row 0, mass: 'heavy' given, a number expected")
+
+
+def test_the_url_of_a_model_server_is_told_from_that_of_a_mapper(service, model_server, schema_path, capsys):
+    model_server.answer, model_server.status = {"error_code": "NOT_FOUND", "message": "Nothing"}, 404
+    assert main(["predict", "--url", model_server.url, "mass=4"]) == 2
+    assert "so it is no mapper service. If it is a model server, give it with" in capsys.readouterr().err
+
+    schema = ["--schema", str(schema_path)]
+    assert main(["predict", "--model-server-url", service.url, *schema, "mass=4", "ringed=true"]) == 1
+    assert "This is a mapper service, not a model server." in capsys.readouterr().err
+
+
+def test_help_groups_the_flags_of_the_service(capsys):
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+
+    shown = capsys.readouterr().out
+    for title in ("model:", "address:", "who may ask:", "login at the model server:", "limits:"):
+        assert f"\n{title}\n" in shown

@@ -190,7 +190,7 @@ def test_an_installed_class_is_named_by_a_variable(start_service, model_server, 
         assert model_server.requests[-1] == {"inputs": {"mass": [4.2], "ringed": [True]}}
         assert "class own_desk:Penguins (installed here) sha256=" in service.log.read_text()
     done = serve("serve", "--schema", str(schema_path), MAPPER_MODEL="nosuch.module:Own")
-    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
     assert "Cannot load nosuch.module:Own: ModuleNotFoundError" in done.stderr
 
 

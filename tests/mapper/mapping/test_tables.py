@@ -1,6 +1,7 @@
 """Each line of the two tables, of request parameters and of answer fields, is found wherever it has to be."""
 
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -86,12 +87,15 @@ def test_the_published_schema_of_requests_has_the_same_parameters():
     assert parameters == {parameter.name: parameter.document() for parameter in PARAMETERS}
 
 
-def test_the_pages_form_names_no_parameter_of_its_own():
+def test_the_pages_form_names_only_the_parameters_that_it_draws_in_its_own_way():
     folder = files("mapper.http") / "page"
-    script = (folder / "app.js").read_text()
+    texts = [one.read_text() for one in folder.iterdir() if one.name.endswith((".js", ".html"))]
+    how_features_move = {"mutable_features", "immutable_features", "increase_only", "decrease_only"}
 
-    assert "explainRows.properties" in script
-    assert not [name for name in NAMES if name in script + (folder / "index.html").read_text()]
+    named = {name for name in NAMES if any(re.search(rf"\b{name}\b", text) for text in texts)}
+
+    assert any("explainRows.properties" in text for text in texts)
+    assert named - {"coverage"} == how_features_move  # "coverage" is also a number of every rule
 
 
 def test_the_fields_of_an_answer_are_those_of_the_table(model, record, page):

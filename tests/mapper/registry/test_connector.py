@@ -7,6 +7,7 @@ import pytest
 
 from mapper import MlflowRegistryConnector
 from mapper.errors import RegistryError
+from mapper.registry.connector import find_model
 
 
 @pytest.fixture
@@ -86,3 +87,14 @@ def test_a_uri_of_the_right_form_is_asked_for(guarded, uri):
         MlflowRegistryConnector(url, {}).fetch(uri)
 
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("below", ["", "mapper/", "mapper/schema.json"])
+def test_a_model_that_mlflow_downloaded_says_its_version(schema_path, tmp_path, below):
+    (tmp_path / "mapper").mkdir()
+    (tmp_path / "mapper" / "schema.json").write_bytes(schema_path.read_bytes())
+    assert find_model(str(tmp_path / below), "", {}).version is None
+
+    (tmp_path / "registered_model_meta").write_text("model_name: penguins\nmodel_version: '7'\n")
+
+    assert find_model(str(tmp_path / below), "", {}).version == "7"
