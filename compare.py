@@ -2,7 +2,12 @@
 
 import sys
 
-from proto_model.cli.compare import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from proto_model.cli.main import main
+    except ModuleNotFoundError as error:
+        sys.exit(
+            f"error: {sys.executable} has no {error.name}. Activate the environment first "
+            "(source .venv/bin/activate), or make one: make install"
+        )
+    sys.exit(main(["compare", *sys.argv[1:]]))

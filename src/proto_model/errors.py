@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 __all__ = [
-    *("ArtifactError", "DataError", "ExplanationError", "InputError", "ProtoModelError", "RegistryError"),
+    *("ArtifactError", "CallerError", "DataError", "ExplanationError", "InputError", "ProtoModelError"),
+    *("RegistryError", "UnknownNameError"),
     "listed",
 ]
 
@@ -31,11 +32,15 @@ class ProtoModelError(Exception):
     """Base of every error that this package raises on purpose."""
 
 
-class DataError(ProtoModelError):
+class CallerError(ProtoModelError):
+    """What was given is wrong: an option, a name, a file, a setting. The same once more fails again."""
+
+
+class DataError(CallerError):
     """A training table cannot be read, or nothing can be learned from it."""
 
 
-class InputError(ProtoModelError):
+class InputError(CallerError):
     """Rows sent for prediction or explanation do not fit the model's schema, or a parameter is wrong."""
 
 
@@ -49,3 +54,7 @@ class ExplanationError(ProtoModelError):
 
 class RegistryError(ProtoModelError):
     """The model registry does not hold what was asked for, or it changed in the meantime."""
+
+
+class UnknownNameError(RegistryError, CallerError):
+    """The registry has no model, version, alias or format of a name; the message says what there is."""

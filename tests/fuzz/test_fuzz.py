@@ -15,7 +15,7 @@ import pytest
 from tests.fuzz import engines, files
 from tests.fuzz.targets import TARGETS, corpus_of, dump, load
 
-SECONDS = 2.0
+SECONDS = 1.0
 # pyarrow, of a CSV row that has neither the right width nor valid UTF-8: see the last test.
 IGNORED = "ignore:Exception ignored in.*CsvReader:pytest.PytestUnraisableExceptionWarning"
 ROOT = Path(__file__).parents[2]

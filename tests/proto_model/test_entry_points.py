@@ -298,3 +298,12 @@ def test_a_moment_that_python_does_not_have_is_refused(cell, name, read):
 
     with pytest.raises(InputError, match=rf"'{name}'.* expected"):
         read(table)
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_a_column_that_is_no_feature_is_left_out(carrier, monkeypatch):
+    """Tables have identifiers and labels; one policy for all entry points."""
+    without = CARRIERS[carrier]("job", "nurse")
+    monkeypatch.setitem(GOOD, "ident", "A-17")
+
+    assert CARRIERS[carrier]("job", "nurse") == without == code_of(FEATURES["job"], "nurse")

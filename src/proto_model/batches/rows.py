@@ -32,6 +32,9 @@ class ColumnPlan:
     features: dict[str, str]  # feature to name in the file, for each that the file has
     passthrough: dict[str, str]  # the same for columns that are copied to the output
     absent: tuple[str, ...]  # nullable features that the file does not have; missing in every row
+    extra: tuple[
+        str, ...
+    ] = ()  # columns that are left out; of JSON Lines, which have no header, nobody knows
 
     @property
     def needed(self) -> list[str]:
@@ -53,9 +56,9 @@ def plan_columns(
     if len(names) > max_columns:
         raise InputError(f"The {carrier} has {len(names)} columns. The limit is {max_columns}.")
     present = {name.strip(): name for name in names}
-    wanted = [*schema.feature_names, *passthrough]
+    wanted = dict.fromkeys([*schema.feature_names, *passthrough])
     counts = Counter(name.strip() for name in names)
-    twice = [name for name in dict.fromkeys(wanted) if counts[name] > 1]
+    twice = [name for name in wanted if counts[name] > 1]
     if twice:
         raise InputError(f"Columns that appear more than once in the {carrier}: {_list(twice)}.")
     missing = [f.name for f in schema.features if f.name not in present and not f.nullable]
@@ -69,6 +72,7 @@ def plan_columns(
         features={name: present[name] for name in schema.feature_names if name in present},
         passthrough={name: present[name] for name in passthrough},
         absent=tuple(name for name in schema.feature_names if name not in present),
+        extra=tuple(name for name in present if name not in wanted),
     )
 
 

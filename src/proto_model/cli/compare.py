@@ -24,6 +24,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from proto_model.cli.exit_code import failures, interrupted, reason, told
+from proto_model.cli.parser import CommandParser
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -39,11 +42,7 @@ _ONLY_FOR_COMPARING = (
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m proto_model compare",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = CommandParser("compare", __doc__)
     parser.add_argument("--model", default="proto_model", help="registered model name (default: %(default)s)")
     parser.add_argument("--tracking-uri", help="MLflow server or store (default: MLFLOW_TRACKING_URI)")
     _add_criteria(parser)
@@ -132,12 +131,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
     import mlflow
-    from mlflow.exceptions import MlflowException
     from rich.console import Console
 
-    from proto_model.errors import ProtoModelError
-    from proto_model.registry.refusals import in_words
-    from proto_model.registry.tracking import check_store, warnings_shown_once, without_credentials
+    from proto_model.registry.tracking import check_store, warnings_shown_once
 
     console = Console(stderr=True, emoji=False)
     if arguments.tracking_uri:
@@ -148,12 +144,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         with contextlib.redirect_stdout(sys.stderr), warnings_shown_once(console):
             check_store(mlflow.get_tracking_uri())
             status, verdict = _run(arguments, console, found)
-    except (ProtoModelError, MlflowException, OSError) as error:
-        action = "roll back" if arguments.rollback else "compare"
-        reason = without_credentials(in_words(error))
-        console.print(f"Could not {action}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    except KeyboardInterrupt:
+        return interrupted()
+    except Exception as error:
+        if not isinstance(error, failures()):
+            raise
+        told(error)
         status = NOT_COMPARED
-        verdict = {"verdict": "failed", "model": arguments.model, "error": reason}
+        verdict = {"verdict": "failed", "model": arguments.model, "error": reason(error)}
     print(json.dumps(verdict | found, ensure_ascii=False))
     return status
 

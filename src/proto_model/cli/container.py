@@ -16,7 +16,9 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from proto_model.cli.exit_code import exit_code
+from proto_model.addresses import MAX_PORT, port_number
+from proto_model.cli.exit_code import WRONG, exit_code, tell
+from proto_model.cli.parser import CommandParser
 from proto_model.registry.publishing.trust import Trust
 
 BUILT_IN = Path("/opt/model")
@@ -30,12 +32,7 @@ _MLSERVER = Path("/tmp/mlserver")  # what the image holds cannot be written to
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m proto_model container",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser("container", __doc__)
     parser.add_argument("action", nargs="?", choices=("serve",), default="serve", help="default: %(default)s")
     parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help="options of `serve`")
     return parser
@@ -48,8 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = model_folder(os.environ)
     if folder is None:
         places = ", ".join(map(str, places_of(os.environ)))
-        print(f"error: there is no model to serve in any of {places}. Mount one there.", file=sys.stderr)
-        return 1
+        tell(f"There is no model to serve in any of {places}. Mount one there.")
+        return WRONG
+    if port_number(port) is None:
+        tell(f"PORT is {port!r}, a port from 0 to {MAX_PORT} expected.")
+        return WRONG
     server = os.environ.get("PROTO_MODEL_CONTAINER_SERVER", "lean")
     if server != "lean":
         return exit_code(lambda: _become(server, folder, port))

@@ -1,47 +1,84 @@
-"""How a command ends: with its own exit code, or with a sentence on stderr about what went wrong."""
+"""How a command ends: with its own exit code, or with a sentence on stderr about what went wrong.
+
+0: done. 1: it failed, or the answer is no. 2: what was given is wrong (an option, a name, a file, a setting);
+to type the same again does not help. 130: interrupted. docs/commands.md says which commands have others.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 
-from proto_model.errors import ProtoModelError
+from proto_model.errors import CallerError, ProtoModelError
 
-__all__ = ["FAILED", "INTERRUPTED", "exit_code"]
+__all__ = [
+    *("DONE", "FAILED", "INTERRUPTED", "WRONG"),
+    *("exit_code", "failures", "interrupted", "reason", "tell", "told"),
+]
 
-FAILED = 1
-INTERRUPTED = 130
+DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+
+PREFIX = "error: "
+"""Of every sentence that says why a command did not do what it was asked to."""
 
 
 def exit_code(command: Callable[[], int]) -> int:
-    """What a command returns, or 1 if it failed and 130 if it was interrupted."""
+    """What a command returns, or the code of its failure, which is told."""
     try:
         return command()
-    except ProtoModelError as error:
-        said = f"error: {error}"
-    except _mlflow_errors() as error:
-        said = f"error: {_of_mlflow(error)}"
-    except OSError as error:
-        said = f"error: cannot read or write a file: {error}"
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    print(said, file=sys.stderr)
-    return FAILED
+        return interrupted()
+    except Exception as error:
+        if not isinstance(error, failures()):
+            raise
+        return told(error)
 
 
-def _mlflow_errors() -> tuple[type[Exception], ...]:
-    """MLflow's exception, if the command has imported MLflow; to import it here would take two seconds."""
+def failures() -> tuple[type[Exception], ...]:
+    """What may go wrong without a mistake of this program; MLflow's are among them once it is loaded."""
+    # To import it here would take two seconds.
     module = sys.modules.get("mlflow.exceptions")
-    return () if module is None else (module.MlflowException,)
+    return (ProtoModelError, OSError, *(() if module is None else (module.MlflowException,)))
+
+
+def told(error: Exception) -> int:
+    """Tell why a command failed; its exit code."""
+    tell(reason(error))
+    return WRONG if isinstance(error, CallerError) else FAILED
+
+
+def tell(text: str) -> None:
+    """Write why a command ends to stderr."""
+    print(f"{PREFIX}{text}", file=sys.stderr, flush=True)
+
+
+def interrupted() -> int:
+    """Say that the user ended the command; its exit code."""
+    with contextlib.suppress(OSError):  # of a terminal that is gone
+        print("interrupted", file=sys.stderr, flush=True)
+    return INTERRUPTED
+
+
+def reason(error: Exception) -> str:
+    """What an error says, without passwords, and without characters that a terminal obeys."""
+    if isinstance(error, ProtoModelError):
+        return _printable(str(error))
+    if isinstance(error, OSError):
+        where = f" {error.filename}" if error.filename is not None else ""
+        return _printable(f"Cannot read or write{where or ' a file'}: {error.strerror or error}.")
+    return _printable(_of_mlflow(error))
+
+
+def _printable(text: str) -> str:
+    from proto_model.registry.tracking import printable, without_credentials
+
+    return printable(without_credentials(text))
 
 
 def _of_mlflow(error: Exception) -> str:
     import mlflow
 
-    from proto_model.registry.refusals import refusal
-    from proto_model.registry.tracking import without_credentials
+    from proto_model.registry.refusals import in_words
 
-    reason = refusal(error)
-    said = str(reason) if reason is not None else getattr(error, "message", error)
-    return without_credentials(f"MLflow at {mlflow.get_tracking_uri()}: {said}")
+    return f"MLflow at {mlflow.get_tracking_uri()}: {in_words(error)}"

@@ -19,6 +19,7 @@ import importlib
 from collections.abc import Sequence
 
 from proto_model.cli.exit_code import exit_code
+from proto_model.cli.parser import CommandParser
 
 TARGETS = {
     "browser": "proto_model.cli.export_browser",
@@ -29,12 +30,7 @@ TARGETS = {
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m proto_model export",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser("export", __doc__)
     forms = parser.add_subparsers(dest="target", metavar="form", required=True)
     for name, place in TARGETS.items():
         module = importlib.import_module(place)

@@ -71,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the result is the exit status."""
     arguments = build_parser().parse_args(argv)
-    return run_action("formats", _ACTIONS[arguments.action], arguments)
+    return run_action(_ACTIONS[arguments.action], arguments)
 
 
 def _list(arguments: argparse.Namespace, client: MlflowClient, shown: list[Any], console: Console) -> int:

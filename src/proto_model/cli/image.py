@@ -19,6 +19,7 @@ from pathlib import Path
 
 from proto_model.cli.exit_code import exit_code
 from proto_model.cli.model_uri import add_model_uri
+from proto_model.cli.parser import CommandParser
 from proto_model.cli.trust import add_trust, given_trust
 
 _SERVERS = ("lean", "mlserver", "mlflow", "mapper")
@@ -27,12 +28,7 @@ _ARCHITECTURES = ("amd64", "arm64")
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m proto_model image",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser("image", __doc__)
     add_model_uri(parser)
     parser.add_argument("--out", type=Path, help="file to write: an OCI image layout as a tar")
     parser.add_argument("--context", type=Path, metavar="DIR", help="write a folder for docker build instead")

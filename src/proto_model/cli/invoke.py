@@ -18,7 +18,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from proto_model.errors import InputError, ProtoModelError
+from proto_model.cli.exit_code import exit_code
+from proto_model.cli.parser import CommandParser
+from proto_model.errors import ProtoModelError
 from proto_model.invocation.answer import answer_table, answered_rows, explanation_text, parsed_rows
 from proto_model.invocation.file_trip import round_trip
 from proto_model.invocation.http import InvocationError, endpoint, invoke, wait_until_up
@@ -39,11 +41,7 @@ Say = Callable[[str], None]
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m proto_model invoke",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = CommandParser("invoke", __doc__)
     parser.add_argument("--url", help=f"server (default: {MODEL_SERVER_URL}, or {MAPPER_URL} with --mapper)")
     parser.add_argument("--mapper", action="store_true", help="the server is the mapper")
     access = parser.add_argument_group("access to the server")
@@ -103,16 +101,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     def say(text: str) -> None:
         talk.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    try:
+    def run() -> int:
         rows = _answered(arguments, say)
-    except ProtoModelError as error:
-        talk.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
-        return 2 if isinstance(error, InputError) else 1
-    console.print(answer_table(rows))
-    for number, row in enumerate(rows):
-        if "explanation" in row:
-            console.print(explanation_text(number, row["explanation"]), markup=False, soft_wrap=True)
-    return 0
+        console.print(answer_table(rows, console.width))
+        for number, row in enumerate(rows):
+            if "explanation" in row:
+                text = explanation_text(number, row["explanation"])
+                console.print(text, markup=False, soft_wrap=not console.is_terminal)
+        return 0
+
+    return exit_code(run)
 
 
 def _answered(arguments: argparse.Namespace, say: Say) -> list[dict[str, Any]]:

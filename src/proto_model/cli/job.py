@@ -22,9 +22,10 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from proto_model.cli.exit_code import exit_code
+from proto_model.cli.exit_code import exit_code, tell
+from proto_model.cli.parser import CommandParser
 from proto_model.cli.trust import add_trust, given_trust
-from proto_model.errors import InputError, counted
+from proto_model.errors import counted
 from proto_model.files.transfer import FileSettings
 from proto_model.registry.model_folder import downloaded, local_folder
 from proto_model.registry.publishing import trusted
@@ -44,12 +45,7 @@ class _TerminatedError(BaseException):
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m proto_model job",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser("job", __doc__)
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
     run = actions.add_parser(
         "run", help="run a job", description="Run a job, and write its result.", allow_abbrev=False
@@ -128,21 +124,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from proto_model.jobs import COMPLETE, Job, run_job
 
-    try:
-        job = Job.read(arguments.job)
-        trust = given_trust(arguments)
+    job = Job.read(arguments.job)
+    trust = given_trust(arguments)
 
-        def folder_of(uri: str, folder: Path) -> Path:
-            if trust:
-                return trusted(uri, folder, trust)
-            return local_folder(uri) or downloaded(uri, folder)
+    def folder_of(uri: str, folder: Path) -> Path:
+        if trust:
+            return trusted(uri, folder, trust)
+        return local_folder(uri) or downloaded(uri, folder)
 
-        result = run_job(
-            job, arguments.output_dir or f"{arguments.job.stem}-output", _options(arguments), folder_of
-        )
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    output = arguments.output_dir or f"{arguments.job.stem}-output"
+    result = run_job(job, output, _options(arguments), folder_of)
     if arguments.json:
         print(json.dumps(result.to_dict(), indent=2))
     _tell(result, to_stdout=not arguments.json)
@@ -171,7 +162,7 @@ def _tell(result: Result, *, to_stdout: bool) -> None:
     failed = bool(result.ran.failure)
     first, *rest = result.messages if failed else ("", *result.messages)
     if first:
-        print(f"error: {first}", file=sys.stderr)
+        tell(first)
     for message in rest:
         print(f"note: {message}", file=sys.stderr)
     print(f"{result.status}: {result.folder}/job.json", file=sys.stderr)

@@ -10,19 +10,16 @@ leaves it as it is. `openssl ecparam -name prime256v1 -genkey` makes such a key,
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from proto_model.cli.exit_code import exit_code
+from proto_model.cli.parser import CommandParser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m proto_model keys",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser("keys", __doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for both files")
     return parser
 
@@ -30,14 +27,12 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 when both files are written."""
     arguments = build_parser().parse_args(argv)
-    from proto_model.errors import ProtoModelError
     from proto_model.registry.publishing import make_keys
     from proto_model.registry.publishing.publish import password
 
-    try:
+    def run() -> int:
         for path in make_keys(arguments.out, password("Password of the signing key (none: empty): ")):
             print(path)
-    except (ProtoModelError, OSError) as error:
-        print(f"keys: {error}", file=sys.stderr)
-        return 1
-    return 0
+        return 0
+
+    return exit_code(run)

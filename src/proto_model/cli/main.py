@@ -12,6 +12,9 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from proto_model.cli.exit_code import FAILED, WRONG, interrupted, tell
+from proto_model.cli.parser import CommandParser
+
 COMMANDS = {
     "train": ("train all variants on a table and register them", "train"),
     "compare": ("promote the challenger if it is better than the champion", "train"),
@@ -41,24 +44,30 @@ Its module is `proto_model.cli.<command>`, with `_` for `-`, imported when it is
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """Parser of the command's name; the command parses the rest."""
-    width = max(map(len, COMMANDS))
-    listed = "\n".join(f"  {name:<{width}}  {summary}" for name, (summary, _) in COMMANDS.items())
-    parser = argparse.ArgumentParser(
-        prog="python -m proto_model",
-        description=__doc__,
-        epilog=f"commands:\n{listed}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = CommandParser("", __doc__, epilog=f"commands:\n{listed_commands()}")
     parser.add_argument("command", choices=COMMANDS, metavar="command", help="one of the commands below")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="its options")
     return parser
 
 
+def listed_commands() -> str:
+    """A line for each command."""
+    width = max(map(len, COMMANDS))
+    return "\n".join(f"  {name:<{width}}  {summary}" for name, (summary, _) in COMMANDS.items())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code."""
-    arguments = build_parser().parse_args(argv)
+    """Run a command and return its exit code; without one, list them all."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = build_parser()
+    if not words:
+        tell(
+            f"Give a command:\n\n{listed_commands()}\n\nFor its options, type: {parser.prog} <command> --help"
+        )
+        return WRONG
+    arguments = parser.parse_args(words)
     command: str = arguments.command
     try:
         module = importlib.import_module(f"proto_model.cli.{command.replace('-', '_')}")
@@ -67,10 +76,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (error.name or "proto_model").partition(".")[0] == "proto_model":
             raise
         extra = COMMANDS[command][1]
-        print(
+        tell(
             f"{command} needs {error.name}, which is not installed. "
-            f'Install it with: pip install "proto-model-turbo[{extra}]"',
-            file=sys.stderr,
+            f'Install it with: pip install "proto-model-turbo[{extra}]"'
         )
-        return 1
+        return FAILED
+    except KeyboardInterrupt:  # also while libraries are loaded, which takes seconds
+        return interrupted()
     return result

@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from proto_model.cli.exit_code import exit_code
+from proto_model.cli.parser import CommandParser
 from proto_model.cli.paths import callers_folders
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m proto_model mapping",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = CommandParser("mapping", __doc__)
     parser.add_argument("action", choices=("attach",), help="attach: put it into a version")
     parser.add_argument("file", metavar="FILE", help="mapping.yaml, or path/to/module.py:Class, which is run")
     versions = "models:/name@alias or models:/name/3 (default: %(default)s)"
@@ -38,19 +35,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
     import mlflow
-    from mlflow.exceptions import MlflowException
 
-    from proto_model.errors import ProtoModelError
     from proto_model.registry.mapping import attach_to_version, located_mapping
-    from proto_model.registry.refusals import in_words
-    from proto_model.registry.tracking import check_store, without_credentials
+    from proto_model.registry.tracking import check_store
 
-    try:
-        check_store(mlflow.get_tracking_uri())
+    def run() -> int:
         source = located_mapping(arguments.file, callers_folders(os.environ, Path.cwd()))
+        check_store(mlflow.get_tracking_uri())
         attached = attach_to_version(source, arguments.model, replace=arguments.replace)
-    except (ProtoModelError, MlflowException, OSError) as error:
-        print(f"mapping: {without_credentials(in_words(error))}", file=sys.stderr)
-        return 1
-    print(f"{', '.join(attached.files)} attached to {arguments.model}. Start its mappers again.")
-    return 0
+        print(f"{', '.join(attached.files)} attached to {arguments.model}. Start its mappers again.")
+        return 0
+
+    return exit_code(run)

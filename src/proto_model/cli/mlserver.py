@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING
 
 from proto_model.cli.exit_code import exit_code
 from proto_model.cli.model_uri import CHAMPION, HELP
+from proto_model.cli.parser import CommandParser, port
 from proto_model.cli.trust import add_trust, given_trust
-from proto_model.errors import ArtifactError
+from proto_model.errors import ArtifactError, ProtoModelError
 
 if TYPE_CHECKING:
     from proto_model.registry.publishing import Trust
@@ -32,12 +33,7 @@ REQUIREMENTS = Path("artifact", "model", "requirements.txt")
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m proto_model mlserver",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser("mlserver", __doc__)
     parser.add_argument("model_uri", nargs="?", default=CHAMPION, help=HELP)
     parser.add_argument(
         "build",
@@ -47,7 +43,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="folder to write to; `mlserver start` is given the same (default: %(default)s)",
     )
     parser.add_argument("--serve", action="store_true", help="make the environment, and start MLServer in it")
-    parser.add_argument("-p", "--port", help="port for HTTP (default: MLSERVER_HTTP_PORT, or 5001)")
+    parser.add_argument(
+        "-p", "--port", type=port, help="port for HTTP (default: MLSERVER_HTTP_PORT, or 5001)"
+    )
     parser.add_argument("--host", help="address to listen on (default: MLSERVER_HOST, or 127.0.0.1)")
     add_trust(parser)
     return parser
@@ -60,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     quiet_mlflow()
     given = {"MLSERVER_HTTP_PORT": arguments.port, "MLSERVER_HOST": arguments.host}
-    environment = os.environ | {name: value for name, value in given.items() if value is not None}
+    environment = os.environ | {name: str(value) for name, value in given.items() if value is not None}
 
     def run() -> int:
         trust = given_trust(arguments)
@@ -80,6 +78,7 @@ def _configured(model_uri: str, build: Path, environment: dict[str, str], trust:
     from proto_model.serving.mlserver.configs import check_environment, write_mlserver_configs
 
     check_environment(environment)
+    is_new = not build.exists()
     try:
         build.mkdir(parents=True, exist_ok=True)
         # Beside its place, so that it need not be copied again.
@@ -91,6 +90,10 @@ def _configured(model_uri: str, build: Path, environment: dict[str, str], trust:
             f"Cannot write {model_uri} to {build}: {error.strerror or error}. Set BUILD_DIR to a folder that "
             "may be written to, with room for the model."
         ) from error
+    except ProtoModelError:
+        if is_new:
+            build.rmdir()
+        raise
 
 
 def _serve(folder: Path, build: Path, environment: dict[str, str]) -> None:

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from proto_model.cli.exit_code import exit_code
 from proto_model.cli.model_uri import add_model_uri
+from proto_model.cli.parser import CommandParser
 from proto_model.cli.trust import add_trust, given_trust
 
 _CHECK = """Check a package: its files, its publication, and that it predicts what it did when it was made.
@@ -89,12 +90,7 @@ def _import_parser() -> argparse.ArgumentParser:
 
 
 def _parser(name: str, text: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
-        prog=f"python -m proto_model {name}",
-        description=text,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    return CommandParser(name, text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,7 +11,9 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from proto_model.errors import InputError, ProtoModelError
+from proto_model.cli.exit_code import exit_code
+from proto_model.cli.parser import CommandParser
+from proto_model.errors import InputError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,18 +30,11 @@ def parser_with_actions(
     command: str, doc: str | None
 ) -> tuple[argparse.ArgumentParser, Callable[[str, str], argparse.ArgumentParser]]:
     """Parser of a command, and a function that adds the parser of an action: its name, and what it does."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m proto_model {command}",
-        description=doc,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser(command, doc)
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
 
     def action(name: str, summary: str) -> argparse.ArgumentParser:
-        added = actions.add_parser(
-            name, help=summary, description=f"{summary.capitalize()}.", allow_abbrev=False
-        )
+        added = actions.add_parser(name, help=summary, description=f"{summary.capitalize()}.")
         add_common(added)
         return added
 
@@ -52,20 +47,13 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="JSON instead of tables")
 
 
-def run_action(command: str, action: Action, arguments: argparse.Namespace) -> int:
+def run_action(action: Action, arguments: argparse.Namespace) -> int:
     """Run an action of a command; the result is the exit status: 1 for what is refused, 2 for wrong input."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    from proto_model.registry.refusals import in_words
-    from proto_model.registry.tracking import (
-        check_store,
-        quiet_mlflow,
-        warnings_shown_once,
-        without_credentials,
-    )
+    from proto_model.registry.tracking import check_store, quiet_mlflow, warnings_shown_once
 
     quiet_mlflow()
     import mlflow
-    from mlflow.exceptions import MlflowException
     from rich.console import Console
 
     from proto_model.registry.patience import patient
@@ -73,17 +61,17 @@ def run_action(command: str, action: Action, arguments: argparse.Namespace) -> i
     console = Console(stderr=True, emoji=False)
     if arguments.tracking_uri:
         mlflow.set_tracking_uri(arguments.tracking_uri)
-    try:
+
+    def run() -> int:
+        shown: list[Any] = []
         with contextlib.redirect_stdout(sys.stderr), warnings_shown_once(console):
             check_store(mlflow.get_tracking_uri())
-            shown: list[Any] = []
             status = action(arguments, patient(mlflow.MlflowClient()), shown, console)
-    except (ProtoModelError, MlflowException, OSError) as error:
-        say(f"{command}: {without_credentials(in_words(error))}")
-        return 2 if isinstance(error, InputError) else 1
-    for item in shown:
-        _print(item, as_json=arguments.json)
-    return status
+        for item in shown:
+            _print(item, as_json=arguments.json)
+        return status
+
+    return exit_code(run)
 
 
 def _print(item: Any, *, as_json: bool) -> None:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from proto_model.cli.exit_code import exit_code
 from proto_model.cli.model_uri import add_model_uri
+from proto_model.cli.parser import CommandParser
 from proto_model.cli.trust import add_trust, given_trust
 
 if TYPE_CHECKING:
@@ -36,12 +37,7 @@ IMAGES: dict[str, Server] = {"model-server": "lean", "mapper": "mapper"}
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m proto_model release",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser("release", __doc__)
     add_model_uri(parser)
     parser.add_argument(
         "-e",

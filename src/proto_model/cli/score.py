@@ -15,7 +15,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -24,12 +23,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from proto_model.cli.exit_code import exit_code
 from proto_model.cli.parameters import add_parameters, given_parameters
+from proto_model.cli.parser import CommandParser
 from proto_model.cli.paths import callers_folders, located
 from proto_model.cli.spark_options import add_session, session_flags, spark_exit_code
 from proto_model.cli.trust import add_trust, given_trust
-from proto_model.errors import InputError, ProtoModelError
-from proto_model.files import FORMAT_NAMES, score_file
+from proto_model.errors import InputError
+from proto_model.files import FORMAT_NAMES, named_format, score_file
 from proto_model.files.transfer import FileSettings
 from proto_model.model import Bundle, Predictor
 from proto_model.parameters import FILE, parameters_of
@@ -44,13 +45,7 @@ _BUNDLE = Path("artifacts") / "bundle"
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m proto_model score",
-        description=__doc__,
-        epilog=f"Formats: {', '.join(FORMAT_NAMES)}.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser("score", __doc__, epilog=f"Formats: {', '.join(FORMAT_NAMES)}.")
     parser.add_argument("--input", type=Path, required=True, help="file of rows")
     parser.add_argument("--output", type=Path, required=True, help="file of predictions")
     parser.add_argument(
@@ -78,17 +73,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Score the file; 0 when the output is complete, 2 when there is none."""
+    """Score the file; 0 when the output is complete, else there is none."""
     arguments = build_parser().parse_args(argv)
-    try:
+
+    def run() -> int:
         if _where(arguments) == SPARK:
-            return spark_exit_code("score", lambda: print(json.dumps(_scored_by_spark(arguments))))
+            return spark_exit_code(lambda: print(json.dumps(_scored_by_spark(arguments))))
         with tempfile.TemporaryDirectory(prefix="proto_model-") as download:
             print(json.dumps(_scored(arguments, Path(download))))
-    except ProtoModelError as error:
-        print(f"score: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return exit_code(run)
 
 
 def _where(arguments: argparse.Namespace) -> str:
@@ -132,6 +127,9 @@ def _scored(arguments: argparse.Namespace, download: Path) -> dict[str, Any]:
     settings = FileSettings.from_environment(os.environ)
     if arguments.workers > 0:
         settings = dataclasses.replace(settings, n_workers=arguments.workers)
+    folders = callers_folders(os.environ, Path.cwd())
+    input_path, output_path = Path(located(str(arguments.input), folders)), folders[0] / arguments.output
+    _check_output(output_path, arguments)  # before the model is downloaded, which takes time
     trust = given_trust(arguments)
     if trust:
         model = trusted(arguments.model, download, trust)
@@ -140,9 +138,6 @@ def _scored(arguments: argparse.Namespace, download: Path) -> dict[str, Any]:
     predictor = Predictor(Bundle.load(model / _BUNDLE), FILE)
     parameters = given_parameters(arguments, predictor.schema, FILE)
     predictor.decision.check_coverage(parameters.coverage)
-    folders = callers_folders(os.environ, Path.cwd())
-    input_path = Path(located(str(arguments.input), folders))
-    output_path = folders[0] / arguments.output
     explaining = predictor.explaining(parameters, settings.workers)
     with _progress_bar(Console(stderr=True, emoji=False)) as progress, explaining as explain:
         scored = score_file(
@@ -156,6 +151,14 @@ def _scored(arguments: argparse.Namespace, download: Path) -> dict[str, Any]:
         "output_format": str(scored.output_format),
         "notes": list(scored.notes),
     }
+
+
+def _check_output(path: Path, arguments: argparse.Namespace) -> None:
+    """Raise InputError unless predictions can be written to a path."""
+    if not arguments.output_format:
+        named_format(path)
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"Cannot write {path}: {path.parent} is no folder, or may not be written to.")
 
 
 @contextlib.contextmanager

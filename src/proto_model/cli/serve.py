@@ -30,7 +30,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from proto_model.cli.exit_code import told
 from proto_model.cli.model_uri import CHAMPION
+from proto_model.cli.parser import CommandParser, port
 from proto_model.cli.protection import add_protection
 from proto_model.cli.trust import add_trust, given_trust
 from proto_model.registry.offer import CAN_FOLLOW, Followed, follow_once
@@ -47,32 +49,30 @@ _NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)=(.+)", re.DOTALL)
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line; the defaults are those of `ServerSettings`."""
     default = ServerSettings()
-    parser = argparse.ArgumentParser(
-        prog="python -m proto_model serve",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    _add_models(parser)
-    parser.add_argument(
+    parser = CommandParser("serve", __doc__, usage="%(prog)s [options]")
+    _add_models(parser.add_argument_group("models"))
+    address = parser.add_argument_group("address")
+    address.add_argument(
         "-p",
         "--port",
-        type=_number(int, 0),
+        type=port,
         default=default.port,
+        metavar="PORT",
         help="0 takes a free one (default: %(default)s)",
     )
-    parser.add_argument(
+    address.add_argument(
         "--host", default=default.host, help="address to listen on; 0.0.0.0 for all (default: %(default)s)"
     )
+    limits = parser.add_argument_group("limits")
     for name, (kind, least, summary) in NUMBERS.items():
-        parser.add_argument(
+        (address if name == "workers" else limits).add_argument(
             f"--{name.replace('_', '-')}",
             type=_number(kind, least),
             default=getattr(default, name),
             metavar="N",
             help=f"{summary} (default: %(default)s)",
         )
-    parser.add_argument(
+    address.add_argument(
         "--allowed-hosts",
         type=lambda text: tuple(filter(None, text.replace(",", " ").split())),
         default=os.environ.get("PROTO_MODEL_ALLOWED_HOSTS", ""),
@@ -80,21 +80,21 @@ def build_parser() -> argparse.ArgumentParser:
         help="further names that clients may use, separated by commas; *.example.com for all below a name, "
         "* for any (default: PROTO_MODEL_ALLOWED_HOSTS)",
     )
-    parser.add_argument(
+    address.add_argument(
         "--health-port",
-        type=_number(int, 0),
+        type=port,
         default=default.health_port,
-        metavar="N",
+        metavar="PORT",
         help="further port for health and metrics only, which answers however busy the other one is "
         "(default: none)",
     )
     add_protection(parser)
     add_trust(parser)
-    parser.add_argument("--access-log", action="store_true", help="write a line per request")
+    address.add_argument("--access-log", action="store_true", help="write a line per request")
     return parser
 
 
-def _add_models(parser: argparse.ArgumentParser) -> None:
+def _add_models(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument(
         "-m",
         "--model-uri",
@@ -155,7 +155,7 @@ def _run(
     with ExitStack() as until_the_end:
         try:
             protection_of(settings)
-            listener = listen(settings)
+            listener = until_the_end.enter_context(listen(settings))
             sources, board = _sources(named, trust(), until_the_end)
             logger.info("settings: %s", dataclasses.asdict(settings))
             for source in sources:
@@ -163,8 +163,7 @@ def _run(
                     logger.info("settings of files: %s", dataclasses.asdict(source.model.files))
             code = serve(Hosting(sources, settings, board, follow_s), listener)
         except ProtoModelError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
+            return told(error)
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
         # A job that was told to end may wait for a store for a while; the time is over.
         logging.shutdown()

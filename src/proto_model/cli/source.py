@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proto_model.cli.exit_code import exit_code
+from proto_model.cli.parser import CommandParser, port
 from proto_model.errors import counted
 from proto_model.sources.limits import Limits
 from proto_model.sources.tags import ROLES
@@ -36,19 +37,14 @@ _MAX_LOG_LINES = 40
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m proto_model source",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser("source", __doc__)
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
     _add_run(_action(actions, "run", "run a function of a source on a file of records"))
     show = _action(actions, "show", "show functions, schemas and identity of a source; nothing is run")
     show.add_argument("--json", action="store_true", help="JSON instead of words")
     serve = _action(actions, "serve", "serve the score function of a source over HTTP, on this machine only")
     serve.add_argument(
-        "-p", "--port", type=int, default=8090, help="0 takes a free one (default: %(default)s)"
+        "-p", "--port", type=port, default=8090, help="0 takes a free one (default: %(default)s)"
     )
     _add_options(serve)
     _add_register(

@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from proto_model.cli.exit_code import FAILED, INTERRUPTED
-from proto_model.errors import ProtoModelError
-from proto_model.spark.scoring.refusals import SparkJobError
+from proto_model.cli.exit_code import DONE, exit_code
 from proto_model.spark.scoring.session import SPARK_LOG_LEVELS, SessionOptions
 
 _DEFAULTS: dict[str, Any] = {"master": None, "remote": None, "conf": [], "spark_log": "off"}
@@ -42,18 +39,15 @@ def session_flags(arguments: argparse.Namespace) -> list[str]:
     return [f"--{name.replace('_', '-')}" for name in given]
 
 
-def spark_exit_code(command: str, work: Callable[[], None]) -> int:
+def spark_exit_code(work: Callable[[], None]) -> int:
     """Exit code of work with Spark, and a sentence on stderr about what went wrong; SIGTERM is as Ctrl-C."""
-    try:
+
+    def run() -> int:
         with _terminated_is_interrupted():
             work()
-    except ProtoModelError as error:
-        print(f"{command}: {error}", file=sys.stderr)
-        return FAILED if isinstance(error, SparkJobError) else 2
-    except KeyboardInterrupt:
-        print(f"{command}: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+        return DONE
+
+    return exit_code(run)
 
 
 @contextlib.contextmanager

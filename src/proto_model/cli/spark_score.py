@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from proto_model.cli.model_uri import CHAMPION, HELP
 from proto_model.cli.parameters import add_parameters
+from proto_model.cli.parser import CommandParser
 from proto_model.cli.spark_options import add_session, given_session, spark_exit_code
 from proto_model.cli.trust import add_trust, given_trust
 from proto_model.errors import InputError, counted
@@ -40,12 +41,10 @@ _CODECS = {"gz": "gzip", "zst": "zstd"}
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m proto_model spark-score",
-        description=__doc__,
+    parser = CommandParser(
+        "spark-score",
+        __doc__,
         epilog=f"Formats: {', '.join(FORMATS)}. docs/engines.md says when to use Spark, and when not.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--input", required=True, help="path of rows, or table:NAME")
     parser.add_argument("--output", required=True, help="folder of predictions, or table:NAME")
@@ -114,7 +113,7 @@ def _add_stream(parser: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Score the table; see the exit status above."""
     arguments = build_parser().parse_args(argv)
-    return spark_exit_code("spark-score", lambda: _say(arguments, _scored(arguments)))
+    return spark_exit_code(lambda: _say(arguments, _scored(arguments)))
 
 
 def _scored(arguments: argparse.Namespace) -> TableSummary:

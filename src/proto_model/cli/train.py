@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from proto_model.cli.parser import CommandParser
 from proto_model.registry.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -28,12 +29,7 @@ if TYPE_CHECKING:
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line: an option for each of the `TrainingSettings`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m proto_model train",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser("train", __doc__)
     defaults = TrainingSettings().as_params()
     for setting in dataclasses.fields(TrainingSettings):
         default = f" (default: {defaults[setting.name]})" if defaults[setting.name] else ""

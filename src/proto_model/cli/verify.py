@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from proto_model.cli.exit_code import WRONG, failures, interrupted, told
 from proto_model.cli.model_uri import add_model_uri
+from proto_model.cli.parser import CommandParser
 from proto_model.cli.trust import given_trust
-from proto_model.errors import ProtoModelError
 from proto_model.registry.publishing.trust import KEY_VARIABLE
 
 if TYPE_CHECKING:
@@ -27,12 +27,7 @@ if TYPE_CHECKING:
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m proto_model verify",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser("verify", __doc__)
     add_model_uri(parser)
     parser.add_argument(
         "--key",
@@ -60,9 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.require_published = False
     try:
         verdict = _verdict(arguments)
-    except (ProtoModelError, OSError) as error:
-        print(f"verify: {error}", file=sys.stderr)
-        return 2
+    except KeyboardInterrupt:
+        return interrupted()
+    except Exception as error:
+        if not isinstance(error, failures()):
+            raise
+        told(error)
+        return WRONG
     if arguments.json:
         print(json.dumps({"model_uri": arguments.model_uri, **verdict.to_dict()}, indent=2))
     else:

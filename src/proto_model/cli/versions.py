@@ -154,7 +154,7 @@ def _count(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the result is the exit status."""
     arguments = build_parser().parse_args(argv)
-    return run_action("versions", _ACTIONS[arguments.action], arguments)
+    return run_action(_ACTIONS[arguments.action], arguments)
 
 
 def _list(arguments: argparse.Namespace, client: MlflowClient, shown: list[Any], console: Console) -> int:

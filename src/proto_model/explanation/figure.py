@@ -25,6 +25,7 @@ MAX_SHOWN = 3
 MAX_EXAMPLES = 10
 MAX_LINES = 8
 BAND = 0.32
+BELOW = 0.35  # of a track, between the values under the last one and the sentences
 
 
 def explanation_figure(
@@ -46,7 +47,7 @@ def explanation_figure(
     wanted = dict.fromkeys([*premises, *(change["feature"] for _, change in changes)])
     names = sorted(wanted, key=lambda name: -importance.get(name, 0.0))[:MAX_TRACKS]
     lines = _lines(explanation, counterfactuals)
-    figure = new_figure(9.5, 1.3 + 0.52 * max(len(names), 1) + 0.2 * len(lines))
+    figure = new_figure(9.5, 1.3 + 0.52 * (max(len(names), 1) + BELOW) + 0.2 * len(lines))
     axes = figure.add_subplot()
     features = {feature.name: feature for feature in schema.features}
     wording = Wording(schema)
@@ -54,7 +55,7 @@ def explanation_figure(
         steps = [(i, change["to"]) for i, change in changes if change["feature"] == name]
         _Track(axes, -k, features[name], wording).draw(premises.get(name), row.get(name), steps)
     axes.set_xlim(-0.03, 1.03)
-    axes.set_ylim(0.6 - max(len(names), 1), 0.75)
+    axes.set_ylim(0.6 - BELOW - max(len(names), 1), 0.75)
     told = shortened(list(map(wording.name, names)), 36)
     axes.set_yticks([-k for k in range(len(names))], told, fontsize=10, color=INK)
     axes.tick_params(length=0)

@@ -15,8 +15,8 @@ from typing import IO, Any, TypeVar
 import pyarrow as pa
 
 from proto_model.batches.scoring import Explain, Scoring, ScoringModel
-from proto_model.errors import InputError
-from proto_model.files.formats import FileFormat, format_of_name, parse_format
+from proto_model.errors import InputError, listed
+from proto_model.files.formats import FORMATS, FileFormat, format_of_name, parse_format
 from proto_model.files.formats.base import Reader, Writer
 from proto_model.files.output import output_batch, output_schema
 from proto_model.files.stream import Spool, first_line, open_stream
@@ -50,6 +50,17 @@ class Scored:
     notes: tuple[str, ...] = ()  # what the caller should know, such as columns that the file does not have
 
 
+def named_format(output_path: Path) -> FileFormat | None:
+    """Format that the name of an output says, None if it says none; InputError for a name of another kind."""
+    named = format_of_name(output_path.name)
+    if named is None and output_path.suffix:
+        raise InputError(
+            f"No format has names such as {output_path.name}. End it in "
+            f"{', '.join(f'.{known.suffixes[0]}' for known in FORMATS.values())}, or set output_format."
+        )
+    return named
+
+
 def score_file(
     input_path: Path,
     output_path: Path,
@@ -74,8 +85,8 @@ def score_file(
     """
     parameters = parameters or Parameters()
     if not parameters.output_format:
-        named = str(format_of_name(output_path.name) or "")
-        parameters = dataclasses.replace(parameters, output_format=named)
+        named = named_format(output_path)
+        parameters = dataclasses.replace(parameters, output_format=str(named or ""))
     task = Task(model, parameters, settings or FileSettings(), explain)
     try:
         source = open(input_path, "rb", buffering=0)
@@ -129,6 +140,10 @@ def score(
             check_descriptors(error)
             raise InputError(f"Cannot read the file as {input_format}: {first_line(error)}") from error
     notes = [f"column {name!r} is not in the file; taken as missing in every row" for name in run.absent]
+    if run.extra:
+        many = len(run.extra) > 1
+        what = f"{len(run.extra)} columns are no features" if many else "a column is not a feature"
+        notes.append(f"{what}; left out: {listed(run.extra)}")
     return Scored(run.n_rows, run.n_rejected, input_format, run.output_format, tuple(notes))
 
 
@@ -154,7 +169,7 @@ class _Run:
         self.n_rows = self.n_rejected = 0
         self._task, self._spool, self._check = task, spool, check
         self._reader: Reader = input_format.format.reader(stream, schema, asked, task.settings, check)
-        self.absent = self._reader.plan.absent
+        self.absent, self.extra = self._reader.plan.absent, self._reader.plan.extra
         fields = answer_fields(schema, asked, FILE)
         self._scoring = Scoring(task.model, asked, fields, task.explain, check)
         copied = self._reader.passthrough_fields

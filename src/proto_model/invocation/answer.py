@@ -10,6 +10,10 @@ from proto_model.invocation.http import InvocationError
 if TYPE_CHECKING:
     from rich.table import Table
 
+_OF_CLASS = ("probability_", "probabilities ")
+_SHARED = "of each class"
+_TEXTS = ("prediction", _SHARED)
+
 
 def answered_rows(answer: Any) -> list[dict[str, Any]]:
     """Predictions in an answer of the model server or the mapper, one dictionary per row."""
@@ -30,21 +34,49 @@ def parsed_rows(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
     return [{name: value(name, text) for name, text in row.items() if text} for row in rows]
 
 
-def answer_table(rows: list[dict[str, Any]]) -> Table:
-    """Predictions and probabilities, a line per row."""
+def answer_table(rows: list[dict[str, Any]], width: int = 80) -> Table:
+    """Predictions and probabilities, a line per row.
+
+    Each class has a column where these fit into the width; else all share one, a line per class.
+    """
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    flat = [_flat(row) for row in rows]
+    console = Console(width=10_000, emoji=False)
+    table = _table(flat)
+    return (
+        table
+        if Measurement.get(console, console.options, table).maximum <= width
+        else _table([_shared(row) for row in flat])
+    )
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title="Predictions")
-    flat = [_flat(row) for row in rows]
-    columns = list(dict.fromkeys(name for row in flat for name in row))
+    columns = list(dict.fromkeys(name for row in rows for name in row))
     table.add_column("row", justify="right")
     for name in columns:
-        table.add_column(Text(name), justify="left" if name == "prediction" else "right")
-    for number, row in enumerate(flat):
+        table.add_column(Text(name), justify="left" if name in _TEXTS else "right")
+    for number, row in enumerate(rows):
         # as text: a class may be called [red]
         table.add_row(str(number), *(Text(_cell(row.get(name))) for name in columns))
     return table
+
+
+def _shared(row: dict[str, Any]) -> dict[str, Any]:
+    """The cells of a row with the probabilities of all classes in one."""
+    of_class = {name: value for name, value in row.items() if name.startswith(_OF_CLASS)}
+    most = sorted(of_class.items(), key=lambda pair: -pair[1])
+    lines = [
+        f"{_cell(value)} {name.removeprefix('probabilities ').removeprefix('probability_')}"
+        for name, value in most
+    ]
+    kept = {name: value for name, value in row.items() if name not in of_class}
+    return kept | {_SHARED: "\n".join(lines)} if lines else kept
 
 
 def explanation_text(number: int, explanation: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
-from proto_model.errors import ProtoModelError
+from proto_model.errors import CallerError, ProtoModelError
 from proto_model.registry.tracking import shown_url
 
 _PAUSE_S = 0.2
@@ -28,8 +28,16 @@ class InvocationError(ProtoModelError):
     """The server could not be reached, or did not answer with predictions."""
 
 
+class WrongUrlError(InvocationError, CallerError):
+    """What should be the URL of a server is none."""
+
+
 class RefusedError(InvocationError):
     """The server answered with an error."""
+
+
+class RejectedError(RefusedError, CallerError):
+    """The server answered that the request is wrong: its rows, its options, or its token."""
 
 
 def endpoint(server: str, path: str) -> str:
@@ -37,7 +45,7 @@ def endpoint(server: str, path: str) -> str:
     try:
         parts = urlsplit(server)
     except ValueError as error:
-        raise InvocationError(_MISTYPED) from error
+        raise WrongUrlError(_MISTYPED) from error
     return parts._replace(path=parts.path.rstrip("/") + path).geturl()
 
 
@@ -57,7 +65,8 @@ def invoke(url: str, body: dict[str, Any], *, wait_s: float, timeout_s: float = 
             except (ValueError, RecursionError) as error:
                 raise InvocationError(f"The answer from {shown_url(url)} is not JSON: {error}") from error
         if status != 503 or time.monotonic() >= end:
-            raise RefusedError(f"{shown_url(url)} answered {status}: {_said(text)}")
+            kind = RejectedError if 400 <= status < 500 else RefusedError
+            raise kind(f"{shown_url(url)} answered {status}: {_said(text)}")
         time.sleep(_PAUSE_S)
 
 
@@ -92,8 +101,14 @@ def _starting(server: str, end: float, wait_s: float) -> bool:
 
 
 def _request(url: str, data: bytes | None) -> urllib.request.Request:
-    if not url.startswith(("http://", "https://")):
-        raise InvocationError(_MISTYPED)
+    try:
+        is_url = (
+            url.startswith(("http://", "https://")) and urlsplit(url).port != 0
+        )  # ValueError: above 65535
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise WrongUrlError(_MISTYPED)
     return urllib.request.Request(url, data, _JSON)
 
 
@@ -111,11 +126,13 @@ def _exchange(
                 return error.code, error.read().decode(errors="replace")
         except OSError as error:  # urllib's URLError is one
             if time.monotonic() >= end:
+                reason = getattr(error, "reason", error)
+                reason = getattr(reason, "strerror", None) or reason
                 raise InvocationError(
-                    f"No answer from {shown} within {wait_s:g} s: {getattr(error, 'reason', error)}. {START}"
+                    f"No answer from {shown} within {wait_s:g} s: {reason}. {START}"
                 ) from error
         except http.client.InvalidURL as error:
-            raise InvocationError(_MISTYPED) from error
+            raise WrongUrlError(_MISTYPED) from error
         except ValueError as error:  # of a redirect
             raise InvocationError(f"{shown} sends requests on to what is no URL: {error}.") from error
         except http.client.HTTPException as error:

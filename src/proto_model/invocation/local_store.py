@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from proto_model.addresses import refused_address
 from proto_model.errors import ProtoModelError
 
 BUCKET = "files"
@@ -89,7 +90,7 @@ class ObjectStore:
         Meanwhile the folder holds its key, for `on`. The checksum of an object is worked out anew for every
         request, unless there is another folder, `checksums`, to keep it in.
         """
-        port = port or _free_port()
+        port = _free_port(port)
         store = cls(str(folder), port, "access" + secrets.token_hex(4), secrets.token_hex(20))
         (folder / BUCKET).mkdir(parents=True, exist_ok=True)
         command = [_rclone(), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--config", ""]
@@ -130,9 +131,14 @@ def _rclone() -> str:
     return found
 
 
-def _free_port() -> int:
+def _free_port(port: int) -> int:
+    """The port, or any free one for 0; an AddressError says that somebody else listens there."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as rclone does it
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise refused_address("127.0.0.1", port, error, port_option="--port") from error
         return int(probe.getsockname()[1])
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from proto_model.invocation.http import InvocationError
+from proto_model.errors import InputError
+from proto_model.invocation.http import WrongUrlError
 
 TOKEN = "PROTO_MODEL_TOKEN"
 
@@ -21,11 +22,11 @@ def token_of(path: Path | None, environment: Mapping[str, str]) -> str:
         try:
             text, source = path.read_text(encoding="utf-8-sig", errors="replace"), str(path)
         except OSError as error:
-            raise InvocationError(f"The token file {path} cannot be read: {error.strerror}.") from error
+            raise InputError(f"The token file {path} cannot be read: {error.strerror}.") from error
     lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
     token = lines[0].split()[-1].rpartition(":")[2] if lines else ""
     if len(lines) > 1 or (path and not token) or not token.isascii() or not token.isprintable():
-        raise InvocationError(f"{source} must hold one token, or one line `name: token`.")
+        raise InputError(f"{source} must hold one token, or one line `name: token`.")
     return token
 
 
@@ -39,7 +40,7 @@ def use_login(server: str, token: str, ca_file: Path | None) -> None:
             context = ssl.create_default_context(cafile=ca_file)
         except OSError as error:
             reason = error.strerror or str(error)
-            raise InvocationError(f"The authority {ca_file} cannot be used: {reason}.") from error
+            raise InputError(f"The authority {ca_file} cannot be used: {reason}.") from error
         handlers.append(urllib.request.HTTPSHandler(context=context))
     urllib.request.install_opener(urllib.request.build_opener(*handlers))
 
@@ -64,5 +65,5 @@ def _origin(url: str) -> tuple[str, str]:
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise InvocationError("The URL is not valid. Give one such as http://127.0.0.1:5001.") from error
+        raise WrongUrlError("The URL is not valid. Give one such as http://127.0.0.1:5001.") from error
     return parts.scheme, parts.netloc

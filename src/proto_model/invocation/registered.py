@@ -45,18 +45,12 @@ def first_registered(uris: list[str]) -> RegisteredModel:
 
 
 def check_registry() -> None:
-    """Raise a ProtoModelError unless there is a store; MLflow by itself would make an empty one."""
+    """Raise a RegistryError unless there is a store that answers."""
     import mlflow
 
-    from proto_model.registry.tracking import check_store, sqlite_path
+    from proto_model.registry.tracking import check_store
 
-    uri = mlflow.get_tracking_uri()
-    path = sqlite_path(uri)
-    if path is not None and not path.exists():
-        raise ProtoModelError(
-            f"There is no MLflow store {path}. Set MLFLOW_TRACKING_URI to the one you mean."
-        )
-    check_store(uri)
+    check_store(mlflow.get_tracking_uri())
 
 
 def registered(model_uri: str) -> RegisteredModel:

@@ -31,7 +31,11 @@ def read_records(path: Path) -> list[Record]:
             records = _records(json.loads(path.read_text(encoding="utf-8")))
         else:
             records = _csv_records(path)
-    except (OSError, ValueError, TypeError, RecursionError, csv.Error) as error:
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not text. Give rows as JSON or as CSV, in UTF-8.") from error
+    except (ValueError, TypeError, RecursionError, csv.Error) as error:
         raise InputError(f"Cannot read {path}: {error}") from error
     if not records:
         raise InputError(f"{path} has no rows. Give one record, or a list of them.")

@@ -31,7 +31,7 @@ class SparkFolder:
 def write_folder(
     job: Job, source: Source, transport: Transport, path: Path, *, kept: Path | None, is_local: bool
 ) -> SparkFolder:
-    """Fill an empty working directory; a JobError says which file cannot be had.
+    """Fill an empty working directory; a JobError says which file cannot be loaded.
 
     `kept` is the job's folder for outputs without a place, None if that is no folder of this machine.
     `is_local` says that Spark runs on this machine, so that files can be fetched for it.

@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proto_model.errors import InputError
+from proto_model.errors import InputError, counted, listed
 from proto_model.model.columns import columns_of, kind_of, needs_names, refuse_repeated, refuse_unnamed
-from proto_model.schema import ModelSchema
+from proto_model.schema import Feature, ModelSchema
 from proto_model.values import Rule, RuleBook, expected, fault_text, plain_numbers
 
 MAX_FAULTS = 20
@@ -244,7 +244,7 @@ def _coded_rows(data: Any, book: RuleBook) -> Matrix:
     matrix = np.empty((n_rows, len(schema.features)))
     if n_rows == 0:
         return matrix
-    absent: list[str] = []
+    absent: list[Feature] = []
     found: list[tuple[int, int, str]] = []
     n_found = 0
     for position, rule in enumerate(book.rules):
@@ -253,7 +253,7 @@ def _coded_rows(data: Any, book: RuleBook) -> Matrix:
         if values is None:
             matrix[:, position] = np.nan
             if not feature.nullable:
-                absent.append(f"column {feature.name!r} is missing from every row, {expected(feature)}")
+                absent.append(feature)
             continue
         if len(values) != n_rows:
             raise InputError(
@@ -272,16 +272,22 @@ def _coded_rows(data: Any, book: RuleBook) -> Matrix:
             words = fault_text(values[row], feature, int(faults[row]))
             found.append((row, position, f"row {row}, column {feature.name!r}: {words}"))
     if absent or found:
-        raise _as_error([*absent, *(words for _, _, words in sorted(found))], len(absent) + n_found)
+        raise _as_error([words for _, _, words in sorted(found)], n_found, absent)
     return matrix
 
 
-def _as_error(sentences: Sequence[str], n_faults: int) -> InputError:
-    """One error for all faults, of which the first few are given."""
-    shown = sentences[:MAX_FAULTS]
-    count = "1 fault" if n_faults == 1 else f"{n_faults} faults"
-    more = f"\nand {n_faults - len(shown)} more" if n_faults > len(shown) else ""
-    return InputError(f"{count} in the request (rows count from 0):\n" + "\n".join(shown) + more)
+def _as_error(sentences: Sequence[str], n_found: int, absent: Sequence[Feature]) -> InputError:
+    """One error for all faults: the first wrong values, and in one line the columns that are missing."""
+    lines = [*sentences[:MAX_FAULTS]]
+    if n_found > len(lines):
+        lines.append(f"and {n_found - len(lines)} more")
+    if len(absent) == 1:
+        lines.append(f"column {absent[0].name!r} is missing from every row, {expected(absent[0])}")
+    elif absent:
+        names = listed([feature.name for feature in absent])
+        lines.append(f"{len(absent)} columns are missing from every row: {names}")
+    count = counted(n_found + len(absent), "fault")
+    return InputError(f"{count} in the request (rows count from 0):\n" + "\n".join(lines))
 
 
 def _getter(keys: Sequence[Any]) -> Any:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from mlflow import MlflowClient
 
-from proto_model.errors import RegistryError
+from proto_model.errors import UnknownNameError
 from proto_model.registry.events import write_event
 from proto_model.registry.patience import patient
+from proto_model.registry.unknown import no_version
 from proto_model.registry.versions import drop_version_tag, found, version_of_alias, versions_of
 
 TAG = "deployed_"
@@ -33,7 +34,7 @@ def resolved(model_uri: str, *, client: MlflowClient | None = None) -> Chosen:
     """The version that `models:/name@alias` or `models:/name/3` names now; RegistryError if there is none."""
     parts = _URI.fullmatch(model_uri)
     if parts is None:
-        raise RegistryError(
+        raise UnknownNameError(
             f"{model_uri} names no registered version. Give one such as models:/proto_model@champion or "
             "models:/proto_model/3."
         )
@@ -43,7 +44,7 @@ def resolved(model_uri: str, *, client: MlflowClient | None = None) -> Chosen:
     else:
         version = found(client.get_model_version, parts["name"], parts["version"])
     if version is None:
-        raise RegistryError(f"There is no {model_uri}. Check the name, and MLFLOW_TRACKING_URI.")
+        raise no_version(client, parts["name"], alias=parts["alias"], number=parts["version"])
     return Chosen(parts["name"], str(version.version))
 
 

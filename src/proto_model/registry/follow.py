@@ -27,7 +27,7 @@ import numpy as np
 
 from proto_model.errors import ArtifactError, ProtoModelError, RegistryError
 from proto_model.model import Bundle
-from proto_model.registry.model_folder import BUNDLE, signature_of
+from proto_model.registry.model_folder import BUNDLE, signature_of, told_apart
 from proto_model.registry.offer import (
     LOCK,
     MODEL,
@@ -41,7 +41,7 @@ from proto_model.registry.offer import (
     version_folder,
 )
 from proto_model.registry.publishing import PublicationError, Trust, trusted
-from proto_model.registry.tracking import quiet_mlflow
+from proto_model.registry.tracking import check_store, quiet_mlflow
 
 MAX_PAUSE_S = 300.0  # between two tries while something is wrong, unless `SECONDS` is more
 SPREAD = 0.1  # many servers do not ask in the same instant
@@ -234,11 +234,24 @@ def _asked(seconds: float) -> bool | None:
     return True if os.read(0, 4096) else None
 
 
+def _told(follower: Follower) -> int:
+    """Tell why there is no version to serve; the exit code."""
+    from proto_model.registry.deployed import resolved
+
+    try:
+        resolved(follower.followed.uri)
+    except ProtoModelError as error:  # which says what there is
+        return told_apart(error)
+    return told_apart(ArtifactError(f"Cannot load {follower.followed.uri}: {follower.offer.detail}"))
+
+
 def main(argv: Sequence[str]) -> int:
     """What the process does; 1 if it asked once, and there is no version to offer."""
     board = Path(argv[0])
     quiet_mlflow()
     try:
+        import mlflow
+
         resolve, download = from_mlflow(read_trust(board))
     except ImportError:
         print("MLflow is not installed. Install it, or give the folder of a model.", file=sys.stderr)
@@ -250,12 +263,14 @@ def main(argv: Sequence[str]) -> int:
         for place, followed in enumerate(read_followed(board))
     ]
     if len(argv) == 1:
+        try:
+            check_store(mlflow.get_tracking_uri())
+        except ProtoModelError as error:
+            return told_apart(error)
         for follower in followers:
             follower.check(anew=True)
         missing = [follower for follower in followers if not follower.offer.serial]
-        for follower in missing[:1]:
-            print(f"Cannot load {follower.followed.uri}: {follower.offer.detail}", file=sys.stderr)
-        return 1 if missing else 0
+        return _told(missing[0]) if missing else 0
     with suppress(KeyboardInterrupt):
         follow(followers, float(argv[1]), _asked)
     return 0

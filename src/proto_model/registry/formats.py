@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from numpy.typing import NDArray
 
-from proto_model.errors import ArtifactError, DataError, InputError, RegistryError, listed
+from proto_model.errors import ArtifactError, DataError, InputError, RegistryError, UnknownNameError, listed
 from proto_model.file_names import name_fault
 from proto_model.formats import FORMATS, Format, Source, Verdict, format_of, written
 from proto_model.model import Bundle, coded_rows
@@ -147,7 +147,10 @@ def _record(version: ModelVersion, name: str) -> FormatRecord:
     records = {record.name: record for record in formats_of(version.tags)}
     if name not in records:
         there = f"It has {listed([*records])}." if records else "It has no formats."
-        raise RegistryError(f"Version {version.version} of {version.name!r} has no format {name!r}. {there}")
+        raise UnknownNameError(
+            f"Version {version.version} of {version.name!r} has no format {name!r}. {there} To add one: "
+            f"python -m proto_model formats add -m {version.name}/{version.version} FORMAT"
+        )
     return records[name]
 
 

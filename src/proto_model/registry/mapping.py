@@ -20,9 +20,10 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from proto_model.errors import ArtifactError, DataError, RegistryError
+from proto_model.errors import ArtifactError, DataError, UnknownNameError
 from proto_model.registry.publishing import check_not_published
 from proto_model.registry.settings import TrainingSettings
+from proto_model.registry.unknown import no_version
 from proto_model.registry.versions import found, logged_model_id, version_of_alias
 from proto_model.schema import ModelSchema
 
@@ -99,7 +100,7 @@ def attach_to_version(
 ) -> Attached:
     """Put a mapping, once the mapper has accepted it, into a version that is there.
 
-    `model_uri` is models:/name@alias or models:/name/3. Raises RegistryError if there is no such version,
+    `model_uri` is models:/name@alias or models:/name/3. Raises UnknownNameError if there is no such version,
     ArtifactError if it is not one of this project, DataError if it takes files, if the mapping does not fit,
     or if there is one and it is not to be replaced.
     """
@@ -135,14 +136,15 @@ def _logged_model(client: MlflowClient, model_uri: str) -> str:
     path = unquote(model_uri.removeprefix("models:/"))
     name, at, word = path.rpartition("@") if "@" in path else path.rpartition("/")
     if path == model_uri or not name or not (at == "@" or word.isdecimal()):
-        raise RegistryError(f"{model_uri} is not the URI of a version. Give {_FORMS}.")
+        raise UnknownNameError(f"{model_uri} is not the URI of a version. Give {_FORMS}.")
     version: ModelVersion | None
     if at == "@":
         version = version_of_alias(name, word, client=client)
     else:
         version = found(client.get_model_version, name, word)
     if version is None:
-        raise RegistryError(f"There is no {model_uri}. Check it, or MLFLOW_TRACKING_URI.")
+        names = {"alias": word} if at == "@" else {"number": word}
+        raise no_version(client, name, **names)
     check_not_published(version)
     if version.tags.get("signature") == "file":
         raise DataError(f"{model_uri} takes files, and a mapping does not apply to files.")

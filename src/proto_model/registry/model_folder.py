@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,11 +11,23 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from proto_model.errors import ArtifactError, ProtoModelError
+from proto_model.errors import ArtifactError, CallerError, ProtoModelError
 from proto_model.parameters import EXPLAINER, FILE, ROWS, Signature
+
+
+class NoModelError(ArtifactError, CallerError):
+    """There is no model of a name, or at a path."""
+
 
 BUNDLE = Path("artifacts", "bundle")
 SOURCE = Path("artifacts", "source")  # of a version that is somebody's model source
+
+# Of MLflow, where it has no code for it; the first one comes in a heading such as "##### File model #####".
+_MISSING = ("No such artifact:", "Failed to download artifacts from path")
+_NOTHING_THERE = (
+    "there is no such model. Give models:/name@alias, models:/name/version or runs:/id/model. To list them, "
+    "type: python -m proto_model versions list"
+)
 
 _QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 
@@ -34,7 +47,7 @@ def local_folder(model_uri: str) -> Path | None:
     if path.is_dir():
         return path
     if ":/" not in model_uri:
-        raise ArtifactError(
+        raise NoModelError(
             f"There is no folder {model_uri}. Give one, or a URI such as models:/proto_model@champion."
         )
     return None
@@ -58,11 +71,42 @@ def downloaded(model_uri: str, folder: Path) -> Path:
 
     if model_uri.startswith(("models:", "runs:")):
         check_store(mlflow.get_tracking_uri())
+        _check_version(model_uri)
     try:
         return Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=str(folder)))
     except (MlflowException, OSError, ValueError) as error:
-        reason = f"Cannot load {model_uri}: {in_words(error)}"
-        raise ArtifactError(without_credentials(reason)) from error
+        missing = _is_missing(error)
+        reason = _NOTHING_THERE if missing else in_words(error)
+        said = without_credentials(f"Cannot load {model_uri}: {reason}")
+        raise (NoModelError if missing else ArtifactError)(said) from error
+
+
+def _is_missing(error: Exception) -> bool:
+    """Whether MLflow says, in one of its ways, that it has no model or no folder of that name."""
+    said = str(error)
+    code = getattr(error, "error_code", "")
+    return code == "RESOURCE_DOES_NOT_EXIST" or any(words in said for words in _MISSING)
+
+
+def _check_version(model_uri: str) -> None:
+    """Raise UnknownNameError, which says what there is, if a URI names a version that is not there."""
+    from proto_model.registry.deployed import resolved
+
+    version = re.match(r"models:/[^/@:]+(?:@[^/@]+|/\d+)(?=/|$)", model_uri)
+    if version is not None:
+        resolved(version[0])
+
+
+def failure_apart(code: int, said: str) -> ArtifactError:
+    """Error of a process that downloads: it ends with 2 if what was given is wrong."""
+    reason = said.strip().splitlines() or [f"The download ended with {code}."]
+    return (NoModelError if code == 2 else ArtifactError)(reason[-1])
+
+
+def told_apart(error: Exception) -> int:
+    """Tell the process that asked for a download why there is none; the exit code for `failure_apart`."""
+    print(" ".join(str(error).split()), file=sys.stderr)
+    return 2 if isinstance(error, CallerError) else 1
 
 
 def downloaded_apart(model_uri: str, folder: Path) -> Path:
@@ -81,8 +125,7 @@ def downloaded_apart(model_uri: str, folder: Path) -> Path:
         text=True,
     )
     if done.returncode != 0:
-        reason = done.stderr.strip().splitlines() or [f"the download ended with {done.returncode}"]
-        raise ArtifactError(reason[-1])
+        raise failure_apart(done.returncode, done.stderr)
     return Path(done.stdout.splitlines()[-1])
 
 
@@ -92,8 +135,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         print(downloaded(model_uri, Path(folder)))
     except ProtoModelError as error:
-        print(error, file=sys.stderr)
-        return 1
+        return told_apart(error)
     return 0
 
 

@@ -85,7 +85,7 @@ def register_source(
     """
     source = Source.read(path)
     source.function("score")
-    check_store(mlflow.get_tracking_uri())
+    check_store(mlflow.get_tracking_uri(), may_create=True)
     with (
         unpacked(source, attachments, needs_schemas=options.schema_check) as model,
         tempfile.TemporaryDirectory(prefix="proto_model-") as temporary,

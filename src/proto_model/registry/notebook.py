@@ -75,7 +75,7 @@ class Registry:
     def __init__(self, tracking_uri: str | None = None) -> None:
         if tracking_uri is not None:
             mlflow.set_tracking_uri(tracking_uri)
-        check_store(mlflow.get_tracking_uri())
+        check_store(mlflow.get_tracking_uri(), may_create=True)
         self._client = patient(MlflowClient())
 
     def model(self, name: str) -> Model:

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from proto_model.errors import ArtifactError
+from proto_model.registry.model_folder import failure_apart
 from proto_model.registry.publishing.trust import Trust
 
 Problem = Literal["", "registry", "alias", "schema", "publication", "version", "memory", "load"]
@@ -122,10 +122,7 @@ def follow_once(board: Path, followed: Sequence[Followed], trust: Trust | None =
         text=True,
     )
     if done.returncode != 0:
-        reason = done.stderr.strip().splitlines() or [
-            f"the process that follows ended with {done.returncode}"
-        ]
-        raise ArtifactError(reason[-1])
+        raise failure_apart(done.returncode, done.stderr)
 
 
 def offer_stamp(board: Path, place: int) -> tuple[int, int] | None:

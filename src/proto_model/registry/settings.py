@@ -33,8 +33,8 @@ def _text(text: str) -> str:
 
 
 def _model_name(text: str) -> str:
-    if set(text) & set("/:"):
-        raise ValueError(f"{text!r} given, a name without '/' and ':' expected")
+    if set(text) & set("/:@"):
+        raise ValueError(f"{text!r} given, a name without '/', ':' and '@' expected")
     return _text(text)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from proto_model.errors import RegistryError
+from proto_model.errors import CallerError, RegistryError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,13 +41,26 @@ _GLYPH = re.compile(r"Glyph \d+ .* missing from font\(s\) (.+)\.")
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def check_store(uri: str) -> None:
-    """Raise RegistryError unless a tracking server answers in half a minute, or a SQLite file is usable."""
+class NoStoreError(RegistryError, CallerError):
+    """There is no SQLite file of MLflow's where one is named."""
+
+
+def check_store(uri: str, *, may_create: bool = False) -> None:
+    """Raise RegistryError unless a tracking server answers in half a minute, or a SQLite file is usable.
+
+    A file that is not there is an error too, unless the command may make one: MLflow would in any case.
+    """
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     from proto_model.registry.refusals import LOGIN, NotAllowedError, is_unknown_user
 
+    path = sqlite_path(uri)
+    if path is not None and not may_create and not path.exists():
+        raise NoStoreError(
+            f"There is no MLflow store {path.absolute()}. To make one, train a model: python -m proto_model "
+            "train. Or set MLFLOW_TRACKING_URI to the store or server that you mean."
+        )
     problem = _sqlite_problem(uri)
     if problem is None:
         added = {name: value for name, value in _IMPATIENT.items() if name not in os.environ}
@@ -59,12 +72,13 @@ def check_store(uri: str) -> None:
                 raise NotAllowedError(
                     without_credentials(f"MLflow at {uri} does not know this name and password. {LOGIN}")
                 ) from error
-            problem = " ".join(str(error).split())[:300]
+            problem = _shortened(" ".join(str(error).split()))
         finally:
             for name in added:
                 os.environ.pop(name, None)
     if problem is not None:
-        advice = "Check MLFLOW_TRACKING_URI and whether the server is running."
+        advice = "Check MLFLOW_TRACKING_URI"
+        advice += "." if path is not None else " and whether the server is running."
         raise RegistryError(without_credentials(f"Cannot use MLflow at {uri}. {advice} {problem}"))
 
 
@@ -97,6 +111,14 @@ def without_folder(text: str) -> str:
     ('wine.csv', 'log2', 'https://files.example/a.csv')
     """
     return Path(text).name if Path(text).is_absolute() else text
+
+
+def _shortened(problem: str) -> str:
+    """What MLflow's client says of a server, without its retries and the classes of its errors."""
+    refused = re.search(
+        r"Connection refused|Name or service not known|timed out|nodename nor servname", problem
+    )
+    return f"{refused[0]}." if refused else problem[:300]
 
 
 def without_credentials(text: str) -> str:

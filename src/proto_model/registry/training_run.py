@@ -25,7 +25,7 @@ from proto_model.registry.tracking import check_store
 from proto_model.registry.versions import CHALLENGER, explainer_name, register_version, set_alias
 from proto_model.table import RawTable, TrainingData, prepare
 from proto_model.table.caution import Caution
-from proto_model.table.cautions import data_cautions
+from proto_model.table.cautions import check_rows, data_cautions
 from proto_model.table.split_cautions import split_cautions
 from proto_model.training import VARIANTS, SearchResult, leader_board, search_progress, searches
 from proto_model.training.background import StoredBackground
@@ -90,7 +90,7 @@ def train(
     data cannot be used (then the reason is in the failed run's description), an MlflowException that the
     server failed later.
     """
-    check_store(mlflow.get_tracking_uri())
+    check_store(mlflow.get_tracking_uri(), may_create=True)
     record.forget_finished_run()
     with (
         mlflow.start_run(tags=record.environment_tags()) as parent,
@@ -105,6 +105,7 @@ def train(
                 settings.registered_model_name,
                 settings.roles,
             )
+            check_rows(data)
             document = load_dictionary()
             data = data if document is None else described(data, document)
             cost_matrix(settings.costs, data.schema, [1] * len(data.schema.classes))

@@ -138,11 +138,11 @@ def read_aliases_and_tags(
 ) -> tuple[Aliases, Mapping[str, str]]:
     """Versions behind the aliases of a registered model, and its tags, in one read."""
     client = client or MlflowClient()
+    from proto_model.registry.unknown import no_model
+
     model = found(client.get_registered_model, name)
     if model is None:
-        raise RegistryError(
-            f"There is no registered model {name!r}. Train one, or check the name and MLFLOW_TRACKING_URI."
-        )
+        raise no_model(client, name)
     versions = {alias: str(version) for alias, version in model.aliases.items()}
     aliases = Aliases(versions.get(CHAMPION), versions.get(CHALLENGER), versions.get(PREVIOUS_CHAMPION))
     return aliases, dict(model.tags)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proto_model.errors import ProtoModelError, counted
+from proto_model.errors import CallerError, ProtoModelError, counted
 from proto_model.sources.ending import MARK, end_all
 from proto_model.sources.limits import Limits
 
@@ -32,6 +32,10 @@ class SourceEndedError(ProtoModelError):
 
 class SourceSlowError(SourceEndedError):
     """The process of a source was ended because it took too long."""
+
+
+class NoPythonError(SourceEndedError, CallerError):
+    """The Python that was named for a source cannot be started."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class SourceProcess:
                     start_new_session=True,
                 )
             except OSError as error:
-                raise SourceEndedError(
+                raise NoPythonError(
                     f"Cannot start {python}: {error.strerror}. Give another Python."
                 ) from error
             opened.pop_all()

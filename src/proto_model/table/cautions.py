@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from proto_model.column_lists import column_list
-from proto_model.errors import counted
+from proto_model.errors import DataError, counted
 from proto_model.schema import Label
 from proto_model.table.caution import Caution
 from proto_model.table.contradictions import contradictions
@@ -17,6 +17,8 @@ from proto_model.table.training_data import TrainingData
 
 FEW_TRAINING_ROWS = 20
 FEW_TEST_ROWS = 5
+LEAST_ROWS = 20
+MANY_CLASSES = 100
 _REACHABLE = 0.99  # contradictions that leave a better score than this are not worth a warning
 _OPPOSED = 0.02
 _MAX_LISTED = 8
@@ -29,9 +31,19 @@ def data_cautions(data: TrainingData, random_state: int = 0) -> tuple[Caution, .
         *_shift(data, random_state),
         *_contradictions(data),
         *_few_rows(data),
+        *_many_classes(data),
         *_identifiers(data),
         *_constants(data),
     )
+
+
+def check_rows(data: TrainingData) -> None:
+    """Raise DataError for a table from which nobody can learn, or tell how good a model is."""
+    if data.n_rows < LEAST_ROWS:
+        raise DataError(
+            f"{data.name} has {counted(data.n_rows, 'row')} with a class: {len(data.y_train)} to learn from, "
+            f"and {len(data.y_test)} to judge by. At least {LEAST_ROWS} are needed. Collect more."
+        )
 
 
 def spelt(label: Label) -> str:
@@ -158,6 +170,18 @@ def _few_rows(data: TrainingData) -> Iterable[Caution]:
         f"Classes of {named([data.schema.target])} with few rows: {', '.join(shown[:_MAX_LISTED])}{more}. "
         f"{' '.join(meaning)} Collect more of them, or merge them with other classes.",
     )
+
+
+def _many_classes(data: TrainingData) -> Iterable[Caution]:
+    n_classes = len(data.schema.classes)
+    if n_classes > MANY_CLASSES:
+        yield Caution(
+            "many_classes",
+            (),
+            f"{named([data.schema.target])} has {n_classes:,} classes. Training may take many minutes. "
+            "If it is a quantity or an identifier, "
+            "choose another target: `-P target=NAME`; else merge classes.",
+        )
 
 
 def _identifiers(data: TrainingData) -> Iterable[Caution]:

@@ -93,6 +93,11 @@ def given_data(
 
 def _frame(name: str, X: Any) -> pd.DataFrame:
     if not isinstance(X, pd.DataFrame):
+        if hasattr(X, "to_pandas"):  # of pyarrow, polars: NumPy would lose the names of the columns
+            raise DataError(
+                f"{name} is a {type(X).__name__}, a pandas data frame or an array of numbers expected. Give "
+                f"{name}.to_pandas(), as the pipeline got it."
+            )
         array = np.asarray(X)
         if array.ndim != 2 or array.dtype.kind not in "biuf":
             raise DataError(f"{name}: a table or an array of numbers with two dimensions expected.")

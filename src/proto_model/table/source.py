@@ -24,6 +24,9 @@ BUILT_IN: dict[str, Callable[..., Any]] = {
 }
 
 
+_PARQUET = (".parquet", ".pq")
+
+
 @dataclass(frozen=True)
 class RawTable:
     """A table as it was found, its name (a file's without suffix) and where it came from."""
@@ -83,6 +86,11 @@ def read_table(file: BinaryIO, source: str) -> RawTable:
         except (pa.ArrowException, OSError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise DataError(f"{source} is a damaged Parquet file: {reason}") from error
+    elif Path(source.partition("?")[0]).suffix.lower() in _PARQUET:
+        raise DataError(
+            f"{source} is named as a Parquet file, and holds something else. If it is a CSV, rename it to "
+            ".csv; else write it again."
+        )
     else:
         table = read_csv(file, source)
     names = _names(table.column_names, source)

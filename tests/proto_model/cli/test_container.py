@@ -37,10 +37,10 @@ def test_a_mounted_model_goes_before_the_one_that_is_built_in(places):
 
 
 def test_without_a_model_the_places_are_named(places, capsys):
-    assert container.main(["serve"]) == 1
+    assert container.main(["serve"]) == 2
 
     said = capsys.readouterr().err
-    assert "there is no model to serve" in said
+    assert "There is no model to serve" in said
     assert str(places / "SAGEMAKER") in said
 
 

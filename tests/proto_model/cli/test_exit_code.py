@@ -6,7 +6,7 @@ from mlflow.exceptions import MlflowException
 
 from proto_model.cli import image, release
 from proto_model.cli.exit_code import exit_code
-from proto_model.errors import ArtifactError
+from proto_model.errors import ArtifactError, InputError
 
 
 def failing(error):
@@ -20,7 +20,9 @@ def failing(error):
     ("error", "code", "said"),
     [
         (ArtifactError("There is no model."), 1, "error: There is no model.\n"),
-        (OSError(28, "No space left"), 1, "error: cannot read or write a file: [Errno 28] No space left\n"),
+        (InputError("No column a."), 2, "error: No column a.\n"),
+        (OSError(13, "No rights", "x.csv"), 1, "error: Cannot read or write x.csv: No rights.\n"),
+        (OSError(28, "No space left"), 1, "error: Cannot read or write a file: No space left.\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
     ],
 )

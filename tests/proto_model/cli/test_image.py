@@ -10,7 +10,7 @@ from proto_model.cli import image
         (["--out", "a", "--context", "b"], "give one of"),
         (["--out", "a", "--push"], "--push needs"),
         (["--context", "a", "--push", "-t", "a:b"], "--push needs"),
-        (["--out", "a", "--server", "nginx"], "invalid choice"),
+        (["--out", "a", "--server", "nginx"], "there is no"),
     ],
 )
 def test_wrong_arguments_end_with_two(arguments, said, capsys):
@@ -22,7 +22,7 @@ def test_wrong_arguments_end_with_two(arguments, said, capsys):
 
 
 def test_a_missing_model_is_an_error_in_words(tmp_path, capsys):
-    assert image.main(["-m", str(tmp_path / "none"), "--out", str(tmp_path / "image.tar")]) == 1
+    assert image.main(["-m", str(tmp_path / "none"), "--out", str(tmp_path / "image.tar")]) == 2
 
     assert "There is no folder" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

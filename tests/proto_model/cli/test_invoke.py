@@ -9,4 +9,4 @@ def test_a_wait_that_is_no_time_is_refused_with_the_command_line(given, capsys):
         build_parser().parse_args(["--wait-s", given])
 
     assert caught.value.code == 2
-    assert f"argument --wait-s: {given!r} given, seconds from 0 expected" in capsys.readouterr().err
+    assert f"--wait-s: {given!r} given, seconds from 0 expected" in capsys.readouterr().err

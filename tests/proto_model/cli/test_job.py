@@ -86,14 +86,14 @@ def test_results_and_data_may_be_in_a_store(job, rclone, monkeypatch, capsys):
         json.dumps(
             document(
                 inputData=[external(f"{bucket}/in/letters.csv")],
-                outputData=[external(f"{bucket}/out/a.jsonl")],
+                outputData=[external(f"{bucket}/job_outputs/a.jsonl")],
             )
         )
     )
 
     assert main(["run", "prices.json", "--output-dir", f"{bucket}/results"]) == 0, capsys.readouterr().err
 
-    assert json.loads(rclone.path("out/a.jsonl").read_text()) == {"id": 1, "price": 1.5}
+    assert json.loads(rclone.path("job_outputs/a.jsonl").read_text()) == {"id": 1, "price": 1.5}
     told = json.loads(rclone.path("results/job.json").read_text())
     assert (told["jobStatus"], told["outputData"][0]["fileSize"]) == ("COMPLETE", 24)
     assert sorted(os.listdir(rclone.path("results"))) == ["job.json", "log.txt"]

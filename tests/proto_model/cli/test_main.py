@@ -18,13 +18,30 @@ def test_help_names_every_command(capsys):
     assert all(f"{name} " in shown and summary in shown for name, (summary, _) in COMMANDS.items())
 
 
-@pytest.mark.parametrize("argv", [[], ["trian"]])
-def test_no_and_unknown_commands_end_with_2(argv, capsys):
+def test_without_a_command_all_are_listed(capsys):
+    assert main([]) == 2
+
+    said = capsys.readouterr().err
+    assert said.startswith("error: Give a command:\n")
+    assert all(f"  {name} " in said for name in COMMANDS)
+
+
+def test_an_unknown_command_ends_with_2_and_the_nearest_one(capsys):
     with pytest.raises(SystemExit) as exit_:
-        main(argv)
+        main(["trian"])
 
     assert exit_.value.code == 2
-    assert "command" in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith("error: command: there is no 'trian'. Did you mean train?")
+
+
+def test_ctrl_c_while_libraries_are_loaded_is_no_stack_trace(monkeypatch, capsys):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib, "import_module", interrupted)
+
+    assert main(["train"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

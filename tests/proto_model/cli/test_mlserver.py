@@ -54,7 +54,7 @@ def test_what_cannot_be_configured_gets_a_sentence_and_leaves_nothing(run, downl
     (tmp_path / "file").write_text("")
 
     assert run("no/such", build)[::2] == (
-        1,
+        2,
         "error: There is no folder no/such. Give one, or a URI such as models:/proto_model@champion.\n",
     )
     assert "Set BUILD_DIR to a folder" in run(downloaded("m"), tmp_path / "file")[2]
@@ -71,7 +71,7 @@ def test_a_version_that_is_not_published_is_not_configured_where_that_is_asked(
     build, model = tmp_path / "build", downloaded("m")
 
     assert "It is not published" in run(model, build, "--require-published")[2]
-    assert not list(build.iterdir())
+    assert not build.exists()
     manifest = Manifest("m", "1", "2026-11-22T08:00:00+00:00", "ann", contents(model)[0])
     (tmp_path / "m.publication").mkdir()
     (tmp_path / "m.publication" / "manifest.json").write_bytes(manifest.to_bytes())

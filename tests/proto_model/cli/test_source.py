@@ -98,7 +98,6 @@ def test_show_runs_nothing_and_tells_the_identity(source, capsys):
         (["run", "{source}", "--timeout", "0"], "a number above 0 and up to 1,000,000,000 expected"),
         (["run", "{source}", "--timeout", "inf"], "timeout_s inf given"),
         (["run", "{source}", "--memory", "1000000000000000"], "memory_mb 1000000000000000 given"),
-        (["serve", "{source}", "--port", "99999"], "99999 is no port. Choose one from 0 to 65535"),
         (["run", "{source}", "--data", "{source}", "--schema-check"], "names no schema"),
         (["run", "{source}", "--data", "{source}"], "data of the kind 'py'"),
         (["run", "{source}", "--attachment", "none.zip", "--data", "x"], "There is no attachment"),
@@ -108,7 +107,7 @@ def test_show_runs_nothing_and_tells_the_identity(source, capsys):
 def test_wrong_arguments_are_told_in_one_line(arguments, said, source, capsys):
     rows = source.with_name("rows.jsonl")
 
-    assert main([one.format(source=source, rows=rows) for one in arguments]) in (1, 2)
+    assert main([one.format(source=source, rows=rows) for one in arguments]) == 2
     err = capsys.readouterr().err
     assert said in err
     assert err.splitlines()[-1].startswith("error: ")

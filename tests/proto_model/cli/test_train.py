@@ -52,19 +52,20 @@ def test_names_of_columns_stand_between_commas(text, names):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--test-size", "1"], "argument --test-size: '1' given, a number above 0 and below 1 expected"),
+        (["--test-size", "1"], "error: --test-size: '1' given, a number above 0 and below 1 expected"),
         (["--test-size", "nan"], "above 0 and below 1"),
         (["--test-size", "abc"], "'abc' given"),
-        (["--n-candidates", "0"], "argument --n-candidates: '0' given, a whole number from 1 expected"),
+        (["--n-candidates", "0"], "error: --n-candidates: '0' given, a whole number from 1 expected"),
         (["--n-candidates", "2.5"], "whole number from 1"),
         (["--random-state", "-1"], "whole number from 0"),
         (["--random-state", str(2**32)], "whole number from 0"),
         (["--file-management", "perhaps"], "'perhaps' given, true or false expected"),
         (["--background", "none"], "'none' given, synthetic or rows expected"),
-        (["--registered-model-name", "a/b"], "without '/' and ':'"),
+        (["--registered-model-name", "a/b"], "without '/', ':' and '@'"),
+        (["--registered-model-name", "a@b"], "without '/', ':' and '@'"),
         (["--dataset", " "], "no value given"),
-        (["--nosuch", "1"], "unrecognized arguments: --nosuch 1"),
-        (["--data", "iris"], "unrecognized arguments"),
+        (["--nosuch", "1"], "there is no option --nosuch"),
+        (["--data", "iris"], "there is no option --data. Did you mean --dataset?"),
     ],
 )
 def test_wrong_values_end_with_2_and_a_sentence(arguments, complaint, capsys):

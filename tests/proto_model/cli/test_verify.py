@@ -85,7 +85,7 @@ def test_without_a_key_it_says_that_nobody_was_verified(folder, capsys):
 @pytest.mark.parametrize("arguments", [["-m", "nowhere"], ["-m", ".", "--key", "nowhere.pem"]])
 def test_what_cannot_be_found_out_is_an_error(arguments, capsys):
     assert verify.main(arguments) == 2
-    assert capsys.readouterr().err.startswith("verify: ")
+    assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_a_new_key_is_encrypted_with_the_password_of_the_environment(tmp_path, monkeypatch, capsys):
@@ -93,5 +93,5 @@ def test_a_new_key_is_encrypted_with_the_password_of_the_environment(tmp_path, m
 
     assert keys.main(["--out", str(tmp_path)]) == 0
     assert "ENCRYPTED" in (tmp_path / "signing-key.pem").read_text()
-    assert keys.main(["--out", str(tmp_path)]) == 1
+    assert keys.main(["--out", str(tmp_path)]) == 2
     assert "is there already" in capsys.readouterr().err

@@ -153,9 +153,9 @@ def test_an_edit_from_files_and_flags_shows_what_changed(versions, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (("show", "nobody"), 1, "There is no registered model 'nobody'"),
-        (("show", "people@worst"), 1, "no alias 'worst'. It has 'champion'"),
-        (("show", "people/99"), 1, "no version 99"),
+        (("show", "nobody"), 2, "There is no registered model 'nobody'"),
+        (("show", "people@worst"), 2, "no alias 'worst'. It has 'champion'"),
+        (("show", "people/99"), 2, "no version 99"),
         (("show", "a/b/c"), 2, "names no model"),
         (("edit", "people", "--label", "a"), 2, "names no version"),
         (("edit", "people/1"), 2, "Nothing to change was given"),
@@ -172,7 +172,7 @@ def test_an_edit_from_files_and_flags_shows_what_changed(versions, tmp_path):
         (("history", "people/1", "--version", "2"), 2, "names a version already"),
         (("list", "--all", "--deleted"), 2, "--deleted is about one model"),
         (("list", "people", "--sort", "speed"), 2, "No version has the metric 'speed'"),
-        (("publish", "people/99"), 1, "version"),
+        (("publish", "people/99"), 2, "version"),
     ],
 )
 def test_what_is_wrong_is_told_in_a_sentence(versions, arguments, status, message, monkeypatch):
@@ -325,7 +325,7 @@ def test_a_key_that_cannot_be_used_publishes_nothing(versions, given, store, tmp
     public.chmod(0o600)
     for key, message in ((tmp_path / "none.pem", "cannot be read"), (public, "cannot be read")):
         status, out, err = versions("publish", f"{given}/1", "--key", str(key))
-        assert (status, out) == (1, "")
+        assert (status, out) == (2, "")
         assert message in err
     assert "published_at" not in MlflowClient(store).get_model_version(given, "1").tags
 

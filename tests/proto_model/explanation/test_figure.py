@@ -1,4 +1,5 @@
 import dataclasses
+import io
 
 import matplotlib.image
 import numpy as np
@@ -70,3 +71,15 @@ def test_there_is_an_example_for_each_class_that_is_predicted(explainer, schema,
         assert f": {label} (" in title
     only = probabilities.argmax(axis=1) == 0
     assert list(example_figures(explainer, schema, rows[only], probabilities[only])) == ["no"]
+
+
+def test_the_sentences_keep_their_distance_from_the_last_band(explainer, schema, rows):
+    (explanation,) = explainer.explain(rows[:1], Parameters())
+    figure = explanation_figure(explanation, schema, decode(rows[:1], schema).iloc[0].to_dict())
+    figure.savefig(io.BytesIO())  # which lays it out
+
+    (axes,) = figure.axes
+    lowest = min(text.get_window_extent().y0 for text in axes.texts)
+    sentences = axes.xaxis.label.get_window_extent()
+    line = sentences.height / (1 + axes.get_xlabel().count("\n"))
+    assert lowest - sentences.y1 > line / 2

@@ -379,8 +379,8 @@ def test_the_time_is_looked_at_within_a_block(data: bytes, name: str, params: di
 def test_quotes_within_a_field_are_characters_wherever_they_stand() -> None:
     """Each shape of quotes once: what opens, closes, escapes, and is only a character."""
     alphabet = 'a",\n'
-    for number in range(4**8):
-        text = "".join(alphabet[number >> 2 * place & 3] for place in range(8)).encode()
+    for number in range(4**7):
+        text = "".join(alphabet[number >> 2 * place & 3] for place in range(7)).encode()
         assert csv_record_ends(text).tolist() == ends_one_by_one(text)
 
 

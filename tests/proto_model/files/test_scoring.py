@@ -157,7 +157,10 @@ def test_a_missing_column_is_named(scorer, layout: str) -> None:
         scorer(as_bytes(TABLE, layout), passthrough=["ident"])
 
     _, scored = scorer(as_bytes(TABLE.drop_columns("size"), layout))
-    assert scored.notes == ("column 'size' is not in the file; taken as missing in every row",)
+    assert scored.notes == (
+        "column 'size' is not in the file; taken as missing in every row",
+        "2 columns are no features; left out: 'id', 'extra'",
+    )
 
 
 def test_a_column_that_stands_there_twice_is_named(scorer) -> None:

@@ -60,3 +60,23 @@ def test_classes_that_look_like_markup_are_shown_as_they_are():
 def test_an_explanation_of_another_form_is_an_error(explanation):
     with pytest.raises(InvocationError, match="row 3 has no known form"):
         explanation_text(3, explanation)
+
+
+def test_probabilities_share_a_column_where_a_narrow_terminal_has_no_room_for_each():
+    rows = [
+        {
+            "prediction": "versicolor",
+            "probability": 0.9,
+            "probability_setosa": 0.02,
+            "probability_versicolor": 0.9,
+            "probability_virginica": 0.08,
+        }
+    ]
+    console = Console(width=80, file=io.StringIO())
+    console.print(answer_table(rows, console.width))
+    shown = console.file.getvalue()
+
+    for text in ("probability", "of each class", "0.9000 versicolor", "0.0800 virginica", "0.0200 setosa"):
+        assert text in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert answer_table(rows, 200).columns[-1].header.plain == "probability_virginica"

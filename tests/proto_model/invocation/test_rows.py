@@ -60,16 +60,16 @@ def test_a_cell_of_csv_may_be_a_long_text(tmp_path):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "it is empty"),
-        ("a,a\n1,2\n", "the header names a column twice: a, a"),
-        ("a,b\n1,2\n3\n", "row 1 has 1 values, 2 expected"),
-        ("a\n\xff\n", "utf-8"),
+        ("", ": it is empty"),
+        ("a,a\n1,2\n", ": the header names a column twice: a, a"),
+        ("a,b\n1,2\n3\n", ": row 1 has 1 values, 2 expected"),
+        ("a\n\xff\n", " is not text. Give rows as JSON or as CSV, in UTF-8"),
     ],
 )
 def test_a_csv_that_is_no_table_is_named_with_the_reason(tmp_path, text, reason):
     (tmp_path / "a.csv").write_text(text, encoding="latin-1")
 
-    with pytest.raises(InputError, match=rf"a\.csv: .*{reason}"):
+    with pytest.raises(InputError, match=rf"a\.csv{reason}"):
         read_records(tmp_path / "a.csv")
 
 

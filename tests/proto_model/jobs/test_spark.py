@@ -59,7 +59,12 @@ def job(tmp_path: Path, **changes) -> Path:
         "model": {"storedModel": {"modelAssets": assets}},
         "inputData": [external("letters.csv", fileFormat="CSV")],
         "outputData": [external("out", fileFormat="CSV")],
-        "targetEngine": {"sparkConf": {"spark.sql.shuffle.partitions": "1"}},
+        "targetEngine": {
+            "sparkConf": {
+                "spark.sql.shuffle.partitions": "1",
+                "spark.driver.extraJavaOptions": os.environ["SPARK_SUBMIT_OPTS"],
+            }
+        },
         **changes,
     }
     path = tmp_path / "job.json"

@@ -147,11 +147,13 @@ def test_of_many_faults_twenty_are_shown_and_the_rest_is_counted():
     assert message.endswith("and 480 more")
 
 
-def test_absent_columns_are_named():
-    message = faults([{"age": 3}])
+def test_absent_columns_are_named_in_one_line_after_wrong_values():
+    message = faults([{"age": "old"}])
 
-    for name in ("size", "owner", "town"):
-        assert f"column {name!r} is missing from every row" in message
+    first, wrong, absent = message.splitlines()
+    assert first.startswith("4 faults")
+    assert wrong.startswith("row 0, column 'age': ")
+    assert absent == "3 columns are missing from every row: 'size', 'owner', 'town'"
 
 
 def test_columns_given_twice_are_named():

@@ -101,7 +101,7 @@ def test_a_version_that_is_there_gets_a_mapping_and_another_in_its_place(version
     )
     assert files() == {"mapping.yaml": WORDS.encode()}
 
-    assert attach("own.py:Own", "--model", "models:/own/1") == 1
+    assert attach("own.py:Own", "--model", "models:/own/1") == 2
     assert "models:/own/1 has a mapping (mapping.yaml). Give --replace" in capsys.readouterr().err
     assert files() == {"mapping.yaml": WORDS.encode()}
     assert attach("own.py:Own", *own, "--replace") == 0
@@ -110,7 +110,7 @@ def test_a_version_that_is_there_gets_a_mapping_and_another_in_its_place(version
     assert code == {"own.py": OWN.encode()}
 
     (versions / "wrong.yaml").write_text("mapping: 1\nrequest: {years: aeg}\n")
-    assert attach("wrong.yaml", *own, "--replace") == 1
+    assert attach("wrong.yaml", *own, "--replace") == 2
     assert "the model has no feature 'aeg'" in capsys.readouterr().err
     assert set(files()) == {"code.json", "own.py"}
     assert attach("words.yaml", *own, "--replace") == 0
@@ -121,13 +121,13 @@ def test_a_version_that_is_there_gets_a_mapping_and_another_in_its_place(version
     ("uri", "words"),
     [
         ("models:/files@challenger", "takes files, and a mapping does not apply to files"),
-        ("models:/own@nobody", "There is no models:/own@nobody"),
-        ("models:/own/9", "There is no models:/own/9"),
-        ("models:/nobody/1", "There is no models:/nobody/1"),
+        ("models:/own@nobody", "'own' has no alias 'nobody'"),
+        ("models:/own/9", "There is no version 9 of 'own'"),
+        ("models:/nobody/1", "There is no registered model 'nobody'"),
         ("models:/own", "is not the URI of a version. Give models:/name@alias or models:/name/3."),
         ("runs:/a/model", "is not the URI of a version"),
     ],
 )
 def test_only_versions_for_rows_that_are_there_get_one(versions, capsys, uri, words):
-    assert attach("words.yaml", "--model", uri) == 1
+    assert attach("words.yaml", "--model", uri) == 2
     assert words in capsys.readouterr().err

@@ -23,6 +23,7 @@ from proto_model.schema import ModelSchema
 from proto_model.table import encode, load_table, prepare
 from proto_model.training import VARIANTS
 from tests.environments import environment
+from tests.trainings import light
 
 # MLflow's way of storing an input example; it means no caller of this package.
 pytestmark = pytest.mark.filterwarnings("ignore:Operation with range is deprecated")
@@ -179,7 +180,7 @@ def test_a_wrong_dictionary_ends_with_every_fault_and_a_failed_run(train, traine
     )
 
     run = MlflowClient().search_runs(["0"], order_by=["attributes.start_time DESC"], max_results=1)[0]
-    assert (code, run.info.status) == (1, "FAILED")
+    assert (code, run.info.status) == (2, "FAILED")
     for told in (err, run.data.tags["mlflow.note.content"]):
         assert "wrong.yaml, line 1, hours.unit: 5 given, a text expected" in told
         assert "wrong.yaml, line 2, sexx: there is no such column; did you mean 'sex'?" in told
@@ -212,7 +213,7 @@ def test_every_card_says_whether_rare_classes_weigh_more_and_why(trained):
 def test_costs_that_do_not_fit_end_the_run_before_the_search(train, capsys, people_csv):
     code, _, err = train(capsys, "--dataset", str(people_csv), "--target", "income", "--costs", "rich>poor:2")
 
-    assert code == 1
+    assert code == 2
     assert "costs: 'rich>poor:2' is no cost of a class; one is <=50K>>50K:10." in err
     assert "fits" not in err
 
@@ -294,10 +295,11 @@ def test_the_logged_model_loads_without_pickle_and_scores_what_was_logged(traine
 
 
 def test_real_rows_are_in_a_version_only_where_they_were_asked_for(train, trained, people_csv, capsys):
-    code, out, err = train(
-        capsys, "--dataset", str(people_csv), "--target", "income", "--n-candidates", "1",
-        "--background", "rows", "--registered-model-name", "with_rows",
-    )  # fmt: skip
+    with light():
+        code, out, err = train(
+            capsys, "--dataset", str(people_csv), "--target", "income", "--n-candidates", "1",
+            "--background", "rows", "--registered-model-name", "with_rows",
+        )  # fmt: skip
     assert code == 0, err
     run_id = out.splitlines()[-1].removeprefix("MLFLOW_RUN_ID=")
     client = MlflowClient()
@@ -316,12 +318,12 @@ def test_real_rows_are_in_a_version_only_where_they_were_asked_for(train, traine
         assert client.get_run(chosen).data.params["background"] == kind
 
 
-def test_data_that_cannot_be_used_ends_with_1_a_sentence_and_a_failed_run(train, trained, people_csv, capsys):
+def test_data_that_cannot_be_used_ends_with_2_a_sentence_and_a_failed_run(train, trained, people_csv, capsys):
     code, out, err = train(capsys, "--dataset", str(people_csv), "--target", "wealth")
 
     client = MlflowClient()
     run = client.search_runs(["0"], order_by=["attributes.start_time DESC"], max_results=1)[0]
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert re.search(r"^error: .*'wealth'", err, re.MULTILINE)
     assert "Traceback" not in err
     assert run.info.status == "FAILED"
@@ -346,17 +348,18 @@ def test_a_run_id_that_does_not_exist_is_passed_over(train, people_csv, capsys, 
 
     code, _, err = train(capsys, "--dataset", str(people_csv), "--target", "wealth")
 
-    assert code == 1
+    assert code == 2
     assert "'wealth'" in err
 
 
 def test_protected_columns_stay_beside_the_test_rows_and_out_of_the_version(train, store, people_csv, capsys):
     for name in ("uv.lock", "pyproject.toml"):  # whatever lies in the folder is no part of a version
         (store / name).write_text("version = 1\n[project]\nname = 'other'\nversion = '1'\n")
-    code, out, err = train(
-        capsys, "--dataset", str(people_csv), "--target", "income", "--n-candidates", "1",
-        "--protected", "sex, married", "--registered-model-name", "fair",
-    )  # fmt: skip
+    with light():
+        code, out, err = train(
+            capsys, "--dataset", str(people_csv), "--target", "income", "--n-candidates", "1",
+            "--protected", "sex, married", "--registered-model-name", "fair",
+        )  # fmt: skip
 
     assert code == 0, err
     assert "dropped column 'sex': protected" in err

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from proto_model.deployment.package.errors import PackageError
+from proto_model.deployment.package.errors import NoPackageError, PackageError
 from proto_model.deployment.package.layout import INTERFACE, SETUP
 from proto_model.deployment.package.opening import opened_package
 from proto_model.deployment.package.trust import check_programs, examined, read_facts
@@ -61,7 +61,7 @@ def check_package(
     """
     trust = trust or Trust()
     if shutil.which(python) is None:
-        raise PackageError(f"There is no Python {python!r}. Give the name or the path of one, from 3.11.")
+        raise NoPackageError(f"There is no Python {python!r}. Give the name or the path of one, from 3.11.")
     with opened_package(source) as folder, tempfile.TemporaryDirectory(prefix="proto_model-") as temporary:
         facts = read_facts(folder)
         verdict = examined(folder, facts, trust)

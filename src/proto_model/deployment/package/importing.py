@@ -110,7 +110,7 @@ def import_package(
             raise InputError(f"{name!r} is no name of a model.")
         verdict = examined(folder, facts, trust or Trust())
         n_rows = _check_answers(folder)
-        check_store(mlflow.get_tracking_uri())
+        check_store(mlflow.get_tracking_uri(), may_create=True)
         registration = _Registration(patient(client or mlflow.MlflowClient()), name, facts, folder)
         version = registration.register(_tags(facts, verdict, folder), alias, experiment)
     return Imported(name, version, facts, verdict, n_rows)

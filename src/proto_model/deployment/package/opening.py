@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from proto_model.deployment.package.digests import MAX_BYTES, read_manifest
-from proto_model.deployment.package.errors import PackageError
+from proto_model.deployment.package.errors import NoPackageError, PackageError
 from proto_model.deployment.package.layout import LEFT_ALONE, MANIFEST
 from proto_model.errors import counted
 from proto_model.file_names import names_fault
@@ -46,7 +46,7 @@ def opened_package(source: Path) -> Iterator[Path]:
         if source.is_dir():
             _take(source, _names_of_folder(source), lambda name: opened(source / name), folder, None)
         elif not source.is_file():
-            raise PackageError(f"There is no package {source}. Give the folder or the zip file of one.")
+            raise NoPackageError(f"There is no package {source}. Give the folder or the zip file of one.")
         else:
             try:
                 with zipfile.ZipFile(source) as archive:
@@ -56,7 +56,7 @@ def opened_package(source: Path) -> Iterator[Path]:
             except UnsafeZipError as error:
                 raise PackageError(f"{source}: {error} {_ADVICE}") from error
             except UNREADABLE as error:
-                raise PackageError(f"{source} cannot be unpacked: {error}. {_ADVICE}") from error
+                raise NoPackageError(f"{source} cannot be unpacked: {error}. {_ADVICE}") from error
         yield folder
 
 
@@ -67,7 +67,7 @@ def _take(source: Path, names: Mapping[str, object], open_: Open, folder: Path, 
     if fault := names_fault(names):
         raise PackageError(f"{source}: {fault} {_ADVICE}")
     if MANIFEST not in names:
-        raise PackageError(
+        raise NoPackageError(
             f"{source} holds no {MANIFEST}: it is no package. Give the folder or zip file of one."
         )
     with open_(MANIFEST) as file:

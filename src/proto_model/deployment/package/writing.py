@@ -16,7 +16,7 @@ import numpy as np
 from proto_model.deployment.package import template
 from proto_model.deployment.package.archive import write_zip
 from proto_model.deployment.package.digests import manifest_text
-from proto_model.deployment.package.errors import PackageError
+from proto_model.deployment.package.errors import NoPackageError, PackageError
 from proto_model.deployment.package.example import cell, write_example
 from proto_model.deployment.package.gathering import Gathered, gathered
 from proto_model.deployment.package.layout import (
@@ -84,7 +84,7 @@ def write_package(model_uri: str, out: Path, *, as_zip: bool = False, trust: Tru
     else:
         taken = place.exists()
     if taken:
-        raise PackageError(f"{place} is there already. Remove it, or give another name.")
+        raise NoPackageError(f"{place} is there already. Remove it, or give another name.")
     place.parent.mkdir(parents=True, exist_ok=True)
     with (
         gathered(model_uri, trust or Trust()) as version_,

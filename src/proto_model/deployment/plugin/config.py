@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from proto_model.addresses import MAX_PORT
 from proto_model.deployment.plugin.errors import DeploymentInputError
 from proto_model.registry.publishing.trust import Trust
 from proto_model.serving.http.settings import NUMBERS, ServerSettings, expected, number
@@ -17,7 +18,6 @@ PROCESS, IMAGE, KUBERNETES = "process", "image", "kubernetes"
 KINDS = (PROCESS, IMAGE, KUBERNETES)
 PROTOCOL = "proto-model"
 
-_MAX_PORT = 65535
 _FLAGS = {"true": "true", "1": "true", "yes": "true", "false": "", "0": "", "no": ""}
 
 
@@ -73,7 +73,7 @@ def trust_of(config: Mapping[str, str]) -> Trust:
     return Trust.asked(bool(config.get("require_published")), keys, os.environ)
 
 
-_PORT = _of_number(int, 0, _MAX_PORT)
+_PORT = _of_number(int, 0, MAX_PORT)
 _LEAN = ServerSettings()
 _ONLY_LEAN, _OURS = ("lean",), ("lean", "mlserver")
 
@@ -95,7 +95,7 @@ _PROCESS: dict[str, Option] = {
     **_trust(_OURS),
     "follow": Option("", "seconds between looks at the alias", _of_number(float, 0.1), _ONLY_LEAN, True),
     "health_port": Option(
-        "", "further port for health and metrics", _of_number(int, 1, _MAX_PORT), _ONLY_LEAN, True
+        "", "further port for health and metrics", _of_number(int, 1, MAX_PORT), _ONLY_LEAN, True
     ),
     "token_file": Option("", "file of tokens; PROTO_MODEL_TOKEN asks with one", _path, _ONLY_LEAN, True),
     "allowed_hosts": Option("", "further names that clients may use", str, _ONLY_LEAN, True),

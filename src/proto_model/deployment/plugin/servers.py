@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import socket
@@ -16,6 +15,7 @@ from typing import Any
 
 import mlflow
 
+from proto_model.addresses import refused_address
 from proto_model.deployment.plugin.config import OPTIONS, PROCESS, value_of
 from proto_model.deployment.plugin.errors import DeploymentError
 from proto_model.deployment.plugin.processes import runs
@@ -82,12 +82,8 @@ def chosen_port(config: Mapping[str, str]) -> int:
         with socket.create_server((host, port), family=family) as probe:
             return int(probe.getsockname()[1])
     except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
-        reason = "the address is in use" if taken else str(error.strerror).partition(" (while ")[0]
-        raise DeploymentError(
-            f"Cannot listen on {host}:{port}: {reason}. Give another port with -C port=N, or "
-            "-C port=0 for a free one."
-        ) from error
+        refused = refused_address(host, port, error, port_option="-C port=N", host_option="-C host=ADDRESS")
+        raise DeploymentError(str(refused)) from error
 
 
 def page_of(config: Mapping[str, str], port: int) -> dict[str, Any] | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from proto_model.errors import ProtoModelError
+from proto_model.errors import CallerError, ProtoModelError
 
 
-class SettingsError(ProtoModelError):
+class SettingsError(CallerError):
     """An environment variable of file scoring cannot be used."""
 
 

@@ -98,12 +98,11 @@ def resources_of(client: MlflowClient, model: str, *, experiments: bool) -> list
     A RegistryError says that there is no such model.
     """
     from proto_model.registry.catalog.runs import runs_of
+    from proto_model.registry.unknown import no_model
     from proto_model.registry.versions import explainer_name, found, versions_of, visible
 
     if found(client.get_registered_model, model) is None:
-        raise RegistryError(
-            f"There is no registered model {model!r}. Check the name, and MLFLOW_TRACKING_URI."
-        )
+        raise no_model(client, model)
     names = [model]
     if visible(client.get_registered_model, explainer_name(model)) is not None:
         names.append(explainer_name(model))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from proto_model.errors import RegistryError
+from proto_model.errors import CallerError, RegistryError, UnknownNameError
 from proto_model.registry.refusals import LOGIN, NotAllowedError
 from proto_model.registry.tracking import is_url, without_credentials
 
@@ -49,6 +49,10 @@ class Grant:
         return self.role.startswith("__user_")
 
 
+class NoUsersError(RegistryError, CallerError):
+    """The store that was named has no users, so it keeps no rights."""
+
+
 class AccessServer:
     """A tracking server with basic-auth, and who asks it: the user of MLflow's variables or credentials file.
 
@@ -60,14 +64,14 @@ class AccessServer:
 
     def __init__(self, tracking_uri: str) -> None:
         if not is_url(tracking_uri):
-            raise RegistryError(
+            raise NoUsersError(
                 "Rights are kept by an MLflow server, and this store is a database without users. Set "
                 "MLFLOW_TRACKING_URI to the server's address."
             )
         self.uri = tracking_uri.rstrip("/")
         status, answer = self._ask("GET", CURRENT, {})
         if status == HTTPStatus.NOT_FOUND:
-            raise RegistryError(
+            raise NoUsersError(
                 f"{self.shown} has no users and no rights. Start it with basic-auth: "
                 "mlflow server --app-name basic-auth, or proto-model-locks-auth."
             )
@@ -153,7 +157,7 @@ class AccessServer:
                 "MANAGE."
             )
         if answer.get("error_code") == _MISSING and user:
-            raise RegistryError(
+            raise UnknownNameError(
                 f"There is no user {user!r} at {self.shown}. Administrators make users on its page /signup."
             )
         reason = " ".join(str(answer.get("message") or "It gave no reason.").split())

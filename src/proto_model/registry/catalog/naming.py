@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
-from proto_model.errors import InputError, RegistryError, listed
+from proto_model.errors import InputError, RegistryError, UnknownNameError
 from proto_model.registry.catalog.tombstones import Tombstone, tombstones_of
+from proto_model.registry.unknown import no_model, no_version
 from proto_model.registry.versions import found, version_of_alias, versions_of
 
 FORMS = "models:/name@alias, models:/name/7, name@alias or name/7"
@@ -54,9 +55,7 @@ def registered_model(client: MlflowClient, name: str) -> RegisteredModel:
     """A registered model; a RegistryError says that there is none."""
     model = found(client.get_registered_model, name)
     if model is None:
-        raise RegistryError(
-            f"There is no registered model {name!r}. Train one, or check the name and MLFLOW_TRACKING_URI."
-        )
+        raise no_model(client, name)
     return model
 
 
@@ -75,15 +74,14 @@ def named_version(client: MlflowClient, named: Named) -> ModelVersion | Tombston
     if named.alias is not None:
         version = version_of_alias(named.model, named.alias, client=client)
         if version is None:
-            there = f"It has {listed(sorted(model.aliases))}." if model.aliases else "It has no alias."
-            raise RegistryError(f"{named.model!r} has no alias {named.alias!r}. {there}")
+            raise no_version(client, named.model, alias=named.alias)
         return version
     if named.version is not None:
         version = found(client.get_model_version, named.model, named.version)
         return _deleted(client, model, named.version) if version is None else version
     newest = next(versions_of(client, named.model, page_size=1), None)
     if newest is None:
-        raise RegistryError(f"{named.model!r} has no version.")
+        raise UnknownNameError(f"{named.model!r} has no version. Train one: python -m proto_model train")
     return found(client.get_model_version, named.model, str(newest.version)) or newest
 
 
@@ -111,5 +109,4 @@ def _deleted(client: MlflowClient, model: RegisteredModel, number: str) -> Tombs
         raise RegistryError(
             f"Version {number} of {model.name!r} was deleted, not by this command: nothing is known of it."
         )
-    there = "no version" if newest is None else f"versions up to {newest.version}"
-    raise RegistryError(f"There is no version {number} of {model.name!r}, which has {there}.")
+    raise no_version(client, model.name, number=number)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from proto_model.errors import CallerError
 from proto_model.registry.publishing.findings import PublicationError
 from proto_model.registry.publishing.keyless import Login
 
@@ -37,6 +38,10 @@ _HASHES = {"secp256r1": "SHA256", "secp384r1": "SHA384", "secp521r1": "SHA512"}
 # Lines before the certificates, which PEM leaves to people.
 _LOGIN = re.compile(r"^(identity|issuer):[ \t]*(\S+)[ \t]*\r?$", re.MULTILINE)
 _CURVES = "P-256, P-384 or P-521"
+
+
+class KeyFileError(PublicationError, CallerError):
+    """A file of a key or of certificates that was named cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -101,19 +106,19 @@ def read_signing_key(
     if b"ENCRYPTED" in content:
         text = password() if password is not None else ""
         if not text:
-            raise PublicationError(f"The signing key {path} is encrypted. Give its password.")
+            raise KeyFileError(f"The signing key {path} is encrypted. Give its password.")
         given = text.encode()
     try:
         private = load_pem_private_key(content, given)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise PublicationError(f"The signing key {path} cannot be read: {_first(error)}") from error
+        raise KeyFileError(f"The signing key {path} cannot be read: {_first(error)}") from error
     if not isinstance(private, ec.EllipticCurvePrivateKey) or private.curve.name not in _HASHES:
-        raise PublicationError(f"The signing key {path} is of another kind; {_CURVES} expected.")
+        raise KeyFileError(f"The signing key {path} is of another kind; {_CURVES} expected.")
     chain = (
         () if certificates is None else _certificates(_read(certificates, "certificate"), str(certificates))
     )
     if chain and chain[0].public_key() != private.public_key():
-        raise PublicationError(f"The first certificate of {certificates} is not that of {path}.")
+        raise KeyFileError(f"The first certificate of {certificates} is not that of {path}.")
     return SigningKey(private, tuple(chain))
 
 
@@ -139,9 +144,9 @@ def read_verify_key(text: str, where: str = "the key") -> VerifyKey:
         try:
             public = load_pem_public_key(content[max(0, content.find(_PUBLIC_KEY)) :])
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise PublicationError(f"There is no public key in {where}: {_first(error)}") from error
+            raise KeyFileError(f"There is no public key in {where}: {_first(error)}") from error
         if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name not in _HASHES:
-            raise PublicationError(f"The public key in {where} is of another kind; {_CURVES} expected.")
+            raise KeyFileError(f"The public key in {where} is of another kind; {_CURVES} expected.")
         return public
 
     if _CERTIFICATE not in content:
@@ -151,7 +156,7 @@ def read_verify_key(text: str, where: str = "the key") -> VerifyKey:
     if not told:
         return VerifyKey(authorities=authorities)
     if len(told) < len(_LOGIN.findall(text)) or told.keys() != {"identity", "issuer"}:
-        raise PublicationError(f"A login takes one identity and one issuer; {where} has others.")
+        raise KeyFileError(f"A login takes one identity and one issuer; {where} has others.")
     return VerifyKey(authorities=authorities, login=Login(told["identity"], told["issuer"], public_key()))
 
 
@@ -171,11 +176,14 @@ def make_keys(folder: Path, password: str = "") -> tuple[Path, Path]:
         PRIVATE: private.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.PKCS8, encryption),
         PUBLIC: _pem(private.public_key()),
     }
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise KeyFileError(f"{folder} cannot be a folder of keys: {error.strerror}.") from error
     paths = {name: folder / name for name in contents}
     for path in paths.values():
         if path.exists():
-            raise PublicationError(f"{path} is there already. Give another folder, or move it away.")
+            raise KeyFileError(f"{path} is there already. Give another folder, or move it away.")
     for name, path in paths.items():
         mode = 0o600 if name == PRIVATE else 0o644
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
@@ -187,22 +195,18 @@ def _read(path: Path, what: str, *, is_secret: bool = False) -> bytes:
     """Content of a file, whose rights are looked at first."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for who writes it
-            raise PublicationError(f"The {what} {path} is no regular file.")
+            raise KeyFileError(f"The {what} {path} is no regular file.")
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise PublicationError(f"The {what} {path} cannot be read: {error.strerror}.") from error
+        raise KeyFileError(f"The {what} {path} cannot be read: {error.strerror}.") from error
     if len(content) > MAX_FILE_BYTES:
-        raise PublicationError(f"The {what} {path} has more than {MAX_FILE_BYTES} bytes.")
+        raise KeyFileError(f"The {what} {path} has more than {MAX_FILE_BYTES} bytes.")
     if os.name == "posix" and mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise PublicationError(
-            f"Others may write the {what} {path}. Take that right away: chmod go-w {path}."
-        )
+        raise KeyFileError(f"Others may write the {what} {path}. Take that right away: chmod go-w {path}.")
     if os.name == "posix" and is_secret and mode & stat.S_IROTH:
-        raise PublicationError(
-            f"Everybody may read the {what} {path}. Take that right away: chmod o-r {path}."
-        )
+        raise KeyFileError(f"Everybody may read the {what} {path}. Take that right away: chmod o-r {path}.")
     return content
 
 
@@ -212,7 +216,7 @@ def _certificates(content: bytes, where: str) -> Sequence[Certificate]:
     try:
         return x509.load_pem_x509_certificates(content)
     except ValueError as error:
-        raise PublicationError(f"The certificates of {where} cannot be read: {_first(error)}") from error
+        raise KeyFileError(f"The certificates of {where} cannot be read: {_first(error)}") from error
 
 
 def _algorithm(curve: str) -> EllipticCurveSignatureAlgorithm:

@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proto_model.errors import ArtifactError, ProtoModelError
-from proto_model.registry.model_folder import downloaded, downloaded_apart, local_folder
+from proto_model.registry.model_folder import (
+    downloaded,
+    downloaded_apart,
+    failure_apart,
+    local_folder,
+    told_apart,
+)
 from proto_model.registry.publishing.files import copied, without_caches
 from proto_model.registry.publishing.findings import PublicationError, check
 from proto_model.registry.publishing.keys import VerifyKey
@@ -97,8 +103,7 @@ def trusted_apart(model_uri: str, folder: Path, trust: Trust) -> Path:
         text=True,
     )
     if done.returncode != 0:
-        reason = done.stderr.strip().splitlines() or [f"the download ended with {done.returncode}"]
-        raise ArtifactError(reason[-1])
+        raise failure_apart(done.returncode, done.stderr)
     return Path(done.stdout.splitlines()[-1])
 
 
@@ -148,8 +153,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         print(trusted(model_uri, Path(folder), Trust.of_json(sys.stdin.read())))
     except (ProtoModelError, OSError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        return 1
+        return told_apart(error)
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import signal
 import socket
@@ -16,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from proto_model.errors import ProtoModelError
+from proto_model.addresses import MAX_PORT, AddressError, refused_address
 from proto_model.serving.http.access import Access, AccessError
 from proto_model.serving.http.binary import LENGTH_HEADER, OCTETS
 from proto_model.serving.http.body import ENCODINGS, decoded, media_type
@@ -49,7 +48,6 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Request = tuple[Any, Callable[[Any], Any]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-_LAST_PORT = 65_535
 TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 JSON_HEADER = (b"content-type", JSON.encode())
 OCTETS_HEADER = (b"content-type", OCTETS.encode())
@@ -98,10 +96,6 @@ def _turned_away(text: str) -> bytes:
 
 # What a connection is told for which there is no place: MLflow's words and those of V2.
 TURNED_AWAY = _turned_away("Too many open connections. Try again shortly.")
-
-
-class AddressError(ProtoModelError):
-    """The server cannot listen where it was told to."""
 
 
 class App:
@@ -312,18 +306,17 @@ def _header(scope: Mapping[str, Any], name: bytes) -> bytes:
     return b""
 
 
-def listen(settings: ServerSettings) -> socket.socket:
-    """Socket at the address of the settings, which does not listen yet; raises AddressError."""
-    if not 0 <= settings.port <= _LAST_PORT:  # the system would take the rest of a division by 65536
-        raise AddressError(f"{settings.port} is no port. Choose one from 0 to {_LAST_PORT} with -p.")
+def listen(settings: ServerSettings, option: str = "-p") -> socket.socket:
+    """Socket at the address of the settings, which does not listen yet; raises AddressError.
+
+    `option` is that of the port, for its message.
+    """
+    if not 0 <= settings.port <= MAX_PORT:  # the system would take the rest of a division by 65536
+        raise AddressError(f"{settings.port} is no port. Choose one from 0 to {MAX_PORT} with {option}.")
     try:
         return bind(settings.host, settings.port, shared=settings.workers > 1)
     except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
-        reason = "the address is in use" if taken else error.strerror or str(error)
-        raise AddressError(
-            f"Cannot listen on {settings.host}:{settings.port}: {reason}. Choose another port with -p."
-        ) from error
+        raise refused_address(settings.host, settings.port, error, port_option=option) from error
 
 
 def protection_of(settings: ServerSettings) -> tuple[Access | None, Certificates | None]:
@@ -348,7 +341,9 @@ def serve(hosting: Hosting, listener: socket.socket) -> int:
     asks = (signal.SIGHUP,) if hosting.board is not None else ()
     pulse = Pulse(settings.workers)
     pages = HealthPages(pulse, {path: (JSON.encode(), b"\n") for path in HEALTH[:3]}, (HEALTH[3], "/metrics"))
-    health_listener = listen(replace(settings, port=settings.health_port)) if settings.health_port else None
+    health_listener = None
+    if settings.health_port:
+        health_listener = listen(replace(settings, port=settings.health_port), "--health-port")
 
     def answer(
         hosted: Hosted, here: socket.socket, at: socket.socket | None, supervisor: int | None = None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proto_model.errors import ProtoModelError
+from proto_model.errors import CallerError
 from proto_model.forest import n_cores
 from proto_model.serving.http.certificates import Protection
 
@@ -39,7 +39,7 @@ NUMBERS: dict[str, tuple[type, float, str]] = {
 CAN_EXPLAIN_APART = sys.platform == "linux"
 
 
-class ServerSettingsError(ProtoModelError):
+class ServerSettingsError(CallerError):
     """A setting of the server is not known, or has a wrong value."""
 
 

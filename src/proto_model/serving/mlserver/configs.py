@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from proto_model.addresses import MAX_PORT, port_number
 from proto_model.errors import ArtifactError
 from proto_model.model import answer_fields
 from proto_model.parameters import FILE, Signature
 from proto_model.registry.mlserver_files import IMPLEMENTATION, MODEL_SETTINGS, SERVER, runtime_text
 from proto_model.registry.model_folder import BUNDLE, signature_of
 from proto_model.schema import FeatureType, ModelSchema
-from proto_model.serving.http.settings import ServerSettings
+from proto_model.serving.http.settings import ServerSettings, ServerSettingsError
 from proto_model.serving.http.tensors import column_datatype, metadata
 
 SCHEMA = BUNDLE / "schema.json"
@@ -98,9 +99,10 @@ def server_settings(environment: Mapping[str, str]) -> dict[str, Any]:
     settings: dict[str, Any] = {"host": environment.get("MLSERVER_HOST", "127.0.0.1"), **SERVER}
     for variable, key, default in PORTS:
         text = environment.get(variable, str(default))
-        if not text.isdecimal() or not 0 < int(text) < 65536:
-            raise ArtifactError(f"{variable} is {text!r}, a port from 1 to 65535 expected.")
-        settings[key] = int(text)
+        number = port_number(text)
+        if not number:
+            raise ServerSettingsError(f"{variable} is {text!r}, a port from 1 to {MAX_PORT} expected.")
+        settings[key] = number
     return settings
 
 

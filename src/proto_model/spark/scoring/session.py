@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 BATCH_ROWS = 1 << 16
-"""Rows that go to Python at a time: Spark's own 10,000 cost more than half as much again."""
+"""Rows that go to Python at a time. With 30 doubles, Spark's own 10,000 are as fast, and take less memory."""
 
 SPARK_LOG_LEVELS = ("off", "error", "warn", "info")
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.pyfunc.scoring_server import invocations
 
 from proto_model.deployment.modelop.registering import register
 from proto_model.deployment.package.importing import Imported
@@ -113,6 +114,40 @@ def test_an_allowed_source_answers_as_a_model_of_mlflows(registered, monkeypatch
     model.unwrap_python_model()._open.close()
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"inputs": {"age": [70, 20], "income": [1.5, 2.0], "owner": [True, False], "children": [0, 1]}},
+        {"inputs": [ROW, ROW | {"age": 20}]},
+        {"instances": [ROW, ROW | {"age": 20}]},
+        {"dataframe_records": [ROW, ROW | {"age": 20}]},
+        {"dataframe_split": {"columns": [*ROW], "data": [[*ROW.values()], [20, 2.0, "cook", False, 1]]}},
+    ],
+)
+def test_mlflows_server_takes_rows_in_every_form(registered, monkeypatch, body):
+    monkeypatch.setenv("PROTO_MODEL_SOURCES", registered.digest)
+    model = mlflow.pyfunc.load_model(f"models:/aged/{registered.version}")
+
+    response = invocations(json.dumps(body), "application/json", model, model.metadata.get_input_schema())
+
+    assert [row["prediction"] for row in json.loads(response.response)["predictions"]] == ["yes", "no"]
+    model.unwrap_python_model()._open.close()
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ({"age": [1, 2], "income": [1.0]}, "'age' has 2 values, 'income' 1"),
+        ({"age": 1}, "'age' is no list of values"),
+        ([[1, 2.0]], "rows have no names"),
+        ("rows", "str given"),
+    ],
+)
+def test_rows_of_no_known_form_are_refused(rows, said):
+    with pytest.raises(InputError, match=said):
+        records_of(rows, {"age": ("long", False), "income": ("double", False)})
+
+
 def test_rows_reach_the_source_as_json_has_them():
     frame = pd.DataFrame(
         {
@@ -124,13 +159,15 @@ def test_rows_reach_the_source_as_json_has_them():
         }
     )
 
-    records = records_of(frame, {"n": "long", "x": "double", "t": "boolean", "d": "string", "s": "string"})
+    kinds = {"n": "long", "x": "double", "t": "boolean", "d": "string", "s": "string", "u": "string"}
+
+    records = records_of(frame, {name: (kind, name == "s") for name, kind in kinds.items()})
 
     assert records == [
-        {"n": 1, "x": 1.0, "t": True, "d": "2024-03-01"},
-        {"n": None, "x": 2.5, "t": None, "d": None},
+        {"n": 1, "x": 1.0, "t": True, "d": "2024-03-01", "s": None},
+        {"n": None, "x": 2.5, "t": None, "d": None, "s": None},
     ]
-    assert [type(value) for value in records[0].values()] == [int, float, bool, str]
+    assert [type(value) for value in records[0].values()] == [int, float, bool, str, type(None)]
 
 
 def test_what_is_known_of_the_source_stands_at_its_version(registered, mixed_frame):

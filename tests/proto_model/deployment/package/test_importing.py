@@ -146,6 +146,17 @@ def test_its_files_stay_what_was_signed_and_it_is_published_anew(origin, client,
     assert "imported_from" not in facts.tags
 
 
+def test_a_store_that_is_not_there_yet_is_made(origin, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where MLflow puts the artifacts of such a store
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'new.db'}")
+
+    done = import_package(origin[0])
+
+    assert (done.model, done.version) == ("churn", "1")
+    assert (tmp_path / "new.db").exists()
+    mlflow.set_tracking_uri(None)
+
+
 def test_nothing_of_rows_or_places_goes_along(origin, tmp_path):
     package, _ = origin
     with zipfile.ZipFile(package) as archive:

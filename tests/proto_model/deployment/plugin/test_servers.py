@@ -38,7 +38,7 @@ def test_mlserver_is_configured_in_a_folder_of_the_deployment():
     command = command_of("models:/a/1", {"server": "mlserver"}, 5005, Path("build"))
 
     read = mlserver.build_parser().parse_args(command[4:])
-    assert (read.model_uri, read.build, read.port, read.serve) == ("models:/a/1", Path("build"), "5005", True)
+    assert (read.model_uri, read.build, read.port, read.serve) == ("models:/a/1", Path("build"), 5005, True)
 
 
 def test_both_servers_of_this_project_are_asked_for_published_versions(tmp_path):

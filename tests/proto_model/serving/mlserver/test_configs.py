@@ -63,7 +63,7 @@ def test_the_server_listens_to_this_machine_only_unless_told_otherwise():
 
 @pytest.mark.parametrize("port", ["", "http", "0", "70000", "-1"])
 def test_a_port_that_is_none_is_named(port):
-    with pytest.raises(ArtifactError, match="MLSERVER_GRPC_PORT"):
+    with pytest.raises(ServerSettingsError, match="MLSERVER_GRPC_PORT"):
         server_settings({"MLSERVER_GRPC_PORT": port})
 
 

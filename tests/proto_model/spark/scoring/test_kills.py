@@ -125,5 +125,5 @@ def test_an_interrupted_batch_leaves_nothing_behind(model, folder, tmp_path):
     out, err = process.communicate(timeout=START_S)
 
     assert process.returncode == 130, err
-    assert (out, err) == ("", "spark-score: interrupted\n")
+    assert (out, err) == ("", "interrupted\n")
     assert list(tmp_path.iterdir()) == []

@@ -150,7 +150,7 @@ def test_where_spark_is_not_installed_one_sentence_says_what_to_install(monkeypa
     assert main(["spark-score", "--input", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
 
     assert capsys.readouterr().err == (
-        'spark-score: Spark is not installed. Install it with: pip install "proto-model-turbo[spark]"\n'
+        'error: Spark is not installed. Install it with: pip install "proto-model-turbo[spark]"\n'
     )
 
 
