@@ -28,13 +28,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from processes import HOST, ROOT, DemoError, console, free_port, interrupt_on_signals, server, step
-from rich.json import JSON
 from rich.markup import escape
-from rich.panel import Panel
 from rich.rule import Rule
+
+from proto_model.addresses import MAX_PORT, port_number
 
 N_FILE_ROWS = 100_000
 _PROGRAMS = ("object_store", "file_model")
+_BAR_CHARACTERS = 40
+_MOST_BARS = 6
+
+
+def _port(text: str) -> int:
+    number = port_number(text)
+    if number is None:
+        raise argparse.ArgumentTypeError(f"{text!r} given, a port from 0 to {MAX_PORT} expected")
+    return number
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,7 +59,10 @@ def build_parser() -> argparse.ArgumentParser:
     ports = {"model": 5001, "mapper": 8080, "file-model": 5002, "object-store": 9000}
     for name, port in ports.items():
         parser.add_argument(
-            f"--{name}-port", type=int, default=port, help="port, unless it is in use (default: %(default)s)"
+            f"--{name}-port",
+            type=_port,
+            default=port,
+            help="port, unless it is in use (default: %(default)s)",
         )
     parser.add_argument(
         "--store", type=Path, default=ROOT, help="folder of mlflow.db, mlruns/ and demo/ (logs)"
@@ -104,13 +116,13 @@ def _run(args: argparse.Namespace, servers: contextlib.ExitStack) -> None:
     )
     schema = _fetch_schema(model_uri, logs, store, env)
     mapper = [sys.executable, "-m", "mapper", "serve", "--model-server-url", model_url]
-    mapper += ["--schema", str(schema), "--host", HOST, "--port", str(mapper_port)]
+    mapper += ["--schema", model_uri, "--host", HOST, "--port", str(mapper_port)]
     servers.enter_context(server(mapper, f"{mapper_url}/readyz", logs / "mapper.log", ROOT, env))
 
     _headline("4  Ask through the mapper", "a plain HTTP request in the application's words")
     record = _typical_record(json.loads(schema.read_text(encoding="utf-8")))
-    _exchange(f"{mapper_url}/v1/predict", {"data": record})
-    _exchange(f"{mapper_url}/v1/explain", {"data": record})
+    _exchange(f"{mapper_url}/v1/predict", {"data": record}, logs / "predict.json")
+    _exchange(f"{mapper_url}/v1/explain", {"data": record}, logs / "explain.json")
 
     _headline("5  Score a file", "of any size, through an object store and presigned URLs")
     _score_file(args, servers, logs, schema, env)
@@ -118,8 +130,11 @@ def _run(args: argparse.Namespace, servers: contextlib.ExitStack) -> None:
     _headline("Done", f"{time.monotonic() - started:.0f} s; the servers are stopped")
     mlflow_ui = f"mlflow ui --backend-store-uri sqlite:///{store / 'mlflow.db'}"
     shown = os.path.relpath(Path(sys.executable).parent)
-    console.print(f"Runs, plots and versions:  [bold]{shown}/{mlflow_ui}[/bold], then http://{HOST}:5000")
-    console.print(f"Logs of the servers:       {logs}")
+    console.print(
+        f"Runs, plots and versions:  [bold]{shown}/{mlflow_ui}[/bold], then http://{HOST}:5000",
+        soft_wrap=True,
+    )
+    console.print(f"Logs of the servers:       {logs}", soft_wrap=True)
 
 
 def _score_file(
@@ -202,12 +217,11 @@ def _random_rows(schema: dict[str, Any]) -> pa.Table:
     return pa.table(columns)
 
 
-def _exchange(url: str, body: dict[str, Any]) -> None:
-    """Send one request and print it and its answer."""
+def _exchange(url: str, body: dict[str, Any], file: Path) -> None:
+    """Send one request; print its answer in words and as a drawing, and write both as JSON to a file."""
     data = json.dumps(body).encode()
     request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})
     console.print(Rule(f"POST {url}", align="left"))
-    _show_json("request", body)
     try:
         with (
             console.status("Waiting for the answer"),
@@ -218,30 +232,30 @@ def _exchange(url: str, body: dict[str, Any]) -> None:
         raise DemoError(f"{url} answered {error.code}: {error.read().decode(errors='replace')}") from error
     except (urllib.error.URLError, TimeoutError) as error:
         raise DemoError(f"No answer from {url}: {error}") from error
-    _show_json("answer", answer)
-    for explanation in (item["explanation"] for item in answer["predictions"] if "explanation" in item):
-        console.print("[bold]In words:[/bold]")
-        for sentence in (explanation["rule"], *explanation["counterfactuals"]):
-            console.print(f"  {sentence['text']}", markup=False, highlight=False)
+    file.write_text(json.dumps({"request": body, "answer": answer}, indent=2), encoding="utf-8")
+    model = answer["model"]
+    console.print(f"{model['name']}, version {model['version']}", markup=False, highlight=False)
+    for item in answer["predictions"]:
+        _draw(item["probabilities"])
+        _tell(item.get("explanation"))
+    console.print(f"Request and answer as JSON: {file}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _show_json(title: str, value: dict[str, Any]) -> None:
-    text = JSON(json.dumps(_shortened(value))).text
-    text.no_wrap, text.overflow = False, "fold"
-    console.print(Panel(text, title=title, title_align="left"))
+def _draw(probabilities: dict[str, float]) -> None:
+    """A bar for each class, the most probable one first."""
+    longest = max(map(len, probabilities))
+    for name, value in sorted(probabilities.items(), key=lambda pair: -pair[1])[:_MOST_BARS]:
+        bar = "\u2588" * round(value * _BAR_CHARACTERS)
+        console.print(f"  {name:<{longest}}  {value:.3f} {bar}", markup=False, highlight=False)
 
 
-def _shortened(value: Any, most: int = 6) -> Any:
-    """The same JSON value with long objects and arrays cut, for reading."""
-    if isinstance(value, dict):
-        items = [(key, _shortened(item, most)) for key, item in list(value.items())[:most]]
-        if len(value) > most:
-            items.append(("...", f"{len(value) - most} more"))
-        return dict(items)
-    if isinstance(value, list):
-        shown = [_shortened(item, most) for item in value[:most]]
-        return [*shown, f"... {len(value) - most} more"] if len(value) > most else shown
-    return value
+def _tell(explanation: dict[str, Any] | None) -> None:
+    """The rule and what would change the prediction, a line for each condition."""
+    if explanation is None:
+        return
+    for sentence in (explanation["rule"], *explanation["counterfactuals"]):
+        for number, part in enumerate(sentence["text"].replace(" THEN ", "\nTHEN ").split(" AND ")):
+            console.print(f"  {'AND ' if number else ''}{part}", markup=False, highlight=False)
 
 
 def _headline(title: str, text: str) -> None:

@@ -19,17 +19,17 @@ import sys
 import time
 from pathlib import Path
 
-from proto_model.invocation.local_store import BUCKET, LocalStoreError, ObjectStore
+from proto_model.cli.exit_code import FAILED, exit_code, tell
+from proto_model.cli.parser import CommandParser, port
+from proto_model.invocation.local_store import BUCKET, ObjectStore
 
 __all__ = ["BUCKET", "ObjectStore", "build_parser", "main"]
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser = CommandParser(doc=__doc__, prog="python scripts/object_store.py")
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
     serve = commands.add_parser("serve", help="start the store and keep it running")
     env = commands.add_parser("env", help="print the variables that others need to use it, for `eval`")
     presign = commands.add_parser("presign", help="sign the two URLs of a file job")
@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--folder", type=Path, default=Path("build/store"), help="where objects are kept"
         )
-    serve.add_argument("--port", type=int, default=9000, help="port on 127.0.0.1")
+    serve.add_argument("--port", type=port, default=9000, help="port on 127.0.0.1")
     presign.add_argument("input", help="key of the object to score")
     presign.add_argument("output", help="key of the object to write")
     presign.add_argument(
@@ -50,15 +50,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run the program; its exit code."""
     arguments = build_parser().parse_args(argv)
     if arguments.command == "serve":
-        try:
-            return _serve(arguments.folder, arguments.port)
-        except LocalStoreError as error:
-            print(error, file=sys.stderr)
-            return 1
+        return exit_code(lambda: _serve(arguments.folder, arguments.port))
     store = ObjectStore.on(arguments.folder)
     if store is None:
-        print(f"No store is running on {arguments.folder}. Start one with `serve`.", file=sys.stderr)
-        return 1
+        tell(f"No store is running on {arguments.folder}. Start one with `serve`.")
+        return FAILED
     if arguments.command == "env":
         for name, value in (store.credentials | store.settings).items():
             print(f"export {name}={value}")

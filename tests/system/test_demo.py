@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.stores import fresh_store
+
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.system
@@ -65,13 +67,25 @@ def test_the_demo_shows_every_step_avoids_a_busy_port_and_stops_its_servers(
         "--file-model-port",
         "0",
     ]
+    fresh_store(tmp_path)
     with _demo(tmp_path, *options) as demo:
         output, _ = demo.communicate(timeout=900)
 
     assert demo.returncode == 0, output
     assert f"Port {busy_port} is in use" in output
-    for shown in ("random_forest_balanced", "champion", "/v1/predict", "/v1/explain", '"prediction"', "IF "):
+    for shown in (
+        "random_forest_balanced",
+        "champion",
+        "/v1/predict",
+        "/v1/explain",
+        "IF ",
+        "THEN ",
+        "\u2588",
+    ):
         assert shown in output
+    answer = json.loads((tmp_path / "demo" / "explain.json").read_text(encoding="utf-8"))["answer"]
+    assert answer["model"]["version"] in ("1", "2", "3")
+    assert "explanation" in answer["predictions"][0]
     assert "mlflow ui --backend-store-uri" in output
     assert "predictions.csv: 100,000 rows, 0 of them rejected; csv, " in output
     assert "  id,prediction,probability,probability_setosa," in output

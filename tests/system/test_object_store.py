@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -72,3 +73,19 @@ def test_only_what_is_signed_is_served(tmp_path: Path) -> None:
                 urllib.request.urlopen(url).close()
         with urllib.request.urlopen(store.presign("get_object", "k")) as answer:
             assert answer.read() == b"x"
+
+
+def test_a_port_where_another_program_listens_is_refused_before_anything_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        assert main(["serve", "--folder", str(tmp_path / "store"), "--port", port]) == 2
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"error: Cannot listen on 127.0.0.1:{port}: the address is in use." in said.err
+    assert not (tmp_path / "store").exists()
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--port", "99999"])
+    assert ended.value.code == 2
