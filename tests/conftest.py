@@ -11,6 +11,10 @@ from hypothesis import HealthCheck, settings
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# A JVM of the tests lives for seconds: what its second compiler spends in them is never earned back.
+JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+os.environ.setdefault("SPARK_SUBMIT_OPTS", JAVA_OPTIONS)
+
 # A worker imports all libraries; this one first, since it looks for functions in every module that is loaded.
 if "PYTEST_XDIST_WORKER" in os.environ:
     importlib.import_module("skops.io")

@@ -200,7 +200,7 @@ def test_commands_send_a_token(scene, tmp_path):
         assert asked.returncode == 0, asked.stderr
     for arguments in (["--url", lean], ["--url", lean, *app]):
         asked = run(*invoke, *arguments)
-        assert asked.returncode == 1
+        assert asked.returncode == 2
         assert "oken" in asked.stderr
         assert APP not in asked.stderr
 

@@ -21,7 +21,7 @@ from sklearn.metrics import balanced_accuracy_score
 from proto_model.cli import compare
 from proto_model.model import write_bundle
 from proto_model.registry.logged_model import log_forest_model
-from proto_model.registry.promotion import judgment
+from proto_model.registry.promotion import judgment, report
 from proto_model.registry.record import log_split
 from proto_model.registry.versions import (
     CHALLENGER,
@@ -139,11 +139,14 @@ def register(client, request):
 
 @pytest.fixture
 def run_compare(register, capsys):
-    """Exit status, JSON and talk of compare.py."""
+    """Exit status, JSON and talk of compare.py; few look at the picture, which takes long to draw."""
 
-    def run(*arguments):
+    def run(*arguments, draws=False):
         capsys.readouterr()
-        status = compare.main(["--model", register.name, *arguments])
+        with pytest.MonkeyPatch.context() as patch:
+            if not draws:
+                patch.setattr(report, "save", lambda figure, path: path.write_bytes(b""))
+            status = compare.main(["--model", register.name, *arguments])
         captured = capsys.readouterr()
         return status, json.loads(captured.out), captured.err
 
@@ -399,7 +402,7 @@ def test_a_killed_comparison_is_finished_by_the_next_command_which_says_so(
 
 def test_the_first_challenger_becomes_champion_and_is_evaluated(register, run_compare, good, tmp_path):
     version = register(good)
-    status, verdict, _ = run_compare("--report", str(tmp_path))
+    status, verdict, _ = run_compare("--report", str(tmp_path), draws=True)
 
     assert status == 0
     assert read_aliases(register.name) == Aliases(version)

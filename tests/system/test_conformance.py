@@ -1,10 +1,15 @@
 """The short forms of `benchmarks/conformance.py`."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import pytest
+
+from tests.stores import fresh_store
+from tests.trainings import train_again
 
 pytestmark = pytest.mark.system
 PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "conformance.py"
@@ -19,9 +24,32 @@ def lines(*words):
     return [line.split() for line in done.stdout.splitlines()[1:]]
 
 
-def test_engines_answer_as_the_model_does():
-    found = lines("--rows", "500", "--table", "levels", *("--engine", "lean"), *("--engine", "files"))
+@pytest.fixture
+def program(monkeypatch):
+    """Its module, which trains in this process, on fewer rows."""
+    monkeypatch.syspath_prepend(PROGRAM.parent)
+    module = importlib.import_module(PROGRAM.stem)
+    run = module._python
 
+    def in_this_process(*words, cwd=None, **variables):
+        if words[:2] == ("proto_model", "train"):
+            train_again(cwd, fresh_store(cwd), *words[2:])
+        else:
+            run(*words, cwd=cwd, **variables)
+
+    monkeypatch.setattr(module, "_python", in_this_process)
+    monkeypatch.setattr(module, "N_TRAINING", 500)
+    yield module
+    mlflow.set_tracking_uri(None)
+
+
+def test_engines_answer_as_the_model_does(program, monkeypatch, capsys):
+    words = ["--rows", "500", "--table", "levels", "--engine", "lean", "--engine", "files"]
+    monkeypatch.setattr(sys, "argv", [str(PROGRAM), *words])
+
+    program.main()
+
+    found = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("levels")]
     assert found == [["levels", "lean", "500", "0", "0", "0"], ["levels", "files", "500", "0", "0", "0"]]
 
 

@@ -43,6 +43,7 @@ DOCUMENTS = (
     *(
         pytest.param(f"docs/{name}.md", marks=pytest.mark.long)
         for name in (
+            "tutorial",
             "training",
             "promotion",
             "versions",
@@ -55,6 +56,7 @@ DOCUMENTS = (
             "deployment",
             "publishing",
             "access",
+            "commands",
             "package",
             "browser",
             "sources",

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -23,9 +20,8 @@ from proto_model.cli import compare
 from proto_model.model import Bundle, Predictor
 from proto_model.table import TrainingData, encode, load_training_data
 from scripts.object_store import ObjectStore
-from tests.file_servers import ROOT, Server, mapping, post, serving
-from tests.stores import fresh_store
-from tests.trainings import as_in, train_again
+from tests.file_servers import Server, mapping, post, serving
+from tests.trainings import as_in, train_again, trained_in
 
 pytestmark = pytest.mark.system
 
@@ -38,21 +34,6 @@ class Trained:
     uri: str
     client: MlflowClient
     model: Path
-
-    def mlflow_run(self, *parameters: str) -> None:
-        """Train as a user types it in the folder."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-        programs = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
-        options = [word for parameter in parameters for word in ("-P", parameter)]
-        done = subprocess.run(
-            ["mlflow", "run", "--env-manager", "local", ROOT / "src", *options],
-            cwd=self.folder,
-            env=kept | {"PATH": programs, "MLFLOW_TRACKING_URI": self.uri},
-            capture_output=True,
-            text=True,
-            timeout=900,
-        )
-        assert done.returncode == 0, done.stderr
 
     def compare(self, *arguments: str) -> tuple[int, str, str]:
         """Exit code and words of a comparison, in this process."""
@@ -68,9 +49,8 @@ class Trained:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("trained")
-    uri = fresh_store(folder)
+    uri = trained_in(folder, "--dataset", "iris", "--file-management", "true")
     trained = Trained(folder, uri, MlflowClient(uri), folder / "model")
-    trained.mlflow_run("dataset=iris", "n_candidates=1", "file_management=true")
     with as_in(folder, uri):
         mlflow.artifacts.download_artifacts("models:/proto_model@challenger", dst_path=str(trained.model))
     return trained

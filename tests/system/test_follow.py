@@ -33,6 +33,7 @@ from tests.ports import free_port
 from tests.stores import fresh_store
 from tests.system.test_lean_server import get, post, serving
 from tests.tracking_server import tracking_server
+from tests.trainings import no_modules
 
 pytestmark = [
     pytest.mark.system,
@@ -40,7 +41,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
 ]
 ROOT = Path(__file__).parents[2]
-N_SWAPS = int(os.environ.get("N_SWAPS", "6"))
+N_SWAPS = int(os.environ.get("N_SWAPS", "4"))
 N_CLIENTS = 4
 ROW = {"size": 2.0, "age": 40.0}
 WAIT_S = 60
@@ -63,7 +64,7 @@ def registry(tmp_path_factory):
         mlflow.set_tracking_uri(uri)
         experiment = mlflow.create_experiment("follow", artifact_location=(folder / "artifacts").as_uri())
         data, other = table(["size", "age"]), table(["size"])
-        with mlflow.start_run(experiment_id=experiment):
+        with mlflow.start_run(experiment_id=experiment), no_modules():
             for of, y in ((data, data.y_train), (data, 1 - data.y_train), (other, other.y_train)):
                 pipeline = make_pipeline("random_forest", of.schema, 0, n_estimators=5)
                 info = log_forest_model(pipeline.fit(of.X_train, y), of)
@@ -252,7 +253,10 @@ def test_a_server_without_follow_asks_when_it_gets_sighup_and_its_workers_may_di
 def files(registry):
     """Name of a model for files, of which version 1 is champion, and 2 says the opposite."""
     name, data = "people_files", table(["size", "age"])
-    with mlflow.start_run(experiment_id=registry.get_experiment_by_name("follow").experiment_id):
+    with (
+        no_modules(),
+        mlflow.start_run(experiment_id=registry.get_experiment_by_name("follow").experiment_id),
+    ):
         for y in (data.y_train, 1 - data.y_train):
             pipeline = make_pipeline("random_forest", data.schema, 0, n_estimators=5).fit(data.X_train, y)
             with warnings.catch_warnings():

@@ -12,6 +12,7 @@ from proto_model.cli.formats import main
 from tests.proto_model.registry.test_notebook import X_TEST, Y_TEST, X, Y, fitted
 from tests.system.test_models_serve import post, serving
 from tests.tracking_server import ADMIN, create_user, tracking_server, user
+from tests.trainings import no_modules
 
 pytest.importorskip("onnxruntime", reason="The extra proto-model-turbo[formats] is not installed")
 pytestmark = [
@@ -29,7 +30,8 @@ def server(tmp_path_factory):
     with tracking_server(folder, app="basic-auth") as port, user(ADMIN):
         url = f"http://127.0.0.1:{port}"
         create_user(url, READER)
-        Registry(url).model("churn").new_version(fitted(), X, Y, X_test=X_TEST, y_test=Y_TEST)
+        with no_modules():
+            Registry(url).model("churn").new_version(fitted(), X, Y, X_test=X_TEST, y_test=Y_TEST)
         yield url
         mlflow.set_tracking_uri(None)
 

@@ -545,15 +545,15 @@ def children(pid):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "code", "words"),
     [
-        (["-m", "no/such/folder"], "There is no folder no/such/folder"),
-        (["-m", str(SRC)], "not a model of proto_model"),
-        (["-m", "models:/no_such_model@champion"], "no_such_model"),
-        (["-p", "TAKEN"], "the address is in use. Choose another port with -p."),
+        (["-m", "no/such/folder"], 2, "There is no folder no/such/folder"),
+        (["-m", str(SRC)], 1, "not a model of proto_model"),
+        (["-m", "models:/no_such_model@champion"], 2, "no_such_model"),
+        (["-p", "TAKEN"], 2, "the address is in use. Choose another port with -p"),
     ],
 )
-def test_what_cannot_be_served_is_said_in_one_line(store, options, words):
+def test_what_cannot_be_served_is_said_in_one_line(store, options, code, words):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         options = [str(taken.getsockname()[1]) if option == "TAKEN" else option for option in options]
         done = subprocess.run(
@@ -564,7 +564,7 @@ def test_what_cannot_be_served_is_said_in_one_line(store, options, words):
             timeout=60,
         )
 
-    assert done.returncode == 1
+    assert done.returncode == code
     assert done.stderr.startswith("error: ")
     assert words in done.stderr
     assert done.stderr.count("\n") == 1

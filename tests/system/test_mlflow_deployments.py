@@ -36,6 +36,7 @@ from proto_model.training import make_pipeline
 from tests.file_servers import wait_until
 from tests.ports import free_ports
 from tests.stores import fresh_store
+from tests.trainings import no_modules
 
 pytestmark = [
     pytest.mark.system,
@@ -64,7 +65,7 @@ def registry(tmp_path_factory):
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         mlflow.set_tracking_uri(uri)
         experiment = mlflow.create_experiment("people", artifact_location=(folder / "artifacts").as_uri())
-        with mlflow.start_run(experiment_id=experiment):
+        with mlflow.start_run(experiment_id=experiment), no_modules():
             for of, y in ((data, data.y_train), (data, 1 - data.y_train), (other, other.y_train)):
                 pipeline = make_pipeline("random_forest", of.schema, 0, n_estimators=5)
                 info = log_forest_model(pipeline.fit(of.X_train, y), of)
@@ -192,7 +193,7 @@ def test_a_server_that_does_not_start_leaves_nothing_and_says_why(shell):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         said = shell.fails("create", "--name", "a", "-m", CHAMPION, "-C", f"port={port}")
-        assert f"Cannot listen on 127.0.0.1:{port}: the address is in use. Give another port" in said
+        assert f"Cannot listen on 127.0.0.1:{port}: the address is in use. Choose another port" in said
     folder = shell.folder / "empty"
     folder.mkdir()
     said = shell.fails("create", "--name", "a", "-m", str(folder), "-C", "port=0")

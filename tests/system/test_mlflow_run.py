@@ -37,9 +37,8 @@ def test_embedded_defaults_with_a_table_named_relative_to_the_callers_folder(tmp
     rows = "\n".join(f"{i % 17},{i % 5},{'ab'[i % 17 > 8]}" for i in range(90))
     (tmp_path / "data" / "small.csv").write_text(f"x,y,letter\n{rows}\n")
 
-    result = mlflow_run(
-        tmp_path, environment(), "dataset=data/small.csv", "target=letter", "n_candidates=1", "test_size=0.3"
-    )
+    settings = ("n_candidates=1", "test_size=0.3", "file_management=true")
+    result = mlflow_run(tmp_path, environment(), "dataset=data/small.csv", "target=letter", *settings)
 
     run_id = run_to_serve(result)
     assert result.stdout.splitlines()[-1] == f"MLFLOW_RUN_ID={run_id}"
@@ -50,14 +49,15 @@ def test_embedded_defaults_with_a_table_named_relative_to_the_callers_folder(tmp
     assert parent.info.status == "FINISHED"
     assert parent.data.params["dataset"] == "data/small.csv"
     assert parent.data.params["test_size"] == "0.3"
-    assert client.get_model_version_by_alias("proto_model", "challenger").run_id == run_id
+    challenger = client.get_model_version_by_alias("proto_model", "challenger")
+    assert (challenger.run_id, challenger.tags["signature"]) == (run_id, "file")
     assert "Traceback" not in result.stderr
     assert not list(PROJECT.glob("ml*[bs]"))  # neither mlflow.db nor mlruns
 
 
 @pytest.mark.parametrize(
     ("parameter", "complaint"),
-    [("test_size=1.5", "'1.5' given, a number above 0"), ("nosuch=1", "unrecognized arguments: --nosuch 1")],
+    [("test_size=1.5", "'1.5' given, a number above 0"), ("nosuch=1", "there is no option --nosuch")],
 )
 def test_wrong_parameters_fail_the_run_with_a_sentence(tmp_path, parameter, complaint):
     uri = fresh_store(tmp_path)

@@ -438,7 +438,7 @@ def test_the_configuration_can_be_written_again_and_a_failure_leaves_it(build, e
     assert settings.read_bytes() == before
 
     failed = generate("models:/no_such_model@champion", environment)
-    assert failed.returncode == 1
+    assert failed.returncode == 2
     assert "no_such_model" in failed.stderr
     assert settings.read_bytes() == before
     assert sorted(path.name for path in (build / "mlserver_configs").iterdir()) == ["proto_model"]

@@ -347,7 +347,7 @@ def test_the_invocation_script_sends_a_file_and_tells_what_was_wrong_with_it(ser
     none = invocation("--url", server, "--data", tmp_path / "none.json", tracking_uri=store[0])
 
     assert good.returncode == 0, good.stderr
-    assert bad.returncode == 1
+    assert bad.returncode == 2
     assert "row 0, column 'size'" in bad.stderr
     assert none.returncode == 2
     assert "none.json" in none.stderr

@@ -132,7 +132,7 @@ def walk(way):
         files = way.train("-P file_management=true")
         if way.is_fresh:
             way.type("pip install -r requirements-dev-modelserver.txt")
-        serve_and_invoke(way, rows, "probability_")
+        serve_and_invoke(way, rows, "Predictions")
         if way.is_fresh:
             serve_with_the_flag(way, rows)
         way.type("export PROTO_MODEL_FILES_ALLOWED_HOSTS=127.0.0.1:9000 PROTO_MODEL_FILES_ALLOW_HTTP=true")
