@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
 LISTS := pyproject.toml mapper/pyproject.toml constraints.txt requirements.txt
 
-.PHONY: help demo test quick long bombs mutations crowds swaps images images-short sequence spark fuzz soak soak-swaps install install-dev lock wheels format lint types all clean
+.PHONY: help demo test pictures quick long bombs mutations crowds swaps images images-short sequence spark fuzz soak soak-swaps site install install-dev lock wheels format lint types all clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,12 @@ sequence: $(VENV)/.installed-dev ## the whole way in fresh environments, with pi
 spark: $(VENV)/.installed-dev ## the tests of Spark, long forms included; needs Java 17, and installs pyspark into .venv
 	$(PIP) install -q -c constraints.txt -e ".[spark]"
 	$(BIN)/python -m pytest -m "spark or clusters"
+
+pictures: $(VENV)/.installed-dev ## the pictures of the documents, their dates and the badges: docs/images; needs chromium
+	$(BIN)/python -m scripts.pictures --fresh
+
+site: $(VENV)/.installed-dev ## the documentation as a site, strict about links: build/site
+	$(BIN)/python -m scripts.documents
 
 install: $(VENV)/.installed ## both packages, editable, in a virtual environment: all that the README needs
 install-dev: $(VENV)/.installed-dev ## the same, with the tools of the tests
