@@ -265,7 +265,7 @@ def n_running(spark):
 
 
 def test_no_task_of_an_interrupted_job_is_left_to_write(spark, tmp_path):
-    """Java ends a task that waits for Python after its job, and until then the task may make its folder anew."""
+    """Java ends a task that waits for Python after its job; until then it may make its folder anew."""
 
     def asleep(batches):
         for batch in batches:
