@@ -21,7 +21,8 @@ SOURCE = re.compile(r"(?:^|(?<=,))([A-Za-z0-9][A-Za-z0-9._-]*)=")
 # What can be left open where tokens are needed.
 PAGE_PARTS = (
     *("app.js", "access.js", "answer.js", "bands.js", "batch.js", "docs.js", "dom.js"),
-    *("fields.js", "options.js", "share.js", "texts.js", "words.js", "style.css"),
+    *("fields.js", "options.js", "samples.js", "share.js", "texts.js", "words.js"),
+    "style.css",
 )
 OPEN = {
     "health": ("/healthz", "/readyz"),

@@ -29,8 +29,9 @@ from proto_model.serving.http.app import App
 from proto_model.serving.http.hosting import Hosted, Hosting, Source
 from proto_model.serving.http.metrics import Metrics
 from proto_model.serving.http.settings import ServerSettings
-from proto_model.table import RawTable, encode, prepare
+from proto_model.table import RawTable, prepare
 from proto_model.training import make_pipeline
+from proto_model.training.background import StoredBackground
 from proto_model.training.dictionary import Document, described
 from tests.terminal import START_S
 
@@ -65,8 +66,8 @@ def model_server(frame, folder, dictionary=None):
         data = described(data, Document.of(dictionary))
     pipeline = make_pipeline("random_forest", data.schema, 0, n_estimators=10)
     pipeline.fit(data.X_train, data.y_train)
-    bundle = folder / "bundle"
-    write_bundle(bundle, pipeline, data.schema, encode(data.X_train, data.schema))
+    bundle, background = folder / "bundle", StoredBackground.of(data)
+    write_bundle(bundle, pipeline, background.described(data.schema), background.rows, background.kind)
     shutil.copy(bundle / "schema.json", folder)
     served = ServedModel(Predictor(Bundle.load(bundle)))
     app = App(Hosted(Hosting([Source(served)], ServerSettings())), Metrics())
@@ -558,6 +559,30 @@ def test_the_form_starts_with_values_that_the_model_takes_and_goes_back_to_them(
     assert texts(browser, ".warnings") == []
 
 
+def test_the_form_starts_from_a_sample_row_and_predicts_it(browser, people):
+    open_page(browser, people)
+    typical = [value_of(browser, name) for name in ("size", "age", "owner", "job")]
+    choice = Select(browser.find_element(By.ID, "sample"))
+    assert [one.text for one in choice.options][:2] == ["typical values", "example 1"]
+    samples = json.loads(browser.execute_script("return fetch('/v1/schema').then(a => a.text())"))["samples"]
+    choice.select_by_visible_text("example 2")
+
+    wait_for(browser, ".verdict")
+    size, age, owner, job = samples[1]
+    assert float(value_of(browser, "size")) == size
+    assert value_of(browser, "age") == ("" if age is None else str(age))
+    assert (value_of(browser, "owner"), value_of(browser, "job")) == (str(owner).lower(), job)
+    assert texts(browser, ".warnings") == []
+    choice.select_by_visible_text("typical values")
+    assert [value_of(browser, name) for name in ("size", "age", "owner", "job")] == typical
+
+
+def test_a_schema_without_samples_offers_none(browser, unserved):
+    open_page(browser, unserved)
+
+    assert not browser.find_element(By.ID, "sample").is_displayed()
+
+
 def test_unusual_values_are_predicted_with_a_warning_for_each(browser, people):
     open_page(browser, people)
     fill(browser, "size", "1000")
@@ -948,7 +973,8 @@ renderer = pytest.mark.skipif(
 def operate(browser, operation):
     """Have Swagger UI send its example, with the token already given; status that came back.
 
-    By keyboard: what it opens it draws in steps, and a button that moves between its search and a click is missed.
+    By keyboard: what it opens it draws in steps, and a button that moves between its search and a click is
+    missed.
     """
     for button in (f"#operations-default-{operation} .opblock-summary-control", ".try-out__btn", ".execute"):
         wait_for(browser, button).send_keys(Keys.ENTER)

@@ -5,7 +5,8 @@ import { offerMany } from "/page/batch.js";
 import { element, part, tell } from "/page/dom.js";
 import { addFields, featuresOf, filter, putFirst, readers } from "/page/fields.js";
 import { addOptions, chosenOptions, moves, options } from "/page/options.js";
-import { linkOf, offerCode, stateOf } from "/page/share.js";
+import { offerSamples } from "/page/samples.js";
+import { offerCode, stateOf } from "/page/share.js";
 import { TEXTS } from "/page/texts.js";
 import { wording } from "/page/words.js";
 
@@ -191,6 +192,10 @@ async function start() {
   name(words);
   addFields(schema.features, words, parts.Record.examples[0]);
   addOptions(parts, words);
+  offerSamples(schema, () => {
+    isLive = true; // the values before may have been wrong, these are not
+    changed();
+  });
   listen();
   offerAccess(() => ask(last));
   const url = (route) => `${location.origin}${base}/v1/${route}`;

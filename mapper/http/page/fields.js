@@ -142,7 +142,7 @@ function addField(feature, position) {
     input.dispatchEvent(new Event("input")); // the slider follows; it does not bubble, so that nothing is asked
   };
   readers.set(feature.name, {
-    box, input, fault, set, feature,
+    box, input, fault, set, feature, typical: typical[feature.name],
     read: () => read(feature, input.value), readText: (text) => read(feature, text.trim()),
     isPlausible: () => isPlausible(feature, input.value), isChanged: () => input.value !== String(typical[feature.name] ?? ""),
   });
