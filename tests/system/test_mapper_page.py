@@ -718,6 +718,68 @@ def test_on_a_telephone_nothing_sticks_out_and_the_answer_comes_into_view(browse
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+TOP = """
+const box = arguments[0].getBoundingClientRect();
+const found = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+return found === arguments[0] || arguments[0].contains(found);
+"""
+
+
+def test_nothing_covers_a_button_and_an_explanation_moves_none(browser, wide):
+    open_page(browser, wide)
+    place = "return document.querySelector('#many-form button').getBoundingClientRect().y + scrollY"
+    before = browser.execute_script(place)
+    press(browser, "Explain")
+    wait_for(browser, ".premises, .note")
+
+    assert browser.execute_script(place) == pytest.approx(before, abs=2)
+    for button in browser.find_elements(By.TAG_NAME, "button"):
+        if button.is_displayed():
+            browser.execute_script("arguments[0].scrollIntoView({ block: 'nearest' })", button)
+            assert browser.execute_script(TOP, button), button.text
+
+
+SHIFTS = """
+const done = arguments[0];
+new PerformanceObserver((list) => done(list.getEntries().map(({ value }) => value)))
+  .observe({ type: "layout-shift", buffered: true });
+setTimeout(() => done([]), 300);
+"""
+
+
+def test_the_page_is_drawn_once_when_it_is_opened(browser, wide):
+    open_page(browser, wide)
+
+    assert sum(browser.execute_async_script(SHIFTS)) < 0.01
+
+
+SMALL = """
+const targets = "button, summary, select, textarea, input:not([type=file])";
+return [...document.querySelectorAll(targets)].filter((one) => one.checkVisibility()).filter((one) => {
+  const { width, height } = one.getBoundingClientRect();
+  return Math.min(width, height) < 24;
+}).map((one) => one.outerHTML.slice(0, 80));
+"""
+
+
+@pytest.mark.parametrize("fixture", ["people", "wide"])
+def test_a_telephone_shows_the_answer_without_long_scrolling(browser, request, fixture):
+    metrics = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        open_page(browser, request.getfixturevalue(fixture))
+        height = "return document.documentElement.scrollHeight"
+        assert browser.execute_script(height) < 1700
+        press(browser, "Explain")
+        wait_for(browser, ".premises, .note")
+        assert browser.execute_script(height) < 3500
+        assert browser.execute_script(SMALL) == []
+        browser.execute_script("for (const one of document.querySelectorAll('details')) one.open = true")
+        assert browser.execute_script(SMALL) == []
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def value_of(browser, name):
     return field(browser, name).get_attribute("value")
 
@@ -781,6 +843,44 @@ def test_a_band_tells_a_truth_value_as_the_form_does(browser, people):
 
     values = dict(zip(texts(browser, ".band-name"), texts(browser, ".band-ends strong"), strict=True))
     assert values["owner"] == Select(field(browser, "owner")).first_selected_option.text
+
+
+BANDS = """
+const [values, done] = arguments;
+Promise.all([import("/page/bands.js"), import("/page/words.js")]).then(([{ bands }, { wording }]) => {
+  const schema = { features: [{ name: "x", type: "double", minimum: 0, maximum: 100 }] };
+  const counterfactuals = values.map((to) => ({ changes: [{ feature: "x", to }] }));
+  const explanation = { rule: { premises: [] }, counterfactuals, feature_importances: {} };
+  const drawn = bands(explanation, schema, { x: 50 }, wording(schema));
+  document.getElementById("result").replaceChildren(...drawn);
+  done([...document.querySelectorAll(".band-change, .band-dot")].map((one) => {
+    const { left, right, top, bottom } = one.getBoundingClientRect();
+    return [one.innerText, left, right, top, bottom];
+  }));
+});
+"""
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([50.2, 50.1, 49], ["1, 2, 3"]),
+        ([0, 60, 1, 99, 100], ["1, 3", "2", "4, 5"]),
+        ([40, 44, 48, 52, 56], ["1, 2, 3, 4, 5"]),
+        ([10, 40, 70], ["1", "2", "3"]),
+    ],
+)
+def test_numbers_of_changes_never_cover_each_other_or_the_dot(browser, people, width, values, labels):
+    browser.set_window_size(width, 900)
+    open_page(browser, people)
+    boxes = browser.execute_async_script(BANDS, values)
+    browser.set_window_size(1280, 900)
+
+    assert [text for text, *_ in boxes[:-1]] == labels
+    for i, (_, left, right, top, bottom) in enumerate(boxes):
+        for _, other_left, other_right, other_top, other_bottom in boxes[:i]:
+            assert right <= other_left or other_right <= left or bottom <= other_top or other_bottom <= top
 
 
 def test_a_counterfactual_can_be_applied_and_undone(browser, people):
@@ -928,6 +1028,7 @@ def test_axe_finds_nothing(session, people, width, theme):
         open_page(session, people)
         press(session, "Explain")
         wait_for(session, ".bands")
+        session.execute_script("document.getElementById('many-rows').open = true")
         session.find_element(By.ID, "csv").send_keys("size,owner,job\n2,true,nurse\ntall,true,nurse\n")
         session.execute_script("document.querySelector('#many-form button').click()")
         wait_for(session, "#many tbody tr")

@@ -1,6 +1,6 @@
 // The answer: probabilities as bars, the rule, counterfactuals; or the problem that came instead.
 import { bands } from "/page/bands.js";
-import { element, say } from "/page/dom.js";
+import { element, NARROW, say } from "/page/dom.js";
 import { TEXTS } from "/page/texts.js";
 import { value, wording } from "/page/words.js";
 
@@ -79,12 +79,14 @@ function counterfactual(found, words, place, apply) {
     );
     changes.append(line);
   }
-  item.append(changes, element("p", { text: TEXTS.gives(words.label(found.prediction), percent(found.probability), found.valid) }));
+  const end = element("div", { class: "bar" });
+  end.append(element("p", { text: TEXTS.gives(words.label(found.prediction), percent(found.probability), found.valid) }));
   if (apply?.takes(found.changes)) {
     const button = element("button", { type: "button", class: "second", text: TEXTS.apply, "aria-label": TEXTS.applyName(place) });
     button.addEventListener("click", () => apply(found.changes));
-    item.append(button);
+    end.append(button);
   }
+  item.append(changes, end);
   return item;
 }
 
@@ -121,7 +123,7 @@ function explanationParts(explanation, words, schema, { record, apply }) {
     parts.push(element("p", { class: "quiet", text: TEXTS.heldFixed(explanation.held_fixed.join(", ")) }));
   }
   const important = Object.fromEntries(Object.entries(explanation.feature_importances).filter(([, share]) => share > 0));
-  if (Object.keys(important).length) parts.push(element("h3", { text: TEXTS.whatMattered }), bars(important, null, 8, words.name));
+  if (Object.keys(important).length) parts.push(element("h3", { text: TEXTS.whatMattered }), bars(important, null, NARROW.matches ? 5 : 8, words.name));
   return parts;
 }
 

@@ -2,7 +2,7 @@
 import { askForToken, authorization, hasToken, offerAccess } from "/page/access.js";
 import { explanationOf, showAnswer, showProblem } from "/page/answer.js";
 import { offerMany } from "/page/batch.js";
-import { element, part, tell } from "/page/dom.js";
+import { element, NARROW, part, tell } from "/page/dom.js";
 import { addFields, featuresOf, filter, putFirst, readers } from "/page/fields.js";
 import { addOptions, chosenOptions, moves, options } from "/page/options.js";
 import { offerSamples } from "/page/samples.js";
@@ -201,6 +201,7 @@ async function start() {
   const url = (route) => `${location.origin}${base}/v1/${route}`;
   offerCode(() => [url(last), body(last, record()), hasToken()], state);
   const reads = new Map([...readers].map(([feature, reader]) => [feature, reader.readText]));
+  part("many-rows").open = !NARROW.matches;
   offerMany(reads, (rows) => send("predict", rows), explainRow);
   for (const link of document.querySelectorAll("nav a")) link.href = base + link.getAttribute("href");
   filter();
@@ -208,4 +209,6 @@ async function start() {
 }
 
 tell(TEXTS);
-start().catch((error) => showProblem(result, { title: TEXTS.noSchema, detail: TEXTS.unreachable(error.message) }));
+start()
+  .catch((error) => showProblem(result, { title: TEXTS.noSchema, detail: TEXTS.unreachable(error.message) }))
+  .finally(() => delete document.body.dataset.loading);

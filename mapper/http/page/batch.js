@@ -88,6 +88,7 @@ function show(explain) {
   const box = element("div", { class: "scroll", tabindex: "0", role: "group", "aria-labelledby": "many-title" });
   box.append(table);
   part("table").replaceChildren(save, box);
+  part("many-rows").open = true;
 }
 
 function told(faults) {
