@@ -34,6 +34,7 @@ class Request:
         self.path: str = scope["path"]
         self.scheme: str = scope.get("scheme", "http")
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.client: str = scope.get("client_name", "")  # whose token came along, empty without one
         self._scope = scope
         self._receive = receive
 

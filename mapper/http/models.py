@@ -42,7 +42,12 @@ class Models:
 
     def service(self, name: str, published: PublishedModel, application: Application) -> MapperService:
         """Service of a version, which does not answer yet."""
-        return MapperService(self._settings, published, application, self.backends[name])
+        made = MapperService(self._settings, published, application, self.backends[name])
+        made.name, made.listed = name, self._listed
+        return made
+
+    def _listed(self) -> list[dict[str, Any]]:
+        return [service.described for service in self._services.values()]
 
     def now(self, name: str) -> MapperService:
         """The service that answers."""

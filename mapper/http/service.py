@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import logging
 import os
 import re
@@ -106,6 +108,8 @@ class MapperService:
         self.version = published.version
         self.schema_digest = published.schema.digest
         self.following: dict[str, Any] = {}  # what keeps it from following its alias
+        self.name = published.schema.model_name
+        self.listed: Callable[[], list[dict[str, Any]]] | None = None  # all models, if there may be others
         self._at_work = backend.at_work
         self._pace, self._tally = backend.pace, backend.tally
         self._turned_away = _wire(errors.BusyError(TURNED_AWAY))
@@ -121,6 +125,7 @@ class MapperService:
         self._routes: dict[str, tuple[str, Handler]] = {
             "/v1/predict": ("POST", self._predict),
             "/v1/explain": ("POST", self._predict),
+            "/v1/models": ("GET", self._models),
             "/readyz": ("GET", self._readyz),
             "/metrics": ("GET", self._metrics_page),
             "/docs": ("GET", self._docs),
@@ -205,6 +210,21 @@ class MapperService:
     def model(self) -> TabularModel:
         """What maps requests and answers; its `set_explainer` changes who maps explanations."""
         return self._model
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What the list of models says of this one."""
+        schema, form = self._model.schema, self._application.form
+        features = sorted([f.name, f.type, f.nullable] for f in schema.features)
+        essence = [schema.target, features if form is None else form.record]
+        digest = hashlib.sha256(json.dumps(essence, sort_keys=True).encode()).hexdigest()[:16]
+        return {
+            "name": self.name,
+            "path": f"/models/{self.name}",
+            "model_name": self._model.answers.model["name"],
+            "version": self._model.answers.model["version"],
+            "record_digest": digest,
+        }
 
     def close(self) -> None:
         """Answer what is still at work with a 503, and end the connections to the model server."""
@@ -301,6 +321,12 @@ class MapperService:
             what = {"data": "rows", "file": "files"}
             fault = Finding("bad_request", f"this model takes {what[right]}: send `{right}`", field=wrong)
             raise errors.InvalidRequestError(f"The model takes {what[right]}, not {what[wrong]}.", [fault])
+
+    async def _models(self, request: Request, _: str) -> Answer:
+        """GET /v1/models: where the others need a token, a caller without one sees this model only."""
+        sees_all = bool(request.client) or not self._settings.token_file
+        models = self.listed() if self.listed and sees_all else [self.described]
+        return Answer(orjson.dumps({"model": self.name, "models": models}))
 
     async def _file(self, request: Request, _: str) -> Answer:
         return self._files[request.path]

@@ -20,7 +20,7 @@ PREFIX = "MAPPER_"
 SOURCE = re.compile(r"(?:^|(?<=,))([A-Za-z0-9][A-Za-z0-9._-]*)=")
 # What can be left open where tokens are needed.
 PAGE_PARTS = (
-    *("app.js", "access.js", "answer.js", "bands.js", "batch.js", "docs.js", "dom.js"),
+    *("app.js", "access.js", "answer.js", "bands.js", "batch.js", "compare.js", "docs.js", "dom.js"),
     *("fields.js", "options.js", "samples.js", "share.js", "texts.js", "words.js"),
     "style.css",
 )
@@ -32,6 +32,7 @@ OPEN = {
         "/docs",
         "/openapi.json",
         "/v1/schema",
+        "/v1/models",
         *(f"/page/{name}" for name in (*PAGE_PARTS, *RENDERER_PARTS)),
     ),
 }

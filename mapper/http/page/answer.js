@@ -1,5 +1,6 @@
 // The answer: probabilities as bars, the rule, counterfactuals; or the problem that came instead.
 import { bands } from "/page/bands.js";
+import { comparison } from "/page/compare.js";
 import { element, NARROW, say } from "/page/dom.js";
 import { TEXTS } from "/page/texts.js";
 import { value, wording } from "/page/words.js";
@@ -172,6 +173,8 @@ export function showAnswer(place, answer, schema, duration, more = {}) {
   const words = wording(schema);
   const isOwn = schema.answer !== undefined || !isUsual(item);
   const parts = isOwn ? ownFields(item, schema) : usualFields(item, schema, words);
+  const compared = more.beside ? comparison(item, more.beside, words) : null;
+  if (compared) parts.push(compared.box);
   if (answer.warnings?.length) {
     const list = element("ul", { class: "warnings" });
     for (const warning of answer.warnings) list.append(element("li", { text: `${warning.field}: ${warning.message}` }));
@@ -183,7 +186,7 @@ export function showAnswer(place, answer, schema, duration, more = {}) {
   parts.push(element("p", { class: "quiet", text: TEXTS.model(answering, version, duration.toFixed(0)) }));
   place.replaceChildren(...parts);
   const name = schema.target?.name ?? schema.model_name;
-  say(isOwn ? TEXTS.saidOwn : TEXTS.said(name, words.label(item.prediction), percent(item.probability)));
+  say(isOwn ? TEXTS.saidOwn : TEXTS.said(name, words.label(item.prediction), percent(item.probability), compared?.said ?? ""));
 }
 
 export function explanationOf(answer) {

@@ -2,6 +2,7 @@
 import { askForToken, authorization, hasToken, offerAccess } from "/page/access.js";
 import { explanationOf, showAnswer, showProblem } from "/page/answer.js";
 import { offerMany } from "/page/batch.js";
+import { askOther, offerOthers } from "/page/compare.js";
 import { element, NARROW, part, tell } from "/page/dom.js";
 import { addFields, featuresOf, filter, putFirst, readers } from "/page/fields.js";
 import { addOptions, chosenOptions, moves, options } from "/page/options.js";
@@ -65,9 +66,19 @@ function begun() {
   return running.signal;
 }
 
-function show(asked, { answer, duration }) {
+// With the other model's answer, if one is compared; its problem does not keep the first from being shown.
+async function sendBoth(route, data, signal) {
+  const other = askOther(body("predict", data), signal).catch((error) => {
+    if (signal.aborted) throw error;
+    return { name: part("other").value, isOk: false, answer: { detail: TEXTS.unreachable(error.message) } };
+  });
+  const [given, beside] = await Promise.all([send(route, data, signal), other]);
+  return { ...given, beside };
+}
+
+function show(asked, { answer, duration, beside }) {
   isLive = true;
-  showAnswer(result, answer, schema, duration, { record: asked, apply });
+  showAnswer(result, answer, schema, duration, { record: asked, apply, beside });
   const explanation = explanationOf(answer);
   if (explanation) putFirst(explanation);
 }
@@ -81,7 +92,7 @@ async function ask(route) {
   result.replaceChildren(element("p", { class: "quiet", text: route === "explain" ? TEXTS.explaining : TEXTS.predicting }));
   markFaults([]);
   try {
-    const given = await send(route, asked, signal);
+    const given = await sendBoth(route, asked, signal);
     if (given.isOk) {
       show(asked, given);
     } else if (given.status === 401) {
@@ -108,7 +119,7 @@ async function follow() {
   const signal = begun();
   const asked = record();
   try {
-    const given = await send("predict", asked, signal);
+    const given = await sendBoth("predict", asked, signal);
     if (signal.aborted) return;
     isLive = given.isOk;
     if (!given.isOk) return;
@@ -184,6 +195,8 @@ function listen() {
 }
 
 async function start() {
+  const compare = () => ask(last);
+  const others = offerOthers(base, compare);
   const responses = await Promise.all(["/v1/schema", "/openapi.json"].map((path) => fetch(base + path)));
   const [found, openapi] = await Promise.all(responses.map((response) => response.json()));
   schema = { ...found, features: found.features ?? featuresOf(found.record) };
@@ -197,7 +210,10 @@ async function start() {
     changed();
   });
   listen();
-  offerAccess(() => ask(last));
+  offerAccess(() => {
+    offerOthers(base, compare);
+    ask(last);
+  });
   const url = (route) => `${location.origin}${base}/v1/${route}`;
   offerCode(() => [url(last), body(last, record()), hasToken()], state);
   const reads = new Map([...readers].map(([feature, reader]) => [feature, reader.readText]));
@@ -205,6 +221,7 @@ async function start() {
   offerMany(reads, (rows) => send("predict", rows), explainRow);
   for (const link of document.querySelectorAll("nav a")) link.href = base + link.getAttribute("href");
   filter();
+  await others;
   restore();
 }
 
