@@ -16,9 +16,9 @@ from proto_model.table import RawTable, prepare
 from proto_model.training import make_pipeline
 from proto_model.training.dictionary import described, read_document
 from tests.stores import fresh_store
+from tests.system.mapper_page.pages import mapper
 from tests.system.test_follow import following, until
 from tests.system.test_lean_server import get, post, serving
-from tests.system.test_mapper_page import mapper
 
 pytestmark = [
     pytest.mark.system,
