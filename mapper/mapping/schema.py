@@ -182,6 +182,7 @@ class ModelSchema:
                 target_entry=entries.get(target, NO_ENTRY),
             )
             _check(schema, content["target"]["type"])
+            _check_threshold(content, len(schema.classes))
             _check_samples(content.get("samples", []), len(schema.features))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             told = f"it has no {error}" if isinstance(error, KeyError) else str(error)
@@ -262,6 +263,14 @@ def _fault(feature: Feature) -> str | None:
     if not all(map(math.isfinite, (feature.minimum, feature.maximum, feature.median))):
         return "has a range that is not of finite numbers"
     return "has a minimum above its maximum" if feature.minimum > feature.maximum else None
+
+
+def _check_threshold(content: Mapping[str, Any], n_classes: int) -> None:
+    """Raise a ValueError unless it is a share of the second of two classes, or absent."""
+    threshold = content.get("threshold", 0.5)
+    is_share = type(threshold) in (int, float) and 0 < threshold < 1
+    if not is_share or ("threshold" in content and n_classes != 2):
+        raise ValueError(f"threshold {threshold!r} is no number between 0 and 1 of two classes")
 
 
 def _check_samples(rows: Any, n_features: int) -> None:

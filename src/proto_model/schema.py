@@ -1,7 +1,8 @@
 """The model schema: what training, serving, the mapper and batch scoring know of a model's data.
 
 It travels as `schema.json`, whose own JSON Schema is `schemas/model-schema.schema.json`. Within a major
-version, later ones only add keys, which readers pass over: 1.1 added the data dictionary, 1.2 sample rows.
+version, later ones only add keys, which readers pass over: 1.1 added the data dictionary, 1.2 sample rows
+and the threshold.
 """
 
 from __future__ import annotations
@@ -153,6 +154,9 @@ class ModelSchema:
     samples : tuple of Sample
         Rows that are nobody's, for whoever wants to try the model; none up to version 1.1. Schemas are not
         compared by them.
+    threshold : float or None
+        Of two classes, the second is predicted where its probability is above this; None for more classes,
+        and up to version 1.1. Decisions follow `decision.json`; this is for people.
     """
 
     model_name: str
@@ -160,10 +164,11 @@ class ModelSchema:
     target_type: FeatureType
     classes: tuple[Label, ...]
     features: tuple[Feature, ...]
-    schema_version: str = SCHEMA_VERSION
+    schema_version: str = field(default=SCHEMA_VERSION, compare=False)
     task: str = "classification"
     dictionary: tuple[tuple[str, Entry], ...] = field(default=(), hash=False)
     samples: tuple[Sample, ...] = field(default=(), compare=False, repr=False)
+    threshold: float | None = field(default=None, compare=False)
 
     @cached_property
     def _entries(self) -> dict[str, Entry]:
@@ -178,12 +183,18 @@ class ModelSchema:
         names = (*self.feature_names, self.target)
         told = tuple((name, entries[name]) for name in names if entries.get(name, NO_ENTRY) != NO_ENTRY)
         version = DICTIONARY_VERSION if told else SCHEMA_VERSION
-        return dataclasses.replace(self, dictionary=told, schema_version=version).with_samples(self.samples)
+        told_schema = dataclasses.replace(self, dictionary=told, schema_version=version)
+        return told_schema.with_samples(self.samples).with_threshold(self.threshold)
 
     def with_samples(self, samples: Sequence[Sample]) -> ModelSchema:
         """The same schema with rows to try."""
         version = SAMPLES_VERSION if samples else self.schema_version
         return dataclasses.replace(self, samples=tuple(samples), schema_version=version)
+
+    def with_threshold(self, threshold: float | None) -> ModelSchema:
+        """The same schema with the probability from which on the second class is predicted."""
+        version = self.schema_version if threshold is None else SAMPLES_VERSION
+        return dataclasses.replace(self, threshold=threshold, schema_version=version)
 
     @cached_property
     def feature_names(self) -> list[str]:
@@ -239,6 +250,7 @@ class ModelSchema:
                 if self.dictionary
                 else {}
             ),
+            **({} if self.threshold is None else {"threshold": self.threshold}),
             **({"samples": [list(row) for row in self.samples]} if self.samples else {}),
         }
 
@@ -269,6 +281,7 @@ class ModelSchema:
                 task=task,
                 dictionary=_dictionary(content.get("dictionary", {}), content),
                 samples=_samples(content.get("samples", []), len(features)),
+                threshold=_threshold(content),
             )
             if not isinstance(content["classes"], list):
                 raise ValueError("classes are not a list")
@@ -309,6 +322,16 @@ def _dictionary(items: Any, content: Mapping[str, Any]) -> tuple[tuple[str, Entr
         except ValueError as error:
             raise ValueError(f"{name!r} in the dictionary {error}") from error
     return tuple(entries)
+
+
+def _threshold(content: Mapping[str, Any]) -> float | None:
+    """Share of the second class, if a schema says one; a ValueError if it is none, or of more classes."""
+    if "threshold" not in content:
+        return None
+    threshold = content["threshold"]
+    if type(threshold) not in (int, float) or not 0 < threshold < 1 or len(content["classes"]) != 2:
+        raise ValueError(f"threshold {threshold!r} is no number between 0 and 1 of two classes")
+    return float(threshold)
 
 
 def _samples(rows: Any, n_features: int) -> tuple[Sample, ...]:

@@ -7,20 +7,25 @@ import { value, wording } from "/page/words.js";
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
-function bar(name, share, strong) {
+function bar(name, share, strong, threshold) {
   const row = element("div", { class: strong ? "share strong" : "share" });
   const track = element("span", { class: "track", "aria-hidden": "true" });
   const fill = element("span", { class: "fill" });
   fill.style.width = `${share > 0 ? Math.max(0.5, 100 * share) : 0}%`;
   track.append(fill);
+  if (threshold !== undefined) {
+    const mark = element("span", { class: "threshold" });
+    mark.style.left = `${100 * threshold}%`;
+    track.append(mark);
+  }
   row.append(element("span", { class: "name", text: name, title: name }), track, element("span", { class: "number", text: percent(share) }));
   return row;
 }
 
-function bars(shares, strongName, limit, named = (name) => name) {
+function bars(shares, strongName, limit, named = (name) => name, thresholds = new Map()) {
   const box = element("div", { class: "shares" });
   const sorted = Object.entries(shares).sort((a, b) => b[1] - a[1]);
-  for (const [name, share] of sorted.slice(0, limit)) box.append(bar(named(name), share, name === strongName));
+  for (const [name, share] of sorted.slice(0, limit)) box.append(bar(named(name), share, name === strongName, thresholds.get(name)));
   const left = sorted.length - limit;
   if (left > 0) box.append(element("p", { class: "quiet", text: TEXTS.more(left) }));
   return box;
@@ -157,6 +162,15 @@ function setText(classes) {
   return classes.length === 1 ? TEXTS.onlyOne(classes[0]) : TEXTS.anyOf(classes);
 }
 
+// Shares above which each of two classes is predicted, by the texts that answers have for them.
+function thresholdsOf({ threshold, classes }, shares) {
+  const texts = Object.keys(shares);
+  if (threshold === undefined || classes?.length !== 2 || texts.length !== 2) return new Map();
+  const is = (text) => text === String(classes[1]) || (typeof classes[1] === "number" && Number(text) === classes[1]);
+  const [first, second] = is(texts[1]) ? texts : [texts[1], texts[0]];
+  return new Map([[second, threshold], [first, 1 - threshold]]);
+}
+
 function usualFields(item, schema, words) {
   const verdict = element("p", { class: "verdict" });
   const name = schema.target?.name ?? schema.model_name;
@@ -164,7 +178,13 @@ function usualFields(item, schema, words) {
   const parts = [verdict];
   const set = item.prediction_set;
   if (set) parts.push(element("p", { class: "set", text: setText(set.map(words.label)) }));
-  return [...parts, bars(item.probabilities ?? { [item.prediction]: item.probability }, String(item.prediction), 12, words.label)];
+  const shares = item.probabilities ?? { [item.prediction]: item.probability };
+  const thresholds = thresholdsOf(schema, shares);
+  parts.push(bars(shares, String(item.prediction), 12, words.label, thresholds));
+  for (const [name, least] of [...thresholds].slice(0, 1)) {
+    parts.push(element("p", { class: "quiet", text: TEXTS.threshold(words.label(name), percent(least)) }));
+  }
+  return parts;
 }
 
 // With `record`, what was asked, the rule is drawn; `apply` makes a change in the form.

@@ -88,6 +88,7 @@ export const TEXTS = {
     "fidelity: how well it tells all classes apart.",
   gives: (label, share, isConfirmed) => `gives ${label} (${share}${isConfirmed ? "" : ", not confirmed by the model"})`,
   exception: (label) => `(an exception: on average, this leads away from ${label})`,
+  threshold: (label, share) => `Line: the threshold. Above ${share}, ${label} is predicted.`,
   emptySet: "Prediction set: empty. No class fits this row at the coverage asked for.",
   onlyOne: (label) => `Prediction set: ${label} (at the coverage asked for, no other class fits)`,
   anyOf: (labels) => `Prediction set: ${labels.join(", ")} (it may be any of them)`,

@@ -240,7 +240,7 @@ def test_a_csv_of_rows_is_answered_as_a_table_that_names_bad_rows(session, peopl
     wait_for(session, "#many tbody tr")
     rows = [[cell.text for cell in row.find_elements(By.TAG_NAME, "td")] for row in lines_of(session)]
     assert [row[:2] for row in rows] == [["1", "granted"], ["2", "refused"], ["3", ""]]
-    assert "tall" in rows[2][3]
+    assert "tall" in rows[2][4]
     note = session.find_element(By.ID, "many-note").text
     assert note == "2 rows predicted, 1 not. Left out, because they are not features: note."
     session.find_element(By.CSS_SELECTOR, "th [data-column=prediction]").click()
@@ -260,7 +260,7 @@ def test_a_row_with_many_faults_names_a_few(session, wide):
     press(session, "Predict rows")
 
     wait_for(session, "#many tbody tr")
-    problem = lines_of(session)[0].find_elements(By.TAG_NAME, "td")[3].text
+    problem = lines_of(session)[0].find_elements(By.TAG_NAME, "td")[4].text
     assert problem.count(";") == 3
     assert re.search(r"; and \d+ more$", problem)
     session.get_log("browser")  # the 422 itself
@@ -285,6 +285,47 @@ def test_an_answer_is_told_with_units_and_meanings(browser, told):
     assert "size (cm)" in said
     assert not {"owner is yes", "owner is no", "job is nurse"} & set(texts(browser, ".premises li"))
     assert browser.find_elements(By.CSS_SELECTOR, "main img, main script") == []
+
+
+def test_the_threshold_of_two_classes_is_marked_and_told(browser, people):
+    open_page(browser, people)
+    press(browser, "Predict")
+    wait_for(browser, ".verdict")
+
+    said = "Line: the threshold. Above 50.0 %, refused is predicted."
+    assert said in texts(browser, "#result .quiet")
+    assert len(browser.find_elements(By.CSS_SELECTOR, ".share .threshold")) == 2
+
+
+THRESHOLD = """
+const [schema, probabilities, done] = arguments;
+import("/page/answer.js").then(({ showAnswer }) => {
+  const prediction = Object.keys(probabilities)[0];
+  const item = { prediction, probability: probabilities[prediction], probabilities };
+  const told = { features: [], model_name: "m", ...schema };
+  showAnswer(document.getElementById("result"), { predictions: [item] }, told, 1);
+  const rows = [...document.querySelectorAll(".share:has(.threshold)")];
+  const left = (row) => row.querySelector(".threshold").style.left;
+  done(rows.map((row) => [row.querySelector(".name").innerText, left(row)]));
+});
+"""
+
+
+@pytest.mark.parametrize(
+    ("classes", "probabilities", "marks"),
+    [
+        (["no", "yes"], {"no": 0.6, "yes": 0.4}, {"no": "75%", "yes": "25%"}),
+        ([10, 9], {"9": 0.6, "10": 0.4}, {"10": "75%", "9": "25%"}),
+        ([0.0, 1.0], {"0.0": 0.6, "1.0": 0.4}, {"0.0": "75%", "1.0": "25%"}),
+        ([False, True], {"false": 0.6, "true": 0.4}, {"false": "75%", "true": "25%"}),
+        (["a", "b", "c"], {"a": 0.6, "b": 0.4, "c": 0.0}, {}),
+    ],
+)
+def test_each_class_has_its_own_side_of_the_threshold(browser, people, classes, probabilities, marks):
+    open_page(browser, people)
+    schema = {"classes": classes, "threshold": 0.25}
+    assert dict(browser.execute_async_script(THRESHOLD, schema, probabilities)) == marks
+    assert browser.execute_async_script(THRESHOLD, {"classes": classes}, probabilities) == []
 
 
 def compared(browser):
