@@ -196,8 +196,9 @@ function listen() {
 
 async function start() {
   const compare = () => ask(last);
-  const others = offerOthers(base, compare);
-  const responses = await Promise.all(["/v1/schema", "/openapi.json"].map((path) => fetch(base + path)));
+  const [responses] = await Promise.all([
+    Promise.all(["/v1/schema", "/openapi.json"].map((path) => fetch(base + path))), offerOthers(base, compare),
+  ]);
   const [found, openapi] = await Promise.all(responses.map((response) => response.json()));
   schema = { ...found, features: found.features ?? featuresOf(found.record) };
   const words = wording(schema);
@@ -221,7 +222,6 @@ async function start() {
   offerMany(reads, (rows) => send("predict", rows), explainRow);
   for (const link of document.querySelectorAll("nav a")) link.href = base + link.getAttribute("href");
   filter();
-  await others;
   restore();
 }
 
