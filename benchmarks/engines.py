@@ -40,8 +40,8 @@ ENGINES = ("score", "spark", "server")
 # Rows, columns and trees.
 FITTED = ((20_000, 10, 50), (200_000, 10, 200), (200_000, 40, 50), (400_000, 10, 50), (400_000, 40, 200))
 CHECKED = ((800_000, 25, 100),)
-# As many times the rows: a request is a row, and `score` has to do enough to be seen beside its start.
-_TIMES = {"score": 2.0, "spark": 1.0, "server": 0.01}
+# As many times the rows: a request is a row, and each engine has to do enough to be seen beside its start.
+_TIMES = {"score": 2.0, "spark": 1.0, "server": 0.1}
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LOOK_S = 0.05
 _START_S = 300.0

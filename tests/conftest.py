@@ -28,8 +28,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "untimed"))
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """A process for each core, eight at most, and one more: a quarter of the time, servers are waited for."""
-    return min(os.cpu_count() or 1, 8) + 1
+    """A process for each core, eight at most, and two more: a quarter of the time, servers are waited for."""
+    return min(os.cpu_count() or 1, 8) + 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

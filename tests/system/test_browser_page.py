@@ -125,6 +125,22 @@ def wait(browser, page):
     return opened(browser, page.as_uri())
 
 
+@contextmanager
+def served(
+    folder: Path, handler: type[http.server.SimpleHTTPRequestHandler] = http.server.SimpleHTTPRequestHandler
+):
+    """URL of a static server of a folder."""
+    ready = functools.partial(handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), ready) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 def status(browser) -> str:
     return browser.find_element(By.ID, "status").text
 
@@ -250,17 +266,10 @@ def test_a_static_server_serves_it_and_is_asked_for_nothing_else(browser, page):
         def log_message(self, *arguments):
             asked.append(self.path)
 
-    handler = functools.partial(Quiet, directory=str(page.parent))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            wait = opened(browser, f"http://127.0.0.1:{server.server_port}/index.html")
-            press(browser, "Predict")
-            wait.until(lambda page: status(page).startswith("grade: "))
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(page.parent, Quiet) as address:
+        wait = opened(browser, f"{address}/index.html")
+        press(browser, "Predict")
+        wait.until(lambda page: status(page).startswith("grade: "))
     # Of itself, a browser asks a server for its icon.
     assert [path for path in asked if path != "/favicon.ico"] == ["/index.html"]
 
@@ -348,27 +357,27 @@ def test_the_program_of_the_document_answers(bundle, tmp_path):
 
 
 ORT = """
-import { readFileSync } from "node:fs";
-const [modules, model] = process.argv.slice(2);
-const { default: ort } = await import(`${modules}/onnxruntime-web/dist/ort.node.min.mjs`);
-const { columns, n, label } = JSON.parse(readFileSync(0, "utf8"));
+const [{ columns, n, label }, done] = arguments;
 const read = {
   string: (values) => values,
   float64: (values) => Float64Array.from(values, (value) => value ?? NaN),
   float32: (values) => Float32Array.from(values, (value) => value ?? NaN),
 };
-const session = await ort.InferenceSession.create(new Uint8Array(readFileSync(model)));
-const feeds = Object.entries(columns).map(([name, { type, values }]) =>
-  [name, new ort.Tensor(type, read[type](values), [n])]);
-const found = await session.run(Object.fromEntries(feeds), [label]);
-console.log(JSON.stringify(Array.from(found[label].data, String)));
+(async () => {
+  const ort = await import("/modules/onnxruntime-web/dist/ort.wasm.min.mjs");
+  ort.env.wasm.numThreads = 1;
+  const session = await ort.InferenceSession.create("/model.onnx");
+  const feeds = Object.entries(columns).map(([name, { type, values }]) =>
+    [name, new ort.Tensor(type, read[type](values), [n])]);
+  const found = await session.run(Object.fromEntries(feeds), [label]);
+  return Array.from(found[label].data, String);
+})().then(done, (error) => done(`${error}`));
 """
 
 
-def test_the_onnx_format_gives_the_same_labels_in_onnxruntime_web(tmp_path_factory, tmp_path):
+def test_the_onnx_format_gives_the_same_labels_in_onnxruntime_web(browser, tmp_path_factory, tmp_path):
     pytest.importorskip("onnx", reason="The extra proto-model-turbo[formats] is not installed")
-    node = shutil.which("node")
-    if node is None:
+    if shutil.which("node") is None:
         pytest.skip("no node on PATH; on Debian: apt-get install nodejs")
     modules = node_modules("onnxruntime-web", "onnxruntime-web@1.30.0")
     bundle = bundle_of(people().drop(columns=["since", "note"]), tmp_path_factory.mktemp("onnx") / "bundle")
@@ -379,18 +388,17 @@ def test_the_onnx_format_gives_the_same_labels_in_onnxruntime_web(tmp_path_facto
         for name, values in feeds(rows).items()
     }
     (tmp_path / "model.onnx").write_bytes(FORMATS["onnx"].write(source))
-    (tmp_path / "run.mjs").write_text(ORT)
+    (tmp_path / "index.html").write_text("<!doctype html><title>ONNX</title>")
+    (tmp_path / "modules").symlink_to(modules)
 
-    done = subprocess.run(
-        [node, tmp_path / "run.mjs", modules, tmp_path / "model.onnx"],
-        input=json.dumps({"columns": columns, "n": len(rows), "label": output_names(source)[0]}),
-        capture_output=True,
-        text=True,
-    )
+    with served(tmp_path) as address:
+        browser.set_script_timeout(START_S)
+        browser.get(address)
+        given = {"columns": columns, "n": len(rows), "label": output_names(source)[0]}
+        found = browser.execute_async_script(ORT, given)
 
-    assert done.returncode == 0, done.stderr
     wanted, _ = source.answers(rows.matrix)
-    assert json.loads(done.stdout) == [bundle.schema.classes[place] for place in wanted]
+    assert found == [bundle.schema.classes[place] for place in wanted]
 
 
 def plain(values: np.ndarray) -> list:

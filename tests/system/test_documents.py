@@ -39,7 +39,7 @@ pytestmark = pytest.mark.system
 # What a newcomer types runs with every test, the rest with `make long`.
 DOCUMENTS = (
     "README.md",
-    "examples/loans/README.md",
+    pytest.param("examples/loans/README.md", marks=pytest.mark.long),
     *(
         pytest.param(f"docs/{name}.md", marks=pytest.mark.long)
         for name in (

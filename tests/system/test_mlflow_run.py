@@ -55,17 +55,13 @@ def test_embedded_defaults_with_a_table_named_relative_to_the_callers_folder(tmp
     assert not list(PROJECT.glob("ml*[bs]"))  # neither mlflow.db nor mlruns
 
 
-@pytest.mark.parametrize(
-    ("parameter", "complaint"),
-    [("test_size=1.5", "'1.5' given, a number above 0"), ("nosuch=1", "there is no option --nosuch")],
-)
-def test_wrong_parameters_fail_the_run_with_a_sentence(tmp_path, parameter, complaint):
+def test_wrong_parameters_fail_the_run_with_a_sentence(tmp_path):
     uri = fresh_store(tmp_path)
 
-    result = mlflow_run(tmp_path, environment(), parameter)
+    result = mlflow_run(tmp_path, environment(), "nosuch=1")
 
     assert result.returncode != 0
-    assert complaint in result.stderr
+    assert "there is no option --nosuch" in result.stderr
     (run,) = MlflowClient(uri).search_runs(["0"])
     assert run.info.status == "FAILED"
 

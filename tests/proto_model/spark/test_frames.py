@@ -1,8 +1,11 @@
 """Frames, functions of columns and SQL, on one session: starting Java takes longer than the rest."""
 
+import _thread
 import json
 import math
 import re
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +27,7 @@ from pyspark.errors import PythonException
 from pyspark.sql import functions as F
 
 from proto_model.spark import register, scorer, udf
+from proto_model.spark.scoring.waiting import run_job
 
 pytestmark = SPARK_MARKS
 
@@ -252,3 +256,30 @@ def bits(column):
     if pa.types.is_floating(column.type):
         return column.combine_chunks().fill_null(-1.0).to_numpy().view(np.int64).tolist()
     return column.to_pylist()
+
+
+def n_running(spark):
+    """Tasks that executors have."""
+    executors = spark.sparkContext._jsc.sc().statusTracker().getExecutorInfos()
+    return sum(executor.numRunningTasks() for executor in executors)
+
+
+def test_no_task_of_an_interrupted_job_is_left_to_write(spark, tmp_path):
+    """Java ends a task that waits for Python after its job; until then it may make its folder anew."""
+
+    def asleep(batches):
+        for batch in batches:
+            time.sleep(60)
+            yield batch
+
+    def interrupt():
+        deadline = time.monotonic() + 60
+        while n_running(spark) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        _thread.interrupt_main()
+
+    frame = spark.range(0, 10, 1, 4).mapInArrow(asleep, "id long")
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        run_job(spark, lambda: frame.write.parquet(str(tmp_path / "out")))
+    assert n_running(spark) == 0

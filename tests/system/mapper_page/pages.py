@@ -185,8 +185,7 @@ def field_of_filter(browser):
 def operate(browser, operation):
     """Have Swagger UI send its example, with the token already given; status that came back.
 
-    By keyboard: what it opens it draws in steps, and a button that moves between its search and a click is
-    missed.
+    By keyboard: it draws what it opens in steps, and a click misses a button that moves meanwhile.
     """
     for button in (f"#operations-default-{operation} .opblock-summary-control", ".try-out__btn", ".execute"):
         wait_for(browser, button).send_keys(Keys.ENTER)

@@ -8,6 +8,7 @@ it waits.
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,10 @@ def in_thread(
 def run_job(
     spark: SparkSession, work: Callable[[], None], progress: Callable[[int, int], None] | None = None
 ) -> None:
-    """Do work of a batch, and tell tasks done and tasks in all now and then."""
+    """Do work of a batch, and tell tasks done and tasks in all now and then.
+
+    After a failure or an interruption, its tasks are over as well: what they wrote can be removed for good.
+    """
     tag = f"proto_model-{uuid.uuid4().hex[:8]}"
 
     def tagged() -> None:
@@ -72,8 +76,23 @@ def run_job(
         if progress is not None and total:
             progress(done, total)
 
-    telling = progress is not None and hasattr(spark, "_jvm")  # a Spark Connect server does not tell
-    in_thread(tagged, lambda: spark.interruptTag(tag), tell if telling else None)
+    told = hasattr(spark, "_jvm")  # a Spark Connect server does not tell
+    try:
+        in_thread(tagged, lambda: spark.interruptTag(tag), tell if told and progress is not None else None)
+    except BaseException:
+        if told:
+            _wait_for_tasks(spark)
+        raise
+
+
+def _wait_for_tasks(spark: SparkSession) -> None:
+    """Wait until no executor has a task, which may be two seconds after the end of its job."""
+    tracker: Any = spark.sparkContext._jsc.sc().statusTracker()
+    deadline = time.monotonic() + _END_S
+    while time.monotonic() < deadline:
+        if not any(executor.numRunningTasks() for executor in tracker.getExecutorInfos()):
+            return
+        time.sleep(_TICK_S)
 
 
 def _tasks(spark: SparkSession) -> tuple[int, int]:

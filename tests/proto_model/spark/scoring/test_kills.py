@@ -100,6 +100,7 @@ def listed(folder):
     return sorted(i for path in files for i in pq.read_table(path, columns=["id"])["id"].to_pylist())
 
 
+@pytest.mark.long
 def test_a_stream_killed_in_a_batch_goes_on_without_losing_or_doubling_a_row(model, folder, tmp_path):
     checkpoint = tmp_path / "checkpoint"
     words = ("--stream", "--checkpoint", checkpoint, "--read-option", "maxFilesPerTrigger=1")
