@@ -76,8 +76,8 @@ class Models:
         await service(scope, receive, send)
 
     async def _refuse(self, name: str, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
-        there = ", ".join(map(repr, self._services))
-        problem = problem_of_status(404, f"There is no model {name[:80]!r} here. There is: {there}.", "-")
+        known = " or ".join(f"{NAMED}{known}" for known in self._services)
+        problem = problem_of_status(404, f"There is no model {name[:80]!r} here. Send to {known}.", "-")
         body = orjson.dumps(problem.document)
         headers = [
             (b"content-type", MEDIA_TYPE.encode()),

@@ -58,6 +58,7 @@ ALIVE = b'{"status":"alive"}'
 BUSY = PROBLEMS[errors.BusyError].name
 NO_ACCESS = PROBLEMS[errors.NoAccessError].name
 PACED = (BUSY, NO_ACCESS)  # outcomes that go out at a pace, and are summed up in the log
+THERE = "Send rows to /v1/predict or /v1/explain; /docs describes all there is."
 TURNED_AWAY = "Too many open connections. Try again shortly."
 ENDING = "The mapper is stopping. Send the request again."
 GONE = "The request had to wait, and nothing more could come from its client. Send it again."
@@ -215,9 +216,10 @@ class MapperService:
         try:
             method, handler = self._routes.get(request.path, ("", None))
             if handler is None:
-                problem = _http_problem(request, 404, request_id)
+                problem = problem_of_status(404, f"Nothing is at {request.path[:80]!r}. {THERE}", request_id)
             elif request.method != method and (request.method != "HEAD" or method != "GET"):
-                problem = _http_problem(request, 405, request_id)
+                detail = f"{request.method} given for {request.path}, {method} expected."
+                problem = problem_of_status(405, detail, request_id)
                 problem.headers["Allow"] = "GET, HEAD" if method == "GET" else method
             else:
                 return await handler(request, request_id), "ok"
@@ -372,11 +374,6 @@ def _refused(error: RefusedError, request_id: str) -> tuple[Answer, str]:
         problem = problem_of_status(error.status, str(error), request_id)
     problem.headers["Connection"] = "close"  # what is still to come of the request is not wanted
     return _answer_of(problem)
-
-
-def _http_problem(request: Request, status: int, request_id: str) -> Problem:
-    detail = f"{request.method} {request.path[:200]}: {HTTPStatus(status).phrase}."
-    return problem_of_status(status, detail, request_id)
 
 
 def _origin_of(error: BaseException) -> tuple[str, str]:
