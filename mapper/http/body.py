@@ -33,6 +33,7 @@ class Request:
     ) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.root_path: str = scope.get("root_path", "")  # what came before the path
         self.scheme: str = scope.get("scheme", "http")
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self._scope = scope

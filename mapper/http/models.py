@@ -72,7 +72,7 @@ class Models:
                 await self._refuse(name, send)
                 return
             service = self._services[name]
-            scope["path"] = slash + rest or "/"
+            scope["path"], scope["root_path"] = slash + rest or "/", f"{NAMED}{name}"
         await service(scope, receive, send)
 
     async def _refuse(self, name: str, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:

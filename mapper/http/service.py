@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from importlib.resources import files
 from typing import Any, cast
+from urllib.parse import quote
 
 import orjson
 
@@ -111,11 +112,10 @@ class MapperService:
         self._pace, self._tally = backend.pace, backend.tally
         self._turned_away = _wire(errors.BusyError(TURNED_AWAY))
         form = application.form
-        openapi = openapi_document(self._model, self._takes, form)
+        self._openapi = openapi_document(self._model, self._takes, form)
         outside = self._model.schema.content if form is None else form.document(self._model)
         self._files = {
             "/v1/schema": Answer(orjson.dumps(outside, option=orjson.OPT_INDENT_2)),
-            "/openapi.json": Answer(orjson.dumps(openapi, option=orjson.OPT_INDENT_2)),
             HEALTH: Answer(ALIVE),
             **{path: _page_file(name) for path, name in PAGE_FILES.items()},
         }
@@ -125,6 +125,7 @@ class MapperService:
             "/readyz": ("GET", self._readyz),
             "/metrics": ("GET", self._metrics_page),
             "/docs": ("GET", self._docs),
+            "/openapi.json": ("GET", self._openapi_page),
             **dict.fromkeys(self._files, ("GET", self._file)),
             **{f"/page/{name}": ("GET", self._renderer_file) for name in renderer_files()},
         }
@@ -332,6 +333,15 @@ class MapperService:
         if self._readiness.explainer_state is not None:
             answer["explainer"] = self._readiness.explainer_state
         return Answer(orjson.dumps(answer))
+
+    async def _openapi_page(self, request: Request, _: str) -> Answer:
+        """GET /openapi.json: of a model with a name, it has the address, for clients made from it.
+
+        The address is relative to the document's own: a proxy may have put both into a folder.
+        """
+        name = request.root_path.rpartition("/")[2]
+        servers = {"servers": [{"url": f"../{quote(name)}"}]} if name else {}
+        return Answer(orjson.dumps(self._openapi | servers, option=orjson.OPT_INDENT_2))
 
     async def _metrics_page(self, *_: object) -> Answer:
         return Answer(self._metrics.text(), CONTENT_TYPE)
