@@ -32,9 +32,7 @@ class ColumnPlan:
     features: dict[str, str]  # feature to name in the file, for each that the file has
     passthrough: dict[str, str]  # the same for columns that are copied to the output
     absent: tuple[str, ...]  # nullable features that the file does not have; missing in every row
-    extra: tuple[
-        str, ...
-    ] = ()  # columns that are left out; of JSON Lines, which have no header, nobody knows
+    extra: tuple[str, ...] = ()  # columns that are left out, as far as they were seen
 
     @property
     def needed(self) -> list[str]:

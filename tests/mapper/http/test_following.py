@@ -182,7 +182,7 @@ def test_several_models_answer_under_their_names(registry, model_server, record)
         assert ask(models, path)[1]["model"]["version"] == version
     assert ask(models, "/models/b/v1/predict", {"data": record})[0] == 200
     status, problem = ask(models, "/models/c/v1/predict", {"data": record})
-    assert (status, problem["detail"]) == (404, "There is no model 'c' here. There is: 'a', 'b'.")
+    assert (status, problem["detail"]) == (404, "There is no model 'c' here. Send to /models/a or /models/b.")
 
 
 def test_the_list_of_models_tells_which_take_the_same_records(registry, model_server, schema):
