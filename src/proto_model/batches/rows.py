@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from proto_model.batches.arrays import python_value
-from proto_model.errors import InputError
+from proto_model.errors import InputError, listed
 from proto_model.schema import ModelSchema
 from proto_model.table.arrow_values import read_arrow, to_numbers
 from proto_model.values import RuleBook, fault_text
@@ -38,6 +38,15 @@ class ColumnPlan:
     def needed(self) -> list[str]:
         """Names in the file of all columns that are read, each once."""
         return list(dict.fromkeys([*self.features.values(), *self.passthrough.values()]))
+
+
+def column_notes(absent: Sequence[str], extra: Sequence[str], carrier: str = "file") -> list[str]:
+    """What is said of features that a carrier does not have, and of its columns that are left out."""
+    notes = [f"column {name!r} is not in the {carrier}; taken as missing in every row" for name in absent]
+    if extra:
+        what = f"{len(extra)} columns are no features" if len(extra) > 1 else "a column is not a feature"
+        notes.append(f"{what}; left out: {listed(extra)}")
+    return notes
 
 
 def plan_columns(

@@ -14,9 +14,9 @@ from typing import IO, Any, TypeVar
 
 import pyarrow as pa
 
-from proto_model.batches.rows import ColumnPlan
+from proto_model.batches.rows import ColumnPlan, column_notes
 from proto_model.batches.scoring import Explain, Scoring, ScoringModel
-from proto_model.errors import InputError, listed
+from proto_model.errors import InputError
 from proto_model.files.formats import FORMATS, FileFormat, format_of_name, parse_format
 from proto_model.files.formats.base import Reader, Writer
 from proto_model.files.output import output_batch, output_schema
@@ -140,11 +140,7 @@ def score(
         except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
             check_descriptors(error)
             raise InputError(f"Cannot read the file as {input_format}: {first_line(error)}") from error
-    absent, extra = run.plan.absent, run.plan.extra
-    notes = [f"column {name!r} is not in the file; taken as missing in every row" for name in absent]
-    if extra:
-        what = f"{len(extra)} columns are no features" if len(extra) > 1 else "a column is not a feature"
-        notes.append(f"{what}; left out: {listed(extra)}")
+    notes = column_notes(run.plan.absent, run.plan.extra)
     return Scored(run.n_rows, run.n_rejected, input_format, run.output_format, tuple(notes))
 
 
