@@ -2,8 +2,8 @@
 
 Both are compared by balanced accuracy on the same held-out rows, which neither
 saw in training. The challenger needs evidence: an equal one is promoted in at
-most 5 % of cases, one that is 2 points worse in at most 1 %. Gates add what
-else it has to keep. The report is logged to MLflow; the verdict is printed to
+most 5 % of cases, one that is 2 points worse in at most 1 %. Gates add
+further conditions. The report is logged to MLflow; the verdict is printed to
 standard output as JSON. Exit status: 0 challenger promoted, 1 champion kept or
 not enough rows to tell, 2 could not compare. With --dry-run, the status says
 what would be done; with --rollback, 0 says that the last promotion was undone.
