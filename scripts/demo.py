@@ -123,6 +123,7 @@ def _run(args: argparse.Namespace, servers: contextlib.ExitStack) -> None:
     record = _typical_record(json.loads(schema.read_text(encoding="utf-8")))
     _exchange(f"{mapper_url}/v1/predict", {"data": record}, logs / "predict.json")
     _exchange(f"{mapper_url}/v1/explain", {"data": record}, logs / "explain.json")
+    _picture(mapper_url, record, logs, env)
 
     _headline("5  Score a file", "of any size, through an object store and presigned URLs")
     _score_file(args, servers, logs, schema, env)
@@ -239,6 +240,15 @@ def _exchange(url: str, body: dict[str, Any], file: Path) -> None:
         _draw(item["probabilities"])
         _tell(item.get("explanation"))
     console.print(f"Request and answer as JSON: {file}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _picture(url: str, record: dict[str, Any], folder: Path, env: dict[str, str]) -> None:
+    """Draw the explanation of a record into the folder."""
+    row, picture = folder / "row.json", folder / "explanation.svg"
+    row.write_text(json.dumps(record), encoding="utf-8")
+    explain = [sys.executable, "-m", "mapper", "explain", "--url", url, "--data", str(row)]
+    step([*explain, "--picture", str(picture)], cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
+    console.print(f"The explanation as a picture: {picture}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _draw(probabilities: dict[str, float]) -> None:

@@ -135,6 +135,7 @@ class Mapping:
         told = {feature.name: feature.entry.to_dict() for feature in features if feature.entry != NO_ENTRY}
         entry = self.target_entry
         told |= {self.inside.target: entry.to_dict()} if entry != NO_ENTRY else {}
+        content.pop("samples", None)  # in the model's terms, which a mapping cannot be read backwards into
         content.pop("dictionary", None)
         content |= {"dictionary": told} if told else {}
         if self.text:

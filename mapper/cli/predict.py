@@ -87,10 +87,12 @@ def _add_row_flags(command: argparse.ArgumentParser) -> None:
     add("--data", metavar="FILE", help="rows: a JSON or CSV file, or - for standard input")
     add_target_flags(command)
     add("--model-server-url", metavar="URL", help="ask this model server directly; needs --schema or --model")
-    defaults = f"default: {TIMEOUT_S:g}, for a file {FILE_TIMEOUT_S:g}"
-    add("--timeout-s", type=_seconds, help=f"how long to wait for an answer ({defaults})")
+    defaults = f"default: {TIMEOUT_S:g}, with --file {FILE_TIMEOUT_S:g}"
+    add("--timeout-s", metavar="SECONDS", type=_seconds, help=f"longest wait for an answer ({defaults})")
     add("--json", action="store_true", help="print the answer as JSON")
-    picture = "draw the explanation as SVG or PNG, by the name's end; several rows are numbered: name-0.svg"
+    picture = (
+        "draw the explanation: SVG or PNG, by the suffix; several rows become name-0.svg, name-1.svg, ..."
+    )
     add("--picture", type=Path, metavar="FILE", help=picture)
     text = "option, see below; commas separate the names of a list"
     add("--option", action="append", default=[], metavar="NAME=VALUE", help=text)

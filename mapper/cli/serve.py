@@ -18,7 +18,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("model", "allow_code", "code_digest"),
     ),
     "address": ("host", "port", "health_port", "allowed_hosts", "workers", "log_level"),
-    "who may ask": ("token_file", "open", "tls_cert", "tls_key", "tls_client_ca"),
+    "access": ("token_file", "open", "tls_cert", "tls_key", "tls_client_ca"),
     "login at the model server": ("model_token_file", "model_ca_file", "model_cert_file", "model_key_file"),
     LIMITS: (),
 }
@@ -31,9 +31,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="start the HTTP service",
         usage="%(prog)s [options]",
         description="Start the HTTP service. Each flag has a variable, such as MAPPER_PORT; the flag wins.",
-        epilog="Examples: python -m mapper serve --schema build/schema.json --port 8080 --workers 2; "
-        "to follow promotions, python -m mapper serve --schema models:/proto_model@champion --follow 10; for "
-        "several models, python -m mapper serve --schema a=models:/a@champion --schema b=models:/b@champion",
+        epilog="""For example:
+  python -m mapper serve --schema build/schema.json --port 8080 --workers 2
+  python -m mapper serve --schema models:/proto_model@champion --follow 10
+  python -m mapper serve --schema a=models:/a@champion --schema b=models:/b@champion""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     groups = {title: serve.add_argument_group(title) for title in GROUPS}
     for setting in dataclasses.fields(MapperSettings):

@@ -17,6 +17,7 @@ from mapper.http.problem import ENCODINGS
 from mapper.mapping.request import MAX_ROWS, ModelRequest
 
 JSON = "application/json"
+EXAMPLE = 'Send a JSON object such as {"data": {...}}.'
 
 UTF_8 = ("utf-8", "utf8", "us-ascii")
 HUGE = 1 << 1024  # stands for whole numbers of more digits than a float can have
@@ -32,8 +33,10 @@ class Request:
     ) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.root_path: str = scope.get("root_path", "")  # what came before the path
         self.scheme: str = scope.get("scheme", "http")
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.client: str = scope.get("client_name", "")  # whose token came along, empty without one
         self._scope = scope
         self._receive = receive
 
@@ -93,28 +96,33 @@ def decoded_body(request: Request, body: bytes, max_bytes: int) -> bytes:
     if b"content-encoding" in request.headers:
         encoding = request.header(b"content-encoding").strip().lower()
         if encoding in ENCODINGS:
-            body = _decompressed(body, max_bytes)
+            body = _decompressed(body, encoding, max_bytes)
         elif encoding not in ("", "identity"):
             raise ContentEncodingError(
-                f"Content-Encoding {encoding[:100]!r} given, {' or '.join(ENCODINGS)} or none expected."
+                f"Content-Encoding {encoding[:100]!r} given, {', '.join(ENCODINGS)} or none expected."
             )
     if not body:
-        raise NotJsonError('The body is empty, a JSON object expected: {"data": ...}.')
+        raise NotJsonError(f"The body is empty. {EXAMPLE}")
     return body
 
 
-def _decompressed(body: bytes, max_bytes: int) -> bytes:
+def _decompressed(body: bytes, encoding: str, max_bytes: int) -> bytes:
     decompressor = zlib.decompressobj(GZIP_OR_ZLIB)
     try:
         decoded = decompressor.decompress(body, max_bytes + 1)
     except zlib.error as error:
-        raise NotJsonError("The body's Content-Encoding is damaged. Send it again.") from error
+        raise NotJsonError(
+            f"The body is damaged, or not {encoding} as its Content-Encoding says. "
+            "Compress it, or leave the header out."
+        ) from error
     if len(decoded) > max_bytes:
         raise TooLargeError(
             f"The body is larger than {max_bytes} bytes when decompressed. Send several requests, or a file."
         )
     if not decompressor.eof or decompressor.unused_data:
-        raise NotJsonError("The body's Content-Encoding breaks off, or more follows it. Send it again.")
+        raise NotJsonError(
+            f"The body, {encoding} by its Content-Encoding, breaks off, or more follows it. Send it again."
+        )
     return decoded
 
 
@@ -132,7 +140,7 @@ def parse_body(body: bytes, max_rows: int = MAX_ROWS) -> tuple[Any, NotJsonError
     try:
         return orjson.loads(body), None
     except orjson.JSONDecodeError as error:
-        not_json = NotJsonError(f"{error}.")
+        not_json = NotJsonError(f"The body is not JSON in UTF-8: {error}. {EXAMPLE}")
         not_json.__cause__ = error
 
     def parse_int(text: str) -> int:

@@ -42,7 +42,12 @@ class Models:
 
     def service(self, name: str, published: PublishedModel, application: Application) -> MapperService:
         """Service of a version, which does not answer yet."""
-        return MapperService(self._settings, published, application, self.backends[name])
+        made = MapperService(self._settings, published, application, self.backends[name])
+        made.name, made.listed = name, self._listed
+        return made
+
+    def _listed(self) -> list[dict[str, Any]]:
+        return [service.described for service in self._services.values()]
 
     def now(self, name: str) -> MapperService:
         """The service that answers."""
@@ -72,12 +77,12 @@ class Models:
                 await self._refuse(name, send)
                 return
             service = self._services[name]
-            scope["path"] = slash + rest or "/"
+            scope["path"], scope["root_path"] = slash + rest or "/", f"{NAMED}{name}"
         await service(scope, receive, send)
 
     async def _refuse(self, name: str, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
-        there = ", ".join(map(repr, self._services))
-        problem = problem_of_status(404, f"There is no model {name[:80]!r} here. There is: {there}.", "-")
+        known = " or ".join(f"{NAMED}{known}" for known in self._services)
+        problem = problem_of_status(404, f"There is no model {name[:80]!r} here. Send to {known}.", "-")
         body = orjson.dumps(problem.document)
         headers = [
             (b"content-type", MEDIA_TYPE.encode()),

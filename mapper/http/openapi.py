@@ -33,6 +33,7 @@ ROUTES = (
         "POST", "/v1/explain", "explain", "The same, each with its rule and with changes that would flip it"
     ),
     Route("GET", "/v1/schema", "schema", "The model schema: features, ranges, classes"),
+    Route("GET", "/v1/models", "models", "The models that this service knows, and which one answers here"),
     Route("GET", "/healthz", "healthz", "200 while the process is alive"),
     Route("GET", "/readyz", "readyz", "200 while the model server answers and fits the schema, else 503"),
     Route("GET", "/metrics", "metrics", "Counters for Prometheus", "text/plain"),
@@ -68,9 +69,37 @@ def openapi_document(model: TabularModel, takes: str | None, form: Form | None =
     }
 
 
+MODELS = {
+    "type": "object",
+    "required": ["model", "models"],
+    "properties": {
+        "model": {"description": "Name of the one that answers at this address.", "type": "string"},
+        "models": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name", "path", "model_name", "version", "record_digest"],
+                "properties": {
+                    "name": {"type": "string"},
+                    "path": {"description": "Where its routes are: /models/<name>.", "type": "string"},
+                    "model_name": {"type": "string"},
+                    "version": {"type": ["string", "null"]},
+                    "record_digest": {
+                        "description": "The same for models that take the same records and predict the same.",
+                        "type": "string",
+                    },
+                },
+            },
+        },
+    },
+}
+
+
 def _get(route: Route) -> dict[str, Any]:
-    kind = "object" if route.media_type == "application/json" else "string"
-    answer = {"description": route.text, "content": {route.media_type: {"schema": {"type": kind}}}}
+    content: dict[str, Any] = {"type": "object" if route.media_type == "application/json" else "string"}
+    if route.name == "models":
+        content = MODELS
+    answer = {"description": route.text, "content": {route.media_type: {"schema": content}}}
     unready = {"503": _problem("The model server is not reachable or does not fit the schema.")}
     responses = {"200": answer, **(unready if route.name == "readyz" else {})}
     return {"operationId": route.name, "summary": route.text, "responses": responses}

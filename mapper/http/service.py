@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import logging
 import os
 import re
@@ -12,6 +14,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from importlib.resources import files
 from typing import Any, cast
+from urllib.parse import quote
 
 import orjson
 
@@ -58,6 +61,7 @@ ALIVE = b'{"status":"alive"}'
 BUSY = PROBLEMS[errors.BusyError].name
 NO_ACCESS = PROBLEMS[errors.NoAccessError].name
 PACED = (BUSY, NO_ACCESS)  # outcomes that go out at a pace, and are summed up in the log
+THERE = "Send rows to /v1/predict or /v1/explain; /docs describes all there is."
 TURNED_AWAY = "Too many open connections. Try again shortly."
 ENDING = "The mapper is stopping. Send the request again."
 GONE = "The request had to wait, and nothing more could come from its client. Send it again."
@@ -106,24 +110,27 @@ class MapperService:
         self.version = published.version
         self.schema_digest = published.schema.digest
         self.following: dict[str, Any] = {}  # what keeps it from following its alias
+        self.name = published.schema.model_name
+        self.listed: Callable[[], list[dict[str, Any]]] | None = None  # all models, if there may be others
         self._at_work = backend.at_work
         self._pace, self._tally = backend.pace, backend.tally
         self._turned_away = _wire(errors.BusyError(TURNED_AWAY))
         form = application.form
-        openapi = openapi_document(self._model, self._takes, form)
+        self._openapi = openapi_document(self._model, self._takes, form)
         outside = self._model.schema.content if form is None else form.document(self._model)
         self._files = {
             "/v1/schema": Answer(orjson.dumps(outside, option=orjson.OPT_INDENT_2)),
-            "/openapi.json": Answer(orjson.dumps(openapi, option=orjson.OPT_INDENT_2)),
             HEALTH: Answer(ALIVE),
             **{path: _page_file(name) for path, name in PAGE_FILES.items()},
         }
         self._routes: dict[str, tuple[str, Handler]] = {
             "/v1/predict": ("POST", self._predict),
             "/v1/explain": ("POST", self._predict),
+            "/v1/models": ("GET", self._models),
             "/readyz": ("GET", self._readyz),
             "/metrics": ("GET", self._metrics_page),
             "/docs": ("GET", self._docs),
+            "/openapi.json": ("GET", self._openapi_page),
             **dict.fromkeys(self._files, ("GET", self._file)),
             **{f"/page/{name}": ("GET", self._renderer_file) for name in renderer_files()},
         }
@@ -206,6 +213,21 @@ class MapperService:
         """What maps requests and answers; its `set_explainer` changes who maps explanations."""
         return self._model
 
+    @property
+    def described(self) -> dict[str, Any]:
+        """What the list of models says of this one."""
+        schema, form = self._model.schema, self._application.form
+        features = sorted([f.name, f.type, f.nullable] for f in schema.features)
+        essence = [schema.target, features if form is None else form.record]
+        digest = hashlib.sha256(json.dumps(essence, sort_keys=True).encode()).hexdigest()[:16]
+        return {
+            "name": self.name,
+            "path": f"/models/{self.name}",
+            "model_name": self._model.answers.model["name"],
+            "version": self._model.answers.model["version"],
+            "record_digest": digest,
+        }
+
     def close(self) -> None:
         """Answer what is still at work with a 503, and end the connections to the model server."""
         self._backend.close()
@@ -215,9 +237,10 @@ class MapperService:
         try:
             method, handler = self._routes.get(request.path, ("", None))
             if handler is None:
-                problem = _http_problem(request, 404, request_id)
+                problem = problem_of_status(404, f"Nothing is at {request.path[:80]!r}. {THERE}", request_id)
             elif request.method != method and (request.method != "HEAD" or method != "GET"):
-                problem = _http_problem(request, 405, request_id)
+                detail = f"{request.method} given for {request.path}, {method} expected."
+                problem = problem_of_status(405, detail, request_id)
                 problem.headers["Allow"] = "GET, HEAD" if method == "GET" else method
             else:
                 return await handler(request, request_id), "ok"
@@ -302,6 +325,12 @@ class MapperService:
             fault = Finding("bad_request", f"this model takes {what[right]}: send `{right}`", field=wrong)
             raise errors.InvalidRequestError(f"The model takes {what[right]}, not {what[wrong]}.", [fault])
 
+    async def _models(self, request: Request, _: str) -> Answer:
+        """GET /v1/models: where the others need a token, a caller without one sees this model only."""
+        sees_all = bool(request.client) or not self._settings.token_file
+        models = self.listed() if self.listed and sees_all else [self.described]
+        return Answer(orjson.dumps({"model": self.name, "models": models}))
+
     async def _file(self, request: Request, _: str) -> Answer:
         return self._files[request.path]
 
@@ -330,6 +359,15 @@ class MapperService:
         if self._readiness.explainer_state is not None:
             answer["explainer"] = self._readiness.explainer_state
         return Answer(orjson.dumps(answer))
+
+    async def _openapi_page(self, request: Request, _: str) -> Answer:
+        """GET /openapi.json: of a model with a name, it has the address, for clients made from it.
+
+        The address is relative to the document's own: a proxy may have put both into a folder.
+        """
+        name = request.root_path.rpartition("/")[2]
+        servers = {"servers": [{"url": f"../{quote(name)}"}]} if name else {}
+        return Answer(orjson.dumps(self._openapi | servers, option=orjson.OPT_INDENT_2))
 
     async def _metrics_page(self, *_: object) -> Answer:
         return Answer(self._metrics.text(), CONTENT_TYPE)
@@ -372,11 +410,6 @@ def _refused(error: RefusedError, request_id: str) -> tuple[Answer, str]:
         problem = problem_of_status(error.status, str(error), request_id)
     problem.headers["Connection"] = "close"  # what is still to come of the request is not wanted
     return _answer_of(problem)
-
-
-def _http_problem(request: Request, status: int, request_id: str) -> Problem:
-    detail = f"{request.method} {request.path[:200]}: {HTTPStatus(status).phrase}."
-    return problem_of_status(status, detail, request_id)
 
 
 def _origin_of(error: BaseException) -> tuple[str, str]:

@@ -20,8 +20,9 @@ PREFIX = "MAPPER_"
 SOURCE = re.compile(r"(?:^|(?<=,))([A-Za-z0-9][A-Za-z0-9._-]*)=")
 # What can be left open where tokens are needed.
 PAGE_PARTS = (
-    *("app.js", "access.js", "answer.js", "bands.js", "batch.js", "docs.js", "dom.js"),
-    *("fields.js", "options.js", "share.js", "texts.js", "words.js", "style.css"),
+    *("app.js", "access.js", "answer.js", "bands.js", "batch.js", "compare.js", "docs.js", "dom.js"),
+    *("fields.js", "options.js", "samples.js", "share.js", "texts.js", "words.js"),
+    "style.css",
 )
 OPEN = {
     "health": ("/healthz", "/readyz"),
@@ -31,6 +32,7 @@ OPEN = {
         "/docs",
         "/openapi.json",
         "/v1/schema",
+        "/v1/models",
         *(f"/page/{name}" for name in (*PAGE_PARTS, *RENDERER_PARTS)),
     ),
 }
@@ -66,8 +68,8 @@ class MapperSettings:
     )
     follow: float = _setting(
         0.0,
-        "ask the registry every so many seconds, and take over the version that an alias has moved to; with "
-        "0, SIGHUP asks once",
+        "ask the registry at this interval, and switch to the version that an alias has moved to; with 0, "
+        "only SIGHUP asks",
         may_be_0=True,
     )
     explainer_url: str = _setting("", "where explanations come from (default: the model server)")
@@ -87,7 +89,7 @@ class MapperSettings:
     )
     model: str = _setting(
         "",
-        "installed class that maps instead, package.module:Class (default: none)",
+        "installed class to map with instead of a mapping.yaml, package.module:Class (default: none)",
         flag="--mapper-model",
     )
     allow_code: bool = _setting(
@@ -100,12 +102,12 @@ class MapperSettings:
     port: int = _setting(8080, "port to listen on", may_be_0=True)
     health_port: int = _setting(
         0,
-        "further port for health and metrics only, which answers however busy the other one is "
+        "another port, for health and metrics only, which answers even when the first one is busy "
         "(default: none)",
         may_be_0=True,
     )
     token_file: str = _setting(
-        "", "file with a line `name: token` for each client (default: none, everybody may ask)"
+        "", "file with a line `name: token` for each client (default: none, no client needs a token)"
     )
     open: str = _setting("health", "what needs no token: health, metrics, docs, separated by commas, or none")
     tls_cert: str = _setting(

@@ -122,7 +122,13 @@ class RequestParameter:
 
 P = RequestParameter
 PARAMETERS: tuple[RequestParameter, ...] = (
-    P("coverage", "any", COVERAGE, None, "add the set of classes that holds the true one so often"),
+    P(
+        "coverage",
+        "any",
+        COVERAGE,
+        None,
+        "add the set of classes that holds the true one with this probability",
+    ),
     P("engine", "explain", _choice("lore", "lore_sa"), "lore", "the engine that explains"),
     P("effort", "explain", _choice("fast", "thorough"), "fast", "how much work goes into an explanation"),
     P("seed", "explain", SEED, 0, "the same seed gives the same explanation"),

@@ -120,12 +120,12 @@ class RequestMapper:
         if not isinstance(request, dict):
             faults.add("bad_request", f'{shown(request)} given, an object expected: {{"data": ...}}')
             raise refusal(faults)
-        for part in request.keys() - set(PARTS):
+        for part in [name for name in request if name not in PARTS]:
             faults.add("unknown_part", f"no such part; known: {', '.join(PARTS)}", field=short_name(part))
         is_file = request.get("file") is not None
         if is_file == (request.get("data") is not None):
-            both = "both" if is_file else "neither"
-            faults.add("bad_request", f"{both} given, either `data` or `file` expected")
+            given = "`data` and `file` given" if is_file else "neither `data` nor `file` given"
+            faults.add("bad_request", f"{given}; send rows as `data`, or a file as `file`")
         params = check_parameters(
             request.get("parameters"), self._schema, faults, explain=explain, is_file=is_file
         )
@@ -164,6 +164,11 @@ class RequestMapper:
                 names, rows = data["columns"], data["rows"]
                 if not self._right_names(names, faults, warnings):
                     return 0
+            elif isinstance(data.get("columns"), list) and not self._known.intersection(data):
+                faults.add(
+                    "bad_request", "`columns` given; with `rows` and nothing else expected", field="data"
+                )
+                return 0
             else:
                 rows = [data]
         elif isinstance(data, list):
@@ -202,7 +207,7 @@ class RequestMapper:
         before = faults.count
         for name, times in Counter(names).items():
             if times > 1:
-                faults.add("duplicate_column", f"given {times} times", field=name)
+                faults.add("duplicate_column", f"given {times} times, once expected", field=name)
         for name in names:
             if name not in self._known:
                 self._add_unknown(name, 0, warnings)
@@ -283,7 +288,7 @@ class RequestMapper:
         """What was given instead of a required field, perhaps, for its message."""
         others = [str(one)[:200] for one in given if one not in self._known]
         near = get_close_matches(name, others, 1)
-        return f"; did you mean it by {shown(near[0])}?" if near else ""
+        return f"; is it misspelled as {shown(near[0])}?" if near else ""
 
 
 def refusal(faults: Findings) -> InvalidRequestError:
@@ -303,7 +308,7 @@ def _records(names: Any, rows: list[Any], faults: Findings) -> Iterable[tuple[in
             faults.add("bad_request", f"{shown(row)} given, a list of {len(names)} values expected", position)
         elif len(row) != len(names):
             faults.add(
-                "row_width", f"{len(row)} values given, {len(names)} expected, one per column", position
+                "row_width", f"{len(row)} given, {len(names)} values expected, one per column", position
             )
         else:
             yield position, dict(zip(names, row, strict=True))

@@ -31,6 +31,7 @@ LABELS: dict[str, tuple[type, ...]] = {
     "string": (str,), "boolean": (bool,), "long": (int, float), "double": (int, float)
 }  # fmt: skip
 MAX_TERMS = 48
+MAX_SAMPLES = 20
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,8 @@ class ModelSchema:
                 target_entry=entries.get(target, NO_ENTRY),
             )
             _check(schema, content["target"]["type"])
+            _check_threshold(content, len(schema.classes))
+            _check_samples(content.get("samples", []), len(schema.features))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             told = f"it has no {error}" if isinstance(error, KeyError) else str(error)
             raise SchemaError(f"Not a model schema: {told}. Was schema.json edited by hand?") from error
@@ -260,6 +263,32 @@ def _fault(feature: Feature) -> str | None:
     if not all(map(math.isfinite, (feature.minimum, feature.maximum, feature.median))):
         return "has a range that is not of finite numbers"
     return "has a minimum above its maximum" if feature.minimum > feature.maximum else None
+
+
+def _check_threshold(content: Mapping[str, Any], n_classes: int) -> None:
+    """Raise a ValueError unless it is a share of the second of two classes, or absent."""
+    threshold = content.get("threshold", 0.5)
+    is_share = type(threshold) in (int, float) and 0 < threshold < 1
+    if not is_share or ("threshold" in content and n_classes != 2):
+        raise ValueError(f"threshold {threshold!r} is no number between 0 and 1 of two classes")
+
+
+def _check_samples(rows: Any, n_features: int) -> None:
+    """Raise a ValueError unless these are rows with a value for each feature: what the page begins with."""
+    if not isinstance(rows, list) or len(rows) > MAX_SAMPLES:
+        raise ValueError(f"samples are no list of at most {MAX_SAMPLES} rows")
+    for row in rows:
+        if not isinstance(row, list) or len(row) != n_features or not all(map(_is_value, row)):
+            raise ValueError(f"a sample is no list of {n_features} values")
+
+
+def _is_value(value: Any) -> bool:
+    """Whether a cell of a row can be so."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, int):
+        return abs(value) < 2**63  # what the writers of JSON take; truth values are such numbers, too
+    return value is None or _is_text(value)
 
 
 def _is_text(value: Any) -> bool:

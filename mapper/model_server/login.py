@@ -110,11 +110,11 @@ def _token(path: Path) -> str:
     """The one token of a file: all of it, or what follows a name."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe again would wait for who writes it
-            raise SettingsError(f"The token file {path} is no regular file. Give the path of one.")
+            raise SettingsError(f"The token file {path} is not a regular file. Give the path of one.")
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             text = file.read(MAX_FILE_CHARACTERS)
     except OSError as error:
-        raise SettingsError(f"The token file {path} cannot be read: {error.strerror}.") from error
+        raise SettingsError(f"Cannot read the token file {path}: {error.strerror}.") from error
     lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
     token = lines[0].split()[-1].rpartition(":")[2] if lines else ""
     if len(lines) != 1 or not token or not token.isascii() or not token.isprintable():

@@ -1,7 +1,8 @@
 """The model schema: what training, serving, the mapper and batch scoring know of a model's data.
 
 It travels as `schema.json`, whose own JSON Schema is `schemas/model-schema.schema.json`. Within a major
-version, later ones only add keys, which readers pass over: 1.1 added the data dictionary.
+version, later ones only add keys, which readers pass over: 1.1 added the data dictionary, 1.2 sample rows
+and the threshold.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -23,6 +24,8 @@ from proto_model.errors import ArtifactError
 __all__ = [
     "DATE_TYPES",
     "DICTIONARY_VERSION",
+    "MAX_SAMPLES",
+    "SAMPLES_VERSION",
     "SCHEMA_VERSION",
     "SECONDS_OF",
     "TASKS",
@@ -30,14 +33,19 @@ __all__ = [
     "FeatureType",
     "Label",
     "ModelSchema",
+    "Sample",
     "date_text",
 ]
 
 SCHEMA_VERSION = "1.0"
 DICTIONARY_VERSION = "1.1"
+SAMPLES_VERSION = "1.2"
+MAX_SAMPLES = 20
 
 FeatureType = Literal["double", "long", "boolean", "string", "date", "datetime", "text"]
 Label = str | int | float | bool
+Sample = tuple[str | int | float | bool | None, ...]
+"""A row as a client would send it, in the order of the features."""
 
 SECONDS_OF: dict[str, int] = {"date": 86_400, "datetime": 1}
 """Seconds in the unit that the coded matrix counts a date in, since the beginning of 1970 (UTC)."""
@@ -143,6 +151,12 @@ class ModelSchema:
         What the model is for, one of `TASKS`.
     dictionary : tuple of (str, Entry)
         What people are told of features and target, by their names; not of all, and of none in version 1.0.
+    samples : tuple of Sample
+        Rows that are nobody's, for whoever wants to try the model; none up to version 1.1. Schemas are not
+        compared by them.
+    threshold : float or None
+        Of two classes, the second is predicted where its probability is above this; None for more classes,
+        and up to version 1.1. Decisions follow `decision.json`; this is for people.
     """
 
     model_name: str
@@ -150,9 +164,11 @@ class ModelSchema:
     target_type: FeatureType
     classes: tuple[Label, ...]
     features: tuple[Feature, ...]
-    schema_version: str = SCHEMA_VERSION
+    schema_version: str = field(default=SCHEMA_VERSION, compare=False)
     task: str = "classification"
     dictionary: tuple[tuple[str, Entry], ...] = field(default=(), hash=False)
+    samples: tuple[Sample, ...] = field(default=(), compare=False, repr=False)
+    threshold: float | None = field(default=None, compare=False)
 
     @cached_property
     def _entries(self) -> dict[str, Entry]:
@@ -167,7 +183,18 @@ class ModelSchema:
         names = (*self.feature_names, self.target)
         told = tuple((name, entries[name]) for name in names if entries.get(name, NO_ENTRY) != NO_ENTRY)
         version = DICTIONARY_VERSION if told else SCHEMA_VERSION
-        return dataclasses.replace(self, dictionary=told, schema_version=version)
+        told_schema = dataclasses.replace(self, dictionary=told, schema_version=version)
+        return told_schema.with_samples(self.samples).with_threshold(self.threshold)
+
+    def with_samples(self, samples: Sequence[Sample]) -> ModelSchema:
+        """The same schema with rows to try."""
+        version = SAMPLES_VERSION if samples else self.schema_version
+        return dataclasses.replace(self, samples=tuple(samples), schema_version=version)
+
+    def with_threshold(self, threshold: float | None) -> ModelSchema:
+        """The same schema with the probability from which on the second class is predicted."""
+        version = self.schema_version if threshold is None else SAMPLES_VERSION
+        return dataclasses.replace(self, threshold=threshold, schema_version=version)
 
     @cached_property
     def feature_names(self) -> list[str]:
@@ -223,6 +250,8 @@ class ModelSchema:
                 if self.dictionary
                 else {}
             ),
+            **({} if self.threshold is None else {"threshold": self.threshold}),
+            **({"samples": [list(row) for row in self.samples]} if self.samples else {}),
         }
 
     @classmethod
@@ -251,6 +280,8 @@ class ModelSchema:
                 schema_version=version,
                 task=task,
                 dictionary=_dictionary(content.get("dictionary", {}), content),
+                samples=_samples(content.get("samples", []), len(features)),
+                threshold=_threshold(content),
             )
             if not isinstance(content["classes"], list):
                 raise ValueError("classes are not a list")
@@ -291,6 +322,35 @@ def _dictionary(items: Any, content: Mapping[str, Any]) -> tuple[tuple[str, Entr
         except ValueError as error:
             raise ValueError(f"{name!r} in the dictionary {error}") from error
     return tuple(entries)
+
+
+def _threshold(content: Mapping[str, Any]) -> float | None:
+    """Share of the second class, if a schema says one; a ValueError if it is none, or of more classes."""
+    if "threshold" not in content:
+        return None
+    threshold = content["threshold"]
+    if type(threshold) not in (int, float) or not 0 < threshold < 1 or len(content["classes"]) != 2:
+        raise ValueError(f"threshold {threshold!r} is no number between 0 and 1 of two classes")
+    return float(threshold)
+
+
+def _samples(rows: Any, n_features: int) -> tuple[Sample, ...]:
+    """Rows with a value for each feature; a ValueError says what they are instead."""
+    if not isinstance(rows, list) or len(rows) > MAX_SAMPLES:
+        raise ValueError(f"samples are no list of at most {MAX_SAMPLES} rows")
+    for row in rows:
+        if not isinstance(row, list) or len(row) != n_features or not all(map(_is_value, row)):
+            raise ValueError(f"a sample is no list of {n_features} values")
+    return tuple(map(tuple, rows))
+
+
+def _is_value(value: Any) -> bool:
+    """Whether JSON can hold it in a cell of a row."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, int):
+        return abs(value) < 2**63  # what the writers of JSON take; truth values are such numbers, too
+    return value is None or _is_text(value)
 
 
 def date_text(code: float, kind: str) -> str:

@@ -35,7 +35,7 @@ from proto_model.model import Predictor, coded_rows
 from proto_model.parameters import Parameters
 from tests.environments import node_modules
 from tests.proto_model.deployment.browser.conftest import bundle_of, everything_decided
-from tests.system.test_mapper_page import CHROMEDRIVER, CHROMIUM, FLAGS, LABELLED, ROOT
+from tests.system.mapper_page.pages import CHROMEDRIVER, CHROMIUM, FLAGS, LABELLED, ROOT
 from tests.terminal import START_S
 
 pytestmark = [

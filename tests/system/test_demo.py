@@ -86,6 +86,9 @@ def test_the_demo_shows_every_step_avoids_a_busy_port_and_stops_its_servers(
     answer = json.loads((tmp_path / "demo" / "explain.json").read_text(encoding="utf-8"))["answer"]
     assert answer["model"]["version"] in ("1", "2", "3")
     assert "explanation" in answer["predictions"][0]
+    picture = tmp_path / "demo" / "explanation.svg"
+    assert f"The explanation as a picture: {picture}" in output
+    assert picture.read_text(encoding="utf-8").startswith("<svg ")
     assert "mlflow ui --backend-store-uri" in output
     assert "predictions.csv: 100,000 rows, 0 of them rejected; csv, " in output
     assert "  id,prediction,probability,probability_setosa," in output

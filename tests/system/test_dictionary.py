@@ -12,13 +12,14 @@ import pytest
 
 from proto_model.registry.logged_model import log_forest_model
 from proto_model.registry.versions import register_version
+from proto_model.schema import ModelSchema
 from proto_model.table import RawTable, prepare
 from proto_model.training import make_pipeline
 from proto_model.training.dictionary import described, read_document
 from tests.stores import fresh_store
+from tests.system.mapper_page.pages import mapper
 from tests.system.test_follow import following, until
 from tests.system.test_lean_server import get, post, serving
-from tests.system.test_mapper_page import mapper
 
 pytestmark = [
     pytest.mark.system,
@@ -102,7 +103,7 @@ def test_both_servers_tell_what_columns_mean_and_follow_a_changed_dictionary(reg
         until(lambda: ask(url, "/v1/schema")["dictionary"]["income"]["unit"] == "€")
         until(lambda: following(port)["worker_versions"] == [number])
         assert "problem" not in following(port)
-        assert json.loads(get(port, "/v1/schema")[1]) == after.to_dict()
+        assert ModelSchema.from_dict(json.loads(get(port, "/v1/schema")[1])) == after
         assert after.digest == before.digest
         assert after.entry("income").description == "Income <before> taxes"
         text = ask(url, "/v1/explain", {"data": ROW})["predictions"][0]["explanation"]["rule"]["text"]

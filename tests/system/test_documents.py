@@ -5,7 +5,7 @@ A comment in front of a block says how it is run; a block without one is run and
 - `<!-- test: server URL -->`: started in the background until its document ends; the next block waits until
   URL answers, or at a URL such as `tcp://127.0.0.1:9000` until the port is open.
 - `<!-- test: in FILE -->`: run elsewhere, by that test file, which must exist.
-- `<!-- test: exit N -->`: has to end with N.
+- `<!-- test: exit N -->`: has to end with N; an `error:` in a block below it has to be what it says.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from tests.terminal import background, copy_of_the_repository
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(
-    r"(?:<!-- test: (?P<how>.+?) -->\n+)?```(?P<language>bash|python)\n(?P<code>.*?)```", re.DOTALL
+    r"(?:<!-- test: (?P<how>.+?) -->\n+)?```(?P<language>bash|python)\n(?P<code>.*?)```"
+    r"(?:\n\n```\n(?P<says>error: .*?)```)?",
+    re.DOTALL,
 )
 PORTS = ("5001", "8080", "8081", "5000", "5005", "5002", "9000", "8090")
 
@@ -106,10 +108,13 @@ def test_every_command_works(document: str, workspace: Path, env: dict[str, str]
             elif kind == "server":
                 servers.enter_context(background([*shell, code], argument, workspace, env, tmp_path))
             else:
-                _run([*shell, code], workspace, env, int(argument) if kind == "exit" else 0)
+                said = _run([*shell, code], workspace, env, int(argument) if kind == "exit" else 0)
+                assert " ".join((block["says"] or "").split()) in said
 
 
-def _run(command: list[str], workspace: Path, env: dict[str, str], expected: int = 0) -> None:
+def _run(command: list[str], workspace: Path, env: dict[str, str], expected: int = 0) -> str:
+    """Run a command; what it said on stderr."""
     done = subprocess.run(command, cwd=workspace, env=env, text=True, capture_output=True, timeout=900)
     said = f"{command[-1]}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     assert done.returncode == expected, said
+    return done.stderr

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from tests.file_servers import mapping, serving
 from tests.stores import fresh_store
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.long]
 
 ROOT = Path(__file__).parents[2]
 MARK, NUMBER = "Zaphod", 4711.0815

@@ -32,6 +32,7 @@ def run_to_serve(result):
     return found[0]
 
 
+@pytest.mark.long
 def test_embedded_defaults_with_a_table_named_relative_to_the_callers_folder(tmp_path):
     (tmp_path / "data").mkdir()
     rows = "\n".join(f"{i % 17},{i % 5},{'ab'[i % 17 > 8]}" for i in range(90))

@@ -58,3 +58,4 @@ def test_every_cell_works_and_shows_what_its_text_says(tmp_path):
     assert "The request does not fit the model (422)" in done.stdout
     assert "carier" in done.stdout
     assert "distance_km: 'far' given" in done.stdout
+    assert "<svg" in done.stdout  # the last expression of its cell, which a notebook draws

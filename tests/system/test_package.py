@@ -144,6 +144,7 @@ def used(package, tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_it_loads_in_a_new_environment_of_another_python(package, keys, capsys):
     python = other_python()
     words = ("package", "check", package, "--python", python, "--verify-key", keys[1], "--json")

@@ -1,25 +1,31 @@
 // The answer: probabilities as bars, the rule, counterfactuals; or the problem that came instead.
 import { bands } from "/page/bands.js";
-import { element, say } from "/page/dom.js";
+import { comparison } from "/page/compare.js";
+import { element, NARROW, say } from "/page/dom.js";
 import { TEXTS } from "/page/texts.js";
 import { value, wording } from "/page/words.js";
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
-function bar(name, share, strong) {
+function bar(name, share, strong, threshold) {
   const row = element("div", { class: strong ? "share strong" : "share" });
   const track = element("span", { class: "track", "aria-hidden": "true" });
   const fill = element("span", { class: "fill" });
   fill.style.width = `${share > 0 ? Math.max(0.5, 100 * share) : 0}%`;
   track.append(fill);
+  if (threshold !== undefined) {
+    const mark = element("span", { class: "threshold" });
+    mark.style.left = `${100 * threshold}%`;
+    track.append(mark);
+  }
   row.append(element("span", { class: "name", text: name, title: name }), track, element("span", { class: "number", text: percent(share) }));
   return row;
 }
 
-function bars(shares, strongName, limit, named = (name) => name) {
+function bars(shares, strongName, limit, named = (name) => name, thresholds = new Map()) {
   const box = element("div", { class: "shares" });
   const sorted = Object.entries(shares).sort((a, b) => b[1] - a[1]);
-  for (const [name, share] of sorted.slice(0, limit)) box.append(bar(named(name), share, name === strongName));
+  for (const [name, share] of sorted.slice(0, limit)) box.append(bar(named(name), share, name === strongName, thresholds.get(name)));
   const left = sorted.length - limit;
   if (left > 0) box.append(element("p", { class: "quiet", text: TEXTS.more(left) }));
   return box;
@@ -79,12 +85,14 @@ function counterfactual(found, words, place, apply) {
     );
     changes.append(line);
   }
-  item.append(changes, element("p", { text: TEXTS.gives(words.label(found.prediction), percent(found.probability), found.valid) }));
+  const end = element("div", { class: "bar" });
+  end.append(element("p", { text: TEXTS.gives(words.label(found.prediction), percent(found.probability), found.valid) }));
   if (apply?.takes(found.changes)) {
     const button = element("button", { type: "button", class: "second", text: TEXTS.apply, "aria-label": TEXTS.applyName(place) });
     button.addEventListener("click", () => apply(found.changes));
-    item.append(button);
+    end.append(button);
   }
+  item.append(changes, end);
   return item;
 }
 
@@ -121,7 +129,7 @@ function explanationParts(explanation, words, schema, { record, apply }) {
     parts.push(element("p", { class: "quiet", text: TEXTS.heldFixed(explanation.held_fixed.join(", ")) }));
   }
   const important = Object.fromEntries(Object.entries(explanation.feature_importances).filter(([, share]) => share > 0));
-  if (Object.keys(important).length) parts.push(element("h3", { text: TEXTS.whatMattered }), bars(important, null, 8, words.name));
+  if (Object.keys(important).length) parts.push(element("h3", { text: TEXTS.whatMattered }), bars(important, null, NARROW.matches ? 5 : 8, words.name));
   return parts;
 }
 
@@ -154,6 +162,15 @@ function setText(classes) {
   return classes.length === 1 ? TEXTS.onlyOne(classes[0]) : TEXTS.anyOf(classes);
 }
 
+// Shares above which each of two classes is predicted, by the texts that answers have for them.
+function thresholdsOf({ threshold, classes }, shares) {
+  const texts = Object.keys(shares);
+  if (threshold === undefined || classes?.length !== 2 || texts.length !== 2) return new Map();
+  const is = (text) => text === String(classes[1]) || (typeof classes[1] === "number" && Number(text) === classes[1]);
+  const [first, second] = is(texts[1]) ? texts : [texts[1], texts[0]];
+  return new Map([[second, threshold], [first, 1 - threshold]]);
+}
+
 function usualFields(item, schema, words) {
   const verdict = element("p", { class: "verdict" });
   const name = schema.target?.name ?? schema.model_name;
@@ -161,7 +178,13 @@ function usualFields(item, schema, words) {
   const parts = [verdict];
   const set = item.prediction_set;
   if (set) parts.push(element("p", { class: "set", text: setText(set.map(words.label)) }));
-  return [...parts, bars(item.probabilities ?? { [item.prediction]: item.probability }, String(item.prediction), 12, words.label)];
+  const shares = item.probabilities ?? { [item.prediction]: item.probability };
+  const thresholds = thresholdsOf(schema, shares);
+  parts.push(bars(shares, String(item.prediction), 12, words.label, thresholds));
+  for (const [name, least] of [...thresholds].slice(0, 1)) {
+    parts.push(element("p", { class: "quiet", text: TEXTS.threshold(words.label(name), percent(least)) }));
+  }
+  return parts;
 }
 
 // With `record`, what was asked, the rule is drawn; `apply` makes a change in the form.
@@ -170,6 +193,8 @@ export function showAnswer(place, answer, schema, duration, more = {}) {
   const words = wording(schema);
   const isOwn = schema.answer !== undefined || !isUsual(item);
   const parts = isOwn ? ownFields(item, schema) : usualFields(item, schema, words);
+  const compared = more.beside ? comparison(item, more.beside, words) : null;
+  if (compared) parts.push(compared.box);
   if (answer.warnings?.length) {
     const list = element("ul", { class: "warnings" });
     for (const warning of answer.warnings) list.append(element("li", { text: `${warning.field}: ${warning.message}` }));
@@ -181,7 +206,7 @@ export function showAnswer(place, answer, schema, duration, more = {}) {
   parts.push(element("p", { class: "quiet", text: TEXTS.model(answering, version, duration.toFixed(0)) }));
   place.replaceChildren(...parts);
   const name = schema.target?.name ?? schema.model_name;
-  say(isOwn ? TEXTS.saidOwn : TEXTS.said(name, words.label(item.prediction), percent(item.probability)));
+  say(isOwn ? TEXTS.saidOwn : TEXTS.said(name, words.label(item.prediction), percent(item.probability), compared?.said ?? ""));
 }
 
 export function explanationOf(answer) {

@@ -2,10 +2,12 @@
 import { askForToken, authorization, hasToken, offerAccess } from "/page/access.js";
 import { explanationOf, showAnswer, showProblem } from "/page/answer.js";
 import { offerMany } from "/page/batch.js";
-import { element, part, tell } from "/page/dom.js";
+import { askOther, offerOthers } from "/page/compare.js";
+import { element, NARROW, part, tell } from "/page/dom.js";
 import { addFields, featuresOf, filter, putFirst, readers } from "/page/fields.js";
 import { addOptions, chosenOptions, moves, options } from "/page/options.js";
-import { linkOf, offerCode, stateOf } from "/page/share.js";
+import { offerSamples } from "/page/samples.js";
+import { offerCode, stateOf } from "/page/share.js";
 import { TEXTS } from "/page/texts.js";
 import { wording } from "/page/words.js";
 
@@ -64,9 +66,19 @@ function begun() {
   return running.signal;
 }
 
-function show(asked, { answer, duration }) {
+// With the other model's answer, if one is compared; its problem does not keep the first from being shown.
+async function sendBoth(route, data, signal) {
+  const other = askOther(body("predict", data), signal).catch((error) => {
+    if (signal.aborted) throw error;
+    return { name: part("other").value, isOk: false, answer: { detail: TEXTS.unreachable(error.message) } };
+  });
+  const [given, beside] = await Promise.all([send(route, data, signal), other]);
+  return { ...given, beside };
+}
+
+function show(asked, { answer, duration, beside }) {
   isLive = true;
-  showAnswer(result, answer, schema, duration, { record: asked, apply });
+  showAnswer(result, answer, schema, duration, { record: asked, apply, beside });
   const explanation = explanationOf(answer);
   if (explanation) putFirst(explanation);
 }
@@ -80,7 +92,7 @@ async function ask(route) {
   result.replaceChildren(element("p", { class: "quiet", text: route === "explain" ? TEXTS.explaining : TEXTS.predicting }));
   markFaults([]);
   try {
-    const given = await send(route, asked, signal);
+    const given = await sendBoth(route, asked, signal);
     if (given.isOk) {
       show(asked, given);
     } else if (given.status === 401) {
@@ -107,7 +119,7 @@ async function follow() {
   const signal = begun();
   const asked = record();
   try {
-    const given = await send("predict", asked, signal);
+    const given = await sendBoth("predict", asked, signal);
     if (signal.aborted) return;
     isLive = given.isOk;
     if (!given.isOk) return;
@@ -183,7 +195,10 @@ function listen() {
 }
 
 async function start() {
-  const responses = await Promise.all(["/v1/schema", "/openapi.json"].map((path) => fetch(base + path)));
+  const compare = () => ask(last);
+  const [responses] = await Promise.all([
+    Promise.all(["/v1/schema", "/openapi.json"].map((path) => fetch(base + path))), offerOthers(base, compare),
+  ]);
   const [found, openapi] = await Promise.all(responses.map((response) => response.json()));
   schema = { ...found, features: found.features ?? featuresOf(found.record) };
   const words = wording(schema);
@@ -191,11 +206,19 @@ async function start() {
   name(words);
   addFields(schema.features, words, parts.Record.examples[0]);
   addOptions(parts, words);
+  offerSamples(schema, () => {
+    isLive = true; // the values before may have been wrong, these are not
+    changed();
+  });
   listen();
-  offerAccess(() => ask(last));
+  offerAccess(() => {
+    offerOthers(base, compare);
+    ask(last);
+  });
   const url = (route) => `${location.origin}${base}/v1/${route}`;
   offerCode(() => [url(last), body(last, record()), hasToken()], state);
   const reads = new Map([...readers].map(([feature, reader]) => [feature, reader.readText]));
+  part("many-rows").open = !NARROW.matches;
   offerMany(reads, (rows) => send("predict", rows), explainRow);
   for (const link of document.querySelectorAll("nav a")) link.href = base + link.getAttribute("href");
   filter();
@@ -203,4 +226,6 @@ async function start() {
 }
 
 tell(TEXTS);
-start().catch((error) => showProblem(result, { title: TEXTS.noSchema, detail: TEXTS.unreachable(error.message) }));
+start()
+  .catch((error) => showProblem(result, { title: TEXTS.noSchema, detail: TEXTS.unreachable(error.message) }))
+  .finally(() => delete document.body.dataset.loading);

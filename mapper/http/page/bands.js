@@ -3,6 +3,8 @@ import { element } from "/page/dom.js";
 import { TEXTS } from "/page/texts.js";
 
 const MOST = 12;
+const ROOM = 0.065; // of the track, on each side of a number's middle, on a narrow screen
+const MORE_ROOM = 0.05; // for each further number of a label
 const isRange = ({ minimum, maximum }) => minimum !== undefined && maximum !== undefined;
 
 function position(feature, given) {
@@ -34,6 +36,33 @@ function parts(feature, premise) {
   return known.map((one, i) => [i / known.length, (i + 1) / known.length, one]).filter(([, , one]) => isIn(one));
 }
 
+// Numbers of changes whose values are so near that they would cover each other share one label.
+export function labels(marks) {
+  const found = [];
+  const room = ({ numbers }) => ROOM + MORE_ROOM * (numbers.length - 1);
+  for (const { number, at } of [...marks].sort((a, b) => a.at - b.at)) {
+    let label = { low: at, high: at, numbers: [number] };
+    while (found.length) {
+      const before = found[found.length - 1];
+      const middle = ({ low, high }) => (low + high) / 2;
+      if (middle(label) - middle(before) >= room(before) + room(label)) break;
+      label = { low: before.low, high: label.high, numbers: [...before.numbers, ...label.numbers] };
+      found.pop();
+    }
+    found.push(label);
+  }
+  return found.map((label) => {
+    const [least, middle] = [room(label) - ROOM, (label.low + label.high) / 2];
+    return { text: label.numbers.sort((a, b) => a - b).join(", "), at: Math.min(Math.max(middle, least), 1 - least) };
+  });
+}
+
+function placed(kind, at, text) {
+  const mark = element("span", { class: kind, text });
+  mark.style.left = `${100 * at}%`;
+  return mark;
+}
+
 function track(feature, premise, given, changes, words) {
   const line = element("div", { class: "band-line" });
   line.append(element("span", { class: "band-name", text: words.name(feature.name) }));
@@ -44,19 +73,11 @@ function track(feature, premise, given, changes, words) {
     part.style.width = `${Math.max(100 * (high - low), 0.6)}%`;
     box.append(part);
   }
-  for (const [number, to] of changes) {
-    const at = position(feature, to);
-    if (at === null) continue;
-    const mark = element("span", { class: "band-change", text: String(number) });
-    mark.style.left = `${100 * at}%`;
-    box.append(mark);
-  }
+  const marks = changes.map(([number, to]) => ({ number, at: position(feature, to) })).filter(({ at }) => at !== null);
+  box.append(...marks.map(({ at }) => placed("band-tick", at)));
+  box.append(...labels(marks).map(({ text, at }) => placed("band-change", at, text)));
   const at = position(feature, given);
-  if (at !== null) {
-    const dot = element("span", { class: "band-dot" });
-    dot.style.left = `${100 * at}%`;
-    box.append(dot);
-  }
+  if (at !== null) box.append(placed("band-dot", at));
   const ends = element("span", { class: "band-ends quiet" });
   const [low, high] = isRange(feature) && feature.type !== "boolean" ? [feature.minimum, feature.maximum] : ["", ""];
   ends.append(element("span", { text: low === "" ? "" : words.word(feature.name, low) }), element("strong", { text: words.word(feature.name, typed(feature, given)) }));

@@ -66,7 +66,9 @@ function head(column, explain) {
 function show(explain) {
   const table = element("table");
   const top = element("tr");
-  top.append(...["row", "prediction", "probability", "problem"].map((column) => head(column, explain)), element("th", { scope: "col", text: TEXTS.columns.why }));
+  // The longest comes last: on a telephone, the others can be seen without scrolling.
+  const why = element("th", { scope: "col", text: TEXTS.columns.why });
+  top.append(...["row", "prediction", "probability"].map((column) => head(column, explain)), why, head("problem", explain));
   table.createTHead().append(top);
   const [by, way] = order;
   const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b)));
@@ -75,19 +77,20 @@ function show(explain) {
   for (const { row, prediction, probability, problem, record } of sorted) {
     const line = body.insertRow();
     const share = probability === "" ? "" : `${(100 * probability).toFixed(1)} %`;
-    line.append(...[row, prediction, share, problem].map((text) => element("td", { text: String(text) })));
+    line.append(...[row, prediction, share].map((text) => element("td", { text: String(text) })));
     line.classList.toggle("bad", problem !== "");
     const button = element("button", { type: "button", class: "second", text: TEXTS.explain, "aria-label": TEXTS.explainRow(row) });
     button.addEventListener("click", () => explain(record));
     const cell = element("td");
     if (!problem) cell.append(button);
-    line.append(cell);
+    line.append(cell, element("td", { text: problem }));
   }
   const save = element("button", { type: "button", class: "second", text: TEXTS.download });
   save.addEventListener("click", download);
   const box = element("div", { class: "scroll", tabindex: "0", role: "group", "aria-labelledby": "many-title" });
   box.append(table);
   part("table").replaceChildren(save, box);
+  part("many-rows").open = true;
 }
 
 function told(faults) {

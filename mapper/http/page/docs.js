@@ -7,13 +7,13 @@ function follow() {
   document.documentElement.classList.toggle("dark-mode", dark.matches);
 }
 
-/** OpenAPI with the address that this model has here, and with the token where one is needed. */
+/** OpenAPI with its address as a path, for it is not given as a URL, and with the token where one is needed. */
 async function openapi() {
   const answer = await fetch("openapi.json");
   if (!answer.ok) throw new Error(`openapi.json: ${answer.status}`);
   const spec = await answer.json();
-  const folder = new URL(".", location.href).pathname;
-  spec.servers = [{ url: folder.length > 1 ? folder.slice(0, -1) : "/" }];
+  const address = new URL(spec.servers?.[0].url ?? ".", answer.url).pathname;
+  spec.servers = [{ url: address.replace(/(.)\/$/, "$1") }];
   if ("token" in place.dataset) {
     spec.components.securitySchemes = { token: { type: "http", scheme: "bearer" } };
     spec.security = [{ token: [] }];

@@ -15,6 +15,9 @@ export function tell({ language, page }) {
 
 export const part = (id) => document.getElementById(id);
 
+// A telephone, as in style.css: less is unfolded there.
+export const NARROW = matchMedia("(max-width: 30rem)");
+
 // The one live region: one sentence for whoever hears the page.
 export function say(sentence) {
   part("said").textContent = sentence;

@@ -142,7 +142,7 @@ function addField(feature, position) {
     input.dispatchEvent(new Event("input")); // the slider follows; it does not bubble, so that nothing is asked
   };
   readers.set(feature.name, {
-    box, input, fault, set, feature,
+    box, input, fault, set, feature, typical: typical[feature.name],
     read: () => read(feature, input.value), readText: (text) => read(feature, text.trim()),
     isPlausible: () => isPlausible(feature, input.value), isChanged: () => input.value !== String(typical[feature.name] ?? ""),
   });
@@ -178,7 +178,7 @@ export function filter() {
   let shown = 0;
   [...part("fields").children].forEach((box, place) => {
     const isFound = box.dataset.name.includes(wanted);
-    const isFirst = place < Math.max(FEW, important.size) || box.querySelector("[aria-invalid]") !== null;
+    const isFirst = place < FEW || box.querySelector("[aria-invalid]") !== null;
     box.hidden = !isFound || (isFolded && !wanted && !isFirst);
     shown += box.hidden ? 0 : 1;
   });
@@ -188,13 +188,14 @@ export function filter() {
   button.setAttribute("aria-expanded", String(!isFolded));
 }
 
-// What the rule and the changes speak of comes first, the most important at the top.
+// What the rule and the changes speak of comes first, the most important at the top. As many are shown as before, so
+// that nothing below moves from under a pointer.
 export function putFirst(explanation) {
   if (readers.size <= FOLDED_FROM) return;
   const share = (name) => explanation.feature_importances[name] ?? 0;
   const changed = explanation.counterfactuals.flatMap(({ changes }) => changes.map(({ feature }) => feature));
   const named = new Set([...explanation.rule.premises.map(({ feature }) => feature), ...changed]);
-  important = new Set([...named].filter((name) => readers.has(name)).sort((a, b) => share(b) - share(a)).slice(0, FOLDED_FROM));
+  important = new Set([...named].filter((name) => readers.has(name)).sort((a, b) => share(b) - share(a)).slice(0, FEW));
   const held = document.activeElement;
   const rest = [...readers.keys()].filter((name) => !important.has(name)).sort((a, b) => share(b) - share(a));
   part("fields").append(...[...important, ...rest].map((name) => readers.get(name).box));

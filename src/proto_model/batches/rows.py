@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from proto_model.batches.arrays import python_value
-from proto_model.errors import InputError
+from proto_model.errors import InputError, listed
 from proto_model.schema import ModelSchema
 from proto_model.table.arrow_values import read_arrow, to_numbers
 from proto_model.values import RuleBook, fault_text
@@ -32,14 +32,21 @@ class ColumnPlan:
     features: dict[str, str]  # feature to name in the file, for each that the file has
     passthrough: dict[str, str]  # the same for columns that are copied to the output
     absent: tuple[str, ...]  # nullable features that the file does not have; missing in every row
-    extra: tuple[
-        str, ...
-    ] = ()  # columns that are left out; of JSON Lines, which have no header, nobody knows
+    extra: tuple[str, ...] = ()  # columns that are left out, as far as they were seen
 
     @property
     def needed(self) -> list[str]:
         """Names in the file of all columns that are read, each once."""
         return list(dict.fromkeys([*self.features.values(), *self.passthrough.values()]))
+
+
+def column_notes(absent: Sequence[str], extra: Sequence[str], carrier: str = "file") -> list[str]:
+    """What is said of features that a carrier does not have, and of its columns that are left out."""
+    notes = [f"column {name!r} is not in the {carrier}; taken as missing in every row" for name in absent]
+    if extra:
+        what = f"{len(extra)} columns are no features" if len(extra) > 1 else "a column is not a feature"
+        notes.append(f"{what}; left out: {listed(extra)}")
+    return notes
 
 
 def plan_columns(

@@ -1,11 +1,11 @@
-"""Say who may do what with a registered model on an MLflow server with basic-auth, and change that.
+"""Show and change who may do what with a registered model on an MLflow server with basic-auth.
 
 Example: python -m proto_model access grant rita --model proto_model READ
 
 READ sees versions and serves them. EDIT also edits, publishes, promotes and rolls back. MANAGE also deletes,
 and gives rights to others. Rights cover the model and its explainer's, with --experiment also the experiments
-of their runs, where comparisons keep their reports. Name and password are those of MLflow's variables
-(MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD) or of ~/.mlflow/credentials. Exit status: 0 done, 1
+of their runs, where comparisons keep their reports. The name and password come from MLflow's variables
+(MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD) or from ~/.mlflow/credentials. Exit status: 0 done, 1
 refused or failed, 2 wrong arguments.
 """
 

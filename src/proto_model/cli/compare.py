@@ -2,8 +2,8 @@
 
 Both are compared by balanced accuracy on the same held-out rows, which neither
 saw in training. The challenger needs evidence: an equal one is promoted in at
-most 5 % of cases, one that is 2 points worse in at most 1 %. Gates add what
-else it has to keep. The report is logged to MLflow; the verdict is printed to
+most 5 % of cases, one that is 2 points worse in at most 1 %. Gates add
+further conditions. The report is logged to MLflow; the verdict is printed to
 standard output as JSON. Exit status: 0 challenger promoted, 1 champion kept or
 not enough rows to tell, 2 could not compare. With --dry-run, the status says
 what would be done; with --rollback, 0 says that the last promotion was undone.
@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proto_model.cli.exit_code import failures, interrupted, reason, told
+from proto_model.cli.exit_code import exit_code, reason
 from proto_model.cli.parser import CommandParser
 
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ def _add_criteria(parser: argparse.ArgumentParser) -> None:
         "--rule",
         choices=("evidence", "point"),
         default="evidence",
-        help="point: a higher balanced accuracy is enough, however it came about (default: %(default)s)",
+        help="point: a higher balanced accuracy is enough, even if it may be chance (default: %(default)s)",
     )
     parser.add_argument(
         "--margin",
         type=float,
         default=0.02,
-        help="worse by this, a model is promoted in at most 1 %% of cases (default: %(default)s)",
+        help="a model worse by this much is promoted in at most 1 %% of cases (default: %(default)s)",
     )
     parser.add_argument(
         "--confidence",
@@ -93,7 +93,7 @@ def _add_criteria(parser: argparse.ArgumentParser) -> None:
     gates = {
         "--gate": (
             "METRIC >= NUMBER",
-            "a limit that the challenger has to keep, such as recall[CLASS] >= .95",
+            "a limit that the challenger must meet, such as recall[CLASS] >= .95",
         ),
         "--fairness": (
             "MEASURE[COLUMN] >= NUMBER",
@@ -139,21 +139,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.tracking_uri:
         mlflow.set_tracking_uri(arguments.tracking_uri)
     found: dict[str, Any] = {}
-    try:
+
+    def end(status: int, verdict: dict[str, Any]) -> int:
+        print(json.dumps(verdict | found, ensure_ascii=False))
+        return status
+
+    def compare() -> int:
         # A tracking server's client prints links to its runs; standard output is for the verdict alone.
         with contextlib.redirect_stdout(sys.stderr), warnings_shown_once(console):
             check_store(mlflow.get_tracking_uri())
             status, verdict = _run(arguments, console, found)
-    except KeyboardInterrupt:
-        return interrupted()
-    except Exception as error:
-        if not isinstance(error, failures()):
-            raise
-        told(error)
-        status = NOT_COMPARED
-        verdict = {"verdict": "failed", "model": arguments.model, "error": reason(error)}
-    print(json.dumps(verdict | found, ensure_ascii=False))
-    return status
+        return end(status, verdict)
+
+    def failed(error: Exception) -> int:
+        return end(NOT_COMPARED, {"verdict": "failed", "model": arguments.model, "error": reason(error)})
+
+    return exit_code(compare, failed)
 
 
 def _run(

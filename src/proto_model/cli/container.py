@@ -1,10 +1,10 @@
-"""What runs in an image: serve the model that is there.
+"""Serve the model of an image. Images start this command.
 
 Example: python -m proto_model container serve --workers 2
 
 The model is the first of these folders that holds one: /opt/ml/model (SageMaker), the one that
 AZUREML_MODEL_DIR names, /mnt/models (KServe), and /opt/model, which is built in. The port is PORT, by
-default 8080. All that follows goes to `python -m proto_model serve`.
+default 8080. Other arguments go to `python -m proto_model serve`.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ PREFIX = "error: "
 """Of every sentence that says why a command did not do what it was asked to."""
 
 
-def exit_code(command: Callable[[], int]) -> int:
-    """What a command returns, or the code of its failure, which is told."""
+def exit_code(command: Callable[[], int], failed: Callable[[Exception], int] | None = None) -> int:
+    """What a command returns, or the code of its failure, which is told; `failed` may give another code."""
     try:
         return command()
     except KeyboardInterrupt:
@@ -32,7 +32,8 @@ def exit_code(command: Callable[[], int]) -> int:
     except Exception as error:
         if not isinstance(error, failures()):
             raise
-        return told(error)
+        code = told(error)
+        return code if failed is None else failed(error)
 
 
 def failures() -> tuple[type[Exception], ...]:

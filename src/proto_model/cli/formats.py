@@ -1,4 +1,4 @@
-"""Keep a version in the formats of others: list, add, download and delete them.
+"""Store a version in other formats: list, add, download and delete them.
 
 Example: python -m proto_model formats add -m models:/proto_model@challenger onnx
 

@@ -23,13 +23,13 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from proto_model.cli.exit_code import exit_code, tell
-from proto_model.cli.parser import CommandParser
+from proto_model.cli.parser import CommandParser, amount
 from proto_model.cli.trust import add_trust, given_trust
 from proto_model.errors import counted
 from proto_model.files.transfer import FileSettings
 from proto_model.registry.model_folder import downloaded, local_folder
 from proto_model.registry.publishing import trusted
-from proto_model.sources import Limits
+from proto_model.sources.limits import MOST, Limits
 
 if TYPE_CHECKING:
     from proto_model.jobs import JobOptions, Result
@@ -79,18 +79,22 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_limits(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("limits")
     group.add_argument(
-        "--timeout", type=float, default=_LIMITS.timeout_s, metavar="S", help="seconds (default: %(default)g)"
+        "--timeout",
+        type=amount(float, MOST),
+        default=_LIMITS.timeout_s,
+        metavar="S",
+        help="longest run time, in seconds (default: %(default)g)",
     )
     group.add_argument(
         "--memory",
-        type=int,
+        type=amount(int, MOST),
         default=_LIMITS.memory_mb,
         metavar="MB",
         help="of each process of the local engine (default: %(default)s)",
     )
     group.add_argument(
         "--output-size",
-        type=int,
+        type=amount(int, MOST),
         default=_LIMITS.output_mb,
         metavar="MB",
         help="of all in outputDir (default: %(default)s)",

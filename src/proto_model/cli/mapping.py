@@ -1,4 +1,4 @@
-"""Put an application's own mapping into a version that is there.
+"""Attach an application's mapping to an existing version.
 
 Example: python -m proto_model mapping attach mapping.yaml --model models:/proto_model@champion
 

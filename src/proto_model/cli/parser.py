@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from proto_model.addresses import MAX_PORT, port_number
 from proto_model.cli.exit_code import WRONG, tell
 
-__all__ = ["CommandParser", "port"]
+__all__ = ["CommandParser", "amount", "port"]
 
 # argparse's sentences, and what they say here.
 _WORDINGS = (
@@ -55,6 +56,19 @@ def port(text: str) -> int:
     if number is None:
         raise argparse.ArgumentTypeError(f"{text!r} given, a port from 0 to {MAX_PORT} expected")
     return number
+
+
+def amount(kind: Callable[[str], float], most: int) -> Callable[[str], float]:
+    """Reader of a number above 0, of a kind such as `int`, for argparse."""
+
+    def read(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            if 0 < (number := kind(text)) <= most:
+                return number
+        what = "whole number" if kind is int else "number"
+        raise argparse.ArgumentTypeError(f"{text!r} given, a {what} above 0 and up to {most:,} expected")
+
+    return read
 
 
 def _worded(message: str) -> str:

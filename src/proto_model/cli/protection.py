@@ -8,7 +8,7 @@ import os
 from proto_model.serving.http.certificates import Protection
 
 HELP = {
-    "token_file": "file with a line `name: token` for each client; without one, everybody may ask",
+    "token_file": "file with a line `name: token` for each client; without one, no client needs a token",
     "open": "what needs no token: health, metrics, docs (schema, metadata, version), with commas, or none",
     "tls_cert": "PEM file with the certificate chain: the server speaks HTTPS",
     "tls_key": "PEM file with its key, if it is not in the same file",

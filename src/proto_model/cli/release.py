@@ -3,13 +3,14 @@
 Example: DEPLOYMENT_ENV=staging python -m proto_model release -m models:/proto_model@challenger \
 --registry registry.example.com/churn
 
-1. The alias is resolved once; all that follows is about that version.
+1. The alias is resolved once; all later steps use that version.
 2. Its server and its mapper are started here, and asked for a prediction (`python -m proto_model invoke`).
 3. Both images are built and pushed to --registry. `oci:FOLDER` is a folder in place of a registry.
 4. A kustomization with the images' digests on top of the environment's overlay is written and applied.
-5. When all pods are new, the version gets the tag deployed_<environment>, and the one before loses it.
+5. When all pods are new, the version gets the tag deployed_<environment>, and the previous version loses it.
 
-It needs mmdebstrap (or --context), skopeo and kubectl. What fails stops it, and names the step.
+It needs mmdebstrap (or --context), skopeo and kubectl. A step that fails ends the release, and the error
+names the step.
 """
 
 from __future__ import annotations

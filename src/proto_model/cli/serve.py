@@ -58,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=port,
         default=default.port,
         metavar="PORT",
-        help="0 takes a free one (default: %(default)s)",
+        help="port to listen on; 0 takes a free one (default: %(default)s)",
     )
     address.add_argument(
         "--host", default=default.host, help="address to listen on; 0.0.0.0 for all (default: %(default)s)"
@@ -85,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=port,
         default=default.health_port,
         metavar="PORT",
-        help="further port for health and metrics only, which answers however busy the other one is "
+        help="another port, for health and metrics only, which answers even when the first one is busy "
         "(default: none)",
     )
     add_protection(parser)
@@ -101,14 +101,14 @@ def _add_models(parser: argparse._ArgumentGroup) -> None:
         action="append",
         metavar="[NAME=]URI",
         help="folder or URI of a model, and the name to serve it under (default: the schema's); may be given "
-        f"several times, the first answers where no name is asked for (default: {CHAMPION})",
+        f"several times; requests that name no model go to the first (default: {CHAMPION})",
     )
     parser.add_argument(
         "--follow",
         type=_number(float, 0.1),
         metavar="SECONDS",
-        help="ask the registry so often, and take over the version that an alias has moved to; without it, "
-        "SIGHUP asks once",
+        help="ask the registry at this interval, and switch to the version that an alias has moved to; "
+        "without it, only SIGHUP asks",
     )
 
 

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proto_model.cli.exit_code import exit_code
-from proto_model.cli.parser import CommandParser, port
+from proto_model.cli.parser import CommandParser, amount, port
 from proto_model.errors import counted
-from proto_model.sources.limits import Limits
+from proto_model.sources.limits import MOST, Limits
 from proto_model.sources.tags import ROLES
 
 if TYPE_CHECKING:
@@ -44,7 +44,11 @@ def build_parser() -> argparse.ArgumentParser:
     show.add_argument("--json", action="store_true", help="JSON instead of words")
     serve = _action(actions, "serve", "serve the score function of a source over HTTP, on this machine only")
     serve.add_argument(
-        "-p", "--port", type=port, default=8090, help="0 takes a free one (default: %(default)s)"
+        "-p",
+        "--port",
+        type=port,
+        default=8090,
+        help="port to listen on; 0 takes a free one (default: %(default)s)",
     )
     _add_options(serve)
     _add_register(
@@ -113,17 +117,23 @@ def _add_register(parser: argparse.ArgumentParser) -> None:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--schema-check", action="store_true", help="leave out what is not as the source's Avro schemas say"
+        "--schema-check",
+        action="store_true",
+        help="leave out records that do not fit the source's Avro schemas",
     )
     for name, default, unit, what in (
-        ("timeout", _LIMITS.timeout_s, "S", "seconds that it may take"),
+        ("timeout", _LIMITS.timeout_s, "S", "longest run time, in seconds"),
         ("cpu", None, "S", "seconds of CPU of each process (default: timeout times cores)"),
         ("memory", _LIMITS.memory_mb, "MB", "address space of each process"),
-        ("output-size", _LIMITS.output_mb, "MB", "what it may write and answer"),
+        ("output-size", _LIMITS.output_mb, "MB", "most that it may write and return"),
     ):
         told = what if default is None else f"{what} (default: {default:g})"
         parser.add_argument(
-            f"--{name}", type=float if unit == "S" else int, default=default, metavar=unit, help=told
+            f"--{name}",
+            type=amount(float if unit == "S" else int, MOST),
+            default=default,
+            metavar=unit,
+            help=told,
         )
     parser.add_argument(
         "--env",

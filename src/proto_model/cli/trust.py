@@ -14,13 +14,13 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--require-published",
         action="store_true",
-        help=f"use no version but a published one whose files are unchanged (default: {REQUIRE_VARIABLE})",
+        help=f"use only a published version whose files are unchanged (default: {REQUIRE_VARIABLE})",
     )
     group.add_argument(
         "--verify-key",
         action="append",
         metavar="FILE",
-        help="use no version but one published with this key: a PEM file with the public key, or with the "
+        help="use only a version published with this key: a PEM file with the public key, or with the "
         f"certificate of an authority; may be given several times (default: {KEY_VARIABLE})",
     )
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proto_model.cli.exit_code import WRONG, failures, interrupted, told
+from proto_model.cli.exit_code import WRONG, exit_code
 from proto_model.cli.model_uri import add_model_uri
 from proto_model.cli.parser import CommandParser
 from proto_model.cli.trust import given_trust
@@ -53,15 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 for a good version, 1 for another one, 2 when nothing is known."""
     arguments = build_parser().parse_args(argv)
     arguments.require_published = False
-    try:
-        verdict = _verdict(arguments)
-    except KeyboardInterrupt:
-        return interrupted()
-    except Exception as error:
-        if not isinstance(error, failures()):
-            raise
-        told(error)
-        return WRONG
+    return exit_code(lambda: _run(arguments), failed=lambda _: WRONG)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    verdict = _verdict(arguments)
     if arguments.json:
         print(json.dumps({"model_uri": arguments.model_uri, **verdict.to_dict()}, indent=2))
     else:

@@ -146,12 +146,14 @@ class _Run:
         self._urls: list[PresignedUrl] = []
         self._bytes_in: int | None = None
         self._checks: tuple[str, ...] = ()
+        self._begun = False
 
     def start(self, uploads: ThreadPoolExecutor) -> Future[Summary]:
         """Download and score; the upload and the summary come later."""
         with contextlib.ExitStack() as stack:
             try:
                 source, target, deadline = self._check()
+                self._begun = True
                 file = stack.enter_context(open_unnamed(self._settings))
                 spool = Spool(file, self._settings.max_output_bytes)
                 scored = self._score(source, deadline, spool)
@@ -231,7 +233,9 @@ class _Run:
         else:
             # What is wrong with a file quotes its values, which belong into the answer alone.
             told = "the answer says what is wrong with the file" if kind == "input" else message
-            logger.info("file job %s: failed (%s): %s", self._shown_id(), kind, told)
+            # Clients rehearse a job with URLs that have expired, which is not a failure.
+            how = "failed" if self._begun else "not begun"
+            logger.info("file job %s: %s (%s): %s", self._shown_id(), how, kind, told)
         return Summary(
             file_id=self._job.file_id,
             status="failed",

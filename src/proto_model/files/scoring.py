@@ -14,8 +14,9 @@ from typing import IO, Any, TypeVar
 
 import pyarrow as pa
 
+from proto_model.batches.rows import ColumnPlan, column_notes
 from proto_model.batches.scoring import Explain, Scoring, ScoringModel
-from proto_model.errors import InputError, listed
+from proto_model.errors import InputError
 from proto_model.files.formats import FORMATS, FileFormat, format_of_name, parse_format
 from proto_model.files.formats.base import Reader, Writer
 from proto_model.files.output import output_batch, output_schema
@@ -139,11 +140,7 @@ def score(
         except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
             check_descriptors(error)
             raise InputError(f"Cannot read the file as {input_format}: {first_line(error)}") from error
-    notes = [f"column {name!r} is not in the file; taken as missing in every row" for name in run.absent]
-    if run.extra:
-        many = len(run.extra) > 1
-        what = f"{len(run.extra)} columns are no features" if many else "a column is not a feature"
-        notes.append(f"{what}; left out: {listed(run.extra)}")
+    notes = column_notes(run.plan.absent, run.plan.extra)
     return Scored(run.n_rows, run.n_rejected, input_format, run.output_format, tuple(notes))
 
 
@@ -169,7 +166,6 @@ class _Run:
         self.n_rows = self.n_rejected = 0
         self._task, self._spool, self._check = task, spool, check
         self._reader: Reader = input_format.format.reader(stream, schema, asked, task.settings, check)
-        self.absent, self.extra = self._reader.plan.absent, self._reader.plan.extra
         fields = answer_fields(schema, asked, FILE)
         self._scoring = Scoring(task.model, asked, fields, task.explain, check)
         copied = self._reader.passthrough_fields
@@ -178,6 +174,11 @@ class _Run:
         if self.output_format.codec:
             sink = pa.CompressedOutputStream(sink, self.output_format.codec)
         self._writer: Writer = self.output_format.format.writer(self._columns, schema, sink)
+
+    @property
+    def plan(self) -> ColumnPlan:
+        """The columns that are read, and those that are left out."""
+        return self._reader.plan
 
     def write(self, progress: Callable[[int], None]) -> None:
         """Score all blocks and write them, in order."""

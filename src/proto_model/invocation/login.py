@@ -22,7 +22,7 @@ def token_of(path: Path | None, environment: Mapping[str, str]) -> str:
         try:
             text, source = path.read_text(encoding="utf-8-sig", errors="replace"), str(path)
         except OSError as error:
-            raise InputError(f"The token file {path} cannot be read: {error.strerror}.") from error
+            raise InputError(f"Cannot read the token file {path}: {error.strerror}.") from error
     lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
     token = lines[0].split()[-1].rpartition(":")[2] if lines else ""
     if len(lines) > 1 or (path and not token) or not token.isascii() or not token.isprintable():

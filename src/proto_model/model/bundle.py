@@ -88,7 +88,7 @@ def write_bundle(
         raise ArtifactError(f"The background does not fit the schema: {fault}.")
     folder.mkdir(parents=True, exist_ok=True)
     KINDS[schema.task].save(pipeline, schema, folder)
-    schema.write(folder / SCHEMA_FILE)
+    schema.with_threshold(decision.threshold(len(schema.classes))).write(folder / SCHEMA_FILE)
     decision.write(folder)
     skops.io.dump(pipeline, folder / PIPELINE_FILE)
     settle_skops(folder / PIPELINE_FILE)

@@ -145,6 +145,16 @@ class Decision:
         decided: NDArray[np.int64] = self.scores(probabilities).argmax(axis=1)
         return decided
 
+    def threshold(self, n_classes: int) -> float | None:
+        """Of two classes, the probability of the second above which it is decided; None for more classes."""
+        if n_classes != 2:
+            return None
+        if self.costs is None:
+            return 0.5
+        wrongly_second, wrongly_first = float(self.costs[0, 1]), float(self.costs[1, 0])
+        threshold = wrongly_second / (wrongly_second + wrongly_first)
+        return threshold if 0 < threshold < 1 else None  # rounded away: nothing is above it
+
     def prediction_sets(
         self, probabilities: Floats, labels: Sequence[Any], coverage: float
     ) -> list[list[Label]]:

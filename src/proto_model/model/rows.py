@@ -153,7 +153,9 @@ class RowReader:
             if not isinstance(row, list):
                 raise InputError(f"Row {number} is {kind_of(row)}, a list of values expected.")
             if len(row) != len(columns):
-                raise InputError(f"Row {number} has {len(row)} values, {len(columns)} columns are named.")
+                raise InputError(
+                    f"Row {number}: {len(row)} given, {len(columns)} values expected, one per column."
+                )
         names = [name if isinstance(name, str) else repr(name) for name in columns]
         refuse_repeated(names, self.schema)
         if not columns:  # no column could tell how many rows there are
@@ -257,8 +259,8 @@ def _coded_rows(data: Any, book: RuleBook) -> Matrix:
             continue
         if len(values) != n_rows:
             raise InputError(
-                f"Column {feature.name!r} has {len(values)} values, others have {n_rows}. "
-                "Send as many values for every column."
+                f"Column {feature.name!r}: {len(values)} given, {n_rows} values expected, as in the columns "
+                "before it."
             )
         if n_rows == 1:  # a tenth of the time that columns of one value take
             matrix[0, position], fault = rule.read(values[0])

@@ -129,7 +129,8 @@ def _written(
     with tempfile.TemporaryDirectory() as temporary:
         folder = bundle or Path(temporary) / "bundle"
         if not folder.exists():
-            write_bundle(folder, pipeline, data.schema, background.rows, background.kind, decision)
+            schema = background.described(data.schema)
+            write_bundle(folder, pipeline, schema, background.rows, background.kind, decision)
         yield folder
 
 

@@ -66,8 +66,7 @@ def downloaded(model_uri: str, folder: Path) -> Path:
         raise ArtifactError(
             f"Cannot download {model_uri}: MLflow is not installed. Install it, or give a downloaded folder."
         ) from error
-    from proto_model.registry.refusals import in_words
-    from proto_model.registry.tracking import check_store, without_credentials
+    from proto_model.registry.tracking import check_store
 
     if model_uri.startswith(("models:", "runs:")):
         check_store(mlflow.get_tracking_uri())
@@ -75,10 +74,18 @@ def downloaded(model_uri: str, folder: Path) -> Path:
     try:
         return Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=str(folder)))
     except (MlflowException, OSError, ValueError) as error:
-        missing = _is_missing(error)
-        reason = _NOTHING_THERE if missing else in_words(error)
-        said = without_credentials(f"Cannot load {model_uri}: {reason}")
-        raise (NoModelError if missing else ArtifactError)(said) from error
+        raise cannot_load(model_uri, error) from error
+
+
+def cannot_load(model_uri: str, error: Exception) -> ArtifactError:
+    """Error that says why MLflow did not give a model, by what it raised."""
+    from proto_model.registry.refusals import in_words
+    from proto_model.registry.tracking import without_credentials
+
+    missing = _is_missing(error)
+    reason = _NOTHING_THERE if missing else in_words(error)
+    said = without_credentials(f"Cannot load {model_uri}: {reason}")
+    return (NoModelError if missing else ArtifactError)(said)
 
 
 def _is_missing(error: Exception) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from proto_model.sources.errors import SourceError
 
 _MIB = 1024 * 1024
-_MOST = 10**9  # more, in bytes or seconds, no operating system takes
+MOST = 10**9  # more, in bytes or seconds, no operating system takes
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Limits:
     def __post_init__(self) -> None:
         """Refuse limits that nothing could keep."""
         for name, value in vars(self).items():
-            if value is not None and not 0 < value <= _MOST:
-                raise SourceError(f"{name} {value} given, a number above 0 and up to {_MOST:,} expected.")
+            if value is not None and not 0 < value <= MOST:
+                raise SourceError(f"{name} {value} given, a number above 0 and up to {MOST:,} expected.")
 
     @property
     def output_bytes(self) -> int:

@@ -85,13 +85,13 @@ def fixed(uri: str) -> tuple[str, str]:
             f"Cannot download {uri}: MLflow is not installed. Install it, or give a downloaded folder."
         ) from error
     from proto_model.registry.deployed import resolved
+    from proto_model.registry.model_folder import cannot_load
     from proto_model.registry.patience import patient
-    from proto_model.registry.refusals import in_words
-    from proto_model.registry.tracking import check_store, without_credentials
+    from proto_model.registry.tracking import check_store
 
     check_store(mlflow.get_tracking_uri())
     try:
         chosen = resolved(uri, client=patient(mlflow.MlflowClient()))
     except MlflowException as error:
-        raise ArtifactError(without_credentials(f"Cannot load {uri}: {in_words(error)}")) from error
+        raise cannot_load(uri, error) from error
     return chosen.uri, chosen.version

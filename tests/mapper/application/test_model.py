@@ -75,7 +75,7 @@ def test_faults_and_warnings_name_what_the_client_sent_in_its_units(mapped):
     ]
     assert found[1][3] == "'XX' given; one of 'BI', 'DR', 'Bi' expected"
     assert found[2][3] == "12 given, 0 to 9 expected"
-    assert found[5][3] == "a required field is missing; did you mean it by 'weihgt'?"
+    assert found[5][3] == "a required field is missing; is it misspelled as 'weihgt'?"
     request = mapped.map_request({"data": {**GIVEN, "mass": 4.2}})
     assert [str(one) for one in request.warnings] == ["row 0, mass: there is no such field; left out"]
     request = mapped.map_request({"data": {**GIVEN, "weight": 9000, "lost": 9}})

@@ -209,5 +209,5 @@ def test_help_groups_the_flags_of_the_service(capsys):
         main(["serve", "--help"])
 
     shown = capsys.readouterr().out
-    for title in ("model:", "address:", "who may ask:", "login at the model server:", "limits:"):
+    for title in ("model:", "address:", "access:", "login at the model server:", "limits:"):
         assert f"\n{title}\n" in shown

@@ -58,7 +58,7 @@ def following(models, registry):
     return Following(models, {"penguins": registry}, opened, 10)
 
 
-def ask(models, path, body=None):
+def ask(models, path, body=None, client=""):
     """Status and content of an answer of the mapper."""
     messages = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
     sent = []
@@ -72,6 +72,7 @@ def ask(models, path, body=None):
     connection = SimpleNamespace(transport=SimpleNamespace(is_closing=lambda: False))
     headers = [(b"content-type", b"application/json")]
     scope = {"method": "POST" if body else "GET", "path": path, "headers": headers, "connection": connection}
+    scope["client_name"] = client
 
     async def run():
         await models(scope, receive, send)
@@ -181,7 +182,33 @@ def test_several_models_answer_under_their_names(registry, model_server, record)
         assert ask(models, path)[1]["model"]["version"] == version
     assert ask(models, "/models/b/v1/predict", {"data": record})[0] == 200
     status, problem = ask(models, "/models/c/v1/predict", {"data": record})
-    assert (status, problem["detail"]) == (404, "There is no model 'c' here. There is: 'a', 'b'.")
+    assert (status, problem["detail"]) == (404, "There is no model 'c' here. Send to /models/a or /models/b.")
+
+
+def test_the_list_of_models_tells_which_take_the_same_records(registry, model_server, schema):
+    registry.schemas["2"] = type(schema).from_dict(
+        {**schema.content, "features": schema.content["features"][1:]}
+    )
+    settings = MapperSettings(model_server_url=model_server.url)
+    numbers = (("champion", "1"), ("challenger", "1"), ("other", "2"))
+    models = Models(settings, {name: opened(registry.fetch(number)) for name, number in numbers})
+
+    status, listed = ask(models, "/models/challenger/v1/models")
+    assert (status, listed["model"]) == (200, "challenger")
+    assert [one["path"] for one in listed["models"]] == [f"/models/{name}" for name, _ in numbers]
+    assert [one["version"] for one in listed["models"]] == ["1", "1", "2"]
+    first, second, other = (one["record_digest"] for one in listed["models"])
+    assert first == second != other
+    assert ask(models, "/v1/models")[1]["model"] == "champion"
+
+
+@pytest.mark.parametrize(("client", "names"), [("", ["a"]), ("anna", ["a", "b"])])
+def test_without_a_token_the_list_names_no_other_model(registry, model_server, client, names):
+    settings = MapperSettings(model_server_url=model_server.url, token_file="tokens")
+    models = Models(settings, {name: opened(registry.fetch("1")) for name in ("a", "b")})
+
+    _, listed = ask(models, "/v1/models", client=client)
+    assert [one["name"] for one in listed["models"]] == names
 
 
 @pytest.mark.parametrize(

@@ -284,7 +284,7 @@ def test_unknown_paths_and_methods_are_problems_too(service):
     _, problem, headers = answer = service.call("/v1/predict")
     expect_problem(answer, 405, "method-not-allowed")
     assert headers["Allow"] == "POST"
-    assert problem["detail"].startswith("GET /v1/predict")
+    assert problem["detail"].startswith("GET given for /v1/predict")
 
 
 @pytest.mark.parametrize(

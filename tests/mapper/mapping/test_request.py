@@ -140,7 +140,7 @@ def test_a_missing_feature_names_what_may_have_been_meant_by_it(model):
         model.map_request({"data": [{"mas": 4, "ringed": True}] * 2})
 
     (fault,) = caught.value.errors
-    assert str(fault) == "row 0, mass: a required field is missing; did you mean it by 'mas'? (2 rows)"
+    assert str(fault) == "row 0, mass: a required field is missing; is it misspelled as 'mas'? (2 rows)"
 
 
 def test_text_columns_with_some_nulls_are_sent_as_a_table(model, record):

@@ -39,15 +39,6 @@ def test_a_job_is_run_and_its_outputs_are_listed(job, capsys):
     ("arguments", "said"),
     [
         (["nothing.json"], "Cannot read the job nothing.json: No such file or directory."),
-        (
-            ["prices.json", "--timeout", "0"],
-            "timeout_s 0.0 given, a number above 0 and up to 1,000,000,000 expected.",
-        ),
-        (["prices.json", "--timeout", "inf"], "timeout_s inf given"),
-        (
-            ["prices.json", "--timeout", "nan"],
-            "timeout_s nan given, a number above 0 and up to 1,000,000,000 expected.",
-        ),
         (["prices.json", "--output-dir", "../out"], "--output-dir: '../out' leads out"),
         (["prices.json", "--output-dir", "letters.csv"], "letters.csv is there already."),
         (

@@ -91,6 +91,7 @@ def by_id(frame):
 
 
 def test_the_answer_and_the_summary_are_those_of_score(spark, people, model, tmp_path, capsys):
+    people = people.append_column("shoe", pa.array([43] * 60))
     pq.write_table(people, tmp_path / "people.parquet")
     words = ("--passthrough", "id", "--on-bad-row", "mark")
 
@@ -106,6 +107,7 @@ def test_the_answer_and_the_summary_are_those_of_score(spark, people, model, tmp
     assert summary["rejected_by_reason"] == {"income: no value": 1, "children: no value": 1}
     predicted = pd.Series(expected["prediction"]).value_counts().to_dict()
     assert summary["predictions"] == predicted
+    assert summary["notes"] == ["a column is not a feature; left out: 'shoe'"]
     assert summary["digest"] == json.loads(Path(model, "artifacts/bundle/bundle.json").read_text())["digest"]
 
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mapper.client.file_job import REHEARSAL_URL
 from proto_model.files import FileJob, Outside, Summary, run_jobs
 from proto_model.files.transfer import FileSettings, TransferError
 from proto_model.parameters import Parameters
@@ -496,3 +497,12 @@ def test_the_summary_says_what_was_verified(store, model, settings, proxy) -> No
     assert run(store, model, settings).verified == "input: length, MD5; output: MD5 sent, MD5 confirmed"
     proxy.inject(edited(rb"(?i)ETag: [^\r]*", b"X: y"), edited(rb"(?i)ETag: [^\r]*", b"X: y"))
     assert run(store, model, settings).verified == "input: length; output: MD5 sent"
+
+
+def test_a_rehearsal_is_no_failure_in_the_log(model, settings, caplog) -> None:
+    with caplog.at_level(logging.INFO):
+        [summary] = run_jobs([FileJob(REHEARSAL_URL, REHEARSAL_URL, "a")], model, Parameters(), settings)
+
+    assert (summary.status, summary.error_type) == ("failed", "url")
+    [line] = [record.getMessage() for record in caplog.records if "file job" in record.getMessage()]
+    assert line.startswith("file job 'a': not begun (url): ")

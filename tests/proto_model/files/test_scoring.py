@@ -163,6 +163,15 @@ def test_a_missing_column_is_named(scorer, layout: str) -> None:
     )
 
 
+@pytest.mark.parametrize("layout", ["csv", "jsonl", "parquet", "arrow", "arrows"])
+def test_columns_that_are_no_features_are_left_out_with_a_note(scorer, layout: str) -> None:
+    _, scored = scorer(as_bytes(TABLE, layout), passthrough=["id"])
+    assert scored.notes == ("a column is not a feature; left out: 'extra'",)
+
+    _, scored = scorer(as_bytes(TABLE, layout), passthrough=["id", "extra"])
+    assert scored.notes == ()
+
+
 def test_a_column_that_stands_there_twice_is_named(scorer) -> None:
     with pytest.raises(InputError, match="more than once in the file: 'age'"):
         scorer(b"age,size, age\n1,2,3\n")

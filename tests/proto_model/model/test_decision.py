@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -224,3 +224,18 @@ def test_the_file_of_the_tests_above_is_one(tmp_path):
     (tmp_path / DECISION_FILE).write_text(json.dumps({"calibration": TABLE, "sets": SETS}))
 
     assert Decision.read(tmp_path, 2).sets.least.shape == (500, 1)
+
+
+@given(wrong=st.tuples(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3)), share=st.floats(0, 1))
+def test_of_two_classes_the_second_is_decided_above_the_threshold(wrong, share):
+    decision = Decision(costs=np.array([[0.0, wrong[0]], [wrong[1], 0.0]]))
+    threshold = decision.threshold(2)
+    assume(abs(share - threshold) > 1e-9)
+
+    assert decision.decide(np.array([[1 - share, share]])) == [share > threshold]
+
+
+def test_without_costs_the_threshold_is_one_half_and_more_classes_have_none():
+    assert Decision().threshold(2) == 0.5
+    assert Decision().threshold(3) is None
+    assert Decision(costs=np.array([[0.0, 1e12], [1e-12, 0.0]])).threshold(2) is None

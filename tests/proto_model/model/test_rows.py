@@ -163,7 +163,7 @@ def test_columns_given_twice_are_named():
 
 
 def test_columns_of_different_lengths_are_named():
-    assert "'age' has 1 values, others have 2" in faults({"size": [1, 2], "age": [3]}, NUMBERS)
+    assert "'age': 1 given, 2 values expected" in faults({"size": [1, 2], "age": [3]}, NUMBERS)
 
 
 @pytest.mark.parametrize("rows", [np.zeros((2, 3)), [[1, 2]], 3, "text"])

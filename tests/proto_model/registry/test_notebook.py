@@ -156,7 +156,7 @@ def test_what_columns_mean_goes_into_the_version(store, version, capsys):
     before = Path(mlflow.artifacts.download_artifacts(version.uri))
     schema = ModelSchema.read(folder / "mapper" / "schema.json")
     plain = ModelSchema.read(before / "mapper" / "schema.json")
-    assert schema.to_dict() == {**plain.to_dict(), "schema_version": "1.1", "dictionary": DICTIONARY}
+    assert schema.to_dict() == {**plain.to_dict(), "dictionary": DICTIONARY}
     assert schema.digest == plain.digest
     assert "describes 1 of 4 columns" in capsys.readouterr().err
     (answer,) = Predictor(Bundle.load(folder / "artifacts" / "bundle")).explain(

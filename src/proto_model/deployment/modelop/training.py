@@ -49,7 +49,7 @@ def retrain(bundle: Bundle, rows: Any, folder: Path) -> dict[str, Any]:
     background = StoredBackground.of(data)
     with tempfile.TemporaryDirectory(prefix="proto_model-") as temporary:
         place = Path(temporary, "bundle")
-        write_bundle(place, pipeline, data.schema, background.rows, background.kind)
+        write_bundle(place, pipeline, background.described(data.schema), background.rows, background.kind)
         trained = Bundle.load(place)
         probabilities = trained.predict_proba(encode(data.X_test, data.schema))
         y = np.searchsorted(np.array(data.schema.classes), data.y_test)

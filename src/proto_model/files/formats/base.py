@@ -23,8 +23,11 @@ class Reader(Protocol):
 
     place: str  # what messages count: a "line" of a text file, a "row" of the others
     first_line: int  # of the first block
-    plan: ColumnPlan
     passthrough_fields: list[pa.Field]
+
+    @property
+    def plan(self) -> ColumnPlan:
+        """What is read and what is left out; complete when all blocks were parsed."""
 
     def blocks(self) -> Iterator[Any]:
         """Whole rows, not parsed yet, in order."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,9 @@ class JsonLinesReader:
         max_rows = most_rows(len(schema.features), self._watch.marking)
         self._source = split_blocks(blocks, line_ends, count, max_rows)
         names = schema.feature_names
-        self.plan = ColumnPlan(
+        self._max_columns = settings.max_columns
+        self._extra: dict[str, None] = {}  # a set in order; threads add to it
+        self._plan = ColumnPlan(
             dict(zip(names, names, strict=True)), {name: name for name in options.passthrough}, ()
         )
         self.passthrough_fields = [
@@ -76,6 +79,11 @@ class JsonLinesReader:
             unexpected_field_behavior="ignore",
         )
 
+    @property
+    def plan(self) -> ColumnPlan:
+        """What is read. There is no header, so what is left out is known of the blocks that were parsed."""
+        return replace(self._plan, extra=tuple(self._extra))
+
     def blocks(self) -> Iterator[TextBlock]:
         """Whole lines, in order."""
         return self._source
@@ -86,13 +94,24 @@ class JsonLinesReader:
         lines = [line for line in block.split(b"\n") if line.strip()]
         if not lines:
             empty = np.empty((0, len(self._book.rules)))
-            return Rows(empty, [pa.nulls(0, pa.string())] * len(self.plan.passthrough), n_lines=n_lines)
+            return Rows(empty, [pa.nulls(0, pa.string())] * len(self._plan.passthrough), n_lines=n_lines)
+        self._look_for_extra(lines[0])
         matrix, faults = self._at_once(block, lines) or self._by_line(lines)
         passthrough = self._copied(lines, {fault.row for fault in faults if not fault.column}, faults)
         faults = self._watch.shown(faults)
         return Rows(
             matrix, passthrough, faults, _line_numbers(block) if faults else None, n_lines, is_json=True
         )
+
+    def _look_for_extra(self, line: bytearray) -> None:
+        """Note the columns of one line that are left out: most files have the same in every line."""
+        try:
+            record = orjson.loads(line)
+        except orjson.JSONDecodeError:  # unusual, or wrong: the line is read again with the others
+            return
+        if isinstance(record, dict) and len(self._extra) < self._max_columns:
+            known = self._plan.features.keys() | self._plan.passthrough.keys()
+            self._extra |= dict.fromkeys(name for name in record if name not in known)
 
     def _at_once(
         self, block: bytearray, lines: list[bytearray]
@@ -114,7 +133,7 @@ class JsonLinesReader:
             return None
         if table.num_rows != len(lines):
             return None
-        columns = {name: table[name].combine_chunks() for name in self.plan.features}
+        columns = {name: table[name].combine_chunks() for name in self._plan.features}
         return coded_matrix(columns, self._book, len(lines), self._watch)
 
     def _by_line(self, lines: list[bytearray]) -> tuple[NDArray[np.float64], list[Fault]]:
@@ -140,7 +159,7 @@ class JsonLinesReader:
 
     def _copied(self, lines: list[bytearray], broken: set[int], faults: list[Fault]) -> list[pa.Array]:
         """Values of the columns to copy, each as JSON text."""
-        names = list(self.plan.passthrough)
+        names = list(self._plan.passthrough)
         if not names:
             return []
         columns: list[list[str | None]] = [[] for _ in names]

@@ -20,6 +20,7 @@ from proto_model.errors import ArtifactError, ProtoModelError
 from proto_model.registry.model_folder import SOURCE
 from proto_model.registry.promotion.comparison import ComparisonError
 from proto_model.schema import Label, ModelSchema
+from proto_model.sources.stored import NotAllowedError
 from proto_model.table import encode
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def load_contender(name: str, version: str, folder: Path) -> Contender:
         schema = ModelSchema.read(stored) if stored.is_file() else None  # of a model source
         return Contender(schema, _taken(path), functools.partial(pyfunc_labels, load_model(str(path))))
     except (MlflowException, OSError, ImportError, ProtoModelError) as error:
+        if isinstance(error.__cause__, NotAllowedError):
+            raise NotAllowedError(f"Cannot load version {version} of {name!r}: {error.__cause__}") from error
         raise ArtifactError(
             f"Cannot load version {version} of {name!r}: {_first_line(error)} If its artifact was moved or "
             "deleted, restore it, or point the alias at another version."

@@ -195,7 +195,7 @@ def _read(path: Path, what: str, *, is_secret: bool = False) -> bytes:
     """Content of a file, whose rights are looked at first."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for who writes it
-            raise KeyFileError(f"The {what} {path} is no regular file.")
+            raise KeyFileError(f"The {what} {path} is not a regular file.")
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(MAX_FILE_BYTES + 1)
@@ -204,7 +204,7 @@ def _read(path: Path, what: str, *, is_secret: bool = False) -> bytes:
     if len(content) > MAX_FILE_BYTES:
         raise KeyFileError(f"The {what} {path} has more than {MAX_FILE_BYTES} bytes.")
     if os.name == "posix" and mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise KeyFileError(f"Others may write the {what} {path}. Take that right away: chmod go-w {path}.")
+        raise KeyFileError(f"Other users can write the {what} {path}. Prevent that: chmod go-w {path}.")
     if os.name == "posix" and is_secret and mode & stat.S_IROTH:
         raise KeyFileError(f"Everybody may read the {what} {path}. Take that right away: chmod o-r {path}.")
     return content

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from proto_model.errors import ArtifactError, ProtoModelError
 from proto_model.registry.model_folder import (
+    cannot_load,
     downloaded,
     downloaded_apart,
     failure_apart,
@@ -122,8 +123,7 @@ def _registered(
     from proto_model.registry.deployed import resolved
     from proto_model.registry.patience import patient
     from proto_model.registry.publishing import registered
-    from proto_model.registry.refusals import in_words
-    from proto_model.registry.tracking import check_store, without_credentials
+    from proto_model.registry.tracking import check_store
 
     if client is None:
         check_store(mlflow.get_tracking_uri())
@@ -144,7 +144,7 @@ def _registered(
                 pass
         return replace(verdict, findings=(*faults, *verdict.findings)), downloads
     except MlflowException as error:
-        raise ArtifactError(without_credentials(f"Cannot load {model_uri}: {in_words(error)}")) from error
+        raise cannot_load(model_uri, error) from error
 
 
 def main(argv: Sequence[str]) -> int:

@@ -26,7 +26,7 @@ TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{16,512}=*")
 ADVICE = "Make one with `openssl rand -hex 32`."
 BEARER = re.compile(rb"bearer +([^ ].*)", re.IGNORECASE | re.DOTALL)
 NEEDED = "This needs a token: send `Authorization: Bearer <token>`."
-WRONG = "The token is not known here. Ask the operator for one."
+WRONG = "This server does not know the token. Ask the operator for one."
 NOT_BEARER = "The Authorization header must be `Bearer <token>`."
 
 
@@ -58,16 +58,18 @@ def read_tokens(path: Path) -> list[tuple[str, str]]:
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe again would wait for who writes it
-            raise AccessError(f"The token file {path} is no regular file. Give the path of one.")
+            raise AccessError(f"The token file {path} is not a regular file. Give the path of one.")
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise AccessError(f"The token file {path} cannot be read: {error.strerror}.") from error
+        raise AccessError(f"Cannot read the token file {path}: {error.strerror}.") from error
     if os.name == "posix" and mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise AccessError(f"Others may write the token file {path}. Take that right away: chmod go-w {path}.")
+        raise AccessError(f"Other users can write the token file {path}. Prevent that: chmod go-w {path}.")
     if os.name == "posix" and mode & stat.S_IROTH:
-        logger.warning("Everybody on this machine may read the token file %s: chmod o-r %s.", path, path)
+        logger.warning(
+            "Every user of this machine can read the token file %s. Prevent that: chmod o-r %s.", path, path
+        )
     if len(content) > MAX_FILE_BYTES:
         raise AccessError(f"The token file {path} has more than {MAX_FILE_BYTES} bytes.")
     tokens: dict[str, str] = {}
@@ -77,7 +79,7 @@ def read_tokens(path: Path) -> list[tuple[str, str]]:
             continue
         found = LINE.fullmatch(text)
         if found is None:
-            raise AccessError(f"Line {number} of the token file {path} is no `name: token`.")
+            raise AccessError(f"Line {number} of the token file {path} is not `name: token`.")
         name, token = found["name"], found["token"]
         if not TOKEN.fullmatch(token):
             raise AccessError(

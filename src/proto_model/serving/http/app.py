@@ -295,7 +295,7 @@ def _error(is_v2: bool, code: str, text: str) -> bytes:
 def _require(scope: Mapping[str, Any], *methods: str) -> None:
     given = scope["method"]
     if given not in methods and not (given == "HEAD" and "GET" in methods):
-        raise MethodError(f"{given} given, {' or '.join(methods)} expected.")
+        raise MethodError(f"{given} given for {scope['path'][:80]}, {' or '.join(methods)} expected.")
 
 
 def _header(scope: Mapping[str, Any], name: bytes) -> bytes:

@@ -50,15 +50,22 @@ def decoded(body: bytes, content_encoding: str, max_bytes: int) -> bytes:
         return body
     if encoding not in ENCODINGS:
         raise EncodingError(
-            f"Content-Encoding {content_encoding[:80]!r} given, {' or '.join(ENCODINGS)} or none expected."
+            f"Content-Encoding {content_encoding[:80]!r} given, {', '.join(ENCODINGS)} or none expected."
         )
     decompressor = zlib.decompressobj(_GZIP_OR_ZLIB)
     try:
         content = decompressor.decompress(body, max_bytes + 1)
     except zlib.error as error:
-        raise InputError("The body's Content-Encoding is damaged. Send it again.") from error
+        raise InputError(
+            f"The body is damaged, or not {encoding} as its Content-Encoding says. "
+            "Compress it, or leave the header out."
+        ) from error
     if len(content) > max_bytes:
-        raise LengthError(f"The body is larger than {max_bytes} bytes when decompressed.")
+        raise LengthError(
+            f"The body is larger than {max_bytes} bytes when decompressed. Send several smaller requests."
+        )
     if not decompressor.eof or decompressor.unused_data:
-        raise InputError("The body's Content-Encoding breaks off, or more follows it. Send it again.")
+        raise InputError(
+            f"The body, {encoding} by its Content-Encoding, breaks off, or more follows it. Send it again."
+        )
     return content

@@ -126,7 +126,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
         if len(body) > reserved:
             reserved = reserve(scope, len(body))
     if max(length, len(body)) > max_bytes:
-        raise RefusedError(413, f"The body is larger than {max_bytes} bytes.")
+        raise RefusedError(413, f"The body is larger than {max_bytes} bytes. Send several smaller requests.")
     return bytes(body)
 
 

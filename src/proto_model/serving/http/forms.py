@@ -12,6 +12,7 @@ from proto_model.errors import InputError
 from proto_model.serving.http.errors import LengthError, too_many_rows
 
 SPARE_PARTS = 100_000  # lists and objects in JSON besides two for each row
+EXAMPLE = 'Send a JSON object with the rows, such as {"inputs": [...]}.'
 FORMATS = ("dataframe_split", "dataframe_records", "inputs", "instances")
 
 
@@ -24,6 +25,8 @@ def parsed(body: bytes, max_rows: int) -> dict[str, Any]:
     most = 2 * max_rows + SPARE_PARTS
     if len(body) > most and body.count(b"[") + body.count(b"{") > most:
         raise LengthError(f"The body has more than {most} lists and objects. Send fewer rows at a time.")
+    if not body:
+        raise InputError(f"The body is empty. {EXAMPLE}")
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -32,7 +35,7 @@ def parsed(body: bytes, max_rows: int) -> dict[str, Any]:
         except (ValueError, RecursionError) as error:
             raise InputError(f"The body is not JSON: {_reason(error)}.") from error
     if not isinstance(content, dict):
-        raise InputError("The body must be a JSON object.")
+        raise InputError(f"The body is not a JSON object. {EXAMPLE}")
     return content
 
 

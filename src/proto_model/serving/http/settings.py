@@ -14,17 +14,17 @@ from proto_model.serving.http.certificates import Protection
 # Settings that are numbers, with the smallest value that makes sense and what they are.
 NUMBERS: dict[str, tuple[type, float, str]] = {
     "workers": (int, 1, "processes that share the port"),
-    "max_body_bytes": (int, 1, "longest body that is taken"),
+    "max_body_bytes": (int, 1, "largest body of a request"),
     "max_bodies_bytes": (int, 1, "bytes of all larger bodies in memory at a time in each process"),
     "max_rows": (int, 1, "most rows in one request"),
     "body_timeout_s": (float, 0.001, "seconds that a request may take to arrive"),
     "answer_timeout_s": (float, 0.001, "seconds that an answer may take, waiting included"),
-    "drain_timeout_s": (float, 1, "seconds that requests at work get to finish at the end"),
+    "drain_timeout_s": (float, 1, "seconds that shutdown waits for running requests"),
     "explainers": (int, 0, "processes that explain, shared by the workers; 0: threads explain"),
     "threads": (
         int,
         1,
-        "large bodies at work at a time in each process; without explainers, explanations, too",
+        "large bodies processed at once in each process; without explainers, explanations too",
     ),
     "max_waiting": (int, 0, "large bodies, and explanations, that may wait in each process"),
     "max_connections": (int, 1, "connections in use at a time in each process"),

@@ -113,7 +113,8 @@ def column_values(tensor: Tensor, takes: Sequence[str], max_rows: int) -> Any:
     """Values of a tensor that has a row per value, numbers as an array; raises InputError or LengthError."""
     name, shape, datatype, _ = tensor
     if not isinstance(datatype, str) or datatype not in takes:
-        raise InputError(f"Input {name!r}: datatype {datatype!r:.40} given, {takes[0]} expected.")
+        given = "no datatype" if datatype is None else f"datatype {datatype!r:.40}"
+        raise InputError(f"Input {name!r}: {given} given, {takes[0]} expected.")
     if not _is_shape(shape) or shape[1:] not in ([], [1]):
         raise InputError(f"Input {name!r}: shape {shape!r:.40} given, [n_rows, 1] or [n_rows] expected.")
     if _is_numbers(tensor.data):

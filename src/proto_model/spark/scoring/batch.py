@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from proto_model.batches.rows import column_notes
 from proto_model.errors import InputError, listed
 from proto_model.spark.columns import quoted
 from proto_model.spark.scoring.counts import UNREADABLE, Counter, Counts
@@ -121,9 +122,10 @@ def scored_frame(frame: DataFrame, scorer: Scorer, task: TableTask) -> tuple[Dat
         *(F.col(quoted(name)) for name in copied),
         *(value.alias(name) for name, value in answer.items()),
     ]
-    absent = [name for name in scorer.model.feature_names if name not in plain.columns]
-    notes = [f"column {name!r} is not in the input; taken as missing in every row" for name in absent]
-    return scored.select(*columns), notes
+    features = scorer.model.feature_names
+    absent = [name for name in features if name not in plain.columns]
+    extra = [name for name in plain.columns if name not in {*features, *copied, UNREAD}]
+    return scored.select(*columns), column_notes(absent, extra, "input")
 
 
 def _write(

@@ -33,6 +33,11 @@ def synthetic_rows(X: Floats, y: Ints, schema: ModelSchema, seed: int = 0) -> Fl
     `LEAST` training rows are the same; what equals one still is left out, unless most rows do, as in a table
     of so few values that nearly every possible row occurs. The same seed gives the same rows.
     """
+    return rows_and_classes(X, y, schema, seed)[0]
+
+
+def rows_and_classes(X: Floats, y: Ints, schema: ModelSchema, seed: int = 0) -> tuple[Floats, Ints]:
+    """Those rows, and for each the class that most rows of its group have."""
     rng = np.random.default_rng(seed)
     n_learned = min(len(X), MAX_LEARNED, max(_MAX_VALUES // X.shape[1], MAX_ROWS))
     kept = np.linspace(0, len(X) - 1, n_learned).astype(np.int64)
@@ -41,14 +46,15 @@ def synthetic_rows(X: Floats, y: Ints, schema: ModelSchema, seed: int = 0) -> Fl
     # Groups in proportion to their rows; those of a small table more than once.
     group = learned.group_of_row[np.resize(rng.permutation(n_learned), n_rows)]
     rows = learned.draw(group, rng)
-    rare = _RareRows(X)
+    rare = RareRows(X)
     for _ in range(_ROUNDS):
         again = rare.holds(rows)
         if not again.any():
             break
         rows[again] = learned.draw(group[again], rng)
     real = rare.holds(rows)
-    return rows if 2 * real.sum() > len(rows) else rows[~real]
+    kept_rows = slice(None) if 2 * real.sum() > len(rows) else ~real
+    return rows[kept_rows], learned.class_of_group[group][kept_rows]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +66,7 @@ class _Learned:
     members: Ints  # (n_groups, size of the largest): rows of each group
     sizes: Ints
     group_of_row: Ints
+    class_of_group: Ints
 
     @classmethod
     def of(cls, X: Floats, y: Ints, schema: ModelSchema, rng: np.random.Generator) -> _Learned:
@@ -75,7 +82,8 @@ class _Learned:
         members[np.arange(sizes.max()) < sizes[:, np.newaxis]] = np.concatenate(groups)
         group_of_row = np.empty(len(X), dtype=np.int64)
         group_of_row[np.concatenate(groups)] = np.repeat(np.arange(len(groups)), sizes)
-        return cls(columns, scores, members, sizes, group_of_row)
+        classes = np.array([np.bincount(y[rows]).argmax() for rows in groups])
+        return cls(columns, scores, members, sizes, group_of_row, classes)
 
     def draw(self, group: Ints, rng: np.random.Generator) -> Floats:
         """A row of each of the groups."""
@@ -130,7 +138,7 @@ def _coordinates(column: Bins, scores: Floats | None, rng: np.random.Generator) 
     return np.stack([values, missing] if missing.any() else [values], axis=1)
 
 
-class _RareRows:
+class RareRows:
     """Tells rows that equal one to `LEAST - 1` rows of a matrix."""
 
     def __init__(self, X: Floats) -> None:

@@ -20,10 +20,12 @@ from proto_model.model import Bundle
 from proto_model.registry.model_source import HeldOut, RegisteredSource
 from proto_model.registry.promotion.decision import Criteria
 from proto_model.registry.promotion.judgment import judge
+from proto_model.registry.promotion.opponents import load_contender
 from proto_model.registry.publishing import Trust
 from proto_model.serving.http.served_model import ServedModel
 from proto_model.serving.mlflow.source_model import records_of
 from proto_model.sources import Options, SourceError
+from proto_model.sources.stored import NotAllowedError
 
 SOURCE = """
 # modelop.schema.0: input.avsc
@@ -95,6 +97,18 @@ def test_a_version_that_is_a_source_runs_nothing_unless_it_is_allowed(registered
         monkeypatch.setenv("PROTO_MODEL_SOURCES", other)
         with pytest.raises(MlflowException, match="runs somebody's own code"):
             mlflow.pyfunc.load_model(f"models:/aged/{registered.version}")
+
+
+def test_a_comparison_says_only_how_a_source_is_allowed(registered, monkeypatch, tmp_path):
+    monkeypatch.delenv("PROTO_MODEL_SOURCES", raising=False)
+    with pytest.raises(NotAllowedError) as raised:
+        load_contender("aged", registered.version, tmp_path)
+
+    said = str(raised.value)
+    assert said.startswith(
+        f"Cannot load version {registered.version} of 'aged': This version runs somebody's"
+    )
+    assert said.endswith(f"allow it with: export PROTO_MODEL_SOURCES={registered.digest}")
 
 
 def test_an_allowed_source_answers_as_a_model_of_mlflows(registered, monkeypatch):

@@ -77,7 +77,7 @@ def test_a_verify_key_that_others_may_exchange_is_refused(tmp_path):
 def test_a_pipe_in_place_of_a_key_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
 
-    with pytest.raises(PublicationError, match="no regular file"):
+    with pytest.raises(PublicationError, match="not a regular file"):
         read_key_text(tmp_path / "pipe")
 
 
