@@ -80,7 +80,7 @@ def _check_replaceable(
         raise ComparisonError(
             f"Version {challenger.version} cannot replace version {champion.version}, because their "
             f"schemas differ: {'; '.join(found)} (champion against challenger). Requests for the "
-            "champion would fail. Register the new model under another name."
+            "champion would fail. Train the new model under another name: set registered_model_name."
         )
     if ours.takes != theirs.takes and not criteria.allow_signature_change:
         raise ComparisonError(
