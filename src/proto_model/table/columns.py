@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from proto_model.errors import DataError
+from proto_model.errors import DataError, listed
 from proto_model.table.arrow_values import is_text, to_numbers, without_markers
 from proto_model.values import LARGEST
 
@@ -60,9 +60,13 @@ class Column:
 def check_known(name: str, names: Sequence[str], shown: str, use: str) -> None:
     """Raise a DataError if a column that is to be used is none of the table's; `shown` names the table."""
     if name not in names:
-        near = get_close_matches(name, names, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise DataError(f"{shown} has no column {name!r} to {use}.{hint}")
+        raise DataError(f"{shown} has no column {name!r} to {use}. {hint(name, names)}")
+
+
+def hint(name: str, names: Sequence[str]) -> str:
+    """The column that was perhaps meant, else the columns that there are."""
+    near = get_close_matches(name, names, 1)
+    return f"Did you mean {near[0]!r}?" if near else f"Its columns are {listed(names, 50)}."
 
 
 def read_columns(table: pa.Table) -> list[Column]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proto_model.dictionary import NO_ENTRY, Entry
-from proto_model.errors import DataError
+from proto_model.errors import DataError, listed
 from proto_model.schema import FeatureType
 from proto_model.table.columns import Column, check_known
 from proto_model.table.dates_and_texts import (
@@ -61,17 +61,16 @@ def target_name(names: list[str], target: str | None, shown: str) -> str:
 
     `shown` names the table in errors: a DataError says that there is no such column, or more than one.
     """
-    columns = ", ".join(repr(name) for name in names[:50]) + (", ..." if len(names) > 50 else "")
     if target is not None:
         if target.strip() in names:
             return target.strip()
-        raise DataError(f"{shown} has no column {target!r} to predict. Its columns are {columns}.")
+        check_known(target, names, shown, "predict")
     usual = [name for name in names if name.lower() in _USUAL_NAMES]
     if len(usual) == 1:
         return usual[0]
     problem = f"several candidates ({usual})" if usual else f"none named {', '.join(_USUAL_NAMES)}"
     raise DataError(
-        f"Which column should be predicted? {shown} has {problem}. Set target to one of {columns}."
+        f"Which column should be predicted? {shown} has {problem}. Set target to one of {listed(names, 50)}."
     )
 
 

@@ -80,7 +80,7 @@ FILES = [
     (
         "proto_model train --dataset people.csv --target clas",
         2,
-        "has no column 'clas' to predict. Its columns",
+        "has no column 'clas' to predict. Did you mean 'class'?",
     ),
     (
         "proto_model train --dataset people.csv --drop agee",

@@ -122,6 +122,7 @@ def test_a_given_name_wins():
     ("names", "target", "message"),
     [
         (["a", "b"], "c", r"t\.csv has no column 'c' to predict. Its columns are 'a', 'b'\."),
+        (["left", "b"], "Left", r"has no column 'Left' to predict\. Did you mean 'left'\?$"),
         (["a", "b"], None, r"has none named target, class, label, y\. Set target to one of 'a', 'b'\."),
         (["class", "y"], None, r"several candidates \(\['class', 'y'\]\)"),
     ],
@@ -213,7 +214,7 @@ def test_a_column_that_cannot_be_used_is_not_kept_in_silence(role):
     ("roles", "message"),
     [
         ({"drop": ("agee",)}, r"t\.csv has no column 'agee' to drop\. Did you mean 'age'\?"),
-        ({"keep": ("x",)}, r"t\.csv has no column 'x' to keep\.$"),
+        ({"keep": ("x",)}, r"t\.csv has no column 'x' to keep\. Its columns are '"),
         ({"features": ("age", "x")}, r"no column 'x' to use"),
         ({"drop": ("class",)}, r"Column 'class' is the target\. Take it out of drop\."),
         ({"drop": ("age",), "keep": ("age",)}, r"'age' is in drop and in keep\."),

@@ -30,6 +30,7 @@ from proto_model.schema import Label
 from proto_model.statistics import NEED_PROBABILITIES, Answers
 from proto_model.table.split import HASH_COLUMN
 
+_MOST_DIFFERENCES = 5
 _TAKEN = {"rows": "rows", "file": "presigned URLs of files"}
 
 
@@ -77,9 +78,11 @@ def _check_replaceable(
 ) -> None:
     """Raise ComparisonError if requests for the champion would fail."""
     if theirs.schema and ours.schema and (found := schema_differences(theirs.schema, ours.schema)):
+        told = found[:_MOST_DIFFERENCES]
+        told += [f"and {len(found) - len(told)} more"] if len(found) > len(told) else []
         raise ComparisonError(
             f"Version {challenger.version} cannot replace version {champion.version}, because their "
-            f"schemas differ: {'; '.join(found)} (champion against challenger). Requests for the "
+            f"schemas differ: {'; '.join(told)} (champion against challenger). Requests for the "
             "champion would fail. Train the new model under another name: set registered_model_name."
         )
     if ours.takes != theirs.takes and not criteria.allow_signature_change:
