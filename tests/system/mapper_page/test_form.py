@@ -351,7 +351,7 @@ def test_a_token_is_asked_for_where_one_is_needed_and_kept_in_this_tab_only(sess
     assert session.find_element(By.CSS_SELECTOR, "#access button").accessible_name == "Use this token"
     assert "needs a token" in session.find_element(By.ID, "token-fault").text
 
-    for wrong, said in (("näh", "Enter a token"), ("wrong-0123456789", "not known here")):
+    for wrong, said in (("näh", "Enter a token"), ("wrong-0123456789", "does not know the token")):
         token = session.find_element(By.ID, "token")
         token.clear()
         token.send_keys(wrong + Keys.ENTER)
