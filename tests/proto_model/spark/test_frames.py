@@ -27,7 +27,7 @@ from pyspark.errors import PythonException
 from pyspark.sql import functions as F
 
 from proto_model.spark import register, scorer, udf
-from proto_model.spark.scoring.waiting import run_job
+from proto_model.spark.scoring.waiting import n_running, run_job
 
 pytestmark = SPARK_MARKS
 
@@ -256,12 +256,6 @@ def bits(column):
     if pa.types.is_floating(column.type):
         return column.combine_chunks().fill_null(-1.0).to_numpy().view(np.int64).tolist()
     return column.to_pylist()
-
-
-def n_running(spark):
-    """Tasks that executors have."""
-    executors = spark.sparkContext._jsc.sc().statusTracker().getExecutorInfos()
-    return sum(executor.numRunningTasks() for executor in executors)
 
 
 def test_no_task_of_an_interrupted_job_is_left_to_write(spark, tmp_path):

@@ -85,13 +85,23 @@ def run_job(
         raise
 
 
+def n_running(spark: SparkSession) -> int:
+    """Tasks that executors have, killed ones that have not ended included.
+
+    Asked of the scheduler: what Spark tells of its executors may be a tenth of a second old, or older.
+    """
+    context: Any = spark.sparkContext._jsc.sc()
+    counts = context.taskScheduler().runningTasksByExecutors().values().iterator()
+    total = 0
+    while counts.hasNext():
+        total += counts.next()
+    return total
+
+
 def _wait_for_tasks(spark: SparkSession) -> None:
     """Wait until no executor has a task, which may be two seconds after the end of its job."""
-    tracker: Any = spark.sparkContext._jsc.sc().statusTracker()
     deadline = time.monotonic() + _END_S
-    while time.monotonic() < deadline:
-        if not any(executor.numRunningTasks() for executor in tracker.getExecutorInfos()):
-            return
+    while n_running(spark) and time.monotonic() < deadline:
         time.sleep(_TICK_S)
 
 
